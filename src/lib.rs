@@ -1,1 +1,45 @@
+//! The origin of an A/B test behind CloudFront and API Gateway, as one Lambda function in front of S3.
+//!
+//! One way through the house, and no way back:
+//!
+//! ```text
+//! event bytes → Request → Decision → Object → Response → payload bytes
+//!              event      decision   store    response   payload
+//! ```
+//!
+//! # Layout
+//!
+//! The core, pure: no runtime, no AWS type, no environment, no clock.
+//!
+//! - [`event`]: API Gateway 2.0 (or Function URL) bytes → [`request::Request`], borrowed
+//! - [`request`]: what the rules need to know of a request
+//! - [`auth`]: the secrets, compared in constant time
+//! - [`decision`]: [`decision::decide`] says everything that the rules say
+//! - [`object`]: keys, objects ready to send, and why a fetch can fail
+//! - [`response`]: the only module that knows status codes
+//! - [`payload`]: a response as the JSON that Lambda hands to API Gateway
+//!
+//! The shell, thin:
+//!
+//! - [`config`]: the environment → [`config::Config`], once, every fault reported together
+//! - [`store`]: the one seam: something that fetches a key
+//! - [`s3`]: a store over aws-sdk-s3
+//! - [`origin`]: event in, payload out: the steps above in a row
+//! - [`telemetry`]: JSON log lines
+//! - [`runtime`]: the Lambda loop
+//! - [`bootstrap`]: config → store → origin → run, for the deployed binary and the local cloud alike
 
+pub mod auth;
+pub mod bootstrap;
+pub mod config;
+pub mod decision;
+pub mod event;
+pub mod object;
+pub mod origin;
+pub mod payload;
+pub mod request;
+pub mod response;
+pub mod runtime;
+pub mod s3;
+pub mod store;
+pub mod telemetry;

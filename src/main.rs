@@ -1,1 +1,7 @@
-fn main(){}
+//! The deployed binary: what Lambda starts as `bootstrap`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    nearedge::bootstrap::run(|name| std::env::var(name).ok())
+}

@@ -1,0 +1,378 @@
+//! Everything that the rules say, in one pure function: [`decide`].
+
+use std::borrow::Cow;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use crate::auth::{SecretMatch, Secrets};
+use crate::object::ObjectKey;
+use crate::request::{Method, Request};
+use crate::store::Part;
+
+/// The document that a path ending in `/` stands for.
+pub const INDEX_DOCUMENT: &str = "index.html";
+
+/// The longest `test_version`, in bytes.
+pub const VERSION_BYTES_MAX: usize = 64;
+
+/// What a URI's path cannot hold as it is (RFC 3986 §3.3), and `+`, which S3 reads as a space
+/// although RFC 3986 does not: the redirected address is served by S3.
+const PATH_ENCODED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'+')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// What a URI's query cannot hold as it is (RFC 3986 §3.4); it arrives encoded, so `%` stays.
+const QUERY_ENCODED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// The settings that the rules depend on, prepared once at the start.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// The secrets that open the door.
+    pub secrets: Secrets,
+    /// What a Location starts with, such as `https://dxxxx.cloudfront.net`; no `/` at its end.
+    pub redirect_path: String,
+    /// Whether a Location keeps the request's query string.
+    pub redirect_query: bool,
+    /// The versions that exist; `None` lets every well-formed one through to S3.
+    pub test_versions: Option<Vec<String>>,
+    /// Whether an object that a variant lacks is served from the unversioned key.
+    pub variant_fallback: bool,
+}
+
+/// What is to be done with a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// The secret is absent or wrong.
+    Forbid,
+    /// Neither GET nor HEAD.
+    RefuseMethod,
+    /// `test_version` is not of the form that a version has.
+    RefuseVersion,
+    /// Send the viewer elsewhere, without a look at S3.
+    Redirect {
+        /// What is to be found there.
+        key: ObjectKey,
+        /// The header value: ASCII, no control characters.
+        location: String,
+    },
+    /// There can be no such object, without a look at S3.
+    Missing {
+        /// The key that does not exist.
+        key: ObjectKey,
+    },
+    /// Ask the store.
+    Fetch {
+        /// What to fetch.
+        key: ObjectKey,
+        /// What to fetch if `key` is missing.
+        fallback: Option<ObjectKey>,
+        /// The whole object or its head.
+        part: Part,
+    },
+}
+
+/// What the rules say of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision<'a> {
+    /// What is to be done.
+    pub action: Action,
+    /// Which secret was presented; `None` where the door stays shut.
+    pub secret: Option<SecretMatch>,
+    /// The version asked for, once it is known to be well-formed.
+    pub variant: Option<&'a str>,
+}
+
+/// Says what is to be done with `request`.
+///
+/// The order is the reference's: the secret, the key, the version, the redirect, the object. Whoever
+/// does not know the secret learns nothing from any later rule.
+pub fn decide<'a>(request: &'a Request<'_>, policy: &Policy) -> Decision<'a> {
+    let secret = request.lambda_auth.as_deref().and_then(|presented| policy.secrets.matches(presented));
+    let decided = |action, variant| Decision { action, secret, variant };
+    if secret.is_none() {
+        return decided(Action::Forbid, None);
+    }
+    let part = match request.method {
+        Method::Get => Part::Whole,
+        Method::Head => Part::Head,
+        Method::Other => return decided(Action::RefuseMethod, None),
+    };
+    let variant = request.test_version.as_deref();
+    if variant.is_some_and(|version| !is_version(version)) {
+        return decided(Action::RefuseVersion, None);
+    }
+    let unversioned = key_of_path(&request.path);
+    let key = match variant {
+        Some(version) => ObjectKey::new(format!("{version}/{unversioned}")),
+        None => ObjectKey::new(unversioned.to_string()),
+    };
+    let listed = |version: &str| policy.test_versions.as_ref().is_none_or(|all| all.iter().any(|one| one == version));
+    if !variant.is_none_or(listed) {
+        return decided(Action::Missing { key }, variant);
+    }
+    if request.redirect.as_deref() == Some("true") {
+        let location = location(&policy.redirect_path, &key, policy.redirect_query.then_some(&*request.query));
+        return decided(Action::Redirect { key, location }, variant);
+    }
+    let fallback = (policy.variant_fallback && variant.is_some()).then(|| ObjectKey::new(unversioned.into_owned()));
+    let action = match (key.can_exist(), fallback) {
+        (true, fallback) => Action::Fetch { key, fallback, part },
+        (false, Some(fallback)) if fallback.can_exist() => Action::Fetch { key: fallback, fallback: None, part },
+        (false, _) => Action::Missing { key },
+    };
+    decided(action, variant)
+}
+
+/// Whether `version` is 1 to 64 of `A-Z a-z 0-9 . _ -`, and neither `.` nor `..`.
+pub fn is_version(version: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=VERSION_BYTES_MAX).contains(&version.len()) && version.bytes().all(allowed) && !matches!(version, "." | "..")
+}
+
+/// The unversioned key of a decoded path: without its leading `/`, and with a folder's index.
+fn key_of_path(path: &str) -> Cow<'_, str> {
+    let key = path.strip_prefix('/').unwrap_or(path);
+    if key.is_empty() || key.ends_with('/') { Cow::Owned(format!("{key}{INDEX_DOCUMENT}")) } else { Cow::Borrowed(key) }
+}
+
+/// The Location of `key`: percent-encoded where a URI needs it, so it can hold no CR or LF.
+fn location(redirect_path: &str, key: &ObjectKey, query: Option<&str>) -> String {
+    let mut location = format!("{redirect_path}/{}", utf8_percent_encode(key.as_str(), PATH_ENCODED));
+    if let Some(query) = query.filter(|query| !query.is_empty()) {
+        location.push('?');
+        location.extend(utf8_percent_encode(query, QUERY_ENCODED));
+    }
+    location
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn policy() -> Policy {
+        Policy {
+            secrets: Secrets::new("open").unwrap(),
+            redirect_path: "https://d1.cloudfront.net".to_owned(),
+            redirect_query: false,
+            test_versions: None,
+            variant_fallback: false,
+        }
+    }
+
+    fn get(path: &str) -> Request<'_> {
+        Request {
+            method: Method::Get,
+            path: path.into(),
+            query: "".into(),
+            lambda_auth: Some("open".into()),
+            test_version: None,
+            redirect: None,
+        }
+    }
+
+    fn version<'a>(path: &'a str, version: &'a str) -> Request<'a> {
+        Request { test_version: Some(version.into()), ..get(path) }
+    }
+
+    fn key(text: &str) -> ObjectKey {
+        ObjectKey::new(text.to_owned())
+    }
+
+    fn fetch(text: &str) -> Action {
+        Action::Fetch { key: key(text), fallback: None, part: Part::Whole }
+    }
+
+    fn location_of(request: &Request<'_>, policy: &Policy) -> String {
+        match decide(request, policy).action {
+            Action::Redirect { location, .. } => location,
+            other => panic!("not redirected: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn without_the_secret_every_request_is_forbidden_whatever_else_it_asks() {
+        for lambda_auth in [None, Some(""), Some("shut"), Some("open,open")] {
+            for method in [Method::Get, Method::Head, Method::Other] {
+                for test_version in [None, Some("v1"), Some("../..")] {
+                    let request = Request {
+                        method,
+                        lambda_auth: lambda_auth.map(Into::into),
+                        test_version: test_version.map(Into::into),
+                        redirect: Some("true".into()),
+                        ..get("/x")
+                    };
+                    let decision = decide(&request, &policy());
+                    assert_eq!(decision, Decision { action: Action::Forbid, secret: None, variant: None });
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_key_is_the_path_without_its_leading_slash() {
+        for (path, wanted) in [
+            ("/test.html", "test.html"),
+            ("/a/b.png", "a/b.png"),
+            ("", "index.html"),
+            ("/", "index.html"),
+            ("/docs/", "docs/index.html"),
+            ("//", "/index.html"),
+            ("//x", "/x"),
+            ("/100%25", "100%25"),
+            ("/a+b c", "a+b c"),
+            ("/a/../b", "a/../b"),
+            ("/日本.html", "日本.html"),
+        ] {
+            assert_eq!(decide(&get(path), &policy()).action, fetch(wanted), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_version_goes_before_the_key() {
+        assert_eq!(decide(&version("/test.html", "v2"), &policy()).action, fetch("v2/test.html"));
+        assert_eq!(decide(&version("/", "v1"), &policy()).action, fetch("v1/index.html"));
+        assert_eq!(decide(&version("/test.html", "v2"), &policy()).variant, Some("v2"));
+    }
+
+    #[test]
+    fn a_version_of_another_form_is_refused() {
+        let long = "x".repeat(65);
+        for bad in ["", ".", "..", "v1/..", "v1,v2", "v 1", "v\r\n1", "ü", &long] {
+            assert_eq!(decide(&version("/", bad), &policy()).action, Action::RefuseVersion, "{bad:?}");
+        }
+        for good in ["v1", "A-b_c.9", "...", &long[1..]] {
+            assert!(matches!(decide(&version("/", good), &policy()).action, Action::Fetch { .. }), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn a_version_that_is_not_listed_answers_as_a_missing_object_even_to_a_redirect() {
+        let policy = Policy { test_versions: Some(vec!["v1".into(), "v2".into()]), ..policy() };
+        assert_eq!(decide(&version("/t", "v2"), &policy).action, fetch("v2/t"));
+        let unlisted = Request { redirect: Some("true".into()), ..version("/t", "v3") };
+        assert_eq!(decide(&unlisted, &policy).action, Action::Missing { key: key("v3/t") });
+        assert_eq!(decide(&get("/t"), &policy).action, fetch("t"), "no version is no unlisted version");
+    }
+
+    #[test]
+    fn with_variant_fallback_a_version_falls_back_to_the_unversioned_key() {
+        let policy = Policy { variant_fallback: true, ..policy() };
+        let wanted = Action::Fetch { key: key("v1/t"), fallback: Some(key("t")), part: Part::Whole };
+        assert_eq!(decide(&version("/t", "v1"), &policy).action, wanted);
+        assert_eq!(decide(&get("/t"), &policy).action, fetch("t"), "nothing to fall back to");
+        let longest = format!("/{}", "k".repeat(1024));
+        assert_eq!(decide(&version(&longest, "v1"), &policy).action, fetch(&longest[1..]));
+    }
+
+    #[test]
+    fn only_the_exact_word_true_redirects() {
+        for (word, redirects) in [("true", true), ("True", false), ("1", false), ("true,true", false), ("", false)] {
+            let request = Request { redirect: Some(word.into()), ..get("/t") };
+            let redirected = matches!(decide(&request, &policy()).action, Action::Redirect { .. });
+            assert_eq!(redirected, redirects, "{word:?}");
+        }
+    }
+
+    #[test]
+    fn a_location_is_encoded_where_a_uri_needs_it_and_an_ascii_key_is_unchanged() {
+        for (path, wanted) in [
+            ("/test.html", "v1/test.html"),
+            ("/a-b_c.d~e/!$&'()*,;=:@", "v1/a-b_c.d~e/!$&'()*,;=:@"),
+            ("/a b", "v1/a%20b"),
+            ("/a+b", "v1/a%2Bb"),
+            ("/100%", "v1/100%25"),
+            ("/a?b#c", "v1/a%3Fb%23c"),
+            ("/x\r\nSet-Cookie: a=b", "v1/x%0D%0ASet-Cookie:%20a=b"),
+            ("/ж", "v1/%D0%B6"),
+        ] {
+            let request = Request { redirect: Some("true".into()), ..version(path, "v1") };
+            let location = format!("https://d1.cloudfront.net/{wanted}");
+            assert_eq!(location_of(&request, &policy()), location);
+        }
+    }
+
+    #[test]
+    fn redirect_query_keeps_the_query_string() {
+        let policy = Policy { redirect_query: true, ..policy() };
+        for (query, wanted) in [
+            ("a=1&b=%20", "https://d1.cloudfront.net/t?a=1&b=%20"),
+            ("", "https://d1.cloudfront.net/t"),
+            ("a=\r\nx", "https://d1.cloudfront.net/t?a=%0D%0Ax"),
+        ] {
+            let request = Request { redirect: Some("true".into()), query: query.into(), ..get("/t") };
+            assert_eq!(location_of(&request, &policy), wanted);
+        }
+    }
+
+    #[test]
+    fn head_fetches_only_the_head_and_other_methods_nothing() {
+        let head = Request { method: Method::Head, ..get("/t") };
+        let wanted = Action::Fetch { key: key("t"), fallback: None, part: Part::Head };
+        assert_eq!(decide(&head, &policy()).action, wanted);
+        let other = Request { method: Method::Other, ..get("/t") };
+        assert_eq!(decide(&other, &policy()).action, Action::RefuseMethod);
+    }
+
+    #[test]
+    fn a_key_longer_than_s3_allows_is_missing_without_a_look_at_s3() {
+        let longest = format!("/{}", "k".repeat(1024));
+        assert_eq!(decide(&get(&longest), &policy()).action, fetch(&longest[1..]));
+        let longer = format!("{longest}k");
+        assert_eq!(decide(&get(&longer), &policy()).action, Action::Missing { key: key(&longer[1..]) });
+    }
+
+    proptest! {
+        #[test]
+        fn a_location_is_always_a_safe_header_value_and_decodes_to_the_key(path in "/\\PC{0,40}|/(?s:.){0,40}") {
+            let request = Request { redirect: Some("true".into()), ..get(&path) };
+            let location = location_of(&request, &policy());
+            prop_assert!(location.bytes().all(|byte| byte.is_ascii_graphic()));
+            let encoded = location.strip_prefix("https://d1.cloudfront.net/").unwrap();
+            let decoded = percent_encoding::percent_decode_str(encoded).decode_utf8().unwrap();
+            prop_assert_eq!(decoded, key_of_path(&path));
+        }
+
+        #[test]
+        fn a_version_can_never_name_another_folder(bad in "\\PC{0,70}") {
+            if is_version(&bad) {
+                prop_assert!(!bad.is_empty() && bad.len() <= 64 && bad != "." && bad != ".." && !bad.contains('/'));
+            }
+        }
+
+        #[test]
+        fn every_path_has_a_key_and_only_index_documents_are_added(path in "(?s:.){0,40}") {
+            let key = key_of_path(&path);
+            prop_assert!(!key.is_empty() && !key.ends_with('/'));
+            let kept = path.strip_prefix('/').unwrap_or(&path);
+            prop_assert!(*key == *kept || key.strip_suffix("index.html") == Some(kept));
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! API Gateway's event (HTTP API, payload format 2.0) → [`Request`], borrowing what it can.
+//!
+//! Lambda Function URLs send the same format, with one difference that matters: their `rawPath` is
+//! percent-encoded, an HTTP API's is decoded. The domain name tells them apart.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+
+use crate::request::{Method, Request};
+
+/// Why an event is not one that this origin can answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventError {
+    /// JSON of another event source, or no event of a source that we know: what it looks like.
+    Unexpected(&'static str),
+    /// Not JSON, or a field of an unexpected type: where, without any of the event's text.
+    Malformed {
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+    },
+    /// A Function URL's path that is not percent-encoded UTF-8.
+    PathNotUtf8,
+}
+
+impl fmt::Display for EventError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "expected an event of an API Gateway HTTP API with payload format 2.0, or of a Lambda Function URL; ",
+        )?;
+        match self {
+            Self::Unexpected(what) => write!(f, "got {what}"),
+            Self::Malformed { line, column } => {
+                write!(f, "got malformed JSON or a field of another type at line {line} column {column}")
+            }
+            Self::PathNotUtf8 => f.write_str("got a path that is not UTF-8"),
+        }
+    }
+}
+
+impl std::error::Error for EventError {}
+
+/// Reads an event.
+///
+/// # Errors
+/// When it is not payload format 2.0. The error never quotes the event, which holds the secret.
+pub fn parse(event: &[u8]) -> Result<Request<'_>, EventError> {
+    let event: Event<'_> = serde_json::from_slice(event)
+        .map_err(|error| EventError::Malformed { line: error.line(), column: error.column() })?;
+    let context = event.request_context.unwrap_or_default();
+    let version = event.version.as_ref().map(Text::as_str);
+    let (Some("2.0"), Some(Text(raw_path)), Some(http)) = (version, event.raw_path, context.http) else {
+        let source = other_source(version, context.elb.is_some(), event.http_method.is_some());
+        return Err(EventError::Unexpected(source));
+    };
+    let path = if context.domain_name.as_ref().is_some_and(|name| is_function_url(name.as_str())) {
+        decode(raw_path)?
+    } else {
+        without_stage(raw_path, context.stage.as_ref().map(Text::as_str))
+    };
+    let method = match http.method.as_ref().map(Text::as_str) {
+        Some("GET") => Method::Get,
+        Some("HEAD") => Method::Head,
+        _ => Method::Other,
+    };
+    let headers = event.headers.unwrap_or_default();
+    Ok(Request {
+        method,
+        path,
+        query: event.raw_query_string.map(|Text(query)| query).unwrap_or_default(),
+        lambda_auth: headers.lambda_auth,
+        test_version: headers.test_version,
+        redirect: headers.redirect,
+    })
+}
+
+fn other_source(version: Option<&str>, elb: bool, method: bool) -> &'static str {
+    match (version, elb, method) {
+        (_, true, _) => "an Application Load Balancer event: put an HTTP API in front of the function",
+        (Some("1.0"), _, _) => "payload format 1.0: set PayloadFormatVersion to 2.0 on the integration",
+        (None, _, true) => "a REST API event (payload format 1.0): use an HTTP API",
+        (Some("2.0"), _, _) => "payload format 2.0 without rawPath or requestContext.http",
+        _ => "an event of another source",
+    }
+}
+
+/// Function URLs live under `lambda-url.<region>.on.aws`
+/// ([Lambda developer guide](https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html)).
+fn is_function_url(domain_name: &str) -> bool {
+    domain_name.ends_with(".on.aws") && domain_name.contains(".lambda-url.")
+}
+
+fn decode(path: Cow<'_, str>) -> Result<Cow<'_, str>, EventError> {
+    if !path.contains('%') {
+        return Ok(path);
+    }
+    match percent_decode_str(&path).decode_utf8() {
+        Ok(decoded) => Ok(Cow::Owned(decoded.into_owned())),
+        Err(_) => Err(EventError::PathNotUtf8),
+    }
+}
+
+/// Takes off the prefix that a named stage puts before the path; `$default` puts none.
+fn without_stage<'a>(path: Cow<'a, str>, stage: Option<&str>) -> Cow<'a, str> {
+    let Some(stage) = stage.filter(|stage| !stage.is_empty() && *stage != "$default") else { return path };
+    let rest = path.strip_prefix('/').and_then(|rest| rest.strip_prefix(stage));
+    match rest.filter(|rest| rest.is_empty() || rest.starts_with('/')).map(str::len) {
+        Some(kept) => match path {
+            Cow::Borrowed(path) => Cow::Borrowed(&path[path.len() - kept..]),
+            Cow::Owned(mut path) => Cow::Owned(path.split_off(path.len() - kept)),
+        },
+        None => path,
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event<'a> {
+    #[serde(borrow, default)]
+    version: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    raw_path: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    raw_query_string: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    headers: Option<Headers<'a>>,
+    #[serde(borrow, default)]
+    request_context: Option<RequestContext<'a>>,
+    /// Payload format 1.0 and ALB have it at the top.
+    #[serde(default)]
+    http_method: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct RequestContext<'a> {
+    #[serde(borrow, default)]
+    domain_name: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    stage: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    http: Option<Http<'a>>,
+    #[serde(default)]
+    elb: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Http<'a> {
+    #[serde(borrow, default)]
+    method: Option<Text<'a>>,
+}
+
+/// The headers that matter; the others are passed over without a copy.
+#[derive(Default)]
+struct Headers<'a> {
+    lambda_auth: Option<Cow<'a, str>>,
+    test_version: Option<Cow<'a, str>>,
+    redirect: Option<Cow<'a, str>>,
+}
+
+impl<'a> Headers<'a> {
+    fn slot(&mut self, name: &str) -> Option<&mut Option<Cow<'a, str>>> {
+        if name.eq_ignore_ascii_case("lambda_auth") {
+            Some(&mut self.lambda_auth)
+        } else if name.eq_ignore_ascii_case("test_version") {
+            Some(&mut self.test_version)
+        } else if name.eq_ignore_ascii_case("redirect") {
+            Some(&mut self.redirect)
+        } else {
+            None
+        }
+    }
+}
+
+/// A string that borrows from the event unless it holds an escape; serde's own `Option<Cow>` always copies.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Text<'_> {
+    fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Headers<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct HeadersVisitor;
+
+        impl<'de> Visitor<'de> for HeadersVisitor {
+            type Value = Headers<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of header names to values")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut headers = Headers::default();
+                while let Some(Text(name)) = map.next_key()? {
+                    let Some(slot) = headers.slot(&name) else {
+                        map.next_value::<IgnoredAny>()?;
+                        continue;
+                    };
+                    let Text(value) = map.next_value()?;
+                    // API Gateway joins repeated headers; names that differ in case are joined here alike.
+                    *slot = Some(match slot.take() {
+                        Some(first) => Cow::Owned(format!("{first},{value}")),
+                        None => value,
+                    });
+                }
+                Ok(headers)
+            }
+        }
+
+        deserializer.deserialize_map(HeadersVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn event() -> Value {
+        json!({
+            "version": "2.0",
+            "routeKey": "$default",
+            "rawPath": "/a b.html",
+            "rawQueryString": "x=%20",
+            "cookies": ["lambda_auth=nonsense"],
+            "headers": {"lambda_auth": "open", "host": "h", "test_version": "v1", "accept": "*/*"},
+            "requestContext": {
+                "domainName": "abc.execute-api.us-east-1.amazonaws.com",
+                "stage": "$default",
+                "http": {"method": "GET", "path": "/a b.html"},
+            },
+            "isBase64Encoded": false,
+        })
+    }
+
+    fn with(pointer: &str, value: Value) -> Vec<u8> {
+        let mut event = event();
+        *event.pointer_mut(pointer).unwrap() = value;
+        serde_json::to_vec(&event).unwrap()
+    }
+
+    fn path_of(event: &[u8]) -> String {
+        parse(event).unwrap().path.into_owned()
+    }
+
+    fn error_of(event: &[u8]) -> String {
+        parse(event).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_http_api_event_is_read_and_borrowed() {
+        let event = serde_json::to_vec(&event()).unwrap();
+        let request = parse(&event).unwrap();
+        let wanted = Request {
+            method: Method::Get,
+            path: "/a b.html".into(),
+            query: "x=%20".into(),
+            lambda_auth: Some("open".into()),
+            test_version: Some("v1".into()),
+            redirect: None,
+        };
+        assert_eq!(request, wanted);
+        assert!(matches!(request.path, Cow::Borrowed(_)));
+        assert!(matches!(request.lambda_auth, Some(Cow::Borrowed(_))));
+    }
+
+    #[test]
+    fn an_http_api_path_is_not_decoded_again_and_a_function_url_path_is_decoded_once() {
+        assert_eq!(path_of(&with("/rawPath", json!("/100%25+b"))), "/100%25+b");
+        let mut url = event();
+        url["requestContext"]["domainName"] = json!("abc.lambda-url.us-east-1.on.aws");
+        url["rawPath"] = json!("/100%2525+b%3Fc/%E6%97%A5");
+        assert_eq!(path_of(&serde_json::to_vec(&url).unwrap()), "/100%25+b?c/日");
+        url["rawPath"] = json!("/%ff");
+        assert!(error_of(&serde_json::to_vec(&url).unwrap()).contains("not UTF-8"));
+    }
+
+    #[test]
+    fn a_named_stage_prefix_is_removed_and_default_has_none() {
+        for (stage, raw_path, wanted) in [
+            ("prod", "/prod/test.html", "/test.html"),
+            ("prod", "/prod", ""),
+            ("prod", "/prod/", "/"),
+            ("prod", "/production/x", "/production/x"),
+            ("prod", "/prod/prod/x", "/prod/x"),
+            ("$default", "/$default/x", "/$default/x"),
+        ] {
+            let mut event = event();
+            event["requestContext"]["stage"] = json!(stage);
+            event["rawPath"] = json!(raw_path);
+            assert_eq!(path_of(&serde_json::to_vec(&event).unwrap()), wanted, "{stage} {raw_path}");
+        }
+    }
+
+    #[test]
+    fn header_names_match_in_any_case_and_a_repeated_one_is_joined() {
+        let headers = json!({"Lambda_Auth": "a", "lambda_auth": "b", "REDIRECT": "true"});
+        let event = with("/headers", headers);
+        let request = parse(&event).unwrap();
+        assert_eq!(request.lambda_auth.as_deref(), Some("a,b"));
+        assert_eq!(request.redirect.as_deref(), Some("true"));
+    }
+
+    #[test]
+    fn a_secret_in_a_cookie_or_another_place_is_not_the_header() {
+        let event = with("/headers", json!({"cookie": "lambda_auth=open", "x-lambda_auth": "open"}));
+        assert_eq!(parse(&event).unwrap().lambda_auth, None);
+    }
+
+    #[test]
+    fn other_event_sources_are_named_with_what_was_expected() {
+        for (event, named) in [
+            (json!({"version": "1.0", "httpMethod": "GET", "path": "/"}), "payload format 1.0"),
+            (json!({"httpMethod": "GET", "path": "/", "requestContext": {"stage": "prod"}}), "REST API"),
+            (json!({"httpMethod": "GET", "requestContext": {"elb": {"targetGroupArn": "x"}}}), "Load Balancer"),
+            (json!({"Records": []}), "another source"),
+            (json!({"version": "2.0", "rawPath": "/"}), "without rawPath or requestContext.http"),
+        ] {
+            let error = error_of(&serde_json::to_vec(&event).unwrap());
+            assert!(error.contains(named) && error.contains("payload format 2.0"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_event_is_located_and_never_quoted() {
+        for event in [&b""[..], b"{", b"[1,2]", b"\"swordfish\"", br#"{"version":{"swordfish":1}}"#, b"\xff\xfe"] {
+            let error = error_of(event);
+            assert!(error.contains("malformed") && !error.contains("swordfish"), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(event in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&event);
+        }
+
+        #[test]
+        fn a_function_url_and_an_http_api_key_the_same_path_alike(path in "/[^?]{0,40}") {
+            let api = path_of(&with("/rawPath", json!(path)));
+            let mut url = event();
+            url["requestContext"]["domainName"] = json!("abc.lambda-url.eu-west-1.on.aws");
+            let encoded = percent_encoding::utf8_percent_encode(&path, percent_encoding::NON_ALPHANUMERIC).to_string();
+            url["rawPath"] = json!(encoded.replace("%2F", "/"));
+            prop_assert_eq!(path_of(&serde_json::to_vec(&url).unwrap()), api);
+        }
+    }
+}

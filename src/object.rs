@@ -1,0 +1,188 @@
+//! Keys, objects that are ready to send, and why a fetch can fail.
+
+use std::fmt;
+
+use bytes::{Buf, Bytes};
+
+/// The longest key that S3 knows, in bytes of UTF-8
+/// ([S3 user guide, object keys](https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html)).
+pub const KEY_BYTES_MAX: usize = 1024;
+
+/// The name of an object in the bucket: UTF-8, never empty, decoded.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ObjectKey(String);
+
+impl ObjectKey {
+    /// A key; the caller has made sure that it is not empty.
+    pub(crate) fn new(key: String) -> Self {
+        debug_assert!(!key.is_empty());
+        Self(key)
+    }
+
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether S3 could hold an object of this name at all.
+    pub fn can_exist(&self) -> bool {
+        self.0.len() <= KEY_BYTES_MAX
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An object's bytes as the answer carries them: base64 text (RFC 4648 §4), encoded once.
+///
+/// Cloning shares the text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Body {
+    base64: Bytes,
+    bytes: u64,
+}
+
+impl Body {
+    /// The base64 text.
+    pub fn base64(&self) -> &Bytes {
+        &self.base64
+    }
+
+    /// How many bytes the text stands for.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// The length of the base64 text of so many bytes, padding included.
+pub const fn base64_bytes(bytes: u64) -> u64 {
+    bytes.div_ceil(3).saturating_mul(4)
+}
+
+/// Encodes a body as its chunks arrive, into one buffer of exactly its final size.
+#[derive(Debug)]
+pub struct BodyEncoder {
+    base64: Vec<u8>,
+    /// Up to two bytes that wait for a third.
+    carry: [u8; 3],
+    carried: usize,
+    bytes: u64,
+}
+
+impl BodyEncoder {
+    /// An encoder for a body of `bytes`; a wrong guess costs only a reallocation.
+    pub fn with_capacity(bytes: usize) -> Self {
+        let capacity = usize::try_from(base64_bytes(bytes as u64)).unwrap_or(0);
+        Self { base64: Vec::with_capacity(capacity), carry: [0; 3], carried: 0, bytes: 0 }
+    }
+
+    /// Encodes the next bytes.
+    pub fn push(&mut self, mut chunk: impl Buf) {
+        while chunk.has_remaining() {
+            let slice = chunk.chunk();
+            let taken = slice.len();
+            self.push_slice(slice);
+            chunk.advance(taken);
+        }
+    }
+
+    fn push_slice(&mut self, mut slice: &[u8]) {
+        self.bytes += slice.len() as u64;
+        while self.carried > 0 && self.carried < 3 {
+            let Some((&first, rest)) = slice.split_first() else { return };
+            self.carry[self.carried] = first;
+            self.carried += 1;
+            slice = rest;
+        }
+        if self.carried == 3 {
+            append(&self.carry, &mut self.base64);
+            self.carried = 0;
+        }
+        let (whole, rest) = slice.split_at(slice.len() - slice.len() % 3);
+        append(whole, &mut self.base64);
+        self.carry[..rest.len()].copy_from_slice(rest);
+        self.carried = rest.len();
+    }
+
+    /// The body.
+    pub fn finish(mut self) -> Body {
+        append(&self.carry[..self.carried], &mut self.base64);
+        Body { base64: self.base64.into(), bytes: self.bytes }
+    }
+}
+
+fn append(bytes: &[u8], base64: &mut Vec<u8>) {
+    base64_simd::STANDARD.encode_append(bytes, base64);
+}
+
+/// An object as a store gives it: what its answer needs, ready to send.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Object {
+    /// Content-Type as S3 gives it, byte for byte.
+    pub content_type: Option<String>,
+    /// The body; empty when only the head was asked for.
+    pub body: Body,
+}
+
+/// Why S3 gave no object where there may simply be none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// S3 says that there is no such key.
+    NoSuchKey,
+    /// S3 refuses, as it does for a missing key to a role without `s3:ListBucket`
+    /// ([GetObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html), "Permissions").
+    AccessDenied,
+}
+
+impl Missing {
+    /// The word that logs and metrics use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoSuchKey => "no_such_key",
+            Self::AccessDenied => "access_denied",
+        }
+    }
+}
+
+/// Why a fetch gave no object. The details are for the log; they hold no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FetchError {
+    /// There is no such object, as far as we may know.
+    Missing(Missing),
+    /// Too large to be answered from here: the size of the object, in bytes.
+    TooLarge(u64),
+    /// S3 is throttling or cannot be reached: worth another try in a moment.
+    Unavailable(String),
+    /// No answer within the budget.
+    TimedOut(String),
+    /// Anything else: a refused signature, a missing bucket, an answer that makes no sense.
+    Failed(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_body_in_chunks_encodes_as_the_whole_does(
+            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..12),
+        ) {
+            let whole = chunks.concat();
+            let mut encoder = BodyEncoder::with_capacity(whole.len());
+            let capacity = encoder.base64.capacity();
+            for chunk in &chunks {
+                encoder.push(chunk.as_slice());
+            }
+            prop_assert_eq!(encoder.base64.capacity(), capacity, "the buffer never grows");
+            let body = encoder.finish();
+            prop_assert_eq!(body.bytes(), whole.len() as u64);
+            prop_assert_eq!(body.base64().len() as u64, base64_bytes(whole.len() as u64));
+            prop_assert_eq!(base64_simd::STANDARD.decode_to_vec(body.base64()).unwrap(), whole);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! A response → the JSON that Lambda hands to API Gateway (payload format 2.0).
+//!
+//! The body of an object is never copied here: a payload is a short head, the base64 text that the
+//! object already holds, and a tail; they are written to the socket side by side.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use http_body::{Frame, SizeHint};
+
+use crate::response::{Content, Response};
+
+/// The most that Lambda takes as an answer, in bytes of JSON
+/// ([Lambda quotas](https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html): 6 MB, which is
+/// 6 × 1024² + 100 as the service counts it).
+pub const PAYLOAD_BYTES_MAX: u64 = 6_291_556;
+
+/// An encoded answer, in up to three parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payload {
+    parts: VecDeque<Bytes>,
+}
+
+impl Payload {
+    /// Writes a response as JSON.
+    pub fn encode(response: &Response) -> Self {
+        let mut head = Vec::with_capacity(256);
+        head.extend_from_slice(b"{\"statusCode\":");
+        head.extend_from_slice(response.status.to_string().as_bytes());
+        head.extend_from_slice(b",\"headers\":{");
+        for (index, (name, value)) in response.headers.iter().enumerate() {
+            if index > 0 {
+                head.push(b',');
+            }
+            write_string(&mut head, name);
+            head.push(b':');
+            write_string(&mut head, value);
+        }
+        let parts = match &response.content {
+            Content::Object(body) => {
+                head.extend_from_slice(b"},\"isBase64Encoded\":true,\"body\":\"");
+                [head.into(), body.base64().clone(), Bytes::from_static(b"\"}")].into()
+            }
+            Content::Text(text) => {
+                head.extend_from_slice(b"},\"isBase64Encoded\":false,\"body\":");
+                write_string(&mut head, text);
+                head.push(b'}');
+                [head.into()].into()
+            }
+            Content::Empty => {
+                head.extend_from_slice(b"},\"isBase64Encoded\":false,\"body\":\"\"}");
+                [head.into()].into()
+            }
+        };
+        Self { parts }
+    }
+
+    /// Its length, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.len() as u64).sum()
+    }
+}
+
+/// Writes a JSON string (RFC 8259 §7).
+fn write_string(out: &mut Vec<u8>, text: &str) {
+    // Into a Vec there is nothing that could fail.
+    let _ = serde_json::to_writer(out, text);
+}
+
+impl http_body::Body for Payload {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        while let Some(part) = self.parts.pop_front() {
+            if part.has_remaining() {
+                return Poll::Ready(Some(Ok(Frame::data(part))));
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::{Body, BodyEncoder};
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn body_of(bytes: &[u8]) -> Body {
+        let mut encoder = BodyEncoder::with_capacity(bytes.len());
+        encoder.push(bytes);
+        encoder.finish()
+    }
+
+    fn json_of(response: &Response) -> Value {
+        let payload = Payload::encode(response);
+        let written: Vec<u8> = payload.parts.iter().flatten().copied().collect();
+        assert_eq!(payload.bytes(), written.len() as u64);
+        serde_json::from_slice(&written).unwrap()
+    }
+
+    #[test]
+    fn a_text_is_sent_as_it_is() {
+        let response = Response {
+            status: 404,
+            headers: vec![("a", "\"\r\n\u{1}é".into()), ("b", "2".into())],
+            content: Content::Text("no file: \"\\\u{0}ж".into()),
+        };
+        let wanted = json!({
+            "statusCode": 404,
+            "headers": {"a": "\"\r\n\u{1}é", "b": "2"},
+            "isBase64Encoded": false,
+            "body": "no file: \"\\\u{0}ж",
+        });
+        assert_eq!(json_of(&response), wanted);
+    }
+
+    #[test]
+    fn an_object_shares_its_body_with_the_payload() {
+        let body = body_of(b"hello");
+        let response = Response { status: 200, headers: vec![], content: Content::Object(body.clone()) };
+        assert_eq!(Payload::encode(&response).parts[1].as_ptr(), body.base64().as_ptr());
+    }
+
+    proptest! {
+        #[test]
+        fn every_body_comes_back_byte_for_byte(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let response = Response { status: 200, headers: vec![], content: Content::Object(body_of(&bytes)) };
+            let json = json_of(&response);
+            prop_assert_eq!(&json["isBase64Encoded"], &json!(true));
+            let decoded = base64_simd::STANDARD.decode_to_vec(json["body"].as_str().unwrap()).unwrap();
+            prop_assert_eq!(decoded, bytes);
+        }
+
+        #[test]
+        fn every_header_value_is_valid_json(value in "(?s:.){0,40}") {
+            let response =
+                Response { status: 302, headers: vec![("location", value.clone().into())], content: Content::Empty };
+            prop_assert_eq!(&json_of(&response)["headers"]["location"], &json!(value));
+        }
+    }
+}
