@@ -1,0 +1,157 @@
+//! A function's answer → the HTTP response that API Gateway makes of it (HTTP API, payload format 2.0).
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, SET_COOKIE};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use serde_json::{Map, Value};
+
+/// What a viewer is told when the function failed or its answer makes no sense.
+pub const INTERNAL_SERVER_ERROR: &str = r#"{"message":"Internal Server Error"}"#;
+
+/// Connection-level fields, which belong to one hop (RFC 9110 §7.6.1).
+const HOP_BY_HOP: [&str; 7] =
+    ["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
+
+/// Turns an answer back into HTTP.
+///
+/// # Errors
+/// With what is wrong with the answer; the viewer gets a 500.
+pub fn to_response(answer: &[u8]) -> Result<Response<Bytes>, String> {
+    let answer: Value = serde_json::from_slice(answer).map_err(|error| format!("the answer is not JSON: {error}"))?;
+    match answer {
+        Value::Object(fields) if fields.contains_key("statusCode") => structured(&fields),
+        // "If your Lambda function returns valid JSON and doesn't return a statusCode": inferred.
+        Value::String(text) => Ok(inferred(text.into_bytes())),
+        other => Ok(inferred(other.to_string().into_bytes())),
+    }
+}
+
+fn inferred(body: Vec<u8>) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn structured(fields: &Map<String, Value>) -> Result<Response<Bytes>, String> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = status(fields.get("statusCode"))?;
+    match fields.get("headers") {
+        None | Some(Value::Null) => {}
+        Some(Value::Object(headers)) => {
+            for (name, value) in headers {
+                let value = match value {
+                    Value::String(text) => text.clone(),
+                    Value::Number(_) | Value::Bool(_) => value.to_string(),
+                    _ => return Err(format!("the header {name} is no string")),
+                };
+                let name: HeaderName = name.parse().map_err(|_| format!("{name:?} is no header name"))?;
+                // API Gateway counts the body itself.
+                if !HOP_BY_HOP.contains(&name.as_str()) && name != CONTENT_LENGTH {
+                    response.headers_mut().insert(name.clone(), header_value(&name, &value)?);
+                }
+            }
+        }
+        Some(_) => return Err("headers is no object".to_owned()),
+    }
+    match fields.get("cookies") {
+        None | Some(Value::Null) => {}
+        Some(Value::Array(cookies)) => {
+            for cookie in cookies {
+                let cookie = cookie.as_str().ok_or("a cookie is no string")?;
+                response.headers_mut().append(SET_COOKIE, header_value(&SET_COOKIE, cookie)?);
+            }
+        }
+        Some(_) => return Err("cookies is no list".to_owned()),
+    }
+    let encoded = match fields.get("isBase64Encoded") {
+        None | Some(Value::Null) => false,
+        Some(Value::Bool(encoded)) => *encoded,
+        Some(_) => return Err("isBase64Encoded is neither true nor false".to_owned()),
+    };
+    *response.body_mut() = match fields.get("body") {
+        None | Some(Value::Null) => Bytes::new(),
+        Some(Value::String(text)) if encoded => base64_simd::STANDARD
+            .decode_to_vec(text)
+            .map_err(|_| "isBase64Encoded is true and the body is not base64".to_owned())?
+            .into(),
+        Some(Value::String(text)) => Bytes::from(text.clone()),
+        Some(_) => return Err("body is no string".to_owned()),
+    };
+    response.headers_mut().entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("text/plain;charset=UTF-8"));
+    Ok(response)
+}
+
+fn status(value: Option<&Value>) -> Result<StatusCode, String> {
+    let number = match value {
+        Some(Value::Number(number)) => number.as_u64(),
+        Some(Value::String(text)) => text.parse().ok(),
+        _ => None,
+    };
+    number
+        .and_then(|number| u16::try_from(number).ok())
+        .filter(|number| (200..=599).contains(number))
+        .and_then(|number| StatusCode::from_u16(number).ok())
+        .ok_or_else(|| format!("statusCode {} is no status", value.unwrap_or(&Value::Null)))
+}
+
+fn header_value(name: &HeaderName, value: &str) -> Result<HeaderValue, String> {
+    HeaderValue::from_bytes(value.as_bytes()).map_err(|_| format!("the value of {name} is no header value"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn respond(answer: Value) -> Response<Bytes> {
+        to_response(answer.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_structured_answer_becomes_http() {
+        let response = respond(json!({
+            "statusCode": 404, "headers": {"X-A": "1", "n": 2, "content-length": "99", "Connection": "close"},
+            "cookies": ["a=1", "b=2; Secure"], "body": "gone",
+        }));
+        assert_eq!(response.status(), 404);
+        assert_eq!(response.headers()["x-a"], "1");
+        assert_eq!(response.headers()["n"], "2");
+        assert_eq!(response.headers().get_all("set-cookie").iter().count(), 2);
+        assert!(!response.headers().contains_key("content-length") && !response.headers().contains_key("connection"));
+        assert_eq!(response.headers()["content-type"], "text/plain;charset=UTF-8");
+        assert_eq!(response.body(), "gone");
+    }
+
+    #[test]
+    fn a_base64_body_is_decoded_byte_for_byte() {
+        let response = respond(json!({"statusCode": 200, "isBase64Encoded": true, "body": "/wD+"}));
+        assert_eq!(response.body().as_ref(), b"\xff\x00\xfe");
+    }
+
+    #[test]
+    fn json_without_a_status_is_inferred_to_be_the_body() {
+        let response = respond(json!({"hello": 1}));
+        assert_eq!((response.status(), response.body().as_ref()), (StatusCode::OK, &br#"{"hello":1}"#[..]));
+        assert_eq!(response.headers()["content-type"], "application/json");
+        assert_eq!(respond(json!("hi")).body(), "hi");
+    }
+
+    #[test]
+    fn nonsense_is_an_error_that_says_what_is_wrong() {
+        for (answer, named) in [
+            ("nonsense", "not JSON"),
+            (r#"{"statusCode":"abc"}"#, "statusCode"),
+            (r#"{"statusCode":42}"#, "statusCode"),
+            (r#"{"statusCode":200,"headers":[]}"#, "headers"),
+            (r#"{"statusCode":200,"headers":{"a b":"x"}}"#, "header name"),
+            (r#"{"statusCode":200,"headers":{"a":"x\r\ny"}}"#, "header value"),
+            (r#"{"statusCode":200,"cookies":"a=1"}"#, "cookies"),
+            (r#"{"statusCode":200,"body":{}}"#, "body"),
+            (r#"{"statusCode":200,"body":"%%","isBase64Encoded":true}"#, "base64"),
+            (r#"{"statusCode":200,"body":"x","isBase64Encoded":"yes"}"#, "isBase64Encoded"),
+        ] {
+            let error = to_response(answer.as_bytes()).unwrap_err();
+            assert!(error.contains(named), "{answer}: {error}");
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Options → a running cloud.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Uri};
+
+use crate::bucket::{self, Bucket, MissingKey};
+use crate::edge::{self, BucketOrigin, Distribution};
+use crate::event::Api;
+use crate::fault::Faults;
+use crate::gateway::{self, Gateway};
+use crate::journal::Journal;
+use crate::lambda::{Function, Lambda};
+use crate::serve::{self, Server};
+use crate::site::Site;
+
+/// The access key that the local bucket knows. Not a secret: it opens nothing else.
+pub const ACCESS_KEY_ID: &str = "AKIALOCALNEAREDGE000";
+
+/// The secret key that goes with it.
+pub const SECRET_ACCESS_KEY: &str = "local-nearedge-secret-key-that-opens-nothing";
+
+/// The secret header of the walk-through.
+pub const LAMBDA_AUTH: &str = "lambdaapi_test";
+
+/// Where the objects are.
+#[derive(Debug, Clone)]
+pub enum Storage {
+    /// A folder, served as a bucket at this address.
+    Folder {
+        /// The folder.
+        site: PathBuf,
+        /// Where S3's protocol is served.
+        address: SocketAddr,
+        /// What is said of a key that is not there.
+        missing_key: MissingKey,
+    },
+    /// A real S3, or another server that speaks its protocol.
+    Endpoint {
+        /// Where it is.
+        url: Uri,
+        /// What opens it.
+        credentials: Credentials,
+    },
+}
+
+/// A handler program: Lambda's `bootstrap`.
+#[derive(Debug, Clone)]
+pub struct Bootstrap {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+}
+
+/// Everything that can be chosen.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The address of the edge.
+    pub edge: SocketAddr,
+    /// The address of the API.
+    pub gateway: SocketAddr,
+    /// Where the objects are.
+    pub storage: Storage,
+    /// The bucket's name.
+    pub bucket: String,
+    /// The first path segments that the edge sends straight to the bucket.
+    pub variants: Vec<String>,
+    /// The API's stage.
+    pub stage: String,
+    /// The region that everything believes to be in.
+    pub region: String,
+    /// The handler.
+    pub bootstrap: Bootstrap,
+    /// What is set in the handler's environment, over what is set by itself.
+    pub env: Vec<(String, String)>,
+    /// The function's memory, in MB.
+    pub memory_mb: u32,
+    /// The function's timeout.
+    pub timeout: Duration,
+    /// The most execution environments.
+    pub environments: usize,
+    /// How many invocations an environment takes at once.
+    pub concurrency: usize,
+    /// Whether environments are frozen between invocations.
+    pub freeze: bool,
+    /// Whether an invocation is refused when all environments are busy.
+    pub throttle: bool,
+}
+
+impl Options {
+    /// The walk-through's names, the default addresses, and this handler over this folder.
+    pub fn new(bootstrap: Bootstrap, site: PathBuf) -> Self {
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self {
+            edge: local(3000),
+            gateway: local(3001),
+            storage: Storage::Folder { site, address: local(3002), missing_key: MissingKey::default() },
+            bucket: "lambda-api-2022".to_owned(),
+            variants: vec!["v1".to_owned(), "v2".to_owned()],
+            stage: "$default".to_owned(),
+            region: "us-east-1".to_owned(),
+            bootstrap,
+            env: Vec::new(),
+            memory_mb: 128,
+            timeout: Duration::from_secs(20),
+            environments: 4,
+            concurrency: 1,
+            freeze: true,
+            throttle: false,
+        }
+    }
+}
+
+/// A running cloud. Dropping it closes its addresses; [`Cloud::shut_down`] also ends its processes.
+#[derive(Debug)]
+pub struct Cloud {
+    /// Where the edge is.
+    pub edge: SocketAddr,
+    /// Where the API is.
+    pub gateway: SocketAddr,
+    /// Where S3 is.
+    pub s3_endpoint: String,
+    /// The bucket's name.
+    pub bucket: String,
+    /// The secret header's value.
+    pub secret: String,
+    /// The local bucket, when there is one.
+    pub local_bucket: Option<Arc<Bucket>>,
+    /// The function.
+    pub lambda: Lambda,
+    /// What can be made to go wrong while it runs.
+    pub faults: Faults,
+    /// The prefix of every path of the API: empty, or a named stage's.
+    pub stage_prefix: String,
+    _servers: Vec<Server>,
+}
+
+impl Cloud {
+    /// Starts everything, and one execution environment to see that the handler starts.
+    ///
+    /// # Errors
+    /// With one line that says what is wrong and what to do.
+    pub async fn start(options: Options, faults: Faults, journal: Journal) -> Result<Self, String> {
+        let text = |error: &dyn fmt::Display| error.to_string();
+        let edge = serve::bind(options.edge, "edge", "--edge").await.map_err(|error| text(&error))?;
+        let gateway = serve::bind(options.gateway, "API", "--gateway").await.map_err(|error| text(&error))?;
+        let edge_address = edge.local_addr().map_err(|error| text(&error))?;
+        let gateway_address = gateway.local_addr().map_err(|error| text(&error))?;
+        let mut servers = Vec::new();
+
+        let (endpoint, credentials, local_bucket) = match &options.storage {
+            Storage::Folder { site, address, missing_key } => {
+                let bucket = Arc::new(Bucket {
+                    name: options.bucket.clone(),
+                    site: Site::open(site)?,
+                    missing_key: *missing_key,
+                });
+                let listener = serve::bind(*address, "bucket", "--s3").await.map_err(|error| text(&error))?;
+                let address = listener.local_addr().map_err(|error| text(&error))?;
+                let credentials = Credentials::from_keys(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None);
+                servers.push(bucket::serve(listener, bucket.clone(), &credentials, faults.clone()));
+                (format!("http://{address}"), credentials, Some(bucket))
+            }
+            Storage::Endpoint { url, credentials } => {
+                (url.to_string().trim_end_matches('/').to_owned(), credentials.clone(), None)
+            }
+        };
+
+        let env = handler_env(&options, &endpoint, &credentials, edge_address);
+        let secret = env.iter().rev().find(|(name, _)| name == "lambda_auth").map(|(_, value)| value.clone());
+        let secret = secret.unwrap_or_default();
+        let lambda = Lambda::new(function(&options, env), journal.clone());
+        if let Err(problem) = lambda.warm_up().await {
+            lambda.shut_down().await;
+            return Err(format!("the handler does not start: {problem}"));
+        }
+
+        let id = crate::identity::letters(10).to_lowercase();
+        let api = Api {
+            domain_name: format!("{id}.execute-api.{}.amazonaws.com", options.region),
+            id,
+            stage: options.stage.clone(),
+        };
+        servers.push(gateway::serve(gateway, Gateway { api, lambda: lambda.clone(), journal: journal.clone() }));
+
+        let url: Uri = endpoint.parse().map_err(|error| format!("{endpoint} is no address of S3: {error}"))?;
+        let distribution = Distribution {
+            domain_name: format!("{}.cloudfront.net", crate::identity::letters(13).to_lowercase()),
+            api: authority(&gateway_address.to_string())?,
+            secret: HeaderValue::from_str(&secret).map_err(|_| "lambda_auth cannot be sent in a header".to_owned())?,
+            bucket: BucketOrigin {
+                scheme: url.scheme().cloned().unwrap_or(Scheme::HTTP),
+                authority: url
+                    .authority()
+                    .cloned()
+                    .ok_or_else(|| format!("{endpoint} is no address of S3: it needs http:// and a host"))?,
+                bucket: options.bucket.clone(),
+                region: options.region.clone(),
+                credentials,
+            },
+            bucket_prefixes: options.variants.clone(),
+            journal,
+        };
+        servers.push(edge::serve(edge, distribution).map_err(|error| text(&error))?);
+
+        Ok(Self {
+            edge: edge_address,
+            gateway: gateway_address,
+            s3_endpoint: endpoint,
+            bucket: options.bucket,
+            secret,
+            local_bucket,
+            lambda,
+            faults,
+            stage_prefix: if options.stage == "$default" { String::new() } else { format!("/{}", options.stage) },
+            _servers: servers,
+        })
+    }
+
+    /// Ends every process that was started, and closes the addresses.
+    pub async fn shut_down(self) {
+        self.lambda.shut_down().await;
+    }
+
+    /// What a person wants to see when it is ready: where things are, and what to try.
+    pub fn welcome(&self) -> String {
+        let Self { edge, gateway, s3_endpoint, bucket, secret, stage_prefix, .. } = self;
+        let (cdn, api) = (format!("http://{edge}"), format!("http://{gateway}{stage_prefix}"));
+        let keys = if self.local_bucket.is_some() {
+            format!("\n             AWS_ACCESS_KEY_ID={ACCESS_KEY_ID} AWS_SECRET_ACCESS_KEY={SECRET_ACCESS_KEY}")
+        } else {
+            String::new()
+        };
+        format!(
+            r#"
+nearedge is ready.
+
+  CDN        {cdn}    (CloudFront: adds the secret itself)
+  API        {api}    (API Gateway: wants the secret)
+  bucket     {s3_endpoint}/{bucket}{keys}
+
+Try it:
+
+  curl {api}/
+  curl -v -H "lambda_auth:{secret}" {api}/
+  curl -H "lambda_auth:{secret}" -H "test_version:v2" {api}/test.html
+  curl -H "lambda_auth:{secret}" -H "test_version:v2" {api}/test.png > test.png
+  curl -v -H "lambda_auth:{secret}" -H "test_version:v1" -H "redirect:true" {api}/test.html
+  curl -H "test_version:v1" {cdn}/test.html
+  curl -I -H "test_version:v1" -H "redirect:true" {cdn}/test.html
+
+Or follow the redirect to the object:  curl -L -H "test_version:v1" -H "redirect:true" {cdn}/test.html
+Or open {cdn}/ in a browser. Ctrl-C ends everything.
+"#
+        )
+    }
+}
+
+fn authority(text: &str) -> Result<Authority, String> {
+    text.parse().map_err(|error| format!("{text} is no address: {error}"))
+}
+
+fn function(options: &Options, env: Vec<(String, String)>) -> Function {
+    Function {
+        name: "lambdaapi".to_owned(),
+        program: options.bootstrap.program.clone(),
+        arguments: options.bootstrap.arguments.clone(),
+        env,
+        region: options.region.clone(),
+        memory_mb: options.memory_mb,
+        timeout: options.timeout,
+        environments: options.environments,
+        concurrency: options.concurrency,
+        freeze: options.freeze,
+        throttle: options.throttle,
+    }
+}
+
+/// The walk-through's settings, the role's credentials, and what the user sets over them.
+fn handler_env(
+    options: &Options,
+    endpoint: &str,
+    credentials: &Credentials,
+    edge: SocketAddr,
+) -> Vec<(String, String)> {
+    let mut env = vec![
+        ("bucket", options.bucket.clone()),
+        ("lambda_auth", LAMBDA_AUTH.to_owned()),
+        ("redirect_path", format!("http://{edge}")),
+        ("AWS_ENDPOINT_URL_S3", endpoint.to_owned()),
+        ("AWS_ACCESS_KEY_ID", credentials.access_key_id().to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", credentials.secret_access_key().to_owned()),
+    ];
+    env.extend(credentials.session_token().map(|token| ("AWS_SESSION_TOKEN", token.to_owned())));
+    env.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(options.env.iter().cloned()).collect()
+}

@@ -1,0 +1,244 @@
+//! An HTTP request → the event that API Gateway makes of it (HTTP API, payload format 2.0).
+//!
+//! [Payload format](https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html);
+//! what is not documented there is in the table of `emulator/README.md` with where it was seen.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::request::Parts;
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use crate::identity;
+
+/// The API that the events come from.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// The API's id, the first label of its domain name.
+    pub id: String,
+    /// Its domain name.
+    pub domain_name: String,
+    /// `$default`, or a named stage, which prefixes every path.
+    pub stage: String,
+}
+
+/// Why a request has no event: it is answered without the function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unroutable {
+    /// The path is not percent-encoded UTF-8.
+    BadPath,
+    /// A named stage, and a path that is not under it.
+    NoRoute,
+}
+
+/// Builds the event of a request.
+///
+/// # Errors
+/// When the path cannot be decoded or has no route.
+pub fn build(
+    api: &Api,
+    request: &Parts,
+    body: &Bytes,
+    source_ip: IpAddr,
+    request_id: &str,
+) -> Result<Value, Unroutable> {
+    let path = decode_path(request.uri.path()).ok_or(Unroutable::BadPath)?;
+    let proxied = if api.stage == "$default" {
+        path.as_str()
+    } else {
+        let rest = path.strip_prefix('/').and_then(|rest| rest.strip_prefix(api.stage.as_str()));
+        rest.filter(|rest| rest.is_empty() || rest.starts_with('/')).ok_or(Unroutable::NoRoute)?
+    };
+    let query = request.uri.query().unwrap_or_default();
+    let (headers, cookies) = join_headers(&request.headers);
+    let now = OffsetDateTime::now_utc();
+    let clock = format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
+    let text = is_text(request.headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()));
+    let mut event = json!({
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": headers,
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": api.id,
+            "domainName": api.domain_name,
+            "domainPrefix": api.id,
+            "http": {
+                "method": request.method.as_str(),
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": source_ip,
+                "userAgent": headers.get("user-agent").cloned().unwrap_or_default(),
+            },
+            "requestId": request_id,
+            "routeKey": "$default",
+            "stage": api.stage,
+            "time": now.format(clock).unwrap_or_default(),
+            "timeEpoch": identity::now_ms(),
+        },
+        "isBase64Encoded": !body.is_empty() && !(text && std::str::from_utf8(body).is_ok()),
+    });
+    if let Some(event) = event.as_object_mut() {
+        insert_if_some(event, "cookies", (!cookies.is_empty()).then(|| json!(cookies)));
+        insert_if_some(event, "queryStringParameters", query_parameters(query).map(|all| json!(all)));
+        let proxy = proxied.trim_start_matches('/');
+        insert_if_some(event, "pathParameters", (!proxy.is_empty()).then(|| json!({"proxy": proxy})));
+        insert_if_some(event, "body", (!body.is_empty()).then(|| json!(body_text(body, text))));
+    }
+    Ok(event)
+}
+
+fn insert_if_some(event: &mut Map<String, Value>, name: &str, value: Option<Value>) {
+    if let Some(value) = value {
+        event.insert(name.to_owned(), value);
+    }
+}
+
+/// The path, decoded once and cut at the first `?` that decoding brings to light.
+fn decode_path(path: &str) -> Option<String> {
+    let mut decoded = percent_decode_str(path).decode_utf8().ok()?.into_owned();
+    if let Some(cut) = decoded.find('?') {
+        decoded.truncate(cut);
+    }
+    Some(decoded)
+}
+
+/// Header names in lower case, repeated ones joined by a comma, and the cookies apart.
+fn join_headers(headers: &HeaderMap) -> (BTreeMap<String, String>, Vec<String>) {
+    let mut joined = BTreeMap::<String, String>::new();
+    let mut cookies = Vec::new();
+    for (name, value) in headers {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        if name == http::header::COOKIE {
+            cookies.extend(value.split(';').map(|cookie| cookie.trim().to_owned()).filter(|cookie| !cookie.is_empty()));
+            continue;
+        }
+        joined
+            .entry(name.as_str().to_owned())
+            .and_modify(|first| {
+                first.push(',');
+                first.push_str(&value);
+            })
+            .or_insert_with(|| value.into_owned());
+    }
+    (joined, cookies)
+}
+
+/// Decoded names and values, repeated ones joined by a comma; `None` without a query.
+fn query_parameters(query: &str) -> Option<BTreeMap<String, String>> {
+    let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+    let mut parameters = BTreeMap::<String, String>::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = decode(value);
+        parameters
+            .entry(decode(name))
+            .and_modify(|first| {
+                first.push(',');
+                first.push_str(&value);
+            })
+            .or_insert(value);
+    }
+    (!parameters.is_empty()).then_some(parameters)
+}
+
+/// The types that an HTTP API hands on as text; every other body is base64.
+fn is_text(content_type: Option<&str>) -> bool {
+    let Some(content_type) = content_type else { return true };
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence.starts_with("text/")
+        || matches!(essence.as_str(), "application/json" | "application/javascript" | "application/xml")
+}
+
+fn body_text(body: &Bytes, text: bool) -> String {
+    match std::str::from_utf8(body) {
+        Ok(body) if text => body.to_owned(),
+        _ => base64_simd::STANDARD.encode_to_string(body),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    fn event_of(request: http::request::Builder, body: &'static [u8], stage: &str) -> Result<Value, Unroutable> {
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let api = Api { id: "local".into(), domain_name: "local.execute-api.x".into(), stage: stage.into() };
+        build(&api, &parts, &Bytes::from_static(body), Ipv4Addr::LOCALHOST.into(), "id")
+    }
+
+    fn event(uri: &str) -> Value {
+        event_of(http::Request::builder().uri(uri), b"", "$default").unwrap()
+    }
+
+    #[test]
+    fn the_path_is_decoded_once_and_cut_at_a_decoded_question_mark() {
+        for (uri, path) in [
+            ("/a%20b", "/a b"),
+            ("/a+b", "/a+b"),
+            ("/100%2525", "/100%25"),
+            ("/a%2Fb", "/a/b"),
+            ("/a%3Fb/c", "/a"),
+            ("/%E6%97%A5", "/日"),
+            ("//x/../y", "//x/../y"),
+            ("/a%23b", "/a#b"),
+        ] {
+            assert_eq!(event(uri)["rawPath"], json!(path), "{uri}");
+        }
+        let bad = event_of(http::Request::builder().uri("/%ff"), b"", "$default");
+        assert_eq!(bad.unwrap_err(), Unroutable::BadPath);
+    }
+
+    #[test]
+    fn the_query_stays_encoded_and_its_parameters_are_decoded_and_joined() {
+        let event = event("/x?a=1&b=%20&a=2+3&c");
+        assert_eq!(event["rawQueryString"], json!("a=1&b=%20&a=2+3&c"));
+        assert_eq!(event["queryStringParameters"], json!({"a": "1,2 3", "b": " ", "c": ""}));
+    }
+
+    #[test]
+    fn repeated_headers_are_joined_and_cookies_go_apart() {
+        let request = http::Request::builder()
+            .uri("/")
+            .header("Lambda_Auth", "a")
+            .header("lambda_auth", "b")
+            .header("cookie", "x=1; y=2");
+        let event = event_of(request, b"", "$default").unwrap();
+        assert_eq!(event["headers"], json!({"lambda_auth": "a,b"}));
+        assert_eq!(event["cookies"], json!(["x=1", "y=2"]));
+    }
+
+    #[test]
+    fn a_named_stage_prefixes_the_path_and_has_no_route_beside_it() {
+        let at = |uri: &str| event_of(http::Request::builder().uri(uri), b"", "prod");
+        assert_eq!(at("/prod/x").unwrap()["rawPath"], json!("/prod/x"));
+        assert_eq!(at("/prod/x").unwrap()["pathParameters"], json!({"proxy": "x"}));
+        assert_eq!(at("/x").unwrap_err(), Unroutable::NoRoute);
+        assert_eq!(at("/production").unwrap_err(), Unroutable::NoRoute);
+    }
+
+    #[test]
+    fn a_text_body_is_text_and_any_other_is_base64() {
+        let post = |content_type: &str, body| {
+            event_of(
+                http::Request::builder().method("POST").uri("/").header("content-type", content_type),
+                body,
+                "$default",
+            )
+            .unwrap()
+        };
+        let text = post("text/plain; charset=utf-8", b"hi");
+        assert_eq!((&text["body"], &text["isBase64Encoded"]), (&json!("hi"), &json!(false)));
+        let binary = post("image/png", b"hi");
+        assert_eq!((&binary["body"], &binary["isBase64Encoded"]), (&json!("aGk="), &json!(true)));
+        assert_eq!(event("/").get("body"), None);
+    }
+}

@@ -1,0 +1,507 @@
+//! Lambda: one function, in execution environments that are started on demand, take one invocation at a
+//! time, are frozen between them, and are replaced when they die or take too long.
+//!
+//! [The execution environment](https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html).
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use time::OffsetDateTime;
+use time::macros::format_description;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::{Notify, oneshot};
+
+use crate::identity;
+use crate::journal::Journal;
+use crate::runtime_api;
+use crate::serve::BoxError;
+
+/// How long an environment may take until it asks for its first event
+/// ([Init phase](https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib)).
+const INIT_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a process may take to go after SIGTERM, before SIGKILL
+/// ([Shutdown phase](https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-shutdown)).
+const SHUTDOWN_LIMIT: Duration = Duration::from_millis(500);
+
+/// The most that Lambda takes as an answer, in bytes.
+pub const PAYLOAD_BYTES_MAX: usize = 6 * 1024 * 1024 + 100;
+
+/// A function and how it is run.
+#[derive(Debug, Clone)]
+pub struct Function {
+    /// Its name.
+    pub name: String,
+    /// The program that is its `bootstrap`, and its arguments.
+    pub program: PathBuf,
+    /// Arguments of the program; Lambda gives none.
+    pub arguments: Vec<String>,
+    /// What the user sets in its environment, and the region and credentials of its role.
+    pub env: Vec<(String, String)>,
+    /// Its region.
+    pub region: String,
+    /// Its memory, in MB. It is told to the handler, not enforced.
+    pub memory_mb: u32,
+    /// How long an invocation may take.
+    pub timeout: Duration,
+    /// How many environments there may be.
+    pub environments: usize,
+    /// How many invocations an environment takes at once: more than 1 as on Lambda Managed Instances.
+    pub concurrency: usize,
+    /// Whether environments are frozen between invocations.
+    pub freeze: bool,
+    /// Whether an invocation that finds every environment busy is refused, instead of waiting for one.
+    pub throttle: bool,
+}
+
+/// What an invocation came to.
+#[derive(Debug)]
+pub struct Invocation {
+    /// The function's answer, or its error.
+    pub result: Result<Bytes, FunctionError>,
+    /// How long the environment took to start, when this was its first invocation.
+    pub cold_start: Option<Duration>,
+}
+
+/// The function's error, as Lambda tells it to the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionError(pub String);
+
+impl fmt::Display for FunctionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why there was no invocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvokeError {
+    /// Every environment is busy, and none may be added.
+    Throttled,
+    /// The cloud is shutting down.
+    ShuttingDown,
+}
+
+/// An event on its way to a handler.
+#[derive(Debug)]
+pub struct Event {
+    /// The invocation's id.
+    pub request_id: String,
+    /// When it has to be done, in milliseconds since 1970.
+    pub deadline_ms: u64,
+    /// The function's ARN.
+    pub arn: String,
+    /// The trace header.
+    pub trace_id: String,
+    /// The event itself.
+    pub payload: Bytes,
+}
+
+/// What a handler made of an event: its answer, or its error.
+pub type Completion = Result<Bytes, FunctionError>;
+
+/// A `/next` that waits for its event.
+struct Poll {
+    environment: Arc<Environment>,
+    deliver: oneshot::Sender<Event>,
+}
+
+/// One execution environment.
+pub struct Environment {
+    /// Its number, from 1.
+    pub id: u64,
+    started: Instant,
+    /// How long it took from the start to the first `/next`.
+    init: OnceLock<Duration>,
+    invocations: AtomicU64,
+    process_group: OnceLock<Pid>,
+    in_flight: Mutex<HashMap<String, oneshot::Sender<Completion>>>,
+    /// What the handler reported to `/init/error`.
+    init_error: OnceLock<String>,
+}
+
+impl Environment {
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.process_group.get() {
+            // A process that is gone already needs no signal.
+            let _ = killpg(*group, signal);
+        }
+    }
+
+    /// Ends an invocation with what the handler made of it; `false` when there is none of that id.
+    pub fn complete(&self, request_id: &str, completion: Completion) -> bool {
+        match lock(&self.in_flight).remove(request_id) {
+            Some(waiting) => {
+                // Whoever has stopped waiting needs no answer.
+                let _ = waiting.send(completion);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Takes note of why the handler cannot start.
+    pub fn fail_init(&self, error: String) {
+        let _ = self.init_error.set(error);
+    }
+}
+
+#[derive(Default)]
+struct State {
+    environments: HashMap<u64, Arc<Environment>>,
+    idle: Vec<Poll>,
+    waiting: VecDeque<oneshot::Sender<Result<Poll, FunctionError>>>,
+    started: u64,
+    closed: bool,
+}
+
+struct Shared {
+    function: Function,
+    journal: Journal,
+    state: Mutex<State>,
+    /// An environment has gone.
+    gone: Notify,
+}
+
+/// The Lambda service with its one function.
+#[derive(Clone)]
+pub struct Lambda(Arc<Shared>);
+
+impl Lambda {
+    /// A service that starts environments when they are needed.
+    pub fn new(function: Function, journal: Journal) -> Self {
+        Self(Arc::new(Shared { function, journal, state: Mutex::default(), gone: Notify::new() }))
+    }
+
+    /// Starts one environment ahead of the first request, as Lambda's proactive initialisation does, and
+    /// waits until it is ready.
+    ///
+    /// # Errors
+    /// With one line that says why the handler does not start.
+    pub async fn warm_up(&self) -> Result<(), String> {
+        match self.acquire().await {
+            Ok(Ok(poll)) => {
+                self.park(poll);
+                Ok(())
+            }
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the cloud is shutting down".to_owned()),
+        }
+    }
+
+    /// Invokes the function.
+    ///
+    /// # Errors
+    /// When no environment takes the invocation.
+    pub async fn invoke(&self, payload: Bytes, trace_id: String) -> Result<Invocation, InvokeError> {
+        let function = &self.0.function;
+        let mut payload = Some(payload);
+        let request_id = identity::uuid();
+        loop {
+            let poll = match self.acquire().await? {
+                Ok(poll) => poll,
+                Err(error) => return Ok(Invocation { result: Err(error), cold_start: None }),
+            };
+            let environment = poll.environment;
+            let (done, completion) = oneshot::channel();
+            lock(&environment.in_flight).insert(request_id.clone(), done);
+            environment.signal(Signal::SIGCONT);
+            let timeout_ms = u64::try_from(function.timeout.as_millis()).unwrap_or(u64::MAX);
+            let event = Event {
+                request_id: request_id.clone(),
+                deadline_ms: identity::now_ms().saturating_add(timeout_ms),
+                arn: format!("arn:aws:lambda:{}:123456789012:function:{}", function.region, function.name),
+                trace_id: format!("{trace_id};Parent={};Sampled=0", identity::hex(16)),
+                payload: payload.take().unwrap_or_default(),
+            };
+            if let Err(event) = poll.deliver.send(event) {
+                // It died while it was idle: the event goes to another.
+                lock(&environment.in_flight).remove(&request_id);
+                payload = Some(event.payload);
+                continue;
+            }
+            let first = environment.invocations.fetch_add(1, Ordering::Relaxed) == 0;
+            let cold_start = environment.init.get().copied().filter(|_| first);
+            let result = match tokio::time::timeout(function.timeout, completion).await {
+                Ok(Ok(completion)) => completion,
+                // The environment is gone, and what it was told to wait for with it.
+                Ok(Err(_)) => Err(FunctionError(format!("RequestId: {request_id} Error: Runtime exited"))),
+                Err(_) => {
+                    environment.signal(Signal::SIGKILL);
+                    let seconds = function.timeout.as_secs_f64();
+                    Err(FunctionError(format!("{request_id} Task timed out after {seconds:.2} seconds")))
+                }
+            };
+            return Ok(Invocation { result, cold_start });
+        }
+    }
+
+    /// Takes an idle environment, or starts one, or waits for one.
+    async fn acquire(&self) -> Result<Result<Poll, FunctionError>, InvokeError> {
+        let arrived = {
+            let mut state = lock(&self.0.state);
+            if state.closed {
+                return Err(InvokeError::ShuttingDown);
+            }
+            // The one used last is the warmest.
+            while let Some(poll) = state.idle.pop() {
+                if !poll.deliver.is_closed() {
+                    return Ok(Ok(poll));
+                }
+            }
+            let may_start = state.environments.len() < self.0.function.environments;
+            if !may_start && self.0.function.throttle {
+                return Err(InvokeError::Throttled);
+            }
+            let (arrive, arrived) = oneshot::channel();
+            state.waiting.push_back(arrive);
+            if may_start {
+                self.start(&mut state);
+            }
+            arrived
+        };
+        arrived.await.map_err(|_| InvokeError::ShuttingDown)
+    }
+
+    /// An environment asks for its next event: what waits for one gets it, or it is frozen.
+    pub fn ready(&self, environment: &Arc<Environment>) -> oneshot::Receiver<Event> {
+        let (deliver, delivered) = oneshot::channel();
+        if environment.init.set(environment.started.elapsed()).is_ok() {
+            let ms = environment.started.elapsed().as_secs_f64() * 1e3;
+            self.0.journal.line(format_args!("env {}  started in {ms:.1} ms", environment.id));
+        }
+        self.park(Poll { environment: environment.clone(), deliver });
+        delivered
+    }
+
+    fn park(&self, mut poll: Poll) {
+        let mut state = lock(&self.0.state);
+        while let Some(waiting) = state.waiting.pop_front() {
+            match waiting.send(Ok(poll)) {
+                Ok(()) => return,
+                Err(Ok(unwanted)) => poll = unwanted,
+                Err(Err(_)) => return,
+            }
+        }
+        let environment = poll.environment.clone();
+        state.idle.push(poll);
+        // Under the lock, so that it is not thawed before it is frozen.
+        if self.0.function.freeze && self.0.function.concurrency == 1 {
+            environment.signal(Signal::SIGSTOP);
+        }
+    }
+
+    fn start(&self, state: &mut State) {
+        state.started += 1;
+        let environment = Arc::new(Environment {
+            id: state.started,
+            started: Instant::now(),
+            init: OnceLock::new(),
+            invocations: AtomicU64::new(0),
+            process_group: OnceLock::new(),
+            in_flight: Mutex::default(),
+            init_error: OnceLock::new(),
+        });
+        state.environments.insert(environment.id, environment.clone());
+        tokio::spawn(self.clone().run(environment));
+    }
+
+    /// The life of an environment.
+    async fn run(self, environment: Arc<Environment>) {
+        let ended = match self.launch(&environment).await {
+            Ok((child, _server)) => self.watch(&environment, child).await,
+            Err(error) => format!("{} cannot be started: {error}", self.0.function.program.display()),
+        };
+        let failed_init = environment.init.get().is_none();
+        let reason = match environment.init_error.get() {
+            Some(error) => error.clone(),
+            None => ended,
+        };
+        let mut state = lock(&self.0.state);
+        state.environments.remove(&environment.id);
+        state.idle.retain(|poll| poll.environment.id != environment.id);
+        lock(&environment.in_flight).clear();
+        if !state.closed {
+            self.0.journal.line(format_args!("env {}  {reason}", environment.id));
+            if failed_init {
+                if let Some(waiting) = state.waiting.pop_front() {
+                    let _ = waiting.send(Err(FunctionError(reason)));
+                }
+            } else if !state.waiting.is_empty() {
+                self.start(&mut state);
+            }
+        }
+        drop(state);
+        self.0.gone.notify_waiters();
+    }
+
+    async fn launch(&self, environment: &Arc<Environment>) -> Result<(Child, crate::serve::Server), BoxError> {
+        let (server, address) = runtime_api::serve(self.clone(), environment.clone()).await?;
+        let function = &self.0.function;
+        let mut command = Command::new(&function.program);
+        command
+            .args(&function.arguments)
+            .env_clear()
+            .envs(lambda_env(function, &address.to_string()))
+            .envs(function.env.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // A group of its own: signals reach its children too, and Ctrl-C does not reach it.
+            .process_group(0)
+            .kill_on_drop(true);
+        let mut child = command.spawn()?;
+        if let Some(id) = child.id().and_then(|id| i32::try_from(id).ok()) {
+            let _ = environment.process_group.set(Pid::from_raw(id));
+        }
+        // Cancelled before it could be told to stop.
+        if lock(&self.0.state).closed {
+            environment.signal(Signal::SIGKILL);
+        }
+        self.relay(environment.id, child.stdout.take());
+        self.relay(environment.id, child.stderr.take());
+        Ok((child, server))
+    }
+
+    /// Waits for the end of the process, and says how it came.
+    async fn watch(&self, environment: &Environment, mut child: Child) -> String {
+        let status = tokio::select! {
+            status = child.wait() => status,
+            () = self.init_overdue(environment) => {
+                environment.signal(Signal::SIGKILL);
+                let _ = child.wait().await;
+                return format!("did not ask for an event within {} seconds: killed", INIT_LIMIT.as_secs());
+            }
+        };
+        match status {
+            Ok(status) => format!("exited: {status}"),
+            Err(error) => format!("was lost: {error}"),
+        }
+    }
+
+    /// Returns when the environment has taken too long to start, and never otherwise.
+    async fn init_overdue(&self, environment: &Environment) {
+        tokio::time::sleep(INIT_LIMIT).await;
+        if environment.init.get().is_some() {
+            std::future::pending().await
+        }
+    }
+
+    fn relay(&self, id: u64, stream: Option<impl AsyncRead + Unpin + Send + 'static>) {
+        let Some(stream) = stream else { return };
+        let journal = self.0.journal.clone();
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(stream).split(b'\n');
+            while let Ok(Some(line)) = lines.next_segment().await {
+                journal.handler(id, &String::from_utf8_lossy(&line));
+            }
+        });
+    }
+
+    /// How many environments there are.
+    pub fn environments(&self) -> usize {
+        lock(&self.0.state).environments.len()
+    }
+
+    /// The longest answer and error that a handler may post, in bytes.
+    pub fn payload_bytes_max(&self) -> usize {
+        PAYLOAD_BYTES_MAX
+    }
+
+    /// Ends every environment, as Lambda does: SIGTERM, a moment, SIGKILL. None is left when this returns.
+    pub async fn shut_down(&self) {
+        let environments: Vec<_> = {
+            let mut state = lock(&self.0.state);
+            state.closed = true;
+            state.idle.clear();
+            state.waiting.clear();
+            state.environments.values().cloned().collect()
+        };
+        for environment in &environments {
+            environment.signal(Signal::SIGTERM);
+            environment.signal(Signal::SIGCONT);
+        }
+        if tokio::time::timeout(SHUTDOWN_LIMIT, self.all_gone()).await.is_err() {
+            for environment in lock(&self.0.state).environments.values() {
+                environment.signal(Signal::SIGKILL);
+            }
+            self.all_gone().await;
+        }
+    }
+
+    async fn all_gone(&self) {
+        loop {
+            let gone = self.0.gone.notified();
+            let mut gone = std::pin::pin!(gone);
+            gone.as_mut().enable();
+            if self.environments() == 0 {
+                return;
+            }
+            gone.await;
+        }
+    }
+}
+
+/// What Lambda sets
+/// ([defined runtime environment variables](https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html)).
+fn lambda_env(function: &Function, runtime_api: &str) -> Vec<(&'static str, String)> {
+    let today = OffsetDateTime::now_utc().format(format_description!("[year]/[month]/[day]")).unwrap_or_default();
+    let mut env = vec![
+        ("_HANDLER", "bootstrap".to_owned()),
+        ("AWS_LAMBDA_RUNTIME_API", runtime_api.to_owned()),
+        ("AWS_LAMBDA_FUNCTION_NAME", function.name.clone()),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", function.memory_mb.to_string()),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", function.name)),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", format!("{today}/[$LATEST]{}", identity::hex(32))),
+        ("AWS_LAMBDA_LOG_FORMAT", "JSON".to_owned()),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
+        ("AWS_REGION", function.region.clone()),
+        ("AWS_DEFAULT_REGION", function.region.clone()),
+        ("LANG", "en_US.UTF-8".to_owned()),
+        ("TZ", ":UTC".to_owned()),
+    ];
+    if let Some(folder) = function.program.parent() {
+        env.push(("LAMBDA_TASK_ROOT", folder.display().to_string()));
+    }
+    if function.concurrency > 1 {
+        env.push(("AWS_LAMBDA_MAX_CONCURRENCY", function.concurrency.to_string()));
+    }
+    // Not Lambda's: where this machine has its programs and libraries.
+    for name in ["PATH", "LD_LIBRARY_PATH"] {
+        env.extend(std::env::var(name).ok().map(|value| (name, value)));
+    }
+    env
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while it holds one of these; a value is whole at every moment.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for Lambda {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lambda").field("function", &self.0.function.name).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Says why an address for a Runtime API cannot be had.
+pub(crate) fn no_runtime_api(error: &io::Error) -> String {
+    format!("no port for the Runtime API: {error}")
+}
