@@ -2,14 +2,16 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aws_config::BehaviorVersion;
+use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_types::retry::ErrorKind;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -18,6 +20,10 @@ use crate::config::S3Config;
 use crate::object::{BodyEncoder, FetchError, Missing, Object, ObjectKey, base64_bytes};
 use crate::payload::PAYLOAD_BYTES_MAX;
 use crate::store::{Part, Store};
+
+/// The longest wait before the first retry; it doubles with each. The SDK's second is for batch jobs: a
+/// viewer is waiting here.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 
 /// A bucket in S3.
 #[derive(Debug, Clone)]
@@ -44,7 +50,10 @@ impl S3 {
             .tls_context(TlsContext::builder().with_trust_store(trust).build()?)
             .build_https();
         let sdk = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
-        let s3 = aws_sdk_s3::config::Builder::from(&sdk).force_path_style(config.path_style).build();
+        let retry =
+            sdk.retry_config().cloned().unwrap_or_else(RetryConfig::standard).with_initial_backoff(FIRST_BACKOFF);
+        let s3 =
+            aws_sdk_s3::config::Builder::from(&sdk).force_path_style(config.path_style).retry_config(retry).build();
         Ok(Self { client: aws_sdk_s3::Client::from_conf(s3), bucket: config.bucket.clone() })
     }
 
@@ -151,7 +160,10 @@ where
         SdkError::DispatchFailure(failure) if failure.is_timeout() => {
             FetchError::TimedOut(format!("no answer from S3: {}", chain(error)))
         }
-        SdkError::DispatchFailure(failure) if failure.is_io() => {
+        // A connection that breaks before the answer is complete is "other, transient" to the SDK.
+        SdkError::DispatchFailure(failure)
+            if failure.is_io() || failure.as_other() == Some(ErrorKind::TransientError) =>
+        {
             FetchError::Unavailable(format!("S3 cannot be reached: {}", chain(error)))
         }
         _ => FetchError::Failed(format!("S3 was not asked, or made no sense: {}", chain(error))),

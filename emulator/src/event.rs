@@ -58,7 +58,8 @@ pub fn build(
     let (headers, cookies) = join_headers(&request.headers);
     let now = OffsetDateTime::now_utc();
     let clock = format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
-    let text = is_text(request.headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()));
+    let content_type = request.headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let (body, encoded) = body_text(body, is_text(content_type));
     let mut event = json!({
         "version": "2.0",
         "routeKey": "$default",
@@ -83,14 +84,14 @@ pub fn build(
             "time": now.format(clock).unwrap_or_default(),
             "timeEpoch": identity::now_ms(),
         },
-        "isBase64Encoded": !body.is_empty() && !(text && std::str::from_utf8(body).is_ok()),
+        "isBase64Encoded": encoded,
     });
     if let Some(event) = event.as_object_mut() {
         insert_if_some(event, "cookies", (!cookies.is_empty()).then(|| json!(cookies)));
         insert_if_some(event, "queryStringParameters", query_parameters(query).map(|all| json!(all)));
         let proxy = proxied.trim_start_matches('/');
         insert_if_some(event, "pathParameters", (!proxy.is_empty()).then(|| json!({"proxy": proxy})));
-        insert_if_some(event, "body", (!body.is_empty()).then(|| json!(body_text(body, text))));
+        insert_if_some(event, "body", (!body.is_empty()).then(|| json!(body)));
     }
     Ok(event)
 }
@@ -157,10 +158,11 @@ fn is_text(content_type: Option<&str>) -> bool {
         || matches!(essence.as_str(), "application/json" | "application/javascript" | "application/xml")
 }
 
-fn body_text(body: &Bytes, text: bool) -> String {
+/// The body as the event holds it, and whether that is base64.
+fn body_text(body: &Bytes, text: bool) -> (String, bool) {
     match std::str::from_utf8(body) {
-        Ok(body) if text => body.to_owned(),
-        _ => base64_simd::STANDARD.encode_to_string(body),
+        Ok(body) if text || body.is_empty() => (body.to_owned(), false),
+        _ => (base64_simd::STANDARD.encode_to_string(body), true),
     }
 }
 

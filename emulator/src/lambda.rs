@@ -20,6 +20,7 @@ use time::macros::format_description;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
 
 use crate::identity;
 use crate::journal::Journal;
@@ -165,12 +166,20 @@ struct State {
     closed: bool,
 }
 
+impl State {
+    /// Whether every invocation of an environment has ended, down to its asking for the next.
+    fn is_idle(&self, environment: &Environment, concurrency: usize) -> bool {
+        let polls = self.idle.iter().filter(|poll| poll.environment.id == environment.id).count();
+        environment.init.get().is_none() || polls >= concurrency
+    }
+}
+
 struct Shared {
     function: Function,
     journal: Journal,
     state: Mutex<State>,
-    /// An environment has gone.
-    gone: Notify,
+    /// An environment has gone, or has become idle.
+    changed: Notify,
 }
 
 /// The Lambda service with its one function.
@@ -180,7 +189,7 @@ pub struct Lambda(Arc<Shared>);
 impl Lambda {
     /// A service that starts environments when they are needed.
     pub fn new(function: Function, journal: Journal) -> Self {
-        Self(Arc::new(Shared { function, journal, state: Mutex::default(), gone: Notify::new() }))
+        Self(Arc::new(Shared { function, journal, state: Mutex::default(), changed: Notify::new() }))
     }
 
     /// Starts one environment ahead of the first request, as Lambda's proactive initialisation does, and
@@ -299,6 +308,8 @@ impl Lambda {
         if self.0.function.freeze && self.0.function.concurrency == 1 {
             environment.signal(Signal::SIGSTOP);
         }
+        drop(state);
+        self.0.changed.notify_waiters();
     }
 
     fn start(&self, state: &mut State) {
@@ -319,7 +330,15 @@ impl Lambda {
     /// The life of an environment.
     async fn run(self, environment: Arc<Environment>) {
         let ended = match self.launch(&environment).await {
-            Ok((child, _server)) => self.watch(&environment, child).await,
+            Ok((mut child, _server)) => {
+                let stdout = self.relay(environment.id, child.stdout.take());
+                let stderr = self.relay(environment.id, child.stderr.take());
+                let ended = self.watch(&environment, child).await;
+                // What it started and left behind goes with it, and then its pipes have an end.
+                environment.signal(Signal::SIGKILL);
+                let _ = tokio::time::timeout(SHUTDOWN_LIMIT, async { tokio::join!(stdout, stderr) }).await;
+                ended
+            }
             Err(error) => format!("{} cannot be started: {error}", self.0.function.program.display()),
         };
         let failed_init = environment.init.get().is_none();
@@ -342,7 +361,7 @@ impl Lambda {
             }
         }
         drop(state);
-        self.0.gone.notify_waiters();
+        self.0.changed.notify_waiters();
     }
 
     async fn launch(&self, environment: &Arc<Environment>) -> Result<(Child, crate::serve::Server), BoxError> {
@@ -360,7 +379,7 @@ impl Lambda {
             // A group of its own: signals reach its children too, and Ctrl-C does not reach it.
             .process_group(0)
             .kill_on_drop(true);
-        let mut child = command.spawn()?;
+        let child = command.spawn()?;
         if let Some(id) = child.id().and_then(|id| i32::try_from(id).ok()) {
             let _ = environment.process_group.set(Pid::from_raw(id));
         }
@@ -368,8 +387,6 @@ impl Lambda {
         if lock(&self.0.state).closed {
             environment.signal(Signal::SIGKILL);
         }
-        self.relay(environment.id, child.stdout.take());
-        self.relay(environment.id, child.stderr.take());
         Ok((child, server))
     }
 
@@ -397,15 +414,16 @@ impl Lambda {
         }
     }
 
-    fn relay(&self, id: u64, stream: Option<impl AsyncRead + Unpin + Send + 'static>) {
-        let Some(stream) = stream else { return };
+    /// Hands on what a process writes, line by line, to its end.
+    fn relay(&self, id: u64, stream: Option<impl AsyncRead + Unpin + Send + 'static>) -> JoinHandle<()> {
         let journal = self.0.journal.clone();
         tokio::spawn(async move {
+            let Some(stream) = stream else { return };
             let mut lines = BufReader::new(stream).split(b'\n');
             while let Ok(Some(line)) = lines.next_segment().await {
                 journal.handler(id, &String::from_utf8_lossy(&line));
             }
-        });
+        })
     }
 
     /// How many environments there are.
@@ -418,36 +436,41 @@ impl Lambda {
         PAYLOAD_BYTES_MAX
     }
 
-    /// Ends every environment, as Lambda does: SIGTERM, a moment, SIGKILL. None is left when this returns.
+    /// Ends every environment, as Lambda does: what is under way may end, then SIGTERM, a moment, SIGKILL.
+    /// No process is left when this returns.
     pub async fn shut_down(&self) {
-        let environments: Vec<_> = {
+        {
             let mut state = lock(&self.0.state);
             state.closed = true;
-            state.idle.clear();
             state.waiting.clear();
-            state.environments.values().cloned().collect()
-        };
-        for environment in &environments {
-            environment.signal(Signal::SIGTERM);
-            environment.signal(Signal::SIGCONT);
         }
-        if tokio::time::timeout(SHUTDOWN_LIMIT, self.all_gone()).await.is_err() {
-            for environment in lock(&self.0.state).environments.values() {
-                environment.signal(Signal::SIGKILL);
-            }
-            self.all_gone().await;
+        let concurrency = self.0.function.concurrency;
+        let idle =
+            |state: &State| state.environments.values().all(|environment| state.is_idle(environment, concurrency));
+        let _ = tokio::time::timeout(SHUTDOWN_LIMIT, self.until(idle)).await;
+        self.signal_all(Signal::SIGTERM);
+        self.signal_all(Signal::SIGCONT);
+        let gone = |state: &State| state.environments.is_empty();
+        if tokio::time::timeout(SHUTDOWN_LIMIT, self.until(gone)).await.is_err() {
+            self.signal_all(Signal::SIGKILL);
+            self.until(gone).await;
         }
     }
 
-    async fn all_gone(&self) {
+    fn signal_all(&self, signal: Signal) {
+        for environment in lock(&self.0.state).environments.values() {
+            environment.signal(signal);
+        }
+    }
+
+    async fn until(&self, reached: impl Fn(&State) -> bool) {
         loop {
-            let gone = self.0.gone.notified();
-            let mut gone = std::pin::pin!(gone);
-            gone.as_mut().enable();
-            if self.environments() == 0 {
+            let mut changed = std::pin::pin!(self.0.changed.notified());
+            changed.as_mut().enable();
+            if reached(&lock(&self.0.state)) {
                 return;
             }
-            gone.await;
+            changed.await;
         }
     }
 }

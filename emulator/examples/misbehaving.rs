@@ -1,0 +1,65 @@
+//! A handler that does what no handler should, for the tests: `mode` in its environment says what.
+//!
+//! It speaks the Runtime API over one plain socket.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+
+type Answer = Result<(), Box<dyn std::error::Error>>;
+
+fn main() -> Answer {
+    let api = std::env::var("AWS_LAMBDA_RUNTIME_API")?;
+    let mode = std::env::var("mode")?;
+    let mut socket = BufReader::new(TcpStream::connect(&api)?);
+    if mode == "init-error" {
+        let report = r#"{"errorType":"Test.Init","errorMessage":"no luck today"}"#;
+        post(&mut socket, &api, "init/error", report.as_bytes())?;
+        std::process::exit(1);
+    }
+    loop {
+        write!(socket.get_mut(), "GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nhost: {api}\r\n\r\n")?;
+        let (headers, event) = read(&mut socket)?;
+        let id = headers
+            .iter()
+            .find_map(|line| line.strip_prefix("lambda-runtime-aws-request-id: "))
+            .ok_or("no request id")?
+            .to_owned();
+        let answer: Vec<u8> = match mode.as_str() {
+            "crash" => std::process::exit(3),
+            "hang" => loop {
+                std::thread::park();
+            },
+            "nonsense" => b"nonsense".to_vec(),
+            "too-large" => vec![b' '; 6 * 1024 * 1024 + 101],
+            "cookies" => br#"{"statusCode":200,"cookies":["a=1","b=2"],"headers":{"x-a":"1"},"body":"hi"}"#.to_vec(),
+            // JSON without a status: API Gateway makes it the body.
+            "echo" => event,
+            other => return Err(format!("{other:?} is no mode").into()),
+        };
+        post(&mut socket, &api, &format!("invocation/{id}/response"), &answer)?;
+    }
+}
+
+fn post(socket: &mut BufReader<TcpStream>, api: &str, path: &str, body: &[u8]) -> Answer {
+    let length = body.len();
+    let head = format!("POST /2018-06-01/runtime/{path} HTTP/1.1\r\nhost: {api}\r\ncontent-length: {length}\r\n\r\n");
+    socket.get_mut().write_all(head.as_bytes())?;
+    socket.get_mut().write_all(body)?;
+    read(socket).map(drop)
+}
+
+fn read(socket: &mut BufReader<TcpStream>) -> Result<(Vec<String>, Vec<u8>), Box<dyn std::error::Error>> {
+    let mut headers = Vec::new();
+    loop {
+        let mut line = String::new();
+        socket.read_line(&mut line)?;
+        match line.trim_end() {
+            "" => break,
+            line => headers.push(line.to_ascii_lowercase()),
+        }
+    }
+    let length = headers.iter().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0").parse()?;
+    let mut body = vec![0; length];
+    socket.read_exact(&mut body)?;
+    Ok((headers, body))
+}

@@ -1,0 +1,371 @@
+//! Lambda: environments, the Runtime API, and the real handler's loop over it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use bytes::Bytes;
+use emulator::cloud::{Options, Storage};
+use emulator::serve;
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::Barrier;
+
+use crate::support::{FREE, SECRET, TestCloud, emulator, example, options, start, with_env};
+
+fn misbehaving(mode: &str) -> Options {
+    Options { bootstrap: example("misbehaving"), environments: 1, ..with_env(&[("mode", mode)]) }
+}
+
+/// The process states of the emulator's handler processes of this cloud, as the kernel has them.
+fn handler_states(cloud: &TestCloud) -> Vec<char> {
+    let bucket = format!("AWS_ENDPOINT_URL_S3={}", cloud.cloud.s3_endpoint);
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
+    processes
+        .filter(|process| {
+            let environ = std::fs::read(process.join("environ")).unwrap_or_default();
+            environ.split(|byte| *byte == 0).any(|variable| variable == bucket.as_bytes())
+        })
+        .filter_map(|process| {
+            let stat = std::fs::read_to_string(process.join("stat")).ok()?;
+            stat.rsplit(')').next()?.trim().chars().next()
+        })
+        .collect()
+}
+
+async fn invoke(cloud: &TestCloud, event: Value) -> Result<Value, String> {
+    let invocation = cloud.cloud.lambda.invoke(event.to_string().into(), "Root=1-0-0".to_owned()).await.unwrap();
+    invocation.result.map(|answer| serde_json::from_slice(&answer).unwrap()).map_err(|error| error.0)
+}
+
+fn function_url_event(path: &str) -> Value {
+    json!({
+        "version": "2.0", "rawPath": path, "rawQueryString": "", "headers": {"lambda_auth": "lambdaapi_test"},
+        "requestContext": {
+            "domainName": "abc.lambda-url.us-east-1.on.aws", "stage": "$default", "http": {"method": "GET"},
+        },
+        "isBase64Encoded": false,
+    })
+}
+
+#[tokio::test]
+async fn an_idle_environment_is_frozen_and_an_unfrozen_one_is_not() {
+    for (freeze, wanted) in [(true, 'T'), (false, 'S')] {
+        let cloud = start(Options { freeze, ..options() }).await;
+        assert_eq!(cloud.api("/", &[SECRET]).await.status, StatusCode::OK);
+        // The environment asks for its next event, and is frozen, just after its answer has left.
+        while handler_states(&cloud) != [wanted] {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(cloud.api("/", &[SECRET]).await.status, StatusCode::OK, "and it wakes up");
+        cloud.end().await;
+    }
+}
+
+#[tokio::test]
+async fn no_process_is_left_after_the_end() {
+    let cloud = start(options()).await;
+    assert_eq!(handler_states(&cloud).len(), 1);
+    let lambda = cloud.cloud.lambda.clone();
+    lambda.shut_down().await;
+    assert_eq!((handler_states(&cloud).len(), lambda.environments()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_function_url_event_is_keyed_as_an_api_event_is() {
+    let cloud = start(options()).await;
+    cloud.put("a b?100%25+ж.html", "odd", "text/html").await;
+    let answer = invoke(&cloud, function_url_event("/a%20b%3F100%2525+%D0%B6.html")).await.unwrap();
+    assert_eq!((&answer["statusCode"], &answer["body"]), (&json!(200), &json!("b2Rk")));
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn an_event_of_another_source_gets_a_clear_error_and_the_process_goes_on() {
+    let cloud = start(Options { environments: 1, ..options() }).await;
+    for (event, named) in [
+        (
+            json!({"version": "1.0", "httpMethod": "GET", "path": "/", "headers": {"lambda_auth": "x"}}),
+            "payload format 1.0",
+        ),
+        (json!({"httpMethod": "GET", "requestContext": {"elb": {}}}), "Application Load Balancer"),
+        (json!({"Records": []}), "another source"),
+        (json!([1, 2]), "malformed"),
+        (json!("text"), "malformed"),
+        (json!({"version": "2.0", "rawPath": 7}), "malformed"),
+    ] {
+        let error = invoke(&cloud, event).await.unwrap_err();
+        assert!(error.contains(named) && error.contains("payload format 2.0"), "{error}");
+    }
+    let malformed = cloud.cloud.lambda.invoke(Bytes::from_static(b"{nonsense"), String::new()).await.unwrap();
+    assert!(malformed.result.unwrap_err().0.contains("malformed"));
+    let answer = invoke(&cloud, function_url_event("/none")).await.unwrap();
+    assert_eq!(answer["statusCode"], json!(404));
+    let journal = cloud.journal.clone();
+    cloud.end().await;
+    assert_eq!(journal.lines().iter().filter(|line| line.contains("started in")).count(), 1, "the process went on");
+}
+
+#[tokio::test]
+async fn a_panic_in_one_invocation_is_a_500_and_the_process_goes_on() {
+    let cloud = start(Options { bootstrap: example("panicking"), environments: 1, ..options() }).await;
+    let panicked = cloud.api("/panic", &[SECRET]).await;
+    assert_eq!(
+        (panicked.status, panicked.text()),
+        (StatusCode::INTERNAL_SERVER_ERROR, r#"{"message":"Internal Server Error"}"#)
+    );
+    let next = cloud.api("/next", &[SECRET]).await;
+    assert_eq!((next.status, next.text()), (StatusCode::OK, "ok"));
+    let journal = cloud.journal.clone();
+    cloud.end().await;
+    let lines = journal.lines();
+    assert!(lines.iter().any(|line| line.contains("Origin.Panic") && line.contains("asked to")), "{lines:#?}");
+    assert_eq!(lines.iter().filter(|line| line.contains("started in")).count(), 1);
+}
+
+#[tokio::test]
+async fn a_handler_that_crashes_is_a_500_and_is_replaced() {
+    let cloud = start(misbehaving("crash")).await;
+    for _ in 0..2 {
+        let answer = cloud.api("/", &[]).await;
+        assert_eq!(
+            (answer.status, answer.text()),
+            (StatusCode::INTERNAL_SERVER_ERROR, r#"{"message":"Internal Server Error"}"#)
+        );
+    }
+    let journal = cloud.journal.clone();
+    cloud.end().await;
+    let lines = journal.lines();
+    assert!(lines.iter().any(|line| line.contains("env 1  exited: exit status: 3")), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.contains("env 2  started in")), "{lines:#?}");
+}
+
+#[tokio::test]
+async fn a_handler_that_hangs_is_killed_at_the_timeout_and_replaced() {
+    let cloud = start(Options { timeout: Duration::from_millis(200), ..misbehaving("hang") }).await;
+    for _ in 0..2 {
+        assert_eq!(cloud.api("/", &[]).await.status, StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    let journal = cloud.journal.clone();
+    cloud.end().await;
+    let lines = journal.lines();
+    assert_eq!(lines.iter().filter(|line| line.contains("Task timed out after 0.20 seconds")).count(), 2, "{lines:#?}");
+}
+
+#[tokio::test]
+async fn a_nonsensical_or_too_large_answer_is_a_500_that_the_terminal_explains() {
+    for (mode, explained) in
+        [("nonsense", "the answer is not JSON"), ("too-large", "exceeded maximum allowed payload size")]
+    {
+        let cloud = start(misbehaving(mode)).await;
+        let answer = cloud.api("/", &[]).await;
+        assert_eq!(
+            (answer.status, answer.text()),
+            (StatusCode::INTERNAL_SERVER_ERROR, r#"{"message":"Internal Server Error"}"#)
+        );
+        let journal = cloud.journal.clone();
+        cloud.end().await;
+        assert!(journal.lines().iter().any(|line| line.contains(explained)), "{mode}: {:#?}", journal.lines());
+    }
+}
+
+#[tokio::test]
+async fn cookies_of_an_answer_become_set_cookie_fields() {
+    let cloud = start(misbehaving("cookies")).await;
+    let answer = cloud.api("/", &[]).await;
+    let cookies: Vec<_> = answer.headers.get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap()).collect();
+    assert_eq!((cookies, answer.header("x-a"), answer.text()), (vec!["a=1", "b=2"], "1", "hi"));
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn the_event_is_what_cloudfront_and_api_gateway_make_of_a_request() {
+    let cloud = start(misbehaving("echo")).await;
+    let headers = [
+        ("test_version", "v1"),
+        ("redirect", "no"),
+        ("range", "bytes=0-1"),
+        ("if-none-match", "\"x\""),
+        ("cookie", "a=1; b=2"),
+        ("user-agent", "curl"),
+        ("accept-language", "en"),
+        ("x-custom", "1"),
+        ("lambda_auth", "guess"),
+        ("x-forwarded-for", "192.0.2.1"),
+        ("accept-encoding", "gzip"),
+    ];
+    let echoed = cloud.cdn("/a%20b?x=1&x=2", &headers).await;
+    let event: Value = serde_json::from_slice(&echoed.body).unwrap();
+    let header = |name: &str| event["headers"][name].as_str().unwrap_or_default();
+    assert_eq!((header("test_version"), header("redirect")), ("v1", "no"));
+    assert_eq!((header("range"), header("if-none-match")), ("bytes=0-1", "\"x\""));
+    assert_eq!(header("lambda_auth"), "lambdaapi_test", "overwritten");
+    assert_eq!(header("user-agent"), "Amazon CloudFront");
+    assert_eq!(header("host"), cloud.cloud.gateway.to_string());
+    assert!(header("via").ends_with("cloudfront.net (CloudFront)"));
+    assert_eq!(header("x-amz-cf-id").len(), 56);
+    assert_eq!(header("x-forwarded-for"), "192.0.2.1, 127.0.0.1, 127.0.0.1");
+    assert!(header("x-amzn-trace-id").starts_with("Root=1-"));
+    for dropped in ["accept-language", "x-custom", "accept-encoding", "cookie"] {
+        assert_eq!(event["headers"][dropped], Value::Null, "{dropped}");
+    }
+    assert_eq!(event["cookies"], json!(["a=1", "b=2"]));
+    assert_eq!((&event["rawPath"], &event["rawQueryString"]), (&json!("/a b"), &json!("x=1&x=2")));
+    assert_eq!(event["requestContext"]["http"]["method"], json!("GET"));
+    assert_eq!(event["version"], json!("2.0"));
+    assert_eq!(echoed.header("x-cache"), "Miss from cloudfront");
+    assert!(echoed.header("via").ends_with("(CloudFront)") && !echoed.header("apigw-requestid").is_empty());
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn headers_past_10240_bytes_and_bodies_past_10_mb_do_not_reach_the_function() {
+    let cloud = start(misbehaving("echo")).await;
+    let long = "x".repeat(10_300);
+    assert_eq!(cloud.api("/", &[("x-long", &long)]).await.status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    let request = |bytes: usize| {
+        let url = format!("http://{}/", cloud.cloud.gateway);
+        http::Request::post(url).header("content-type", "text/plain").body(Bytes::from(vec![b'x'; bytes])).unwrap()
+    };
+    assert_eq!(cloud.request(request(10 * 1024 * 1024 + 1)).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(cloud.request(request(1024 * 1024)).await.status, StatusCode::OK);
+    cloud.end().await;
+}
+
+/// An S3 that answers nobody until `callers` of them are there.
+async fn meeting_point(callers: usize) -> (serve::Server, Storage) {
+    let listener = TcpListener::bind(FREE).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let barrier = Arc::new(Barrier::new(callers));
+    let server = serve::serve(listener, move |_, _| {
+        let barrier = barrier.clone();
+        async move {
+            barrier.wait().await;
+            Ok(Response::new(serve::full("together")))
+        }
+    });
+    let url = format!("http://{address}").parse().unwrap();
+    (server, Storage::Endpoint { url, credentials: Credentials::from_keys("AKIDEXAMPLE", "secret-key", None) })
+}
+
+#[tokio::test]
+async fn with_max_concurrency_one_process_answers_that_many_at_once() {
+    let (_s3, storage) = meeting_point(8).await;
+    let cloud = start(Options { storage, concurrency: 8, environments: 1, ..options() }).await;
+    let path = ["/x"; 8];
+    let answers = futures_util::future::join_all(path.map(|path| cloud.api(path, &[SECRET]))).await;
+    for answer in answers {
+        assert_eq!((answer.status, answer.text()), (StatusCode::OK, "together"));
+    }
+    assert_eq!(cloud.cloud.lambda.environments(), 1);
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn without_it_environments_are_added_up_to_the_limit() {
+    let (_s3, storage) = meeting_point(3).await;
+    let cloud = start(Options { storage, environments: 3, ..options() }).await;
+    let answers = futures_util::future::join_all(["/x"; 3].map(|path| cloud.api(path, &[SECRET]))).await;
+    assert!(answers.iter().all(|answer| answer.text() == "together"));
+    assert_eq!(cloud.cloud.lambda.environments(), 3);
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn at_the_concurrency_limit_throttling_is_a_503() {
+    let (_s3, storage) = meeting_point(2).await;
+    let options = Options { storage, environments: 2, throttle: true, ..options() };
+    let cloud = start(options).await;
+    // Two can meet; the third finds no environment, whichever it is.
+    let answers = futures_util::future::join_all(["/x"; 3].map(|path| cloud.api(path, &[SECRET]))).await;
+    let throttled: Vec<_> = answers.iter().filter(|answer| answer.status == StatusCode::SERVICE_UNAVAILABLE).collect();
+    assert_eq!(throttled.len(), 1);
+    assert_eq!(throttled[0].text(), r#"{"message":"Service Unavailable"}"#);
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn every_fault_of_the_settings_is_in_the_init_error() {
+    let env = [("lambda_auth", ""), ("bucket", ""), ("missing_status", "500"), ("AWS_LAMBDA_LOG_LEVEL", "LOUD")];
+    let journal = emulator::journal::Journal::kept();
+    let faults = emulator::fault::Faults::default();
+    let problem = emulator::cloud::Cloud::start(with_env(&env), faults, journal.clone()).await.unwrap_err();
+    for name in ["lambda_auth", "bucket", "missing_status", "AWS_LAMBDA_LOG_LEVEL"] {
+        assert!(problem.contains(&format!("{name} is")), "{name} in {problem}");
+        assert!(journal.lines().iter().any(|line| line.contains("ERROR") && line.contains(name)), "{name} in the log");
+    }
+    assert!(journal.lines().iter().any(|line| line.contains("Origin.Init")), "reported to the Runtime API");
+}
+
+#[tokio::test]
+async fn an_init_error_of_any_handler_is_shown() {
+    let journal = emulator::journal::Journal::kept();
+    let faults = emulator::fault::Faults::default();
+    let problem = emulator::cloud::Cloud::start(misbehaving("init-error"), faults, journal).await.unwrap_err();
+    assert!(problem.contains("no luck today"), "{problem}");
+}
+
+#[tokio::test]
+async fn a_missing_runtime_api_ends_the_handler_with_every_fault_in_its_log() {
+    let output = tokio::process::Command::new(emulator()).arg("as-bootstrap").env_clear().output().await.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let log = String::from_utf8(output.stdout).unwrap();
+    let line: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+    assert_eq!(line["level"], json!("ERROR"));
+    for name in ["AWS_LAMBDA_RUNTIME_API", "AWS_REGION", "bucket", "lambda_auth", "redirect_path"] {
+        assert!(line["message"].as_str().unwrap().contains(&format!("{name} is not set")), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn no_secret_is_in_any_log_line_at_any_level() {
+    let token = "the-session-token-of-the-role";
+    let secrets = ["lambdaapi_test", "the-next-one", token, emulator::cloud::SECRET_ACCESS_KEY, "a-wrong-guess"];
+    for level in ["TRACE", "nearedge=trace,hyper=trace,aws_sigv4=trace,aws_smithy_runtime=trace,trace"] {
+        let env = [("lambda_auth_next", secrets[1]), ("RUST_LOG", level), ("AWS_SESSION_TOKEN", token)];
+        let cloud = start(with_env(&env)).await;
+        for headers in [&[SECRET][..], &[("lambda_auth", "a-wrong-guess")], &[("lambda_auth", "the-next-one")]] {
+            cloud.api("/test.html", headers).await;
+        }
+        cloud
+            .cloud
+            .lambda
+            .invoke(Bytes::from_static(b"{\"lambda_auth\":\"lambdaapi_test\""), String::new())
+            .await
+            .unwrap();
+        let journal = cloud.journal.clone();
+        cloud.end().await;
+        let lines = journal.lines();
+        assert!(lines.iter().any(|line| line.contains("\"status\":403")), "{lines:#?}");
+        for secret in secrets {
+            assert!(!lines.iter().any(|line| line.contains(secret)), "{secret} in {lines:#?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_log_line_has_the_request_id_key_variant_status_and_duration() {
+    let cloud = start(options()).await;
+    cloud.api("/test.html", &[SECRET, ("test_version", "v1")]).await;
+    let journal = cloud.journal.clone();
+    cloud.end().await;
+    let lines = journal.lines();
+    let line = lines.iter().find_map(|line| {
+        line.split_once("  ").and_then(|(_, line)| line.split_once("  ")).filter(|(_, line)| line.contains("answered"))
+    });
+    let line: Value = serde_json::from_str(line.unwrap().1).unwrap();
+    assert_eq!(line["level"], json!("INFO"));
+    assert_eq!((&line["key"], &line["variant"], &line["status"]), (&json!("v1/test.html"), &json!("v1"), &json!(200)));
+    assert_eq!(line["request_id"].as_str().unwrap().len(), 36);
+    assert!(line["duration_ms"].as_f64().unwrap() > 0.0 && line["timestamp"].is_string());
+}
+
+#[tokio::test]
+async fn the_log_level_is_aws_lambda_log_level_before_rust_log() {
+    let cloud = start(with_env(&[("AWS_LAMBDA_LOG_LEVEL", "ERROR"), ("RUST_LOG", "trace")])).await;
+    cloud.api("/test.html", &[SECRET]).await;
+    let journal = cloud.journal.clone();
+    cloud.end().await;
+    assert!(!journal.lines().iter().any(|line| line.contains("answered")), "{:#?}", journal.lines());
+}

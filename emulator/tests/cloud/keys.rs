@@ -1,0 +1,126 @@
+//! Odd keys, all the way to S3 and back.
+
+use http::StatusCode;
+
+use crate::support::{SECRET, TestCloud, encode, options, start};
+
+/// Keys that somebody somewhere has in a bucket, and that something somewhere gets wrong.
+fn corpus() -> Vec<String> {
+    let plain = [
+        "a b.html",
+        "a+b.html",
+        "100%.html",
+        "100%25.html",
+        "%2F.html",
+        "a%20b.html",
+        "a#b.html",
+        "a&b=c.html",
+        "\"quoted\".html",
+        "it's.html",
+        "a;b,c.html",
+        "(a)[b]{c}.html",
+        "a|b\\c^d`e.html",
+        "<a>.html",
+        "a:b@c!$*.html",
+        "a//b.html",
+        "a///b.html",
+        "/leading.html",
+        "a/../b.html",
+        "../a.html",
+        "./a.html",
+        "a/./b.html",
+        "..",
+        "日本/東京.html",
+        "中文 文件.html",
+        "Привет, мир.html",
+        "e\u{301}.html",
+        "é.html",
+        "🙂.png",
+        "عربى.html",
+        "a\tb.html",
+        "a\u{7f}b.html",
+        ".hidden",
+        "no-extension",
+        "a.b.c.d",
+        "index.html/x",
+        "~user/x",
+        "a=b?".trim_end_matches('?'),
+    ];
+    let mut keys: Vec<String> = plain.iter().map(|key| (*key).to_owned()).collect();
+    // The longest that S3 knows, in one byte and in three bytes a character.
+    keys.push("k".repeat(1024));
+    keys.push("日".repeat(341));
+    keys
+}
+
+async fn filled() -> TestCloud {
+    let cloud = start(options()).await;
+    for key in corpus() {
+        cloud.put(&key, format!("the object {key}"), "text/plain").await;
+    }
+    cloud
+}
+
+#[tokio::test]
+async fn every_odd_key_comes_back_through_the_api_and_the_edge() {
+    let cloud = filled().await;
+    for key in corpus() {
+        let (path, wanted) = (format!("/{}", encode(&key)), format!("the object {key}"));
+        let api = cloud.api(&path, &[SECRET]).await;
+        assert_eq!((api.status, api.text()), (StatusCode::OK, wanted.as_str()), "API {key:?}");
+        let cdn = cloud.cdn(&path, &[]).await;
+        assert_eq!((cdn.status, cdn.text()), (StatusCode::OK, wanted.as_str()), "edge {key:?}");
+    }
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn every_odd_key_of_a_variant_comes_back_by_redirect_from_the_bucket() {
+    let cloud = start(options()).await;
+    // `v1/` takes three of the longest key's bytes.
+    for key in corpus().into_iter().filter(|key| key.len() <= 1021) {
+        cloud.put(&format!("v1/{key}"), format!("v1 of {key}"), "text/plain").await;
+        let path = format!("/{}", encode(&key));
+        let redirect = cloud.cdn(&path, &[("test_version", "v1"), ("redirect", "true")]).await;
+        assert_eq!(redirect.status, StatusCode::FOUND, "{key:?}");
+        let location = redirect.header("location");
+        assert!(location.bytes().all(|byte| byte.is_ascii_graphic()), "{location}");
+        let path = location.strip_prefix(&format!("http://{}", cloud.cloud.edge)).unwrap();
+        let followed = cloud.cdn(path, &[]).await;
+        assert_eq!((followed.status, followed.text()), (StatusCode::OK, format!("v1 of {key}").as_str()), "{location}");
+    }
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn a_key_with_a_question_mark_is_cut_there_as_api_gateway_cuts_it() {
+    let cloud = start(options()).await;
+    cloud.put("what?.html", "never reached", "text/plain").await;
+    cloud.put("what", "reached", "text/plain").await;
+    assert_eq!(cloud.api("/what%3F.html", &[SECRET]).await.text(), "reached");
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn a_trailing_slash_means_the_index_document_of_that_folder() {
+    let cloud = start(options()).await;
+    for key in ["docs/index.html", "/index.html", "v1/index.html", "a b/index.html"] {
+        cloud.put(key, key.to_owned(), "text/html").await;
+    }
+    assert_eq!(cloud.api("/docs/", &[SECRET]).await.text(), "docs/index.html");
+    assert_eq!(cloud.api("//", &[SECRET]).await.text(), "/index.html");
+    assert_eq!(cloud.api("/", &[SECRET, ("test_version", "v1")]).await.text(), "v1/index.html");
+    assert_eq!(cloud.api("/a%20b/", &[SECRET]).await.text(), "a b/index.html");
+    let folder = cloud.api("/docs", &[SECRET]).await;
+    assert_eq!((folder.status, folder.text()), (StatusCode::NOT_FOUND, "no file: docs"));
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn a_key_longer_than_s3_allows_is_missing_and_not_an_error() {
+    let cloud = start(options()).await;
+    let key = "k".repeat(1025);
+    let answer = cloud.api(&format!("/{key}"), &[SECRET]).await;
+    assert_eq!((answer.status, answer.text()), (StatusCode::NOT_FOUND, format!("no file: {key}").as_str()));
+    cloud.end().await;
+}

@@ -1,0 +1,11 @@
+//! The whole way, over real sockets and real processes: edge, gateway, Lambda, the real handler, S3.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests fail by panicking")]
+
+mod bucket;
+mod command;
+mod faults;
+mod function;
+mod keys;
+mod rules;
+mod support;
+mod walkthrough;

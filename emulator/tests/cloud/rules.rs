@@ -1,0 +1,187 @@
+//! The contract's rules, through the API with the real handler.
+
+use bytes::Bytes;
+use emulator::bucket::MissingKey;
+use emulator::cloud::{Options, Storage};
+use http::{Method, Request, StatusCode};
+
+use crate::support::{FREE, SECRET, options, site, start, with_env};
+
+#[tokio::test]
+async fn a_wrong_absent_or_repeated_secret_is_forbidden() {
+    let cloud = start(options()).await;
+    let long = "x".repeat(5_000);
+    for headers in [
+        &[][..],
+        &[("lambda_auth", "")],
+        &[("lambda_auth", "lambdaapi_tesT")],
+        &[("lambda_auth", "lambdaapi_test2")],
+        &[("lambda_auth", "lambdaapi_tes")],
+        &[("lambda_auth", &long)],
+        &[("lambda_auth", "lambdaapi_test"), ("lambda_auth", "lambdaapi_test")],
+        &[("lambda-auth", "lambdaapi_test")],
+        &[("cookie", "lambda_auth=lambdaapi_test")],
+    ] {
+        let answer = cloud.api("/test.html", headers).await;
+        assert_eq!((answer.status, answer.text()), (StatusCode::FORBIDDEN, "request is forbidden"), "{headers:?}");
+    }
+    let padded = cloud.api("/", &[("lambda_auth", " lambdaapi_test ")]).await;
+    assert_eq!(padded.status, StatusCode::OK, "HTTP strips the spaces around a value");
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn the_edge_overwrites_a_viewers_secret() {
+    let cloud = start(options()).await;
+    assert_eq!(cloud.cdn("/", &[("lambda_auth", "wrong")]).await.status, StatusCode::OK);
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn both_secrets_open_during_a_rotation_and_the_log_says_which() {
+    let cloud = start(with_env(&[("lambda_auth_next", "the-next")])).await;
+    assert_eq!(cloud.api("/", &[("lambda_auth", "the-next")]).await.status, StatusCode::OK);
+    assert_eq!(cloud.api("/", &[SECRET]).await.status, StatusCode::OK);
+    assert_eq!(cloud.api("/", &[("lambda_auth", "another")]).await.status, StatusCode::FORBIDDEN);
+    let journal = cloud.journal.clone();
+    cloud.end().await;
+    let lines = journal.lines();
+    for secret in ["\"secret\":\"next\"", "\"secret\":\"current\""] {
+        assert_eq!(lines.iter().filter(|line| line.contains(secret)).count(), 1, "{secret} in {lines:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_version_of_another_form_is_a_400() {
+    let cloud = start(options()).await;
+    let long = "v".repeat(65);
+    for version in ["", "..", ".", "v1/..", "v 1", "v1,v2", "%2e%2e", &long] {
+        let answer = cloud.api("/test.html", &[SECRET, ("test_version", version)]).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{version:?}");
+    }
+    let twice = cloud.api("/test.html", &[SECRET, ("test_version", "v1"), ("test_version", "v2")]).await;
+    assert_eq!(twice.status, StatusCode::BAD_REQUEST);
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn a_missing_object_is_a_404_with_the_references_body() {
+    let cloud = start(options()).await;
+    for (path, version, key) in [("/none.html", None, "none.html"), ("/none.html", Some("v1"), "v1/none.html")] {
+        let headers: Vec<_> = [SECRET].into_iter().chain(version.map(|version| ("test_version", version))).collect();
+        let answer = cloud.api(path, &headers).await;
+        assert_eq!((answer.status, answer.text()), (StatusCode::NOT_FOUND, format!("no file: {key}").as_str()));
+        assert_eq!(answer.header("cache-control"), "no-store");
+    }
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn missing_status_gives_the_references_200() {
+    let cloud = start(with_env(&[("missing_status", "200")])).await;
+    let answer = cloud.api("/none.html", &[SECRET]).await;
+    assert_eq!((answer.status, answer.text()), (StatusCode::OK, "no file: none.html"));
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn a_role_that_gets_a_403_for_a_missing_key_answers_404_and_says_so_once() {
+    let storage = Storage::Folder { site: site(), address: FREE, missing_key: MissingKey::AccessDenied };
+    let cloud = start(Options { storage, environments: 1, ..options() }).await;
+    for path in ["/none.html", "/nothing.html"] {
+        let answer = cloud.api(path, &[SECRET]).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+        assert_eq!(answer.text(), format!("no file: {}", &path[1..]));
+    }
+    let head = cloud.send(Method::HEAD, &format!("http://{}/none.html", cloud.cloud.gateway), &[SECRET]).await;
+    assert_eq!(head.status, StatusCode::NOT_FOUND, "a HEAD is told no reason by S3");
+    let journal = cloud.journal.clone();
+    cloud.end().await;
+    let lines = journal.lines();
+    assert_eq!(lines.iter().filter(|line| line.contains("s3:ListBucket")).count(), 1, "{lines:#?}");
+    assert_eq!(lines.iter().filter(|line| line.contains("\"missing\":\"access_denied\"")).count(), 3, "{lines:#?}");
+}
+
+#[tokio::test]
+async fn listed_versions_alone_exist_when_test_versions_is_set() {
+    let cloud = start(with_env(&[("test_versions", "v1")])).await;
+    assert_eq!(cloud.api("/test.html", &[SECRET, ("test_version", "v1")]).await.status, StatusCode::OK);
+    let unlisted = cloud.api("/test.html", &[SECRET, ("test_version", "v2")]).await;
+    assert_eq!((unlisted.status, unlisted.text()), (StatusCode::NOT_FOUND, "no file: v2/test.html"));
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn with_variant_fallback_a_variant_shares_what_it_does_not_have() {
+    let cloud = start(with_env(&[("variant_fallback", "true")])).await;
+    cloud.put("shared.css", "body {}", "text/css").await;
+    let shared = cloud.api("/shared.css", &[SECRET, ("test_version", "v1")]).await;
+    assert_eq!((shared.status, shared.text()), (StatusCode::OK, "body {}"));
+    let own = cloud.api("/test.html", &[SECRET, ("test_version", "v1")]).await;
+    assert!(own.text().contains("This is variant v1"));
+    let neither = cloud.api("/none.css", &[SECRET, ("test_version", "v1")]).await;
+    assert_eq!((neither.status, neither.text()), (StatusCode::NOT_FOUND, "no file: v1/none.css"));
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn a_redirect_needs_no_object_and_keeps_the_query_only_when_told_to() {
+    let cloud = start(with_env(&[("redirect_path", "https://d1.cloudfront.net")])).await;
+    let headers = [SECRET, ("test_version", "v9"), ("redirect", "true")];
+    let answer = cloud.api("/none.html?a=1", &headers).await;
+    assert_eq!(answer.header("location"), "https://d1.cloudfront.net/v9/none.html");
+    cloud.end().await;
+
+    let env = [("redirect_path", "https://d1.cloudfront.net/"), ("redirect_query", "true")];
+    let cloud = start(with_env(&env)).await;
+    let answer = cloud.api("/x?a=1&b=%20%0d%0aSet-Cookie:x", &headers).await;
+    assert_eq!(answer.header("location"), "https://d1.cloudfront.net/v9/x?a=1&b=%20%0d%0aSet-Cookie:x");
+    assert!(!answer.headers.contains_key("set-cookie"));
+    assert_eq!(cloud.api("/test.html", &[SECRET, ("redirect", "TRUE")]).await.status, StatusCode::NOT_FOUND);
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn only_get_and_head_are_answered() {
+    let cloud = start(options()).await;
+    for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::PATCH] {
+        let request = Request::builder()
+            .method(method.clone())
+            .uri(format!("http://{}/", cloud.cloud.gateway))
+            .header(SECRET.0, SECRET.1)
+            .body(Bytes::from_static(b"\xff\x00body"))
+            .unwrap();
+        let answer = cloud.request(request).await;
+        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method}");
+        assert_eq!(answer.header("allow"), "GET, HEAD");
+    }
+    let url = format!("http://{}/test.html", cloud.cloud.gateway);
+    let head = cloud.send(Method::HEAD, &url, &[SECRET, ("test_version", "v1")]).await;
+    assert_eq!((head.status, head.header("content-type"), head.body.len()), (StatusCode::OK, "text/html", 0));
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn a_named_stage_is_not_part_of_the_key() {
+    let cloud = start(Options { stage: "prod".to_owned(), ..options() }).await;
+    assert_eq!(cloud.api("/prod/test.html", &[SECRET, ("test_version", "v2")]).await.status, StatusCode::OK);
+    assert_eq!(cloud.api("/prod", &[SECRET]).await.header("content-type"), "text/html");
+    assert_eq!(cloud.api("/prod/prod/x", &[SECRET]).await.text(), "no file: prod/x");
+    assert_eq!(cloud.api("/test.html", &[SECRET]).await.text(), r#"{"message":"Not Found"}"#);
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn the_largest_answer_passes_and_one_byte_more_is_a_413() {
+    let cloud = start(options()).await;
+    // The JSON around the body: what an answer of nothing takes, as Lambda counts it.
+    let around = r#"{"statusCode":200,"headers":{"content-type":"a/b"},"isBase64Encoded":true,"body":""}"#.len();
+    let largest = (6_291_556 - around) / 4 * 3;
+    cloud.put("fits", vec![b'x'; largest], "a/b").await;
+    cloud.put("over", vec![b'x'; largest + 1], "a/b").await;
+    let fits = cloud.api("/fits", &[SECRET]).await;
+    assert_eq!((fits.status, fits.body.len()), (StatusCode::OK, largest));
+    let over = cloud.api("/over", &[SECRET]).await;
+    assert_eq!(over.status, StatusCode::PAYLOAD_TOO_LARGE, "{}", over.text());
+    cloud.end().await;
+}

@@ -1,0 +1,156 @@
+//! A cloud on free ports, and a client that sends exactly what it is told.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use aws_credential_types::Credentials;
+use aws_sdk_s3::config::{BehaviorVersion, Region};
+use bytes::Bytes;
+use emulator::bucket::MissingKey;
+use emulator::cloud::{ACCESS_KEY_ID, Bootstrap, Cloud, Options, SECRET_ACCESS_KEY, Storage};
+use emulator::fault::Faults;
+use emulator::journal::Journal;
+use emulator::serve::{self, HttpClient};
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// The header that opens the API.
+pub(crate) const SECRET: (&str, &str) = ("lambda_auth", "lambdaapi_test");
+
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_').remove(b'~');
+
+pub(crate) const FREE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+pub(crate) fn site() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("site")
+}
+
+pub(crate) fn emulator() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_emulator"))
+}
+
+/// A program of `emulator/examples`, which `cargo test` builds beside the emulator itself.
+pub(crate) fn example(name: &str) -> Bootstrap {
+    let program = emulator().parent().unwrap().join("examples").join(name);
+    assert!(program.exists(), "{} is not built: run `cargo build --workspace --examples`", program.display());
+    Bootstrap { program, arguments: Vec::new() }
+}
+
+pub(crate) fn options() -> Options {
+    let handler = Bootstrap { program: emulator(), arguments: vec!["as-bootstrap".to_owned()] };
+    Options {
+        edge: FREE,
+        gateway: FREE,
+        storage: Storage::Folder { site: site(), address: FREE, missing_key: MissingKey::NoSuchKey },
+        environments: 2,
+        ..Options::new(handler, site())
+    }
+}
+
+pub(crate) fn with_env(env: &[(&str, &str)]) -> Options {
+    Options { env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(), ..options() }
+}
+
+/// A running cloud; its processes end with it.
+pub(crate) struct TestCloud {
+    pub(crate) cloud: Cloud,
+    pub(crate) journal: Journal,
+    client: HttpClient,
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+pub(crate) async fn start(options: Options) -> TestCloud {
+    let journal = Journal::kept();
+    let cloud = Cloud::start(options, Faults::default(), journal.clone()).await.unwrap();
+    TestCloud { cloud, journal, client: serve::client() }
+}
+
+impl TestCloud {
+    pub(crate) async fn send(&self, method: Method, url: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = Request::builder().method(method).uri(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.request(request.body(Bytes::new()).unwrap()).await
+    }
+
+    pub(crate) async fn request(&self, request: Request<Bytes>) -> Answer {
+        let response = self.client.request(request.map(serve::full)).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// GET through the API.
+    pub(crate) async fn api(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send(Method::GET, &format!("http://{}{path}", self.cloud.gateway), headers).await
+    }
+
+    /// GET through the edge.
+    pub(crate) async fn cdn(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send(Method::GET, &format!("http://{}{path}", self.cloud.edge), headers).await
+    }
+
+    pub(crate) fn s3(&self) -> aws_sdk_s3::Client {
+        self.s3_as(SECRET_ACCESS_KEY)
+    }
+
+    pub(crate) fn s3_as(&self, secret_key: &str) -> aws_sdk_s3::Client {
+        s3_client(&self.cloud.s3_endpoint, secret_key)
+    }
+
+    pub(crate) async fn put(&self, key: &str, body: impl Into<Bytes>, content_type: &str) {
+        let body = aws_sdk_s3::primitives::ByteStream::from(body.into());
+        let put = self.s3().put_object().bucket(&self.cloud.bucket).key(key).body(body).content_type(content_type);
+        put.send().await.unwrap();
+    }
+
+    /// Waits until the journal has a line that `wanted` is true of; a handler writes its log after its answer.
+    pub(crate) async fn logged(&self, wanted: impl Fn(&str) -> bool) {
+        let seen = async {
+            while !self.journal.lines().iter().any(|line| wanted(line)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let in_time = tokio::time::timeout(std::time::Duration::from_secs(10), seen).await;
+        assert!(in_time.is_ok(), "no such line in {:#?}", self.journal.lines());
+    }
+
+    pub(crate) async fn end(self) {
+        self.cloud.shut_down().await;
+    }
+}
+
+fn s3_client(endpoint: &str, secret_key: &str) -> aws_sdk_s3::Client {
+    let http = aws_smithy_http_client::Builder::new().build_http();
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .credentials_provider(Credentials::from_keys(ACCESS_KEY_ID, secret_key, None))
+        .region(Region::new("us-east-1"))
+        .endpoint_url(endpoint)
+        .force_path_style(true)
+        .http_client(http)
+        .build();
+    aws_sdk_s3::Client::from_conf(config)
+}
+
+/// A path, percent-encoded wherever a URI allows it.
+pub(crate) fn encode(path: &str) -> String {
+    utf8_percent_encode(path, PATH).to_string()
+}
