@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -83,12 +83,14 @@ async fn answer(
     let (mut parts, body) = response.into_parts();
     parts.headers.insert("x-amz-request-id", HeaderValue::from_str(&crate::identity::letters(16).to_uppercase())?);
     if fault == Some(S3Fault::HalfBody) {
-        let whole = body.collect().await?.to_bytes();
+        let whole = BodyExt::collect(body).await?.to_bytes();
         let half = whole.slice(..whole.len() / 2);
-        let broken = futures_util::stream::iter([
-            Ok(http_body::Frame::data(half)),
-            Err(BoxError::from("the body ends here, as --fault s3-half-body asks")),
-        ]);
+        let end = async {
+            // What has been said so far leaves only when the body has to be waited for.
+            tokio::task::yield_now().await;
+            Err(BoxError::from("the body ends here, as --fault s3-half-body asks"))
+        };
+        let broken = stream::iter([Ok(http_body::Frame::data(half))]).chain(stream::once(end));
         return Ok(Response::from_parts(parts, http_body_util::StreamBody::new(broken).boxed_unsync()));
     }
     Ok(Response::from_parts(parts, body.boxed_unsync()))

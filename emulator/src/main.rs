@@ -1,9 +1,12 @@
 //! `cargo run`: the local cloud on the command line.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
@@ -16,7 +19,8 @@ use emulator::journal::{HandlerLog, Journal};
 use http::Uri;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The argument that makes this executable the handler: one build gives both.
+/// The first argument that makes this executable the handler: one build gives both. The emulator's process
+/// id follows, and where another handler is to run, its path.
 const AS_BOOTSTRAP: &str = "as-bootstrap";
 
 /// nearedge's local cloud: CloudFront, API Gateway, Lambda and S3 in one process.
@@ -141,8 +145,9 @@ fn stage(text: &str) -> Result<String, String> {
 }
 
 fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some(AS_BOOTSTRAP) {
-        return nearedge::bootstrap::run(|name| std::env::var(name).ok());
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|argument| argument == AS_BOOTSTRAP) {
+        return be_bootstrap(arguments.next(), arguments.next());
     }
     let cli = Cli::parse();
     let ended = match tokio::runtime::Runtime::new() {
@@ -155,6 +160,27 @@ fn main() -> ExitCode {
             drop(writeln!(std::io::stderr(), "emulator: {problem}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Runs the handler, or another program in its place, for as long as the emulator lives.
+fn be_bootstrap(emulator: Option<OsString>, program: Option<OsString>) -> ExitCode {
+    // However the emulator ends, nothing that it started outlives it, frozen or not.
+    #[cfg(target_os = "linux")]
+    {
+        let armed = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
+        let parent = std::os::unix::process::parent_id().to_string();
+        if armed.is_err() || emulator.is_some_and(|emulator| emulator != *parent) {
+            return ExitCode::FAILURE;
+        }
+    }
+    match program {
+        Some(program) => {
+            let error = Command::new(&program).exec();
+            drop(writeln!(std::io::stderr(), "{} cannot be started: {error}", program.display()));
+            ExitCode::FAILURE
+        }
+        None => nearedge::bootstrap::run(|name| std::env::var(name).ok()),
     }
 }
 
@@ -175,17 +201,17 @@ async fn run(cli: Cli) -> Result<(), String> {
 }
 
 fn options(cli: Cli) -> Result<Options, String> {
-    let bootstrap = match cli.bootstrap {
-        Some(path) => {
-            let program = path.canonicalize().map_err(|error| format!("--bootstrap {}: {error}", path.display()))?;
-            Bootstrap { program, arguments: Vec::new() }
-        }
-        None => {
-            let program =
-                std::env::current_exe().map_err(|error| format!("this program cannot find itself: {error}"))?;
-            Bootstrap { program, arguments: vec![AS_BOOTSTRAP.to_owned()] }
-        }
-    };
+    let this = std::env::current_exe().map_err(|error| format!("this program cannot find itself: {error}"))?;
+    let mut arguments = vec![AS_BOOTSTRAP.to_owned(), std::process::id().to_string()];
+    let mut env = Vec::new();
+    if let Some(path) = cli.bootstrap {
+        let program = executable(&path)?;
+        let folder = Path::new(&program).parent().map(|folder| folder.display().to_string());
+        env.extend(folder.map(|folder| ("LAMBDA_TASK_ROOT".to_owned(), folder)));
+        arguments.push(program);
+    }
+    env.extend(cli.env);
+    let bootstrap = Bootstrap { program: this, arguments };
     let storage = match cli.s3_endpoint {
         Some(url) => Storage::Endpoint { url, credentials: credentials_of_shell()? },
         None => Storage::Folder { site: cli.site, address: cli.s3, missing_key: cli.missing_key },
@@ -198,7 +224,7 @@ fn options(cli: Cli) -> Result<Options, String> {
         variants: cli.variants,
         stage: cli.stage,
         region: cli.region,
-        env: cli.env,
+        env,
         memory_mb: cli.memory,
         timeout: cli.timeout,
         environments: cli.environments.into(),
@@ -207,6 +233,17 @@ fn options(cli: Cli) -> Result<Options, String> {
         throttle: cli.throttle,
         ..Options::new(bootstrap, PathBuf::new())
     })
+}
+
+/// The full path of a program, once it is known that it can be run.
+fn executable(path: &Path) -> Result<String, String> {
+    let refuse = |problem: &str| format!("--bootstrap {}: {problem}", path.display());
+    let program = path.canonicalize().map_err(|error| refuse(&error.to_string()))?;
+    let metadata = program.metadata().map_err(|error| refuse(&error.to_string()))?;
+    if !metadata.is_file() || metadata.permissions().mode() & 0o111 == 0 {
+        return Err(refuse("this is no executable file: `chmod +x` it, or name another"));
+    }
+    program.into_os_string().into_string().map_err(|_| refuse("its path is not UTF-8"))
 }
 
 fn credentials_of_shell() -> Result<Credentials, String> {

@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::support::emulator;
+use crate::support::{emulator, until};
 
 const FREE_PORTS: [&str; 6] = ["--edge", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--s3", "127.0.0.1:0"];
 
@@ -85,10 +85,7 @@ async fn even_a_killed_emulator_leaves_no_handler_behind() {
     let (mut child, _lines, _) = started(&["--env", &marker]).await;
     assert_eq!(handlers_with(&marker), 1);
     child.kill().await.unwrap();
-    // The kernel ends a frozen process group that has lost its parent.
-    while handlers_with(&marker) > 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| handlers_with(&marker) == 0).await;
 }
 
 #[tokio::test]
@@ -131,7 +128,7 @@ async fn a_taken_port_is_one_clear_line() {
 async fn an_unreadable_folder_and_a_handler_that_does_not_start_are_one_clear_line_each() {
     assert!(refused(&["--site", "/nowhere/at/all"]).await.contains("/nowhere/at/all"));
     assert!(refused(&["--bootstrap", "/nowhere/bootstrap"]).await.contains("/nowhere/bootstrap"));
-    assert!(refused(&["--bootstrap", "/dev/null"]).await.contains("cannot be started"));
+    assert!(refused(&["--bootstrap", "/dev/null"]).await.contains("no executable file"));
     assert!(refused(&["--bootstrap", "/bin/false"]).await.contains("exited: exit status: 1"));
     assert!(refused(&["--env", "missing_status=9"]).await.contains("missing_status is \"9\""));
     assert!(refused(&["--env", "lambda_auth="]).await.contains("lambda_auth is empty"));

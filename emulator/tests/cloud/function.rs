@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Barrier;
 
-use crate::support::{FREE, SECRET, TestCloud, emulator, example, options, start, with_env};
+use crate::support::{FREE, SECRET, TestCloud, emulator, example, options, start, until, with_env};
 
 fn misbehaving(mode: &str) -> Options {
     Options { bootstrap: example("misbehaving"), environments: 1, ..with_env(&[("mode", mode)]) }
@@ -55,9 +55,7 @@ async fn an_idle_environment_is_frozen_and_an_unfrozen_one_is_not() {
         let cloud = start(Options { freeze, ..options() }).await;
         assert_eq!(cloud.api("/", &[SECRET]).await.status, StatusCode::OK);
         // The environment asks for its next event, and is frozen, just after its answer has left.
-        while handler_states(&cloud) != [wanted] {
-            tokio::task::yield_now().await;
-        }
+        until(|| handler_states(&cloud) == [wanted]).await;
         assert_eq!(cloud.api("/", &[SECRET]).await.status, StatusCode::OK, "and it wakes up");
         cloud.end().await;
     }

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_sdk_s3::config::{BehaviorVersion, Region};
@@ -123,13 +124,7 @@ impl TestCloud {
 
     /// Waits until the journal has a line that `wanted` is true of; a handler writes its log after its answer.
     pub(crate) async fn logged(&self, wanted: impl Fn(&str) -> bool) {
-        let seen = async {
-            while !self.journal.lines().iter().any(|line| wanted(line)) {
-                tokio::task::yield_now().await;
-            }
-        };
-        let in_time = tokio::time::timeout(std::time::Duration::from_secs(10), seen).await;
-        assert!(in_time.is_ok(), "no such line in {:#?}", self.journal.lines());
+        until(|| self.journal.lines().iter().any(|line| wanted(line))).await;
     }
 
     pub(crate) async fn end(self) {
@@ -148,6 +143,16 @@ fn s3_client(endpoint: &str, secret_key: &str) -> aws_sdk_s3::Client {
         .http_client(http)
         .build();
     aws_sdk_s3::Client::from_conf(config)
+}
+
+/// Waits until something is true, and fails if it does not come true.
+pub(crate) async fn until(reached: impl Fn() -> bool) {
+    let waiting = async {
+        while !reached() {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(10), waiting).await.is_ok(), "it never came true");
 }
 
 /// A path, percent-encoded wherever a URI allows it.
