@@ -36,6 +36,9 @@ const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
 /// ([Runtime API](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html)).
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 
+/// What is taken for the time left where the Runtime API does not say it: the walk-through's timeout.
+const UNKNOWN_DEADLINE: Duration = Duration::from_secs(20);
+
 /// How the loop is run.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
@@ -154,7 +157,9 @@ impl<S: Store> Invoke<S> {
 
 /// The time that S3 has: up to the invocation's own deadline, less the margin to answer in.
 fn budget(context: &LambdaContext, margin: Duration) -> Duration {
-    context.deadline().duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(margin)
+    // An event never arrives after its deadline: what says so is no time of day. cargo-lambda sends 600000.
+    let left = context.deadline().duration_since(SystemTime::now()).unwrap_or(UNKNOWN_DEADLINE);
+    left.saturating_sub(margin)
 }
 
 fn explain_refusal(request_id: &str, status: StatusCode) {
@@ -240,4 +245,30 @@ fn post(path: &str, invocation_id: Option<&HeaderValue>, body: Body) -> Result<h
         request.headers_mut().insert(INVOCATION_ID, id.clone());
     }
     Ok(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(deadline: SystemTime) -> LambdaContext {
+        let since = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let mut context = LambdaContext::default();
+        context.deadline = since.as_millis().try_into().unwrap();
+        context
+    }
+
+    #[test]
+    fn s3_has_the_time_to_the_deadline_less_the_margin() {
+        let context = context(SystemTime::now() + Duration::from_secs(10));
+        let left = budget(&context, Duration::from_secs(1));
+        assert!(left <= Duration::from_secs(9) && left > Duration::from_secs(8), "{left:?}");
+        assert_eq!(budget(&context, Duration::from_secs(11)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_deadline_that_is_no_time_of_day_is_taken_for_unknown() {
+        let cargo_lambdas = context(SystemTime::UNIX_EPOCH + Duration::from_millis(600_000));
+        assert_eq!(budget(&cargo_lambdas, Duration::from_secs(1)), Duration::from_secs(19));
+    }
 }
