@@ -2,8 +2,10 @@
 
 use std::future::Future;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
+use futures_util::FutureExt;
 use tracing::error;
 
 use crate::config::Config;
@@ -33,14 +35,16 @@ pub fn run(env: impl Fn(&str) -> Option<String>) -> ExitCode {
 }
 
 async fn serve(config: Config) -> Result<(), lambda_http::Error> {
-    let store = match S3::connect(&config.s3).await {
+    // The SDK panics on some of its own settings; that too is to be told, not only suffered.
+    let connected = AssertUnwindSafe(S3::connect(&config.s3)).catch_unwind().await;
+    let store = match connected.unwrap_or_else(|_| Err("the S3 client panicked: see the log".into())) {
         Ok(store) => store,
         Err(error) => {
             runtime::report_init_error(&error.to_string()).await;
             return Err(error);
         }
     };
-    let origin = Origin::new(store, config.policy, config.presentation);
+    let origin = Origin::new(store, config.policy, config.presentation, config.exceptions);
     runtime::run(origin, Pace { concurrency: config.concurrency, deadline_margin: config.deadline_margin }).await
 }
 

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use crate::auth::Secrets;
 use crate::decision::{Policy, is_version};
+use crate::object::{KEY_BYTES_MAX, ObjectKey};
+use crate::origin::{Exceptions, Oversize};
 use crate::response::Presentation;
 use crate::telemetry::LogFilter;
 
@@ -20,6 +22,8 @@ pub struct Config {
     pub policy: Policy,
     /// What the responses depend on.
     pub presentation: Presentation,
+    /// What is done when the object asked for cannot be the answer.
+    pub exceptions: Exceptions,
     /// Where the objects are.
     pub s3: S3Config,
     /// What is left of an invocation's time when S3's budget ends: the time to answer in.
@@ -76,6 +80,9 @@ const LAMBDA_VARIABLES: [&str; 4] = [
     "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
 ];
 
+/// The SDK's own, the first before the second.
+const ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"];
+
 impl Config {
     /// Reads every setting through `env`, which gives the value of a variable.
     ///
@@ -90,16 +97,35 @@ impl Config {
         let redirect_query = reader.flag("redirect_query", false);
         let test_versions = reader.test_versions();
         let variant_fallback = reader.flag("variant_fallback", false);
+        let index_document = reader.key("index_document").unwrap_or_else(|| "index.html".to_owned());
+        let spa_fallback = reader.key("spa_fallback");
         let missing_status = reader.missing_status();
+        let variant_header = reader.flag("variant_header", true);
+        let exceptions = Exceptions {
+            error_document: reader.key("error_document").map(ObjectKey::new),
+            oversize: reader.oversize(),
+            presign_ttl: Duration::from_secs(reader.number("presign_ttl_secs", 300, 1..=604_800).into()),
+        };
+        // A shell is chosen by what the request accepts.
+        let vary = if spa_fallback.is_some() { "test_version, redirect, accept" } else { "test_version, redirect" };
         let path_style = reader.path_style();
         let ca_bundle = reader.ca_bundle();
         let deadline_margin_ms = reader.number("deadline_margin_ms", 500, 0..=20_000);
-        let concurrency = reader.number("AWS_LAMBDA_MAX_CONCURRENCY", 1, 1..=1_000);
+        let concurrency = reader.number("AWS_LAMBDA_MAX_CONCURRENCY", 1, 1..=10_000);
         let log = reader.log();
         match (secrets, bucket, redirect_path, log) {
             (Some(secrets), Some(bucket), Some(redirect_path), Some(log)) if reader.faults.is_empty() => Ok(Self {
-                policy: Policy { secrets, redirect_path, redirect_query, test_versions, variant_fallback },
-                presentation: Presentation { missing_status },
+                policy: Policy {
+                    secrets,
+                    redirect_path,
+                    redirect_query,
+                    test_versions,
+                    variant_fallback,
+                    index_document,
+                    spa_fallback,
+                },
+                presentation: Presentation { missing_status, variant_header, vary },
+                exceptions,
                 s3: S3Config { bucket, path_style, ca_bundle },
                 deadline_margin: Duration::from_millis(deadline_margin_ms.into()),
                 concurrency,
@@ -134,6 +160,26 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
         }
         if self.text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").is_some_and(|memory| memory.parse::<i32>().is_err()) {
             self.fault("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "is not a whole number of megabytes");
+        }
+        for name in ENDPOINTS {
+            let usable =
+                |url: String| url.parse::<http::Uri>().is_ok_and(|url| url.scheme().is_some() && url.host().is_some());
+            if self.text(name).is_some_and(|url| !usable(url)) {
+                self.fault(name, "is no address: it starts with http:// or https://, such as http://127.0.0.1:3002");
+            }
+        }
+        // The SDK panics on what it does not know.
+        if self
+            .text("AWS_RETRY_MODE")
+            .is_some_and(|mode| !["standard", "adaptive"].contains(&mode.to_lowercase().as_str()))
+        {
+            self.fault("AWS_RETRY_MODE", "is no retry mode: use standard or adaptive");
+        }
+        if self
+            .text("AWS_MAX_ATTEMPTS")
+            .is_some_and(|attempts| !attempts.parse::<u32>().is_ok_and(|attempts| attempts > 0))
+        {
+            self.fault("AWS_MAX_ATTEMPTS", "is no number of attempts: use a whole number from 1");
         }
         if self.text("AWS_REGION").or_else(|| self.text("AWS_DEFAULT_REGION")).is_none() {
             self.fault("AWS_REGION", "is not set: set it to the bucket's region");
@@ -185,8 +231,11 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
             );
             return None;
         };
-        let absolute = ["https://", "http://", "/"].iter().any(|start| path.starts_with(start));
-        if !absolute || !path.bytes().all(|byte| byte.is_ascii_graphic()) || path.contains(['?', '#']) {
+        let host = ["https://", "http://"].iter().find_map(|scheme| path.strip_prefix(scheme));
+        if host.is_none_or(|host| host.is_empty() || host.starts_with('/'))
+            || !path.bytes().all(|byte| byte.is_ascii_graphic())
+            || path.contains(['?', '#'])
+        {
             self.fault(
                 "redirect_path",
                 "is not an address to redirect to: it starts with https:// and holds no space, ? or #, such as https://dxxxx.cloudfront.net",
@@ -208,6 +257,32 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
         Some(versions)
     }
 
+    /// The key of a document, as it would stand in a path.
+    fn key(&mut self, name: &'static str) -> Option<String> {
+        let key = self.text(name)?;
+        if key.starts_with('/') || key.ends_with('/') || key.contains('\0') || key.len() > KEY_BYTES_MAX {
+            self.fault(
+                name,
+                format!("is {key:?}: use the key of an object, such as index.html, without a / at either end"),
+            );
+            return None;
+        }
+        Some(key)
+    }
+
+    fn oversize(&mut self) -> Oversize {
+        match self.text("oversize").as_deref() {
+            None | Some("presign") => Oversize::Presign,
+            Some("redirect") => Oversize::Redirect,
+            Some("reject") => Oversize::Reject,
+            Some(other) => {
+                let problem = format!("is {other:?}: use presign, redirect or reject");
+                self.fault("oversize", problem);
+                Oversize::Presign
+            }
+        }
+    }
+
     fn missing_status(&mut self) -> u16 {
         match self.text("missing_status").as_deref() {
             None | Some("404") => 404,
@@ -222,7 +297,7 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
 
     /// Virtual-hosted buckets are AWS's way; another endpoint seldom has a host name for each bucket.
     fn path_style(&mut self) -> bool {
-        let other_endpoint = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].iter().any(|name| self.text(name).is_some());
+        let other_endpoint = ENDPOINTS.iter().any(|name| self.text(name).is_some());
         self.flag("s3_path_style", other_endpoint)
     }
 
@@ -348,7 +423,17 @@ mod tests {
 
     #[test]
     fn an_address_that_nobody_can_be_redirected_to_is_refused() {
-        for bad in ["d1.cloudfront.net", "ftp://x", "https://a b", "https://x\r\nset-cookie: a", "https://x?y"] {
+        for bad in [
+            "/",
+            "//",
+            "https://",
+            "https:///x",
+            "d1.cloudfront.net",
+            "ftp://x",
+            "https://a b",
+            "https://x\r\nset-cookie: a",
+            "https://x?y",
+        ] {
             assert_eq!(faults(&[("redirect_path", bad)]), ["redirect_path"], "{bad:?}");
         }
         assert_eq!(read(&[("redirect_path", "https://d1/")]).unwrap().policy.redirect_path, "https://d1");
@@ -374,6 +459,31 @@ mod tests {
         assert_eq!(faults(&[("AWS_CA_BUNDLE", "/nowhere.pem")]), ["AWS_CA_BUNDLE"]);
         let here = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
         assert_eq!(faults(&[("SSL_CERT_FILE", here)]), ["SSL_CERT_FILE"]);
+    }
+
+    #[test]
+    fn the_sdks_variables_are_checked_too() {
+        for (name, bad) in [
+            ("AWS_ENDPOINT_URL_S3", "localhost:9000"),
+            ("AWS_ENDPOINT_URL", "http://"),
+            ("AWS_RETRY_MODE", "foo"),
+            ("AWS_MAX_ATTEMPTS", "0"),
+        ] {
+            assert_eq!(faults(&[(name, bad)]), [name]);
+        }
+        assert!(read(&[("AWS_RETRY_MODE", "adaptive"), ("AWS_MAX_ATTEMPTS", "5")]).is_ok());
+    }
+
+    #[test]
+    fn documents_are_keys_and_oversize_is_one_of_three() {
+        let config =
+            read(&[("error_document", "404.html"), ("spa_fallback", "app.html"), ("oversize", "reject")]).unwrap();
+        assert_eq!(config.exceptions.error_document.unwrap().as_str(), "404.html");
+        assert_eq!(config.presentation.vary, "test_version, redirect, accept");
+        assert_eq!(config.exceptions.oversize, Oversize::Reject);
+        assert_eq!(faults(&[("error_document", "/404.html")]), ["error_document"]);
+        assert_eq!(faults(&[("index_document", "docs/"), ("oversize", "shrink")]), ["index_document", "oversize"]);
+        assert_eq!(faults(&[("presign_ttl_secs", "0")]), ["presign_ttl_secs"]);
     }
 
     #[test]

@@ -9,9 +9,6 @@ use crate::object::ObjectKey;
 use crate::request::{Method, Request};
 use crate::store::Part;
 
-/// The document that a path ending in `/` stands for.
-pub const INDEX_DOCUMENT: &str = "index.html";
-
 /// The longest `test_version`, in bytes.
 pub const VERSION_BYTES_MAX: usize = 64;
 
@@ -64,6 +61,19 @@ pub struct Policy {
     pub test_versions: Option<Vec<String>>,
     /// Whether an object that a variant lacks is served from the unversioned key.
     pub variant_fallback: bool,
+    /// The document that a path ending in `/` stands for, such as `index.html`.
+    pub index_document: String,
+    /// The document that a navigation gets where there is no object: the shell of a single-page application.
+    pub spa_fallback: Option<String>,
+}
+
+/// A key that may answer a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The key.
+    pub key: ObjectKey,
+    /// Whether it lies under the version that was asked for.
+    pub of_variant: bool,
 }
 
 /// What is to be done with a request.
@@ -71,8 +81,12 @@ pub struct Policy {
 pub enum Action {
     /// The secret is absent or wrong.
     Forbid,
-    /// Neither GET nor HEAD.
+    /// None of GET, HEAD and OPTIONS.
     RefuseMethod,
+    /// Say which methods there are.
+    ListMethods,
+    /// The path holds a NUL, which no key of S3's does.
+    RefusePath,
     /// `test_version` is not of the form that a version has.
     RefuseVersion,
     /// Send the viewer elsewhere, without a look at S3.
@@ -89,10 +103,10 @@ pub enum Action {
     },
     /// Ask the store.
     Fetch {
-        /// What to fetch.
-        key: ObjectKey,
-        /// What to fetch if `key` is missing.
-        fallback: Option<ObjectKey>,
+        /// The key that was asked for.
+        first: Candidate,
+        /// What to fetch, in this order, where it is missing.
+        others: Vec<Candidate>,
         /// The whole object or its head.
         part: Part,
     },
@@ -122,32 +136,62 @@ pub fn decide<'a>(request: &'a Request<'_>, policy: &Policy) -> Decision<'a> {
     let part = match request.method {
         Method::Get => Part::Whole,
         Method::Head => Part::Head,
+        Method::Options => return decided(Action::ListMethods, None),
         Method::Other => return decided(Action::RefuseMethod, None),
     };
     let variant = request.test_version.as_deref();
     if variant.is_some_and(|version| !is_version(version)) {
         return decided(Action::RefuseVersion, None);
     }
-    let unversioned = key_of_path(&request.path);
-    let key = match variant {
-        Some(version) => ObjectKey::new(format!("{version}/{unversioned}")),
-        None => ObjectKey::new(unversioned.to_string()),
-    };
+    if request.path.contains('\0') {
+        return decided(Action::RefusePath, variant);
+    }
+    let unversioned = key_of_path(&request.path, &policy.index_document);
+    let first = candidate(variant, &unversioned);
     let listed = |version: &str| policy.test_versions.as_ref().is_none_or(|all| all.iter().any(|one| one == version));
     if !variant.is_none_or(listed) {
-        return decided(Action::Missing { key }, variant);
+        return decided(Action::Missing { key: first.key }, variant);
     }
     if request.redirect.as_deref() == Some("true") {
-        let location = location(&policy.redirect_path, &key, policy.redirect_query.then_some(&*request.query));
-        return decided(Action::Redirect { key, location }, variant);
+        let query = policy.redirect_query.then_some(&*request.query);
+        let location = location(&policy.redirect_path, &first.key, query);
+        return decided(Action::Redirect { key: first.key, location }, variant);
     }
-    let fallback = (policy.variant_fallback && variant.is_some()).then(|| ObjectKey::new(unversioned.into_owned()));
-    let action = match (key.can_exist(), fallback) {
-        (true, fallback) => Action::Fetch { key, fallback, part },
-        (false, Some(fallback)) if fallback.can_exist() => Action::Fetch { key: fallback, fallback: None, part },
-        (false, _) => Action::Missing { key },
+    let shell = policy.spa_fallback.as_deref().filter(|_| is_navigation(request));
+    let others = others(variant, &unversioned, shell, policy.variant_fallback);
+    let action = match first.key.can_exist() || !others.is_empty() {
+        true => Action::Fetch { first, others, part },
+        false => Action::Missing { key: first.key },
     };
     decided(action, variant)
+}
+
+fn candidate(variant: Option<&str>, unversioned: &str) -> Candidate {
+    match variant {
+        Some(version) => Candidate { key: ObjectKey::new(format!("{version}/{unversioned}")), of_variant: true },
+        None => Candidate { key: ObjectKey::new(unversioned.to_owned()), of_variant: false },
+    }
+}
+
+/// What may stand in for a missing object: the unversioned one, then a single-page application's shell.
+fn others(variant: Option<&str>, unversioned: &str, shell: Option<&str>, variant_fallback: bool) -> Vec<Candidate> {
+    let falls_back = variant_fallback && variant.is_some();
+    let mut others = Vec::new();
+    others.extend(falls_back.then(|| candidate(None, unversioned)));
+    others.extend(shell.map(|shell| candidate(variant, shell)));
+    others.extend(shell.filter(|_| falls_back).map(|shell| candidate(None, shell)));
+    others.retain(|other| other.key.can_exist());
+    others
+}
+
+/// Whether a browser is on its way to a page, rather than after one of its assets: a GET that accepts HTML, of
+/// a path whose last segment has no extension.
+fn is_navigation(request: &Request<'_>) -> bool {
+    let essence =
+        |range: &str| range.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/html"));
+    let accepts_html = request.accept.as_deref().is_some_and(|accept| accept.split(',').any(essence));
+    let last = request.path.rsplit('/').next().unwrap_or_default();
+    request.method == Method::Get && accepts_html && !last.contains('.')
 }
 
 /// Whether `version` is 1 to 64 of `A-Z a-z 0-9 . _ -`, and neither `.` nor `..`.
@@ -157,13 +201,13 @@ pub fn is_version(version: &str) -> bool {
 }
 
 /// The unversioned key of a decoded path: without its leading `/`, and with a folder's index.
-fn key_of_path(path: &str) -> Cow<'_, str> {
+fn key_of_path<'a>(path: &'a str, index_document: &str) -> Cow<'a, str> {
     let key = path.strip_prefix('/').unwrap_or(path);
-    if key.is_empty() || key.ends_with('/') { Cow::Owned(format!("{key}{INDEX_DOCUMENT}")) } else { Cow::Borrowed(key) }
+    if key.is_empty() || key.ends_with('/') { Cow::Owned(format!("{key}{index_document}")) } else { Cow::Borrowed(key) }
 }
 
 /// The Location of `key`: percent-encoded where a URI needs it, so it can hold no CR or LF.
-fn location(redirect_path: &str, key: &ObjectKey, query: Option<&str>) -> String {
+pub(crate) fn location(redirect_path: &str, key: &ObjectKey, query: Option<&str>) -> String {
     let mut location = format!("{redirect_path}/{}", utf8_percent_encode(key.as_str(), PATH_ENCODED));
     if let Some(query) = query.filter(|query| !query.is_empty()) {
         location.push('?');
@@ -184,18 +228,13 @@ mod tests {
             redirect_query: false,
             test_versions: None,
             variant_fallback: false,
+            index_document: "index.html".to_owned(),
+            spa_fallback: None,
         }
     }
 
     fn get(path: &str) -> Request<'_> {
-        Request {
-            method: Method::Get,
-            path: path.into(),
-            query: "".into(),
-            lambda_auth: Some("open".into()),
-            test_version: None,
-            redirect: None,
-        }
+        Request { path: path.into(), lambda_auth: Some("open".into()), ..Request::default() }
     }
 
     fn version<'a>(path: &'a str, version: &'a str) -> Request<'a> {
@@ -206,8 +245,15 @@ mod tests {
         ObjectKey::new(text.to_owned())
     }
 
-    fn fetch(text: &str) -> Action {
-        Action::Fetch { key: key(text), fallback: None, part: Part::Whole }
+    /// The keys that are tried, in their order; a `*` marks those of the variant.
+    fn tried(request: &Request<'_>, policy: &Policy) -> Vec<String> {
+        match decide(request, policy).action {
+            Action::Fetch { first, others, .. } => {
+                let mark = |one: Candidate| format!("{}{}", one.key, if one.of_variant { "*" } else { "" });
+                std::iter::once(first).chain(others).map(mark).collect()
+            }
+            other => panic!("nothing is fetched: {other:?}"),
+        }
     }
 
     fn location_of(request: &Request<'_>, policy: &Policy) -> String {
@@ -220,7 +266,7 @@ mod tests {
     #[test]
     fn without_the_secret_every_request_is_forbidden_whatever_else_it_asks() {
         for lambda_auth in [None, Some(""), Some("shut"), Some("open,open")] {
-            for method in [Method::Get, Method::Head, Method::Other] {
+            for method in [Method::Get, Method::Head, Method::Options, Method::Other] {
                 for test_version in [None, Some("v1"), Some("../..")] {
                     let request = Request {
                         method,
@@ -251,14 +297,14 @@ mod tests {
             ("/a/../b", "a/../b"),
             ("/日本.html", "日本.html"),
         ] {
-            assert_eq!(decide(&get(path), &policy()).action, fetch(wanted), "{path}");
+            assert_eq!(tried(&get(path), &policy()), [wanted], "{path}");
         }
     }
 
     #[test]
     fn a_version_goes_before_the_key() {
-        assert_eq!(decide(&version("/test.html", "v2"), &policy()).action, fetch("v2/test.html"));
-        assert_eq!(decide(&version("/", "v1"), &policy()).action, fetch("v1/index.html"));
+        assert_eq!(tried(&version("/test.html", "v2"), &policy()), ["v2/test.html*"]);
+        assert_eq!(tried(&version("/", "v1"), &policy()), ["v1/index.html*"]);
         assert_eq!(decide(&version("/test.html", "v2"), &policy()).variant, Some("v2"));
     }
 
@@ -276,20 +322,58 @@ mod tests {
     #[test]
     fn a_version_that_is_not_listed_answers_as_a_missing_object_even_to_a_redirect() {
         let policy = Policy { test_versions: Some(vec!["v1".into(), "v2".into()]), ..policy() };
-        assert_eq!(decide(&version("/t", "v2"), &policy).action, fetch("v2/t"));
+        assert_eq!(tried(&version("/t", "v2"), &policy), ["v2/t*"]);
         let unlisted = Request { redirect: Some("true".into()), ..version("/t", "v3") };
         assert_eq!(decide(&unlisted, &policy).action, Action::Missing { key: key("v3/t") });
-        assert_eq!(decide(&get("/t"), &policy).action, fetch("t"), "no version is no unlisted version");
+        assert_eq!(tried(&get("/t"), &policy), ["t"], "no version is no unlisted version");
     }
 
     #[test]
     fn with_variant_fallback_a_version_falls_back_to_the_unversioned_key() {
         let policy = Policy { variant_fallback: true, ..policy() };
-        let wanted = Action::Fetch { key: key("v1/t"), fallback: Some(key("t")), part: Part::Whole };
-        assert_eq!(decide(&version("/t", "v1"), &policy).action, wanted);
-        assert_eq!(decide(&get("/t"), &policy).action, fetch("t"), "nothing to fall back to");
+        assert_eq!(tried(&version("/t", "v1"), &policy), ["v1/t*", "t"]);
+        assert_eq!(tried(&get("/t"), &policy), ["t"], "nothing to fall back to");
         let longest = format!("/{}", "k".repeat(1024));
-        assert_eq!(decide(&version(&longest, "v1"), &policy).action, fetch(&longest[1..]));
+        assert_eq!(tried(&version(&longest, "v1"), &policy)[1], longest[1..], "which is not too long");
+    }
+
+    #[test]
+    fn a_navigation_and_nothing_else_falls_back_to_the_shell_of_its_variant() {
+        let policy = Policy { spa_fallback: Some("app.html".into()), ..policy() };
+        let html = Some("application/xhtml+xml, text/html;q=0.9, */*".into());
+        let navigation = |path| Request { accept: html.clone(), ..version(path, "v1") };
+        assert_eq!(tried(&navigation("/cart/7"), &policy), ["v1/cart/7*", "v1/app.html*"]);
+        let both = Policy { variant_fallback: true, ..policy.clone() };
+        assert_eq!(tried(&navigation("/cart"), &both), ["v1/cart*", "cart", "v1/app.html*", "app.html"]);
+        for asset in [
+            navigation("/cart/7.js"),
+            Request { accept: Some("*/*".into()), ..version("/cart", "v1") },
+            Request { accept: Some("image/png, text/htmlx".into()), ..version("/cart", "v1") },
+            Request { accept: None, ..version("/cart", "v1") },
+            Request { method: Method::Head, ..navigation("/cart") },
+        ] {
+            assert_eq!(tried(&asset, &policy).len(), 1, "{asset:?}");
+        }
+    }
+
+    #[test]
+    fn the_index_document_can_have_another_name() {
+        let policy = Policy { index_document: "default.htm".into(), ..policy() };
+        assert_eq!(tried(&version("/docs/", "v1"), &policy), ["v1/docs/default.htm*"]);
+        assert_eq!(tried(&get("/"), &policy), ["default.htm"]);
+    }
+
+    #[test]
+    fn a_nul_in_the_path_is_refused() {
+        assert_eq!(decide(&get("/a\0b"), &policy()).action, Action::RefusePath);
+    }
+
+    #[test]
+    fn options_lists_the_methods_to_whoever_knows_the_secret() {
+        let options = Request { method: Method::Options, ..get("/t") };
+        assert_eq!(decide(&options, &policy()).action, Action::ListMethods);
+        let stranger = Request { lambda_auth: None, ..options };
+        assert_eq!(decide(&stranger, &policy()).action, Action::Forbid);
     }
 
     #[test]
@@ -335,8 +419,7 @@ mod tests {
     #[test]
     fn head_fetches_only_the_head_and_other_methods_nothing() {
         let head = Request { method: Method::Head, ..get("/t") };
-        let wanted = Action::Fetch { key: key("t"), fallback: None, part: Part::Head };
-        assert_eq!(decide(&head, &policy()).action, wanted);
+        assert!(matches!(decide(&head, &policy()).action, Action::Fetch { part: Part::Head, .. }));
         let other = Request { method: Method::Other, ..get("/t") };
         assert_eq!(decide(&other, &policy()).action, Action::RefuseMethod);
     }
@@ -344,20 +427,20 @@ mod tests {
     #[test]
     fn a_key_longer_than_s3_allows_is_missing_without_a_look_at_s3() {
         let longest = format!("/{}", "k".repeat(1024));
-        assert_eq!(decide(&get(&longest), &policy()).action, fetch(&longest[1..]));
+        assert_eq!(tried(&get(&longest), &policy()), [&longest[1..]]);
         let longer = format!("{longest}k");
         assert_eq!(decide(&get(&longer), &policy()).action, Action::Missing { key: key(&longer[1..]) });
     }
 
     proptest! {
         #[test]
-        fn a_location_is_always_a_safe_header_value_and_decodes_to_the_key(path in "/\\PC{0,40}|/(?s:.){0,40}") {
+        fn a_location_is_always_a_safe_header_value_and_decodes_to_the_key(path in "/\\PC{0,40}|/[^\0]{0,40}") {
             let request = Request { redirect: Some("true".into()), ..get(&path) };
             let location = location_of(&request, &policy());
             prop_assert!(location.bytes().all(|byte| byte.is_ascii_graphic()));
             let encoded = location.strip_prefix("https://d1.cloudfront.net/").unwrap();
             let decoded = percent_encoding::percent_decode_str(encoded).decode_utf8().unwrap();
-            prop_assert_eq!(decoded, key_of_path(&path));
+            prop_assert_eq!(decoded, key_of_path(&path, "index.html"));
         }
 
         #[test]
@@ -369,7 +452,7 @@ mod tests {
 
         #[test]
         fn every_path_has_a_key_and_only_index_documents_are_added(path in "(?s:.){0,40}") {
-            let key = key_of_path(&path);
+            let key = key_of_path(&path, "index.html");
             prop_assert!(!key.is_empty() && !key.ends_with('/'));
             let kept = path.strip_prefix('/').unwrap_or(&path);
             prop_assert!(*key == *kept || key.strip_suffix("index.html") == Some(kept));

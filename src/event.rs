@@ -24,8 +24,6 @@ pub enum EventError {
         /// The column, from 1.
         column: usize,
     },
-    /// A Function URL's path that is not percent-encoded UTF-8.
-    PathNotUtf8,
 }
 
 impl fmt::Display for EventError {
@@ -38,7 +36,6 @@ impl fmt::Display for EventError {
             Self::Malformed { line, column } => {
                 write!(f, "got malformed JSON or a field of another type at line {line} column {column}")
             }
-            Self::PathNotUtf8 => f.write_str("got a path that is not UTF-8"),
         }
     }
 }
@@ -59,24 +56,22 @@ pub fn parse(event: &[u8]) -> Result<Request<'_>, EventError> {
         return Err(EventError::Unexpected(source));
     };
     let path = if context.domain_name.as_ref().is_some_and(|name| is_function_url(name.as_str())) {
-        decode(raw_path)?
+        decode(raw_path)
     } else {
         without_stage(raw_path, context.stage.as_ref().map(Text::as_str))
     };
     let method = match http.method.as_ref().map(Text::as_str) {
         Some("GET") => Method::Get,
         Some("HEAD") => Method::Head,
+        Some("OPTIONS") => Method::Options,
         _ => Method::Other,
     };
-    let headers = event.headers.unwrap_or_default();
-    Ok(Request {
-        method,
-        path,
-        query: event.raw_query_string.map(|Text(query)| query).unwrap_or_default(),
-        lambda_auth: headers.lambda_auth,
-        test_version: headers.test_version,
-        redirect: headers.redirect,
-    })
+    let query = event.raw_query_string.map(|Text(query)| query).unwrap_or_default();
+    let mut request = Request { method, path, query, ..Request::default() };
+    if let Some(headers) = event.headers {
+        headers.into_request(&mut request);
+    }
+    Ok(request)
 }
 
 fn other_source(version: Option<&str>, elb: bool, method: bool) -> &'static str {
@@ -95,14 +90,13 @@ fn is_function_url(domain_name: &str) -> bool {
     domain_name.ends_with(".on.aws") && domain_name.contains(".lambda-url.")
 }
 
-fn decode(path: Cow<'_, str>) -> Result<Cow<'_, str>, EventError> {
+/// Decodes once. What is not UTF-8 becomes U+FFFD: no key is like that, so it is missing, and only to those who
+/// know the secret.
+fn decode(path: Cow<'_, str>) -> Cow<'_, str> {
     if !path.contains('%') {
-        return Ok(path);
+        return path;
     }
-    match percent_decode_str(&path).decode_utf8() {
-        Ok(decoded) => Ok(Cow::Owned(decoded.into_owned())),
-        Err(_) => Err(EventError::PathNotUtf8),
-    }
+    Cow::Owned(percent_decode_str(&path).decode_utf8_lossy().into_owned())
 }
 
 /// Takes off the prefix that a named stage puts before the path; `$default` puts none.
@@ -155,25 +149,43 @@ struct Http<'a> {
     method: Option<Text<'a>>,
 }
 
-/// The headers that matter; the others are passed over without a copy.
+/// The names of the headers that matter; the others are passed over without a copy.
+const NAMES: [&str; 10] = [
+    "lambda_auth",
+    "test_version",
+    "redirect",
+    "accept",
+    "if-match",
+    "if-none-match",
+    "if-modified-since",
+    "if-unmodified-since",
+    "if-range",
+    "range",
+];
+
+/// Their values, in the order of [`NAMES`].
 #[derive(Default)]
-struct Headers<'a> {
-    lambda_auth: Option<Cow<'a, str>>,
-    test_version: Option<Cow<'a, str>>,
-    redirect: Option<Cow<'a, str>>,
-}
+struct Headers<'a>([Option<Cow<'a, str>>; NAMES.len()]);
 
 impl<'a> Headers<'a> {
     fn slot(&mut self, name: &str) -> Option<&mut Option<Cow<'a, str>>> {
-        if name.eq_ignore_ascii_case("lambda_auth") {
-            Some(&mut self.lambda_auth)
-        } else if name.eq_ignore_ascii_case("test_version") {
-            Some(&mut self.test_version)
-        } else if name.eq_ignore_ascii_case("redirect") {
-            Some(&mut self.redirect)
-        } else {
-            None
-        }
+        let index = NAMES.iter().position(|known| known.eq_ignore_ascii_case(name))?;
+        self.0.get_mut(index)
+    }
+
+    fn into_request(self, request: &mut Request<'a>) {
+        [
+            request.lambda_auth,
+            request.test_version,
+            request.redirect,
+            request.accept,
+            request.if_match,
+            request.if_none_match,
+            request.if_modified_since,
+            request.if_unmodified_since,
+            request.if_range,
+            request.range,
+        ] = self.0;
     }
 }
 
@@ -268,7 +280,8 @@ mod tests {
             query: "x=%20".into(),
             lambda_auth: Some("open".into()),
             test_version: Some("v1".into()),
-            redirect: None,
+            accept: Some("*/*".into()),
+            ..Request::default()
         };
         assert_eq!(request, wanted);
         assert!(matches!(request.path, Cow::Borrowed(_)));
@@ -283,7 +296,7 @@ mod tests {
         url["rawPath"] = json!("/100%2525+b%3Fc/%E6%97%A5");
         assert_eq!(path_of(&serde_json::to_vec(&url).unwrap()), "/100%25+b?c/日");
         url["rawPath"] = json!("/%ff");
-        assert!(error_of(&serde_json::to_vec(&url).unwrap()).contains("not UTF-8"));
+        assert_eq!(path_of(&serde_json::to_vec(&url).unwrap()), "/\u{fffd}");
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! - [`request`]: what the rules need to know of a request
 //! - [`auth`]: the secrets, compared in constant time
 //! - [`decision`]: [`decision::decide`] says everything that the rules say
+//! - [`conditional`], [`range`]: RFC 9110 §13 and §14 over what is known of an object
 //! - [`object`]: keys, objects ready to send, and why a fetch can fail
 //! - [`response`]: the only module that knows status codes
 //! - [`payload`]: a response as the JSON that Lambda hands to API Gateway
@@ -31,12 +32,14 @@
 
 pub mod auth;
 pub mod bootstrap;
+pub mod conditional;
 pub mod config;
 pub mod decision;
 pub mod event;
 pub mod object;
 pub mod origin;
 pub mod payload;
+pub mod range;
 pub mod request;
 pub mod response;
 pub mod runtime;

@@ -1,6 +1,7 @@
 //! Keys, objects that are ready to send, and why a fetch can fail.
 
 use std::fmt;
+use std::ops::Range;
 
 use bytes::{Buf, Bytes};
 
@@ -79,6 +80,11 @@ impl BodyEncoder {
         Self { base64: Vec::with_capacity(capacity), carry: [0; 3], carried: 0, bytes: 0 }
     }
 
+    /// How many bytes there have been.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Encodes the next bytes.
     pub fn push(&mut self, mut chunk: impl Buf) {
         while chunk.has_remaining() {
@@ -118,13 +124,53 @@ fn append(bytes: &[u8], base64: &mut Vec<u8>) {
     base64_simd::STANDARD.encode_append(bytes, base64);
 }
 
+/// What S3 says of an object, byte for byte as it says it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Metadata {
+    /// Content-Type.
+    pub content_type: Option<String>,
+    /// ETag, with its quotes.
+    pub etag: Option<String>,
+    /// Last-Modified.
+    pub last_modified: Option<String>,
+    /// Cache-Control.
+    pub cache_control: Option<String>,
+    /// Content-Encoding.
+    pub content_encoding: Option<String>,
+    /// Content-Language.
+    pub content_language: Option<String>,
+    /// Content-Disposition.
+    pub content_disposition: Option<String>,
+    /// Expires.
+    pub expires: Option<String>,
+    /// The size of the whole object, in bytes.
+    pub bytes: u64,
+}
+
 /// An object as a store gives it: what its answer needs, ready to send.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Object {
-    /// Content-Type as S3 gives it, byte for byte.
-    pub content_type: Option<String>,
+    /// What S3 says of it.
+    pub metadata: Metadata,
+    /// The bytes that the body holds, where it is not the whole object.
+    pub range: Option<Range<u64>>,
     /// The body; empty when only the head was asked for.
     pub body: Body,
+}
+
+/// What a store has to say of a key that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fetched {
+    /// The object, or the part or the head that was asked for.
+    Object(Object),
+    /// The client has it already.
+    NotModified(Metadata),
+    /// It is not what the client takes it for.
+    PreconditionFailed,
+    /// There are no such bytes in it: its size.
+    Unsatisfiable(u64),
+    /// It, or the part asked for, is larger than an answer can be: its size.
+    TooLarge(u64),
 }
 
 /// Why S3 gave no object where there may simply be none.
@@ -152,8 +198,6 @@ impl Missing {
 pub enum FetchError {
     /// There is no such object, as far as we may know.
     Missing(Missing),
-    /// Too large to be answered from here: the size of the object, in bytes.
-    TooLarge(u64),
     /// S3 is throttling or cannot be reached: worth another try in a moment.
     Unavailable(String),
     /// No answer within the budget.

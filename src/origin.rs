@@ -1,18 +1,19 @@
 //! Event in, payload out: parse, decide, fetch, respond, encode.
 
 use std::sync::Once;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::warn;
 
 use crate::auth::SecretMatch;
-use crate::decision::{Action, Policy, decide};
+use crate::decision::{Action, Candidate, Decision, Policy, decide, location};
 use crate::event::{EventError, parse};
-use crate::object::{FetchError, Missing, Object, ObjectKey};
+use crate::object::{FetchError, Fetched, Missing, ObjectKey};
 use crate::payload::{PAYLOAD_BYTES_MAX, Payload};
-use crate::request::Method;
+use crate::range::{ByteRange, IfRange};
+use crate::request::{Method, Request};
 use crate::response::{Content, Outcome, Presentation, Response};
-use crate::store::{Part, Store};
+use crate::store::{Ask, Part, Store};
 
 /// The origin: the rules, and a store to fetch from.
 #[derive(Debug)]
@@ -20,7 +21,30 @@ pub struct Origin<S> {
     store: S,
     policy: Policy,
     presentation: Presentation,
+    exceptions: Exceptions,
     access_denied: Once,
+}
+
+/// What is done with an object that no answer can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Oversize {
+    /// 307 to a presigned address in S3.
+    Presign,
+    /// 307 to `redirect_path` for a variant's object, which the distribution serves straight from S3.
+    Redirect,
+    /// 413.
+    Reject,
+}
+
+/// The settings for what cannot be answered with the object asked for.
+#[derive(Debug, Clone)]
+pub struct Exceptions {
+    /// The object that is the body of a 404.
+    pub error_document: Option<ObjectKey>,
+    /// What is done with an object that no answer can hold.
+    pub oversize: Oversize,
+    /// How long a presigned address lives.
+    pub presign_ttl: Duration,
 }
 
 /// An answer, and what is worth knowing of how it came about.
@@ -55,8 +79,8 @@ pub struct Record {
 
 impl<S: Store> Origin<S> {
     /// An origin that answers by these rules from this store.
-    pub fn new(store: S, policy: Policy, presentation: Presentation) -> Self {
-        Self { store, policy, presentation, access_denied: Once::new() }
+    pub fn new(store: S, policy: Policy, presentation: Presentation, exceptions: Exceptions) -> Self {
+        Self { store, policy, presentation, exceptions, access_denied: Once::new() }
     }
 
     /// Answers one event; no fetch outlives `deadline`.
@@ -66,78 +90,166 @@ impl<S: Store> Origin<S> {
     pub async fn answer(&self, event: &[u8], deadline: Instant) -> Result<Answer, EventError> {
         let request = parse(event)?;
         let decision = decide(&request, &self.policy);
-        let (key, outcome) = self.carry_out(decision.action, deadline).await;
+        let found = self.carry_out(&request, &decision, deadline).await;
         let mut record = Record {
             status: 0,
-            outcome: outcome.name(),
-            key,
+            outcome: found.outcome.name(),
+            key: found.asked.clone(),
             variant: decision.variant.map(str::to_owned),
             secret: decision.secret,
             body_bytes: 0,
-            missing: None,
-            trouble: None,
+            missing: found.missing,
+            trouble: found.trouble(),
         };
-        if let Outcome::NotFetched(_, error) = &outcome {
-            match error {
-                FetchError::Missing(missing) => record.missing = Some(*missing),
-                FetchError::TooLarge(_) => {}
-                FetchError::Unavailable(trouble) | FetchError::TimedOut(trouble) | FetchError::Failed(trouble) => {
-                    record.trouble = Some(trouble.clone());
-                }
-            }
-        }
-        let mut response = Response::of(outcome, &self.presentation);
-        if request.method == Method::Head {
-            response = response.without_body();
-        }
-        let mut payload = Payload::encode(&response);
-        if let (true, Some(key)) = (payload.bytes() > PAYLOAD_BYTES_MAX, &record.key) {
-            let bytes = content_bytes(&response.content);
-            let outcome = Outcome::NotFetched(key.clone(), FetchError::TooLarge(bytes));
+        let (mut response, mut payload) = self.write(found.outcome, found.variant, request.method);
+        if let (true, Some(candidate)) = (payload.bytes() > PAYLOAD_BYTES_MAX, &found.served) {
+            let outcome = self.oversized(candidate, content_bytes(&response.content)).await;
             record.outcome = outcome.name();
-            response = Response::of(outcome, &self.presentation);
-            payload = Payload::encode(&response);
+            (response, payload) = self.write(outcome, None, request.method);
         }
         record.status = response.status;
         record.body_bytes = content_bytes(&response.content);
         Ok(Answer { payload, record })
     }
 
-    async fn carry_out(&self, action: Action, deadline: Instant) -> (Option<ObjectKey>, Outcome) {
-        match action {
-            Action::Forbid => (None, Outcome::Forbidden),
-            Action::RefuseMethod => (None, Outcome::MethodRefused),
-            Action::RefuseVersion => (None, Outcome::VersionRefused),
-            Action::Redirect { key, location } => (Some(key), Outcome::Redirected(location)),
-            Action::Missing { key } => {
-                (Some(key.clone()), Outcome::NotFetched(key, FetchError::Missing(Missing::NoSuchKey)))
+    fn write(&self, outcome: Outcome, variant: Option<&str>, method: Method) -> (Response, Payload) {
+        let mut response = Response::of(outcome, variant, &self.presentation);
+        if method == Method::Head {
+            response = response.without_body();
+        }
+        let payload = Payload::encode(&response);
+        (response, payload)
+    }
+
+    async fn carry_out<'a>(&self, request: &Request<'_>, decision: &Decision<'a>, deadline: Instant) -> Found<'a> {
+        match &decision.action {
+            Action::Forbid => Outcome::Forbidden.into(),
+            Action::RefuseMethod => Outcome::MethodRefused.into(),
+            Action::ListMethods => Outcome::MethodsListed.into(),
+            Action::RefusePath => Outcome::PathRefused.into(),
+            Action::RefuseVersion => Outcome::VersionRefused.into(),
+            Action::Redirect { key, location } => {
+                Found { asked: Some(key.clone()), ..Outcome::Redirected(location.clone()).into() }
             }
-            Action::Fetch { key, fallback, part } => {
-                let mut fetched = self.fetch(&key, part, deadline).await;
-                if let (Err(FetchError::Missing(_)), Some(fallback)) = (&fetched, fallback) {
-                    fetched = self.fetch(&fallback, part, deadline).await;
-                }
-                let outcome = match fetched {
-                    Ok(object) => Outcome::Found(object),
-                    Err(error) => Outcome::NotFetched(key.clone(), error),
+            Action::Missing { key } => self.missing(key, Missing::NoSuchKey, Part::Whole, deadline).await,
+            Action::Fetch { first, others, part } => {
+                let ask = Ask {
+                    key: &first.key,
+                    part: *part,
+                    conditions: request.conditions(),
+                    range: request.range.as_deref().and_then(ByteRange::parse),
+                    if_range: request.if_range.as_deref().map(IfRange::parse),
                 };
-                (Some(key), outcome)
+                self.fetch_first(&ask, first, others, decision.variant, deadline).await
             }
         }
     }
 
-    async fn fetch(&self, key: &ObjectKey, part: Part, deadline: Instant) -> Result<Object, FetchError> {
-        let fetched = self.store.fetch(key, part, deadline).await;
+    /// Fetches the first candidate that exists.
+    async fn fetch_first<'a>(
+        &self,
+        ask: &Ask<'_>,
+        first: &Candidate,
+        others: &[Candidate],
+        variant: Option<&'a str>,
+        deadline: Instant,
+    ) -> Found<'a> {
+        let mut why = Missing::NoSuchKey;
+        for candidate in std::iter::once(first).chain(others) {
+            let fetched = self.fetch(&Ask { key: &candidate.key, ..*ask }, deadline).await;
+            let outcome = match fetched {
+                Err(FetchError::Missing(missing)) => {
+                    why = missing;
+                    continue;
+                }
+                Err(error) => Outcome::NotFetched(candidate.key.clone(), error),
+                Ok(Fetched::Object(object)) => Outcome::Found(object),
+                Ok(Fetched::NotModified(metadata)) => Outcome::NotModified(metadata),
+                Ok(Fetched::PreconditionFailed) => Outcome::PreconditionFailed,
+                Ok(Fetched::Unsatisfiable(bytes)) => Outcome::RangeNotSatisfiable(bytes),
+                Ok(Fetched::TooLarge(bytes)) => self.oversized(candidate, bytes).await,
+            };
+            let exists = matches!(outcome, Outcome::Found(_) | Outcome::NotModified(_));
+            return Found {
+                asked: Some(first.key.clone()),
+                served: Some(candidate.clone()),
+                variant: variant.filter(|_| candidate.of_variant && exists),
+                ..outcome.into()
+            };
+        }
+        self.missing(&first.key, why, ask.part, deadline).await
+    }
+
+    async fn missing<'a>(&self, key: &ObjectKey, why: Missing, part: Part, deadline: Instant) -> Found<'a> {
+        let mut outcome = Outcome::NotFetched(key.clone(), FetchError::Missing(why));
+        if let Some(document) = &self.exceptions.error_document {
+            // A document that is itself missing or in trouble is no reason for another error.
+            if let Ok(Fetched::Object(object)) = self.fetch(&Ask::plain(document, part), deadline).await {
+                outcome = Outcome::ErrorDocument(object);
+            }
+        }
+        Found { asked: Some(key.clone()), missing: Some(why), ..outcome.into() }
+    }
+
+    /// What is done with an object that no answer can hold.
+    async fn oversized(&self, candidate: &Candidate, bytes: u64) -> Outcome {
+        let Candidate { key, of_variant } = candidate;
+        match self.exceptions.oversize {
+            Oversize::Reject => Outcome::TooLarge(key.clone(), bytes),
+            // Only a variant's prefix is served straight from S3; any other address would come back here.
+            Oversize::Redirect if *of_variant => Outcome::Oversized(location(&self.policy.redirect_path, key, None)),
+            Oversize::Redirect | Oversize::Presign => {
+                match self.store.presign(key, self.exceptions.presign_ttl).await {
+                    Ok(address) => Outcome::Oversized(address),
+                    Err(error) => Outcome::NotFetched(key.clone(), error),
+                }
+            }
+        }
+    }
+
+    async fn fetch(&self, ask: &Ask<'_>, deadline: Instant) -> Result<Fetched, FetchError> {
+        let fetched = self.store.fetch(ask, deadline).await;
         if matches!(fetched, Err(FetchError::Missing(Missing::AccessDenied))) {
             self.access_denied.call_once(|| {
                 warn!(
-                    key = key.as_str(),
+                    key = ask.key.as_str(),
                     "S3 denied access to a key: answered as missing, since S3 says so of a missing key to a role \
                      without s3:ListBucket; grant s3:ListBucket on the bucket to tell the two apart (said once)"
                 );
             });
         }
         fetched
+    }
+}
+
+/// What came of carrying out a decision.
+struct Found<'a> {
+    outcome: Outcome,
+    /// The key that was asked for.
+    asked: Option<ObjectKey>,
+    /// What was looked at last.
+    served: Option<Candidate>,
+    /// The version that the object was found under.
+    variant: Option<&'a str>,
+    missing: Option<Missing>,
+}
+
+impl From<Outcome> for Found<'_> {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, asked: None, served: None, variant: None, missing: None }
+    }
+}
+
+impl Found<'_> {
+    /// What went wrong in S3.
+    fn trouble(&self) -> Option<String> {
+        match &self.outcome {
+            Outcome::NotFetched(
+                _,
+                FetchError::Unavailable(trouble) | FetchError::TimedOut(trouble) | FetchError::Failed(trouble),
+            ) => Some(trouble.clone()),
+            _ => None,
+        }
     }
 }
 

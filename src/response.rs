@@ -1,11 +1,16 @@
 //! Outcomes → HTTP responses: the only module that knows status codes.
+//!
+//! `docs/outcomes.md` has the whole of it in one table, which a test reads.
 
 use std::borrow::Cow;
 
-use crate::object::{Body, FetchError, Object, ObjectKey};
+use crate::object::{Body, FetchError, Metadata, Object, ObjectKey};
 
 /// How long a client is asked to wait before it tries again, in seconds.
 const RETRY_AFTER_SECS: &str = "1";
+
+/// The methods that are answered.
+const ALLOW: (&str, Cow<'static, str>) = ("allow", Cow::Borrowed("GET, HEAD, OPTIONS"));
 
 /// Says that an answer may not be kept: it is about this moment, not about the object.
 const NO_STORE: (&str, Cow<'static, str>) = ("cache-control", Cow::Borrowed("no-store"));
@@ -15,15 +20,31 @@ const NO_STORE: (&str, Cow<'static, str>) = ("cache-control", Cow::Borrowed("no-
 pub enum Outcome {
     /// The secret is absent or wrong.
     Forbidden,
-    /// Neither GET nor HEAD.
+    /// None of GET, HEAD and OPTIONS.
     MethodRefused,
+    /// OPTIONS.
+    MethodsListed,
+    /// The path holds a NUL.
+    PathRefused,
     /// `test_version` is not of the form that a version has.
     VersionRefused,
-    /// The viewer is sent to this Location.
+    /// The viewer is sent to this Location, as the header `redirect` asks.
     Redirected(String),
-    /// The object, or its head.
+    /// The object, a part of it, or its head.
     Found(Object),
-    /// The key that was asked for, and why nothing was sent.
+    /// The client has the object already.
+    NotModified(Metadata),
+    /// The object is not what the client takes it for.
+    PreconditionFailed,
+    /// There are no such bytes in the object: its size.
+    RangeNotSatisfiable(u64),
+    /// Too large for an answer: the viewer is sent to this Location instead.
+    Oversized(String),
+    /// Too large for an answer, and to be refused: the key and the size.
+    TooLarge(ObjectKey, u64),
+    /// The object is missing, and this document says so.
+    ErrorDocument(Object),
+    /// The key that was asked for, and why there is no object.
     NotFetched(ObjectKey, FetchError),
 }
 
@@ -33,12 +54,20 @@ impl Outcome {
         match self {
             Self::Forbidden => "forbidden",
             Self::MethodRefused => "method_refused",
+            Self::MethodsListed => "methods_listed",
+            Self::PathRefused => "path_refused",
             Self::VersionRefused => "version_refused",
             Self::Redirected(_) => "redirected",
-            Self::Found(_) => "found",
+            Self::Found(Object { range: None, .. }) => "found",
+            Self::Found(_) => "partial",
+            Self::NotModified(_) => "not_modified",
+            Self::PreconditionFailed => "precondition_failed",
+            Self::RangeNotSatisfiable(_) => "range_not_satisfiable",
+            Self::Oversized(_) => "oversized",
+            Self::TooLarge(..) => "too_large",
+            Self::ErrorDocument(_) => "error_document",
             Self::NotFetched(_, error) => match error {
                 FetchError::Missing(_) => "missing",
-                FetchError::TooLarge(_) => "too_large",
                 FetchError::Unavailable(_) => "unavailable",
                 FetchError::TimedOut(_) => "timed_out",
                 FetchError::Failed(_) => "failed",
@@ -48,10 +77,14 @@ impl Outcome {
 }
 
 /// The settings that responses depend on.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presentation {
     /// The status of a missing object: 404, or the reference's 200.
     pub missing_status: u16,
+    /// Whether `x-variant` says which variant was served.
+    pub variant_header: bool,
+    /// What answers vary by: the request headers that choose between them (RFC 9110 §12.5.5).
+    pub vary: &'static str,
 }
 
 /// What a response carries.
@@ -77,26 +110,56 @@ pub struct Response {
 }
 
 impl Response {
-    /// The one place where outcomes become HTTP.
-    pub fn of(outcome: Outcome, presentation: &Presentation) -> Self {
+    /// The one place where outcomes become HTTP. `variant` is the one that the object was found under.
+    pub fn of(outcome: Outcome, variant: Option<&str>, presentation: &Presentation) -> Self {
+        // Nobody's answer to a refused secret or method depends on a version.
+        let varies = !matches!(outcome, Outcome::Forbidden | Outcome::MethodRefused | Outcome::MethodsListed);
+        let mut response = Self::without_vary(outcome, presentation);
+        if varies {
+            response.headers.push(("vary", Cow::Borrowed(presentation.vary)));
+        }
+        if let Some(variant) = variant.filter(|_| presentation.variant_header) {
+            response.headers.push(("x-variant", Cow::Owned(variant.to_owned())));
+        }
+        response
+    }
+
+    fn without_vary(outcome: Outcome, presentation: &Presentation) -> Self {
         match outcome {
             Outcome::Found(object) => Self::object(object),
-            Outcome::Redirected(location) => {
-                Self { status: 302, headers: vec![("location", location.into()), NO_STORE], content: Content::Empty }
+            Outcome::NotModified(metadata) => {
+                Self { status: 304, headers: metadata_fields(metadata), content: Content::Empty }
             }
+            Outcome::ErrorDocument(object) => {
+                let content_type = object.metadata.content_type.map_or(UNTYPED, Cow::Owned);
+                let headers = vec![("content-type", content_type), NO_STORE];
+                Self { status: presentation.missing_status, headers, content: Content::Object(object.body) }
+            }
+            Outcome::Redirected(location) => Self::elsewhere(302, location),
+            // 307, not 302: the method stays, and the Range with it (RFC 9110 §15.4.8).
+            Outcome::Oversized(location) => Self::elsewhere(307, location),
+            Outcome::MethodsListed => Self { status: 204, headers: vec![ALLOW, NO_STORE], content: Content::Empty },
             Outcome::Forbidden => Self::text(403, "request is forbidden"),
-            Outcome::MethodRefused => Self::text(405, "only GET and HEAD are answered here").with("allow", "GET, HEAD"),
+            Outcome::MethodRefused => Self::text(405, "only GET, HEAD and OPTIONS are answered here").with([ALLOW]),
+            Outcome::PathRefused => Self::text(400, "the path must not hold a NUL"),
             Outcome::VersionRefused => Self::text(
                 400,
                 "test_version must be 1 to 64 letters, digits, dots, underscores or hyphens, and neither . nor ..",
             ),
+            Outcome::PreconditionFailed => Self::text(
+                412,
+                "the object is another than the request's If-Match or \
+                If-Unmodified-Since takes it for",
+            ),
+            Outcome::RangeNotSatisfiable(bytes) => Self::text(416, format!("the object has {bytes} bytes"))
+                .with([("content-range", Cow::Owned(format!("bytes */{bytes}"))), ACCEPT_RANGES]),
+            Outcome::TooLarge(key, bytes) => {
+                Self::text(413, format!("file too large to be answered from here ({bytes} bytes): {key}"))
+            }
             Outcome::NotFetched(key, error) => match error {
                 FetchError::Missing(_) => Self::text(presentation.missing_status, format!("no file: {key}")),
-                FetchError::TooLarge(bytes) => {
-                    Self::text(413, format!("file too large to be answered from here ({bytes} bytes): {key}"))
-                }
                 FetchError::Unavailable(_) => Self::text(503, "storage is unavailable: try again in a moment")
-                    .with("retry-after", RETRY_AFTER_SECS),
+                    .with([("retry-after", Cow::Borrowed(RETRY_AFTER_SECS))]),
                 FetchError::TimedOut(_) => Self::text(504, "storage did not answer in time"),
                 FetchError::Failed(_) => Self::text(502, "storage gave no usable answer"),
             },
@@ -104,9 +167,25 @@ impl Response {
     }
 
     fn object(object: Object) -> Self {
-        // S3's own default, so that API Gateway does not make it text/plain.
-        let content_type = object.content_type.map_or(Cow::Borrowed("binary/octet-stream"), Cow::Owned);
-        Self { status: 200, headers: vec![("content-type", content_type)], content: Content::Object(object.body) }
+        let Object { mut metadata, range, body } = object;
+        let bytes = metadata.bytes;
+        // So that API Gateway does not make it text/plain.
+        metadata.content_type.get_or_insert_with(|| UNTYPED.into_owned());
+        let mut headers = metadata_fields(metadata);
+        headers.push(ACCEPT_RANGES);
+        let status = match range {
+            Some(range) => {
+                let content_range = format!("bytes {}-{}/{bytes}", range.start, range.end.saturating_sub(1));
+                headers.push(("content-range", Cow::Owned(content_range)));
+                206
+            }
+            None => 200,
+        };
+        Self { status, headers, content: Content::Object(body) }
+    }
+
+    fn elsewhere(status: u16, location: String) -> Self {
+        Self { status, headers: vec![("location", location.into()), NO_STORE], content: Content::Empty }
     }
 
     /// A text of our own: never kept, and never taken for HTML though it may repeat what was asked for.
@@ -122,8 +201,8 @@ impl Response {
         }
     }
 
-    fn with(mut self, name: &'static str, value: &'static str) -> Self {
-        self.headers.push((name, Cow::Borrowed(value)));
+    fn with<const N: usize>(mut self, headers: [(&'static str, Cow<'static, str>); N]) -> Self {
+        self.headers.extend(headers);
         self
     }
 
@@ -134,53 +213,132 @@ impl Response {
     }
 }
 
+const ACCEPT_RANGES: (&str, Cow<'static, str>) = ("accept-ranges", Cow::Borrowed("bytes"));
+
+/// S3's own default for an object that was put without a type.
+const UNTYPED: Cow<'static, str> = Cow::Borrowed("binary/octet-stream");
+
+/// What passes through, byte for byte.
+fn metadata_fields(metadata: Metadata) -> Vec<(&'static str, Cow<'static, str>)> {
+    [
+        ("content-type", metadata.content_type),
+        ("etag", metadata.etag),
+        ("last-modified", metadata.last_modified),
+        ("cache-control", metadata.cache_control),
+        ("content-encoding", metadata.content_encoding),
+        ("content-language", metadata.content_language),
+        ("content-disposition", metadata.content_disposition),
+        ("expires", metadata.expires),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, Cow::Owned(value?))))
+    .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::object::Missing;
 
-    fn respond(outcome: Outcome) -> Response {
-        Response::of(outcome, &Presentation { missing_status: 404 })
-    }
+    const PRESENTATION: Presentation =
+        Presentation { missing_status: 404, variant_header: true, vary: "test_version, redirect" };
 
-    fn not_fetched(error: FetchError) -> Outcome {
-        Outcome::NotFetched(ObjectKey::new("v1/x.html".into()), error)
+    fn respond(outcome: Outcome) -> Response {
+        Response::of(outcome, None, &PRESENTATION)
     }
 
     fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
         response.headers.iter().find(|(given, _)| *given == name).map(|(_, value)| &**value)
     }
 
+    fn key() -> ObjectKey {
+        ObjectKey::new("v1/x.html".into())
+    }
+
+    fn object(range: Option<std::ops::Range<u64>>) -> Object {
+        let all = || Some("x".to_owned());
+        let metadata = Metadata {
+            content_type: all(),
+            etag: all(),
+            last_modified: all(),
+            cache_control: all(),
+            content_encoding: all(),
+            content_language: all(),
+            content_disposition: all(),
+            expires: all(),
+            bytes: 10,
+        };
+        Object { metadata, range, body: Body::default() }
+    }
+
+    /// One outcome of every kind.
+    fn outcomes() -> Vec<Outcome> {
+        let trouble = || "detail that is not for viewers".to_owned();
+        let not_fetched = |error| Outcome::NotFetched(key(), error);
+        vec![
+            Outcome::Forbidden,
+            Outcome::MethodRefused,
+            Outcome::MethodsListed,
+            Outcome::PathRefused,
+            Outcome::VersionRefused,
+            Outcome::Redirected("https://d1/v1/x.html".into()),
+            Outcome::Found(object(None)),
+            Outcome::Found(object(Some(2..5))),
+            Outcome::NotModified(object(None).metadata),
+            Outcome::PreconditionFailed,
+            Outcome::RangeNotSatisfiable(10),
+            Outcome::Oversized("https://bucket/x?X-Amz-Signature=1".into()),
+            Outcome::TooLarge(key(), 10_000_000),
+            Outcome::ErrorDocument(object(None)),
+            not_fetched(FetchError::Missing(Missing::NoSuchKey)),
+            not_fetched(FetchError::Unavailable(trouble())),
+            not_fetched(FetchError::TimedOut(trouble())),
+            not_fetched(FetchError::Failed(trouble())),
+        ]
+    }
+
+    #[test]
+    fn the_table_of_outcomes_in_the_docs_is_what_the_code_does() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/outcomes.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+        let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| `")).map(cells).collect();
+        let names: Vec<_> = outcomes().iter().map(|outcome| format!("`{}`", outcome.name())).collect();
+        assert_eq!(rows.iter().map(|row| row[1].clone()).collect::<Vec<_>>(), names, "one row for each, in this order");
+        for (outcome, row) in outcomes().into_iter().zip(&rows) {
+            let response = Response::of(outcome, None, &PRESENTATION);
+            let kept = header(&response, "cache-control") != Some("no-store");
+            let names: Vec<_> = response.headers.iter().map(|(name, _)| format!("`{name}`")).collect();
+            assert_eq!(row[2], response.status.to_string(), "{row:?}");
+            assert_eq!(row[3], names.join(" "), "{row:?}");
+            assert_eq!(row[4], if kept { "as the object says" } else { "no-store" }, "{row:?}");
+        }
+    }
+
     #[test]
     fn a_missing_object_is_a_404_with_the_references_body_whichever_way_s3_says_it() {
         for missing in [Missing::NoSuchKey, Missing::AccessDenied] {
-            let response = respond(not_fetched(FetchError::Missing(missing)));
+            let response = respond(Outcome::NotFetched(key(), FetchError::Missing(missing)));
             assert_eq!(response.status, 404);
             assert_eq!(response.content, Content::Text("no file: v1/x.html".into()));
-            assert_eq!(header(&response, "cache-control"), Some("no-store"));
         }
     }
 
     #[test]
     fn missing_status_can_be_the_references_200() {
-        let outcome = not_fetched(FetchError::Missing(Missing::NoSuchKey));
-        assert_eq!(Response::of(outcome, &Presentation { missing_status: 200 }).status, 200);
+        let presentation = Presentation { missing_status: 200, ..PRESENTATION };
+        let outcome = Outcome::NotFetched(key(), FetchError::Missing(Missing::NoSuchKey));
+        assert_eq!(Response::of(outcome, None, &presentation).status, 200);
     }
 
     #[test]
-    fn trouble_in_s3_is_never_a_missing_file_and_is_never_kept() {
-        let detail = || "secret detail".to_owned();
-        for (error, status, retry_after) in [
-            (FetchError::Unavailable(detail()), 503, Some("1")),
-            (FetchError::TimedOut(detail()), 504, None),
-            (FetchError::Failed(detail()), 502, None),
-        ] {
-            let response = respond(not_fetched(error));
-            assert_eq!(response.status, status);
-            assert_eq!(header(&response, "retry-after"), retry_after);
-            assert_eq!(header(&response, "cache-control"), Some("no-store"));
-            let Content::Text(text) = response.content else { panic!("no text") };
-            assert!(!text.contains("no file") && !text.contains("secret detail"), "{text}");
+    fn no_text_of_trouble_says_no_file_or_quotes_the_detail() {
+        for outcome in outcomes() {
+            let missing = matches!(outcome, Outcome::NotFetched(_, FetchError::Missing(_)));
+            if let Content::Text(text) = respond(outcome).content {
+                assert_eq!(text.contains("no file"), missing, "{text}");
+                assert!(!text.contains("detail"), "{text}");
+            }
         }
     }
 
@@ -191,25 +349,34 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_is_never_kept() {
-        let response = respond(Outcome::Redirected("https://d1/v1/x".into()));
-        assert_eq!(response.status, 302);
-        assert_eq!(header(&response, "location"), Some("https://d1/v1/x"));
-        assert_eq!(header(&response, "cache-control"), Some("no-store"));
+    fn rfc9110_14_4_a_part_says_where_it_lies() {
+        assert_eq!(header(&respond(Outcome::Found(object(Some(2..5)))), "content-range"), Some("bytes 2-4/10"));
+        assert_eq!(header(&respond(Outcome::RangeNotSatisfiable(10)), "content-range"), Some("bytes */10"));
     }
 
     #[test]
-    fn a_refused_method_is_told_the_allowed_ones() {
-        let response = respond(Outcome::MethodRefused);
-        assert_eq!((response.status, header(&response, "allow")), (405, Some("GET, HEAD")));
+    fn an_object_without_a_type_is_binary() {
+        assert_eq!(header(&respond(Outcome::Found(Object::default())), "content-type"), Some("binary/octet-stream"));
     }
 
     #[test]
-    fn an_object_keeps_its_type_and_one_without_is_binary() {
-        let html = Object { content_type: Some("text/html".into()), ..Object::default() };
-        assert_eq!(header(&respond(Outcome::Found(html)), "content-type"), Some("text/html"));
-        let untyped = respond(Outcome::Found(Object::default()));
-        assert_eq!(header(&untyped, "content-type"), Some("binary/octet-stream"));
+    fn the_variant_header_can_be_turned_off() {
+        let variant = |presentation: &Presentation| {
+            let response = Response::of(Outcome::Found(object(None)), Some("v1"), presentation);
+            header(&response, "x-variant").map(str::to_owned)
+        };
+        assert_eq!(variant(&PRESENTATION).as_deref(), Some("v1"));
+        assert_eq!(variant(&Presentation { variant_header: false, ..PRESENTATION }), None);
+    }
+
+    #[test]
+    fn no_header_is_there_twice_and_every_name_is_in_lower_case() {
+        for outcome in outcomes() {
+            let mut names: Vec<_> = respond(outcome).headers.into_iter().map(|(name, _)| name).collect();
+            assert!(names.iter().all(|name| name.bytes().all(|byte| !byte.is_ascii_uppercase())));
+            names.sort_unstable();
+            assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+        }
     }
 
     #[test]

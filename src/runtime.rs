@@ -23,7 +23,7 @@ use lambda_runtime_api_client::body::Body;
 use lambda_runtime_api_client::{PooledClient, build_request};
 use serde::Serialize;
 use serde::de::IgnoredAny;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::event::EventError;
 use crate::origin::{Answer, Origin, Record};
@@ -38,6 +38,9 @@ const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 
 /// What is taken for the time left where the Runtime API does not say it: the walk-through's timeout.
 const UNKNOWN_DEADLINE: Duration = Duration::from_secs(20);
+
+/// In 2001: a deadline before it is no time of day but a duration. cargo-lambda sends 600000.
+const EARLIEST_DEADLINE_MS: u64 = 1_000_000_000_000;
 
 /// How the loop is run.
 #[derive(Debug, Clone, Copy)]
@@ -125,7 +128,9 @@ impl<S: Store> Invoke<S> {
     async fn invoke(self, invocation: LambdaInvocation) -> Result<(), Error> {
         let LambdaInvocation { parts, body, context } = invocation;
         let started = Instant::now();
-        let deadline = started + budget(&context, self.deadline_margin);
+        let budget = budget(&context, self.deadline_margin);
+        debug!(request_id = context.request_id, budget_ms = budget.as_millis(), event_bytes = body.len(), "invoked");
+        let deadline = started + budget;
         let answered = AssertUnwindSafe(self.origin.answer(&body, deadline)).catch_unwind().await;
         let invocation_id = parts.headers.get(INVOCATION_ID);
         let answered = answered.map_err(Failure::from_panic).and_then(|answer| answer.map_err(Failure::Event));
@@ -157,8 +162,11 @@ impl<S: Store> Invoke<S> {
 
 /// The time that S3 has: up to the invocation's own deadline, less the margin to answer in.
 fn budget(context: &LambdaContext, margin: Duration) -> Duration {
-    // An event never arrives after its deadline: what says so is no time of day. cargo-lambda sends 600000.
-    let left = context.deadline().duration_since(SystemTime::now()).unwrap_or(UNKNOWN_DEADLINE);
+    let left = if context.deadline < EARLIEST_DEADLINE_MS {
+        UNKNOWN_DEADLINE
+    } else {
+        context.deadline().duration_since(SystemTime::now()).unwrap_or_default()
+    };
     left.saturating_sub(margin)
 }
 
@@ -264,6 +272,12 @@ mod tests {
         let left = budget(&context, Duration::from_secs(1));
         assert!(left <= Duration::from_secs(9) && left > Duration::from_secs(8), "{left:?}");
         assert_eq!(budget(&context, Duration::from_secs(11)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_deadline_that_is_past_leaves_no_time() {
+        let context = context(SystemTime::now() - Duration::from_secs(1));
+        assert_eq!(budget(&context, Duration::ZERO), Duration::ZERO);
     }
 
     #[test]

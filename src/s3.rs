@@ -2,13 +2,16 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::ops::Range;
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_config::BehaviorVersion;
 use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::{ProvideCredentials, SharedCredentialsProvider, StalledStreamProtectionConfig};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
-use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::primitives::{ByteStream, DateTime, DateTimeFormat as Format};
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::retry::ErrorKind;
@@ -16,10 +19,12 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use crate::conditional::{Conditions, EntityTag, http_date};
 use crate::config::S3Config;
-use crate::object::{BodyEncoder, FetchError, Missing, Object, ObjectKey, base64_bytes};
+use crate::object::{BodyEncoder, FetchError, Fetched, Metadata, Missing, Object, ObjectKey, base64_bytes};
 use crate::payload::PAYLOAD_BYTES_MAX;
-use crate::store::{Part, Store};
+use crate::range::ByteRange;
+use crate::store::{Ask, Part, Store};
 
 /// The longest wait before the first retry; it doubles with each. The SDK's second is for batch jobs: a
 /// viewer is waiting here.
@@ -30,6 +35,8 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 pub struct S3 {
     client: aws_sdk_s3::Client,
     bucket: String,
+    /// Kept to learn when they expire: an address that they sign does not outlive them.
+    credentials: Option<SharedCredentialsProvider>,
 }
 
 /// Why no client could be made: one line, without a secret.
@@ -52,33 +59,146 @@ impl S3 {
         let sdk = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
         let retry =
             sdk.retry_config().cloned().unwrap_or_else(RetryConfig::standard).with_initial_backoff(FIRST_BACKOFF);
-        let s3 =
-            aws_sdk_s3::config::Builder::from(&sdk).force_path_style(config.path_style).retry_config(retry).build();
-        Ok(Self { client: aws_sdk_s3::Client::from_conf(s3), bucket: config.bucket.clone() })
+        let s3 = aws_sdk_s3::config::Builder::from(&sdk)
+            .force_path_style(config.path_style)
+            .retry_config(retry)
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build();
+        let credentials = sdk.credentials_provider();
+        Ok(Self { client: aws_sdk_s3::Client::from_conf(s3), bucket: config.bucket.clone(), credentials })
     }
 
-    async fn get(&self, key: &ObjectKey) -> Result<Object, FetchError> {
-        let request = self.client.get_object().bucket(&self.bucket).key(key.as_str());
-        let output = request.send().await.map_err(|error| fetch_error(&error))?;
+    /// GetObject. S3 is given the conditions, so that what the client has moves no body, and the range, so that
+    /// no whole object is read for a part; what S3 makes of them is judged again here, as other servers differ.
+    async fn get(&self, ask: &Ask<'_>) -> Result<Fetched, FetchError> {
+        if ask.conditions_need_a_head() {
+            let known = self.head_metadata(ask.key).await?;
+            if let Some(answered) = ask.judge(&known) {
+                return Ok(answered);
+            }
+        }
+        let Some(range) = ask.range else { return self.send(ask, None).await };
+        let part = self.send(ask, Some(range)).await?;
+        match (ask.if_range, &part) {
+            (Some(if_range), Fetched::Object(object)) if !if_range.holds(&object.metadata) => {
+                self.send(ask, None).await
+            }
+            // Whether those bytes exist matters only for the object that the client has part of.
+            (Some(if_range), Fetched::Unsatisfiable(_)) if !if_range.holds(&self.head_metadata(ask.key).await?) => {
+                self.send(ask, None).await
+            }
+            _ => Ok(part),
+        }
+    }
+
+    async fn send(&self, ask: &Ask<'_>, range: Option<ByteRange>) -> Result<Fetched, FetchError> {
+        let Conditions { if_match, if_none_match, if_modified_since, if_unmodified_since } = ask.conditions;
+        let one_tag = |field: Option<&str>| field.and_then(EntityTag::parse).map(|tag| format!("\"{}\"", tag.opaque));
+        let date = |field: Option<&str>| field.and_then(http_date).map(DateTime::from);
+        let sent = self
+            .client
+            .get_object()
+            .bucket(&self.bucket)
+            .key(ask.key.as_str())
+            .set_range(range.map(|range| range.to_string()))
+            // A weak tag is never strongly equal to another: it is judged here.
+            .set_if_match(one_tag(if_match.filter(|field| !field.contains("W/"))))
+            .set_if_none_match(one_tag(if_none_match))
+            .set_if_modified_since(date(if_modified_since.filter(|_| if_none_match.is_none())))
+            .set_if_unmodified_since(date(if_unmodified_since.filter(|_| if_match.is_none())))
+            .send()
+            .await;
+        let output = match sent {
+            Ok(output) => output,
+            Err(error) => return self.without_object(ask, &error).await,
+        };
         let length = u64::try_from(output.content_length.unwrap_or(0)).unwrap_or(0);
-        if base64_bytes(length) > PAYLOAD_BYTES_MAX {
-            return Err(FetchError::TooLarge(length));
+        let selected = output.content_range.as_deref().and_then(content_range);
+        let metadata = Metadata {
+            bytes: selected.as_ref().map_or(length, |(_, bytes)| *bytes),
+            content_type: output.content_type,
+            etag: output.e_tag,
+            last_modified: output.last_modified.as_ref().and_then(http_date_of),
+            cache_control: output.cache_control,
+            content_encoding: output.content_encoding,
+            content_language: output.content_language,
+            content_disposition: output.content_disposition,
+            expires: output.expires_string,
+        };
+        // From here on nothing of the body is read unless it is to be sent: dropping it closes the connection.
+        if let Some(answered) = ask.judge(&metadata) {
+            return Ok(answered);
+        }
+        if is_too_large(length) {
+            return Ok(Fetched::TooLarge(metadata.bytes));
         }
         let mut encoder = BodyEncoder::with_capacity(usize::try_from(length).unwrap_or(0));
-        read(output.body, &mut encoder).await?;
+        if !read(output.body, &mut encoder).await? {
+            return Ok(Fetched::TooLarge(metadata.bytes));
+        }
         let body = encoder.finish();
         if output.content_length.is_some() && body.bytes() != length {
             return Err(FetchError::Unavailable(format!("S3 sent {} of {length} bytes", body.bytes())));
         }
-        Ok(Object { content_type: output.content_type, body })
+        Ok(Fetched::Object(Object { metadata, range: selected.map(|(range, _)| range), body }))
     }
 
-    async fn head(&self, key: &ObjectKey) -> Result<Object, FetchError> {
+    /// HeadObject; what it says is judged here.
+    async fn head(&self, ask: &Ask<'_>) -> Result<Fetched, FetchError> {
+        let metadata = self.head_metadata(ask.key).await?;
+        if let Some(answered) = ask.judge(&metadata) {
+            return Ok(answered);
+        }
+        if is_too_large(metadata.bytes) {
+            return Ok(Fetched::TooLarge(metadata.bytes));
+        }
+        Ok(Fetched::Object(Object { metadata, ..Object::default() }))
+    }
+
+    async fn head_metadata(&self, key: &ObjectKey) -> Result<Metadata, FetchError> {
         let request = self.client.head_object().bucket(&self.bucket).key(key.as_str());
-        match request.send().await {
-            Ok(output) => Ok(Object { content_type: output.content_type, ..Object::default() }),
-            Err(error) if matches!(status_of(&error), Some(403 | 404)) => Err(self.reason(key).await),
-            Err(error) => Err(fetch_error(&error)),
+        let output = match request.send().await {
+            Ok(output) => output,
+            Err(error) if matches!(status_of(&error), Some(403 | 404)) => return Err(self.reason(key).await),
+            Err(error) => return Err(fetch_error(&error)),
+        };
+        Ok(Metadata {
+            bytes: u64::try_from(output.content_length.unwrap_or(0)).unwrap_or(0),
+            content_type: output.content_type,
+            etag: output.e_tag,
+            last_modified: output.last_modified.as_ref().and_then(http_date_of),
+            cache_control: output.cache_control,
+            content_encoding: output.content_encoding,
+            content_language: output.content_language,
+            content_disposition: output.content_disposition,
+            expires: output.expires_string,
+        })
+    }
+
+    /// What an error of GetObject means where it is no trouble but an answer.
+    async fn without_object<E>(&self, ask: &Ask<'_>, error: &SdkError<E, HttpResponse>) -> Result<Fetched, FetchError>
+    where
+        E: ProvideErrorMetadata + RequestId + Error + Send + Sync + 'static,
+    {
+        match status_of(error) {
+            // S3's 304 reaches us as an error; its headers are what there is to know.
+            Some(304) => {
+                let raw = error.raw_response().map(HttpResponse::headers);
+                let field = |name: &str| raw.and_then(|headers| headers.get(name)).map(str::to_owned);
+                Ok(Fetched::NotModified(Metadata {
+                    etag: field("etag"),
+                    last_modified: field("last-modified"),
+                    cache_control: field("cache-control"),
+                    expires: field("expires"),
+                    ..Metadata::default()
+                }))
+            }
+            Some(412) => Ok(Fetched::PreconditionFailed),
+            Some(416) => {
+                let known = self.head_metadata(ask.key).await?;
+                Ok(ask.judge(&known).unwrap_or(Fetched::Unsatisfiable(known.bytes)))
+            }
+            _ => Err(fetch_error(error)),
         }
     }
 
@@ -90,17 +210,44 @@ impl S3 {
             Err(error) => fetch_error(&error),
         }
     }
+
+    /// Signs an address that lives for `ttl`, or for as long as the credentials that sign it.
+    async fn sign(&self, key: &ObjectKey, ttl: Duration) -> Result<String, FetchError> {
+        let failed =
+            |problem: &dyn Error| FetchError::Failed(format!("no address could be signed: {}", chain(problem)));
+        let expires = match &self.credentials {
+            Some(provider) => provider.provide_credentials().await.map_err(|error| failed(&error))?.expiry(),
+            None => None,
+        };
+        let left = expires.map(|at| at.duration_since(SystemTime::now()).unwrap_or_default());
+        let config =
+            PresigningConfig::expires_in(left.map_or(ttl, |left| left.min(ttl))).map_err(|error| failed(&error))?;
+        let request = self.client.get_object().bucket(&self.bucket).key(key.as_str());
+        let signed = request.presigned(config).await.map_err(|error| failed(&error))?;
+        Ok(signed.uri().to_owned())
+    }
+}
+
+impl Ask<'_> {
+    /// Whether the conditions hold a list, which S3 does not document: they are judged by a HEAD first, so that
+    /// what the client has moves no body.
+    fn conditions_need_a_head(&self) -> bool {
+        let list =
+            |field: Option<&str>| field.is_some_and(|field| EntityTag::parse(field).is_none() && field.contains('"'));
+        let star = self.conditions.if_none_match.is_some_and(|field| field.trim_ascii() == "*");
+        list(self.conditions.if_match) || list(self.conditions.if_none_match) || star
+    }
 }
 
 impl Store for S3 {
-    async fn fetch(&self, key: &ObjectKey, part: Part, deadline: Instant) -> Result<Object, FetchError> {
-        let budget = deadline.saturating_duration_since(Instant::now());
+    async fn fetch(&self, ask: &Ask<'_>, deadline: Instant) -> Result<Fetched, FetchError> {
         let fetched = async {
-            match part {
-                Part::Whole => self.get(key).await,
-                Part::Head => self.head(key).await,
+            match ask.part {
+                Part::Whole => self.get(ask).await,
+                Part::Head => self.head(ask).await,
             }
         };
+        let budget = deadline.saturating_duration_since(Instant::now());
         if budget.is_zero() {
             return Err(FetchError::TimedOut("no time is left to ask S3".to_owned()));
         }
@@ -109,16 +256,43 @@ impl Store for S3 {
             .await
             .unwrap_or_else(|_| Err(FetchError::TimedOut(format!("no answer from S3 in {} ms", budget.as_millis()))))
     }
+
+    async fn presign(&self, key: &ObjectKey, ttl: Duration) -> Result<String, FetchError> {
+        self.sign(key, ttl).await
+    }
 }
 
-async fn read(mut body: ByteStream, encoder: &mut BodyEncoder) -> Result<(), FetchError> {
+/// Whether a body of so many bytes is too large for any answer. The exact limit depends on the headers, and
+/// is looked at again once they are written.
+fn is_too_large(bytes: u64) -> bool {
+    base64_bytes(bytes) > PAYLOAD_BYTES_MAX
+}
+
+/// Reads `bytes first-last/length` (RFC 9110 §14.4).
+fn content_range(field: &str) -> Option<(Range<u64>, u64)> {
+    let (range, bytes) = field.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+    Some((first..last.checked_add(1)?, bytes.parse().ok()?))
+}
+
+/// Writes Last-Modified as S3 wrote it: the SDK has read it, and there is one way to write it.
+fn http_date_of(date: &DateTime) -> Option<String> {
+    date.fmt(Format::HttpDate).ok()
+}
+
+/// Reads a body to its end; `false` when there is more of it than was said and than fits.
+async fn read(mut body: ByteStream, encoder: &mut BodyEncoder) -> Result<bool, FetchError> {
     while let Some(chunk) = body.next().await {
         match chunk {
             Ok(chunk) => encoder.push(chunk),
             Err(error) => return Err(FetchError::Unavailable(format!("S3 broke off its answer: {}", chain(&error)))),
         }
+        if is_too_large(encoder.bytes()) {
+            return Ok(false);
+        }
     }
-    Ok(())
+    Ok(true)
 }
 
 fn status_of<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {

@@ -24,8 +24,8 @@ impl LogFilter {
         let text = if text.eq_ignore_ascii_case("fatal") { "error" } else { text };
         let targets: Targets = text.parse().ok()?;
         // A lone word that is no level would be read as a target: refuse it, it is a mistyped level.
-        let is_level = text.parse::<LevelFilter>().is_ok();
-        (is_level || text.contains('=')).then_some(Self(targets))
+        let means_something = |item: &str| item.contains('=') || item.parse::<LevelFilter>().is_ok();
+        text.split(',').any(means_something).then_some(Self(targets))
     }
 }
 
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn levels_and_target_lists_are_read_and_other_words_refused() {
-        for good in ["INFO", "debug", "FATAL", "off", "nearedge=trace", "warn,nearedge=debug"] {
+        for good in ["INFO", "debug", "FATAL", "off", "nearedge=trace", "warn,nearedge=debug", "warn,hyper"] {
             assert!(LogFilter::parse(good).is_some(), "{good}");
         }
         for bad in ["LOUD", "nearedge=loud"] {

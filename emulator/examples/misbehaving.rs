@@ -10,6 +10,11 @@ type Answer = Result<(), Box<dyn std::error::Error>>;
 fn main() -> Answer {
     let api = std::env::var("AWS_LAMBDA_RUNTIME_API")?;
     let mode = std::env::var("mode")?;
+    if let Some(file) = std::env::var_os("needs")
+        && !std::path::Path::new(&file).exists()
+    {
+        return Err("what it needs is not there".into());
+    }
     let mut socket = BufReader::new(TcpStream::connect(&api)?);
     if mode == "init-error" {
         let report = r#"{"errorType":"Test.Init","errorMessage":"no luck today"}"#;

@@ -5,20 +5,24 @@ use std::time::{Duration, Instant};
 
 use nearedge::auth::Secrets;
 use nearedge::decision::Policy;
-use nearedge::object::{BodyEncoder, FetchError, Object, ObjectKey};
-use nearedge::origin::Origin;
+use nearedge::object::{BodyEncoder, FetchError, Fetched, Object, ObjectKey};
+use nearedge::origin::{Exceptions, Origin, Oversize};
 use nearedge::response::Presentation;
 use nearedge::runtime::{self, Pace};
-use nearedge::store::{Part, Store};
+use nearedge::store::{Ask, Store};
 
 struct Panicking;
 
 impl Store for Panicking {
-    async fn fetch(&self, key: &ObjectKey, _: Part, _: Instant) -> Result<Object, FetchError> {
-        assert_ne!(key.as_str(), "panic", "asked to");
+    async fn fetch(&self, ask: &Ask<'_>, _: Instant) -> Result<Fetched, FetchError> {
+        assert_ne!(ask.key.as_str(), "panic", "asked to");
         let mut encoder = BodyEncoder::with_capacity(2);
         encoder.push(&b"ok"[..]);
-        Ok(Object { content_type: None, body: encoder.finish() })
+        Ok(Fetched::Object(Object { body: encoder.finish(), ..Object::default() }))
+    }
+
+    async fn presign(&self, _: &ObjectKey, _: Duration) -> Result<String, FetchError> {
+        Err(FetchError::Failed("nothing here is large".to_owned()))
     }
 }
 
@@ -31,8 +35,15 @@ async fn main() -> ExitCode {
         redirect_query: false,
         test_versions: None,
         variant_fallback: false,
+        index_document: "index.html".to_owned(),
+        spa_fallback: None,
     };
-    let origin = Origin::new(Panicking, policy, Presentation { missing_status: 404 });
+    let origin = Origin::new(
+        Panicking,
+        policy,
+        Presentation { missing_status: 404, variant_header: true, vary: "test_version" },
+        Exceptions { error_document: None, oversize: Oversize::Reject, presign_ttl: Duration::from_secs(300) },
+    );
     let pace = Pace { concurrency: 1, deadline_margin: Duration::ZERO };
     match runtime::run(origin, pace).await {
         Ok(()) => ExitCode::SUCCESS,

@@ -13,10 +13,11 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use s3s::auth::SimpleAuth;
 use s3s::dto::{
-    Bucket as BucketOf, CommonPrefix, DeleteObjectInput, DeleteObjectOutput, ETag, ETagCondition,
-    GetBucketLocationInput, GetBucketLocationOutput, GetObjectInput, GetObjectOutput, HeadBucketInput,
-    HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListObjectsV2Input,
-    ListObjectsV2Output, Object, PutObjectInput, PutObjectOutput, Range, StreamingBlob, Timestamp,
+    Bucket as BucketOf, CommonPrefix, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput,
+    DeletedObject, ETag, ETagCondition, GetBucketLocationInput, GetBucketLocationOutput, GetObjectInput,
+    GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListBucketsInput,
+    ListBucketsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, Object,
+    PutObjectInput, PutObjectOutput, Range, StreamingBlob, Timestamp,
 };
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
@@ -187,7 +188,7 @@ fn whole_seconds(time: SystemTime) -> Timestamp {
 /// The bytes that a range asks for, and its Content-Range.
 fn select(range: Option<Range>, bytes: u64) -> S3Result<(std::ops::Range<u64>, Option<String>)> {
     let Some(range) = range else { return Ok((0..bytes, None)) };
-    let selected = range.check(bytes).map_err(|_| {
+    let selected = range.check(bytes).ok().filter(|selected| !selected.is_empty()).ok_or_else(|| {
         let mut error = s3_error!(InvalidRange, "The requested range is not satisfiable");
         if let Ok(value) = HeaderValue::try_from(format!("bytes */{bytes}")) {
             error.set_headers([(http::header::CONTENT_RANGE, value)].into_iter().collect());
@@ -375,6 +376,44 @@ impl S3 for SharedBucket {
             start_after: input.start_after,
             ..ListObjectsV2Output::default()
         }))
+    }
+
+    async fn list_objects(&self, request: S3Request<ListObjectsInput>) -> S3Result<S3Response<ListObjectsOutput>> {
+        let marker = request.input.marker.clone();
+        let second = request.map_input(|input| ListObjectsV2Input {
+            bucket: input.bucket,
+            prefix: input.prefix,
+            delimiter: input.delimiter,
+            max_keys: input.max_keys,
+            start_after: input.marker,
+            ..ListObjectsV2Input::default()
+        });
+        let page = self.list_objects_v2(second).await?.output;
+        Ok(S3Response::new(ListObjectsOutput {
+            name: page.name,
+            prefix: page.prefix,
+            delimiter: page.delimiter,
+            marker,
+            max_keys: page.max_keys,
+            is_truncated: page.is_truncated,
+            next_marker: page.next_continuation_token,
+            contents: page.contents,
+            common_prefixes: page.common_prefixes,
+            ..ListObjectsOutput::default()
+        }))
+    }
+
+    async fn delete_objects(
+        &self,
+        request: S3Request<DeleteObjectsInput>,
+    ) -> S3Result<S3Response<DeleteObjectsOutput>> {
+        self.check(&request.input.bucket)?;
+        let mut deleted = Vec::new();
+        for object in request.input.delete.objects {
+            self.0.site.delete(object.key.clone());
+            deleted.push(DeletedObject { key: Some(object.key), ..DeletedObject::default() });
+        }
+        Ok(S3Response::new(DeleteObjectsOutput { deleted: Some(deleted), ..DeleteObjectsOutput::default() }))
     }
 
     async fn list_buckets(&self, _: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {

@@ -26,6 +26,9 @@ pub const ACCESS_KEY_ID: &str = "AKIALOCALNEAREDGE000";
 /// The secret key that goes with it.
 pub const SECRET_ACCESS_KEY: &str = "local-nearedge-secret-key-that-opens-nothing";
 
+/// The session token that a role's credentials always have.
+pub const SESSION_TOKEN: &str = "local-nearedge-session-token-of-the-role";
+
 /// The secret header of the walk-through.
 pub const LAMBDA_AUTH: &str = "lambdaapi_test";
 
@@ -164,7 +167,8 @@ impl Cloud {
                 });
                 let listener = serve::bind(*address, "bucket", "--s3").await.map_err(|error| text(&error))?;
                 let address = listener.local_addr().map_err(|error| text(&error))?;
-                let credentials = Credentials::from_keys(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None);
+                let credentials =
+                    Credentials::from_keys(ACCESS_KEY_ID, SECRET_ACCESS_KEY, Some(SESSION_TOKEN.to_owned()));
                 servers.push(bucket::serve(listener, bucket.clone(), &credentials, faults.clone()));
                 (format!("http://{address}"), credentials, Some(bucket))
             }
@@ -182,6 +186,7 @@ impl Cloud {
             return Err(format!("the handler does not start: {problem}"));
         }
 
+        let stage_prefix = if options.stage == "$default" { String::new() } else { format!("/{}", options.stage) };
         let id = crate::identity::letters(10).to_lowercase();
         let api = Api {
             domain_name: format!("{id}.execute-api.{}.amazonaws.com", options.region),
@@ -194,6 +199,7 @@ impl Cloud {
         let distribution = Distribution {
             domain_name: format!("{}.cloudfront.net", crate::identity::letters(13).to_lowercase()),
             api: authority(&gateway_address.to_string())?,
+            api_path: stage_prefix.clone(),
             secret: HeaderValue::from_str(&secret).map_err(|_| "lambda_auth cannot be sent in a header".to_owned())?,
             bucket: BucketOrigin {
                 scheme: url.scheme().cloned().unwrap_or(Scheme::HTTP),
@@ -219,7 +225,7 @@ impl Cloud {
             local_bucket,
             lambda,
             faults,
-            stage_prefix: if options.stage == "$default" { String::new() } else { format!("/{}", options.stage) },
+            stage_prefix,
             _servers: servers,
         })
     }

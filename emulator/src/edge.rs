@@ -68,6 +68,8 @@ pub struct Distribution {
     pub domain_name: String,
     /// Where the API is.
     pub api: Authority,
+    /// What goes before every path to the API: empty, or a named stage's.
+    pub api_path: String,
     /// The custom origin header `lambda_auth`.
     pub secret: HeaderValue,
     /// The second origin.
@@ -192,7 +194,9 @@ impl Edge {
         // A custom origin header replaces the viewer's of the same name.
         headers.insert("lambda_auth", self.distribution.secret.clone());
         let authority = self.distribution.api.clone();
-        let forwarded = forward(&parts.method, Scheme::HTTP, authority, parts.uri.path_and_query().cloned(), headers)
+        let path =
+            format!("{}{}", self.distribution.api_path, parts.uri.path_and_query().map_or("/", PathAndQuery::as_str));
+        let forwarded = forward(&parts.method, Scheme::HTTP, authority, path.parse().ok(), headers)
             .map(|request| request.map(|()| serve::passed_on(body)));
         let response = match forwarded {
             Some(request) => self.api.request(request).await.map_err(|_| bad_gateway())?,
@@ -234,6 +238,10 @@ impl Edge {
             if let Some(value) = viewer.get(&name) {
                 headers.insert(name, value.clone());
             }
+        }
+        // S3 does not document If-Range: the whole object is always right (RFC 9110 §13.1.5).
+        if viewer.contains_key(http::header::IF_RANGE) {
+            headers.remove(RANGE);
         }
         headers.insert(HOST, HeaderValue::from_str(origin.authority.as_str())?);
         let request = forward(method, origin.scheme.clone(), origin.authority.clone(), path.parse().ok(), headers)

@@ -15,7 +15,7 @@ use crate::answer::{self, INTERNAL_SERVER_ERROR};
 use crate::event::{self, Api, Unroutable};
 use crate::identity;
 use crate::journal::{Journal, RequestLine, Via};
-use crate::lambda::{Invocation, InvokeError, Lambda, PAYLOAD_BYTES_MAX};
+use crate::lambda::{EVENT_BYTES_MAX, Invocation, InvokeError, Lambda};
 use crate::serve::{self, Body, BoxError, Server};
 
 /// The longest request body.
@@ -82,6 +82,7 @@ impl Gateway {
         }
         let (mut parts, body) = request.into_parts();
         let Ok(body) = serve::collect(body, BODY_BYTES_MAX).await else {
+            line.trouble = Some("the body was longer than 10 MB, or broke off".to_owned());
             return message(StatusCode::PAYLOAD_TOO_LARGE, r#"{"message":"Request Entity Too Large"}"#);
         };
         let trace_id = add_headers(&mut parts, peer, body.len());
@@ -90,7 +91,7 @@ impl Gateway {
             Err(Unroutable::BadPath) => return message(StatusCode::BAD_REQUEST, r#"{"message":"Bad Request"}"#),
             Err(Unroutable::NoRoute) => return message(StatusCode::NOT_FOUND, r#"{"message":"Not Found"}"#),
         };
-        if event.len() > PAYLOAD_BYTES_MAX {
+        if event.len() > EVENT_BYTES_MAX {
             return message(StatusCode::PAYLOAD_TOO_LARGE, r#"{"message":"Request Entity Too Large"}"#);
         }
         // A task of its own: the invocation goes on when the viewer has gone or the time here is up.
@@ -130,7 +131,7 @@ fn message(status: StatusCode, json: &'static str) -> Response<bytes::Bytes> {
 
 fn header_bytes(request: &Request<Incoming>) -> usize {
     let line = request.method().as_str().len() + request.uri().path_and_query().map_or(1, |path| path.as_str().len());
-    line + request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>()
+    line + request.headers().values().map(http::HeaderValue::len).sum::<usize>()
 }
 
 /// Adds what API Gateway tells the function of the connection, and gives the root of the trace.

@@ -136,7 +136,8 @@ impl fmt::Display for RequestLine {
             write!(f, "  cold start {:.1} ms", cold_start.as_secs_f64() * 1e3)?;
         }
         if let Some(trouble) = &self.trouble {
-            write!(f, "  {trouble}")?;
+            // One line, whatever a handler puts into its error.
+            write!(f, "  {}", trouble.replace(char::is_control, " "))?;
         }
         Ok(())
     }

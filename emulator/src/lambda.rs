@@ -35,8 +35,11 @@ const INIT_LIMIT: Duration = Duration::from_secs(10);
 /// ([Shutdown phase](https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-shutdown)).
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(500);
 
+/// The most that Lambda takes as an event, in bytes.
+pub const EVENT_BYTES_MAX: usize = 6 * 1024 * 1024;
+
 /// The most that Lambda takes as an answer, in bytes.
-pub const PAYLOAD_BYTES_MAX: usize = 6 * 1024 * 1024 + 100;
+pub const PAYLOAD_BYTES_MAX: usize = EVENT_BYTES_MAX + 100;
 
 /// A function and how it is run.
 #[derive(Debug, Clone)]
@@ -126,7 +129,8 @@ pub struct Environment {
     init: OnceLock<Duration>,
     invocations: AtomicU64,
     process_group: OnceLock<Pid>,
-    in_flight: Mutex<HashMap<String, oneshot::Sender<Completion>>>,
+    /// `None` once it is gone.
+    in_flight: Mutex<Option<HashMap<String, oneshot::Sender<Completion>>>>,
     /// What the handler reported to `/init/error`.
     init_error: OnceLock<String>,
 }
@@ -141,7 +145,7 @@ impl Environment {
 
     /// Ends an invocation with what the handler made of it; `false` when there is none of that id.
     pub fn complete(&self, request_id: &str, completion: Completion) -> bool {
-        match lock(&self.in_flight).remove(request_id) {
+        match lock(&self.in_flight).as_mut().and_then(|all| all.remove(request_id)) {
             Some(waiting) => {
                 // Whoever has stopped waiting needs no answer.
                 let _ = waiting.send(completion);
@@ -223,7 +227,10 @@ impl Lambda {
             };
             let environment = poll.environment;
             let (done, completion) = oneshot::channel();
-            lock(&environment.in_flight).insert(request_id.clone(), done);
+            match lock(&environment.in_flight).as_mut() {
+                Some(all) => drop(all.insert(request_id.clone(), done)),
+                None => continue,
+            }
             environment.signal(Signal::SIGCONT);
             let timeout_ms = u64::try_from(function.timeout.as_millis()).unwrap_or(u64::MAX);
             let event = Event {
@@ -235,7 +242,7 @@ impl Lambda {
             };
             if let Err(event) = poll.deliver.send(event) {
                 // It died while it was idle: the event goes to another.
-                lock(&environment.in_flight).remove(&request_id);
+                environment.complete(&request_id, Err(FunctionError(String::new())));
                 payload = Some(event.payload);
                 continue;
             }
@@ -246,7 +253,10 @@ impl Lambda {
                 // The environment is gone, and what it was told to wait for with it.
                 Ok(Err(_)) => Err(FunctionError(format!("RequestId: {request_id} Error: Runtime exited"))),
                 Err(_) => {
-                    environment.signal(Signal::SIGKILL);
+                    // Not when it is gone already: its number may be another's by now.
+                    if lock(&environment.in_flight).is_some() {
+                        environment.signal(Signal::SIGKILL);
+                    }
                     let seconds = function.timeout.as_secs_f64();
                     Err(FunctionError(format!("{request_id} Task timed out after {seconds:.2} seconds")))
                 }
@@ -320,7 +330,7 @@ impl Lambda {
             init: OnceLock::new(),
             invocations: AtomicU64::new(0),
             process_group: OnceLock::new(),
-            in_flight: Mutex::default(),
+            in_flight: Mutex::new(Some(HashMap::new())),
             init_error: OnceLock::new(),
         });
         state.environments.insert(environment.id, environment.clone());
@@ -349,14 +359,13 @@ impl Lambda {
         let mut state = lock(&self.0.state);
         state.environments.remove(&environment.id);
         state.idle.retain(|poll| poll.environment.id != environment.id);
-        lock(&environment.in_flight).clear();
+        *lock(&environment.in_flight) = None;
         if !state.closed {
             self.0.journal.line(format_args!("env {}  {reason}", environment.id));
-            if failed_init {
-                if let Some(waiting) = state.waiting.pop_front() {
-                    let _ = waiting.send(Err(FunctionError(reason)));
-                }
-            } else if !state.waiting.is_empty() {
+            if failed_init && let Some(waiting) = state.waiting.pop_front() {
+                let _ = waiting.send(Err(FunctionError(reason)));
+            }
+            if !state.waiting.is_empty() {
                 self.start(&mut state);
             }
         }
@@ -431,6 +440,12 @@ impl Lambda {
         lock(&self.0.state).environments.len()
     }
 
+    /// How many invocations are under way.
+    pub fn in_flight(&self) -> usize {
+        let under_way = |environment: &Arc<Environment>| lock(&environment.in_flight).as_ref().map_or(0, HashMap::len);
+        lock(&self.0.state).environments.values().map(under_way).sum()
+    }
+
     /// The longest answer and error that a handler may post, in bytes.
     pub fn payload_bytes_max(&self) -> usize {
         PAYLOAD_BYTES_MAX
@@ -491,6 +506,7 @@ fn lambda_env(function: &Function, runtime_api: &str) -> Vec<(&'static str, Stri
         ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
         ("AWS_REGION", function.region.clone()),
         ("AWS_DEFAULT_REGION", function.region.clone()),
+        ("LAMBDA_RUNTIME_DIR", "/var/runtime".to_owned()),
         ("LANG", "en_US.UTF-8".to_owned()),
         ("TZ", ":UTC".to_owned()),
     ];

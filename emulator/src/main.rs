@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -80,7 +81,7 @@ struct Cli {
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=100), help_heading = "Function")]
     environments: u16,
     /// Invocations at once in one environment, as on Lambda Managed Instances (these are never frozen)
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1_000), help_heading = "Function")]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000), help_heading = "Function")]
     concurrency: u16,
     /// Do not freeze environments between invocations
     #[arg(long, help_heading = "Function")]
@@ -190,12 +191,20 @@ async fn run(cli: Cli) -> Result<(), String> {
     let faults = Faults::default();
     faults.set_s3(cli.fault.clone());
     let journal = Journal::to_stdout(if cli.logs { HandlerLog::All } else { HandlerLog::Trouble });
-    let cloud = Cloud::start(options(cli)?, faults, journal).await?;
+    let options = options(cli)?;
+    let mut ended = pin!(async {
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
+        }
+    });
+    let cloud = tokio::select! {
+        started = Cloud::start(options, faults, journal) => started?,
+        // What was started dies with this process.
+        () = &mut ended => return Ok(()),
+    };
     drop(writeln!(std::io::stdout(), "{}", cloud.welcome()));
-    tokio::select! {
-        _ = interrupted.recv() => {}
-        _ = terminated.recv() => {}
-    }
+    ended.await;
     cloud.shut_down().await;
     Ok(())
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::lambda::{Environment, FunctionError, Lambda, no_runtime_api};
-use crate::serve::{self, Body, BoxError, Server};
+use crate::serve::{self, Body, BoxError, CollectError, Server};
 
 /// Serves the Runtime API of one environment, on a port of its own.
 ///
@@ -42,7 +42,8 @@ async fn answer(
         (&Method::POST, ["invocation", id, "response"]) => {
             match serve::collect(request.into_body(), lambda.payload_bytes_max()).await {
                 Ok(answer) => Ok(accept(environment.complete(id, Ok(answer)))),
-                Err(_) => {
+                Err(CollectError::BrokenOff) => Err("the handler broke off its answer".into()),
+                Err(CollectError::TooLong) => {
                     let limit = lambda.payload_bytes_max();
                     environment.complete(
                         id,

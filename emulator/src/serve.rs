@@ -7,6 +7,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -48,21 +49,26 @@ pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
     response
 }
 
-/// A body that is longer than was allowed.
-#[derive(Debug)]
-pub struct TooLong;
+/// Why a body could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CollectError {
+    /// It is longer than was allowed.
+    TooLong,
+    /// The sender went away.
+    BrokenOff,
+}
 
 /// Reads a body of at most `limit` bytes. Past that it reads on, up to ten times the limit, so that the
 /// sender gets to see the answer instead of a broken connection.
 ///
 /// # Errors
 /// When there is more, or the sender goes away.
-pub async fn collect(body: Incoming, limit: usize) -> Result<Bytes, TooLong> {
+pub async fn collect(body: Incoming, limit: usize) -> Result<Bytes, CollectError> {
     let mut collected = Vec::with_capacity(usize::try_from(body.size_hint().lower()).unwrap_or(0).min(limit));
     let mut seen = 0_usize;
     let mut body = pin!(body);
     while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return Err(TooLong) };
+        let Ok(frame) = frame else { return Err(CollectError::BrokenOff) };
         let Some(data) = frame.data_ref() else { continue };
         seen += data.len();
         if seen <= limit {
@@ -71,7 +77,7 @@ pub async fn collect(body: Incoming, limit: usize) -> Result<Bytes, TooLong> {
             break;
         }
     }
-    if seen <= limit { Ok(collected.into()) } else { Err(TooLong) }
+    if seen <= limit { Ok(collected.into()) } else { Err(CollectError::TooLong) }
 }
 
 /// A client for one part of the cloud to reach the next.
@@ -136,8 +142,11 @@ where
     let accepting = tokio::spawn(async move {
         let mut connections = JoinSet::new();
         loop {
-            // A connection that failed to arrive concerns nobody but its sender.
-            let Ok((stream, peer)) = listener.accept().await else { continue };
+            let Ok((stream, peer)) = listener.accept().await else {
+                // Out of descriptors, as a rule: trying again at once would only burn the CPU.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            };
             while connections.try_join_next().is_some() {}
             // Without it each answer in two writes waits for the other side's delayed ACK.
             let _ = stream.set_nodelay(true);

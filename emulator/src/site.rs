@@ -74,7 +74,9 @@ impl Site {
     /// # Errors
     /// When the folder cannot be read, with one line that says so.
     pub fn open(folder: &Path) -> Result<Self, String> {
-        let unreadable = |error: io::Error| format!("the folder {} cannot be read: {error}", folder.display());
+        let unreadable = |error: io::Error| {
+            format!("the folder {} cannot be read ({error}): name another with --site", folder.display())
+        };
         let root = folder.canonicalize().map_err(unreadable)?;
         std::fs::read_dir(&root).map_err(unreadable)?;
         Ok(Self { root, changes: Mutex::default(), sums: Mutex::default() })
@@ -129,7 +131,8 @@ impl Site {
                     folders.push(path);
                 } else if let Some(key) = path.strip_prefix(&self.root).ok().and_then(Path::to_str)
                     && key.starts_with(prefix)
-                    && let Some(stored) = self.stored(&path)?
+                    // A link to nowhere is no object.
+                    && let Ok(Some(stored)) = self.stored(&path)
                 {
                     found.insert(key.to_owned(), Arc::new(stored));
                 }

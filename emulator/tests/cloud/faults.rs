@@ -7,7 +7,7 @@ use emulator::cloud::{Options, Storage};
 use emulator::fault::S3Fault;
 use http::StatusCode;
 
-use crate::support::{Answer, SECRET, options, start, with_env};
+use crate::support::{Answer, FREE, SECRET, options, start, with_env};
 
 fn assert_trouble(answer: &Answer, status: StatusCode) {
     assert_eq!(answer.status, status, "{}", answer.text());
@@ -78,21 +78,27 @@ async fn no_time_left_is_a_504_without_a_call() {
     let options = Options { timeout: Duration::from_secs(1), ..with_env(&[("deadline_margin_ms", "2000")]) };
     let cloud = start(options).await;
     assert_trouble(&cloud.api("/test.html", &[SECRET]).await, StatusCode::GATEWAY_TIMEOUT);
+    cloud.logged(|line| line.contains("no time is left to ask S3")).await;
     cloud.end().await;
 }
 
 #[tokio::test]
 async fn a_slow_s3_is_waited_for() {
     let cloud = start(options()).await;
-    cloud.cloud.faults.set_s3(Some(S3Fault::Latency(Duration::from_millis(50))));
+    let latency = Duration::from_millis(50);
+    cloud.cloud.faults.set_s3(Some(S3Fault::Latency(latency)));
+    let started = Instant::now();
     assert_eq!(cloud.api("/", &[SECRET]).await.status, StatusCode::OK);
+    assert!(started.elapsed() >= latency, "it was slow");
     cloud.end().await;
 }
 
 #[tokio::test]
 async fn a_dead_s3_is_a_503_and_redirects_go_on() {
-    // A port that was free a moment ago: nobody listens there.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // A port that is taken and that nobody listens on.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(FREE).unwrap();
+    let port = socket.local_addr().unwrap();
     let url = format!("http://{port}").parse().unwrap();
     let credentials = Credentials::from_keys("AKIDEXAMPLE", "secret-key", None);
     let cloud = start(Options { storage: Storage::Endpoint { url, credentials }, ..options() }).await;

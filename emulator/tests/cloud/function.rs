@@ -140,6 +140,22 @@ async fn a_handler_that_crashes_is_a_500_and_is_replaced() {
 }
 
 #[tokio::test]
+async fn an_init_that_fails_strands_nobody_who_waits() {
+    let marker = tempfile::NamedTempFile::new().unwrap();
+    // Fine while the file is there; afterwards it crashes, and then does not start.
+    let options = misbehaving("crash");
+    let env = options.env.clone().into_iter().chain([("needs".to_owned(), marker.path().display().to_string())]);
+    let cloud = start(Options { env: env.collect(), ..options }).await;
+    marker.close().unwrap();
+    let answers = futures_util::future::join_all(["/x"; 4].map(|path| cloud.api(path, &[]))).await;
+    assert!(
+        answers.iter().all(|answer| answer.status == StatusCode::INTERNAL_SERVER_ERROR),
+        "each at once, none in 30 s"
+    );
+    cloud.end().await;
+}
+
+#[tokio::test]
 async fn a_handler_that_hangs_is_killed_at_the_timeout_and_replaced() {
     let cloud = start(Options { timeout: Duration::from_millis(200), ..misbehaving("hang") }).await;
     for _ in 0..2 {
@@ -272,14 +288,20 @@ async fn without_it_environments_are_added_up_to_the_limit() {
 
 #[tokio::test]
 async fn at_the_concurrency_limit_throttling_is_a_503() {
-    let (_s3, storage) = meeting_point(2).await;
+    // Two environments wait in S3 until this test joins them there.
+    let (_s3, storage) = meeting_point(3).await;
     let options = Options { storage, environments: 2, throttle: true, ..options() };
     let cloud = start(options).await;
-    // Two can meet; the third finds no environment, whichever it is.
-    let answers = futures_util::future::join_all(["/x"; 3].map(|path| cloud.api(path, &[SECRET]))).await;
-    let throttled: Vec<_> = answers.iter().filter(|answer| answer.status == StatusCode::SERVICE_UNAVAILABLE).collect();
-    assert_eq!(throttled.len(), 1);
-    assert_eq!(throttled[0].text(), r#"{"message":"Service Unavailable"}"#);
+    let busy = futures_util::future::join_all(["/x"; 2].map(|path| cloud.api(path, &[SECRET])));
+    let third = async {
+        until(|| cloud.cloud.lambda.environments() == 2 && cloud.cloud.lambda.in_flight() == 2).await;
+        let throttled = cloud.api("/x", &[SECRET]).await;
+        assert_eq!(throttled.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(throttled.text(), r#"{"message":"Service Unavailable"}"#);
+        cloud.send(http::Method::GET, &cloud.cloud.s3_endpoint, &[]).await;
+    };
+    let (answers, ()) = tokio::join!(busy, third);
+    assert!(answers.iter().all(|answer| answer.text() == "together"));
     cloud.end().await;
 }
 
@@ -336,6 +358,7 @@ async fn no_secret_is_in_any_log_line_at_any_level() {
         cloud.end().await;
         let lines = journal.lines();
         assert!(lines.iter().any(|line| line.contains("\"status\":403")), "{lines:#?}");
+        assert!(lines.iter().any(|line| line.contains("\"DEBUG\"")), "the level counts: {lines:#?}");
         for secret in secrets {
             assert!(!lines.iter().any(|line| line.contains(secret)), "{secret} in {lines:#?}");
         }

@@ -5,6 +5,7 @@ mod bucket;
 mod command;
 mod faults;
 mod function;
+mod http;
 mod keys;
 mod rules;
 mod support;

@@ -1,0 +1,326 @@
+//! What a CDN, a browser and a video player may rely on, through the API with the real handler: RFC 9110.
+
+use aws_sdk_s3::primitives::DateTime;
+use bytes::Bytes;
+use emulator::cloud::Options;
+use http::{Method, StatusCode};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+use crate::support::{Answer, SECRET, TestCloud, options, start, with_env};
+
+const V1: (&str, &str) = ("test_version", "v1");
+
+impl TestCloud {
+    async fn with(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let headers: Vec<_> = headers.iter().copied().chain([SECRET]).collect();
+        self.send(method, &format!("http://{}{path}", self.cloud.gateway), &headers).await
+    }
+}
+
+#[tokio::test]
+async fn metadata_passes_through_byte_for_byte() {
+    let cloud = start(options()).await;
+    let put =
+        cloud.s3().put_object().bucket(&cloud.cloud.bucket).key("m").content_type("text/html; charset=ISO-8859-1");
+    let put = put.cache_control("public,max-age=60 ").content_encoding("gzip").content_language("zh-CN, en");
+    let put = put.content_disposition("attachment; filename=\"a b.html\"").expires(DateTime::from_secs(1_800_000_000));
+    put.body(b"\xff\xfe not html".to_vec().into()).send().await.unwrap();
+    for method in [Method::GET, Method::HEAD] {
+        let answer = cloud.with(method.clone(), "/m", &[]).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(answer.header("content-type"), "text/html; charset=ISO-8859-1");
+        assert_eq!(answer.header("cache-control"), "public,max-age=60");
+        assert_eq!((answer.header("content-encoding"), answer.header("content-language")), ("gzip", "zh-CN, en"));
+        assert_eq!(answer.header("content-disposition"), "attachment; filename=\"a b.html\"");
+        assert_eq!(answer.header("expires"), "Fri, 15 Jan 2027 08:00:00 GMT");
+        let s3 = cloud.s3().head_object().bucket(&cloud.cloud.bucket).key("m").send().await.unwrap();
+        assert_eq!(Some(answer.header("etag")), s3.e_tag());
+        let modified = httpdate::parse_http_date(answer.header("last-modified")).unwrap();
+        assert_eq!(DateTime::from(modified).secs(), s3.last_modified().unwrap().secs());
+        assert_eq!((answer.header("accept-ranges"), answer.header("vary")), ("bytes", "test_version, redirect"));
+        assert_eq!(answer.body.len(), if method == Method::HEAD { 0 } else { 11 });
+    }
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn a_body_is_never_re_encoded_whatever_its_type_says() {
+    let cloud = start(options()).await;
+    let latin1 = b"<p>caf\xe9</p>".to_vec();
+    let bom = b"\xef\xbb\xbf<p>x</p>".to_vec();
+    let all: Vec<u8> = (0..=255).collect();
+    for (key, content_type, body) in [
+        ("latin1.html", "text/html", latin1.clone()),
+        ("bom.html", "text/html; charset=utf-8", bom),
+        ("x.svg", "image/svg+xml", all.clone()),
+        ("x.json", "application/json", latin1),
+        ("x.xml", "application/xml", all.clone()),
+        ("empty", "text/plain", Vec::new()),
+        ("bytes", "application/octet-stream", all),
+    ] {
+        cloud.put(key, body.clone(), content_type).await;
+        let answer = cloud.with(Method::GET, &format!("/{key}"), &[]).await;
+        assert_eq!((answer.status, answer.body.to_vec()), (StatusCode::OK, body), "{key}");
+        assert_eq!(answer.header("content-type"), content_type);
+    }
+    cloud.end().await;
+}
+
+/// An object of ten bytes under v1, its ETag and its date.
+async fn digits() -> (TestCloud, String, String) {
+    let cloud = start(Options { environments: 1, ..options() }).await;
+    cloud.put("v1/d", "0123456789", "text/plain").await;
+    let head = cloud.with(Method::HEAD, "/d", &[V1]).await;
+    let (etag, modified) = (head.header("etag").to_owned(), head.header("last-modified").to_owned());
+    (cloud, etag, modified)
+}
+
+#[tokio::test]
+async fn rfc9110_13_conditions_are_answered_304_and_412_with_get_and_head() {
+    let (cloud, etag, modified) = digits().await;
+    let before = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let (weak, list, weak_list) = (format!("W/{etag}"), format!("\"a\", {etag}"), format!("\"a\",W/{etag}"));
+    for (headers, status) in [
+        (&[("if-none-match", etag.as_str())][..], 304),
+        (&[("if-none-match", weak.as_str())], 304),
+        (&[("if-none-match", list.as_str())], 304),
+        (&[("if-none-match", weak_list.as_str())], 304),
+        (&[("if-none-match", "\"a\""), ("if-none-match", etag.as_str())], 304),
+        (&[("if-none-match", "*")], 304),
+        (&[("if-none-match", "\"a\"")], 200),
+        (&[("if-none-match", "nonsense")], 200),
+        (&[("if-modified-since", modified.as_str())], 304),
+        (&[("if-modified-since", "Fri, 31 Dec 9999 23:59:59 GMT")], 304),
+        (&[("if-modified-since", before)], 200),
+        (&[("if-modified-since", "yesterday")], 200),
+        (&[("if-none-match", "\"a\""), ("if-modified-since", modified.as_str())], 200),
+        (&[("if-match", etag.as_str())], 200),
+        (&[("if-match", list.as_str())], 200),
+        (&[("if-match", "*")], 200),
+        (&[("if-match", "\"a\"")], 412),
+        (&[("if-match", weak.as_str())], 412),
+        (&[("if-unmodified-since", before)], 412),
+        (&[("if-unmodified-since", modified.as_str())], 200),
+        (&[("if-match", etag.as_str()), ("if-unmodified-since", before)], 200),
+        (&[("if-match", "\"a\""), ("if-none-match", etag.as_str())], 412),
+        (&[("if-match", etag.as_str()), ("if-none-match", etag.as_str())], 304),
+    ] {
+        for method in [Method::GET, Method::HEAD] {
+            let headers: Vec<_> = headers.iter().copied().chain([V1]).collect();
+            let answer = cloud.with(method.clone(), "/d", &headers).await;
+            assert_eq!(answer.status, status, "{method} {headers:?}");
+            if status == 304 {
+                assert_eq!((answer.header("etag"), answer.body.len()), (etag.as_str(), 0), "{headers:?}");
+                assert_eq!((answer.header("vary"), answer.header("x-variant")), ("test_version, redirect", "v1"));
+            }
+        }
+    }
+    let missing = cloud.with(Method::GET, "/none", &[("if-match", "*"), ("if-none-match", "*")]).await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND, "RFC 9110 §13.2.1: conditions count for what would be a 200");
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn rfc9110_14_one_range_is_a_206_and_everything_else_the_whole_object() {
+    let (cloud, etag, modified) = digits().await;
+    let weak = format!("W/{etag}");
+    for (headers, status, content_range, body) in [
+        (&[("range", "bytes=2-4")][..], 206, "bytes 2-4/10", "234"),
+        (&[("range", "bytes=7-")], 206, "bytes 7-9/10", "789"),
+        (&[("range", "bytes=-2")], 206, "bytes 8-9/10", "89"),
+        (&[("range", "bytes=0-99")], 206, "bytes 0-9/10", "0123456789"),
+        (&[("range", "bytes=0-18446744073709551616")], 206, "bytes 0-9/10", "0123456789"),
+        (&[("range", "bytes=-99")], 206, "bytes 0-9/10", "0123456789"),
+        (&[("range", "Bytes=0-0")], 206, "bytes 0-0/10", "0"),
+        (&[("range", "bytes=10-")], 416, "bytes */10", "the object has 10 bytes"),
+        (&[("range", "bytes=18446744073709551616-")], 416, "bytes */10", "the object has 10 bytes"),
+        (&[("range", "bytes=-0")], 416, "bytes */10", "the object has 10 bytes"),
+        (&[("range", "bytes=0-1,4-5")], 200, "", "0123456789"),
+        (&[("range", "bytes=4-2")], 200, "", "0123456789"),
+        (&[("range", "items=0-1")], 200, "", "0123456789"),
+        (&[("range", "bytes=a-b")], 200, "", "0123456789"),
+        (&[("range", "nonsense")], 200, "", "0123456789"),
+        (&[("range", "bytes=0-1"), ("if-range", etag.as_str())], 206, "bytes 0-1/10", "01"),
+        (&[("range", "bytes=0-1"), ("if-range", modified.as_str())], 206, "bytes 0-1/10", "01"),
+        (&[("range", "bytes=0-1"), ("if-range", "\"a\"")], 200, "", "0123456789"),
+        (&[("range", "bytes=0-1"), ("if-range", weak.as_str())], 200, "", "0123456789"),
+        (&[("range", "bytes=0-1"), ("if-range", "Sun, 06 Nov 1994 08:49:37 GMT")], 200, "", "0123456789"),
+        (&[("range", "bytes=99-"), ("if-range", "\"a\"")], 200, "", "0123456789"),
+        (&[("if-range", etag.as_str())], 200, "", "0123456789"),
+        (&[("range", "bytes=0-1"), ("if-none-match", etag.as_str())], 304, "", ""),
+        (&[("range", "bytes=99-"), ("if-none-match", etag.as_str())], 304, "", ""),
+        (&[("range", "bytes=0-1"), ("if-match", "\"a\"")], 412, "", "the object is another"),
+    ] {
+        let headers: Vec<_> = headers.iter().copied().chain([V1]).collect();
+        let answer = cloud.with(Method::GET, "/d", &headers).await;
+        assert_eq!((answer.status.as_u16(), answer.header("content-range")), (status, content_range), "{headers:?}");
+        assert!(answer.text().starts_with(body), "{headers:?}: {}", answer.text());
+        assert_eq!(answer.text().is_empty(), body.is_empty());
+    }
+    let head = cloud.with(Method::HEAD, "/d", &[V1, ("range", "bytes=0-1")]).await;
+    assert_eq!(head.status, StatusCode::OK, "RFC 9110 §14.2: a range counts for GET only");
+    cloud.put("v1/empty", "", "text/plain").await;
+    for (range, status) in [("bytes=0-", 416), ("bytes=-1", 416), ("bytes=1-0", 200)] {
+        let answer = cloud.with(Method::GET, "/empty", &[V1, ("range", range)]).await;
+        assert_eq!(answer.status.as_u16(), status, "{range}");
+    }
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn any_range_of_any_object_is_the_same_slice_through_the_edge() {
+    let cloud = start(Options { environments: 1, ..options() }).await;
+    let body: Vec<u8> = (0..=255).cycle().take(5_000).collect();
+    cloud.put("bytes", body.clone(), "application/octet-stream").await;
+    let mut runner = TestRunner::deterministic();
+    for _ in 0..64 {
+        let (first, length) = (0_usize..5_000, 1_usize..5_000).new_tree(&mut runner).unwrap().current();
+        let last = (first + length - 1).min(4_999);
+        let answer = cloud.cdn("/bytes", &[("range", &format!("bytes={first}-{}", first + length - 1))]).await;
+        assert_eq!(answer.status, StatusCode::PARTIAL_CONTENT);
+        assert_eq!(answer.header("content-range"), format!("bytes {first}-{last}/5000"));
+        assert_eq!(answer.body, &body[first..=last]);
+    }
+    cloud.end().await;
+}
+
+/// The largest object that fits into an answer with these headers, and the bytes around it.
+async fn largest(cloud: &TestCloud) -> usize {
+    cloud.put("tiny", "", "a/b").await;
+    let event = serde_json::json!({
+        "version": "2.0", "rawPath": "/tiny", "headers": {"lambda_auth": SECRET.1},
+        "requestContext": {"http": {"method": "GET"}},
+    });
+    let answer = cloud.cloud.lambda.invoke(event.to_string().into(), String::new()).await.unwrap().result.unwrap();
+    (6_291_556 - answer.len()) / 4 * 3
+}
+
+#[tokio::test]
+async fn the_largest_answer_passes_and_one_byte_more_is_sent_to_a_presigned_address() {
+    let cloud = start(with_env(&[("presign_ttl_secs", "77")])).await;
+    let largest = largest(&cloud).await;
+    cloud.put("fits", vec![b'x'; largest], "a/b").await;
+    cloud.put("over", vec![b'y'; largest + 1], "a/b").await;
+    let fits = cloud.with(Method::GET, "/fits", &[]).await;
+    assert_eq!((fits.status, fits.body.len()), (StatusCode::OK, largest));
+    let over = cloud.with(Method::GET, "/over", &[("range", "bytes=0-")]).await;
+    assert_eq!((over.status, over.header("cache-control")), (StatusCode::TEMPORARY_REDIRECT, "no-store"));
+    let address = over.header("location").to_owned();
+    assert!(address.starts_with(&cloud.cloud.s3_endpoint) && address.contains("X-Amz-Expires=77"), "{address}");
+    let part = cloud.send(Method::GET, &address, &[("range", "bytes=0-2")]).await;
+    assert_eq!((part.status, part.text(), part.header("content-type")), (StatusCode::PARTIAL_CONTENT, "yyy", "a/b"));
+    let whole = cloud.send(Method::GET, &address, &[]).await;
+    assert_eq!((whole.status, whole.body.len()), (StatusCode::OK, largest + 1));
+    let tampered = cloud.send(Method::GET, &address.replace("/over?", "/fits?"), &[]).await;
+    assert_eq!(tampered.status, StatusCode::FORBIDDEN, "it opens nothing else");
+    let fitting = cloud.with(Method::GET, "/over", &[("range", "bytes=5-7")]).await;
+    assert_eq!((fitting.status, fitting.text()), (StatusCode::PARTIAL_CONTENT, "yyy"), "a part that fits is served");
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn an_object_far_too_large_is_not_read_and_get_and_head_agree() {
+    let large = vec![b'z'; 20 * 1024 * 1024];
+    for (oversize, variant, status, location) in [
+        ("presign", Some("v1"), 307, "/lambda-api-2022/v1/large"),
+        ("redirect", Some("v1"), 307, "https://d1.cloudfront.net/v1/large"),
+        ("redirect", None, 307, "/lambda-api-2022/large"),
+        ("reject", Some("v1"), 413, ""),
+    ] {
+        let cloud = start(with_env(&[("oversize", oversize), ("redirect_path", "https://d1.cloudfront.net")])).await;
+        cloud.put("v1/large", large.clone(), "video/mp4").await;
+        cloud.put("large", large.clone(), "video/mp4").await;
+        let headers: Vec<_> = variant.map(|variant| ("test_version", variant)).into_iter().collect();
+        for method in [Method::GET, Method::HEAD] {
+            let answer = cloud.with(method.clone(), "/large", &headers).await;
+            assert_eq!(answer.status.as_u16(), status, "{method} {oversize}");
+            assert!(answer.header("location").contains(location), "{oversize}: {}", answer.header("location"));
+        }
+        cloud.end().await;
+    }
+}
+
+#[tokio::test]
+async fn an_error_document_is_the_body_of_a_404_and_keeps_the_status() {
+    let cloud = start(with_env(&[("error_document", "errors/404.html")])).await;
+    let bare = cloud.with(Method::GET, "/none", &[]).await;
+    assert_eq!((bare.status, bare.text()), (StatusCode::NOT_FOUND, "no file: none"), "while it is not there itself");
+    cloud.put("errors/404.html", "<h1>nothing here</h1>", "text/html").await;
+    for headers in [&[][..], &[V1], &[("if-none-match", "*"), ("range", "bytes=0-1")]] {
+        let answer = cloud.with(Method::GET, "/none", headers).await;
+        assert_eq!((answer.status, answer.text()), (StatusCode::NOT_FOUND, "<h1>nothing here</h1>"));
+        assert_eq!((answer.header("content-type"), answer.header("cache-control")), ("text/html", "no-store"));
+    }
+    let head = cloud.with(Method::HEAD, "/none", &[]).await;
+    assert_eq!((head.status, head.header("content-type"), head.body.len()), (StatusCode::NOT_FOUND, "text/html", 0));
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn a_navigation_gets_the_shell_of_its_variant_and_an_asset_never_does() {
+    let cloud = start(with_env(&[("spa_fallback", "app.html"), ("index_document", "app.html")])).await;
+    cloud.put("v1/app.html", "shell of v1", "text/html").await;
+    let html = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+    let page = cloud.with(Method::GET, "/cart/7", &[V1, html]).await;
+    assert_eq!((page.status, page.text(), page.header("x-variant")), (StatusCode::OK, "shell of v1", "v1"));
+    assert_eq!(page.header("vary"), "test_version, redirect, accept");
+    assert_eq!(cloud.with(Method::GET, "/", &[V1]).await.text(), "shell of v1");
+    for (path, accept) in [("/cart/7.js", html), ("/cart/7", ("accept", "*/*")), ("/cart/7", ("accept", "image/webp"))]
+    {
+        let asset = cloud.with(Method::GET, path, &[V1, accept]).await;
+        assert_eq!(asset.status, StatusCode::NOT_FOUND, "{path} {accept:?}");
+    }
+    assert_eq!(cloud.with(Method::GET, "/cart", &[html]).await.status, StatusCode::NOT_FOUND, "no unversioned shell");
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn x_variant_names_the_variant_that_was_served_and_can_be_turned_off() {
+    let cloud = start(with_env(&[("variant_fallback", "true")])).await;
+    assert_eq!(cloud.with(Method::GET, "/test.html", &[V1]).await.header("x-variant"), "v1");
+    let shared = cloud.with(Method::GET, "/index.html", &[V1]).await;
+    assert_eq!((shared.status, shared.header("x-variant")), (StatusCode::OK, ""), "served from the unversioned key");
+    cloud.end().await;
+    let cloud = start(with_env(&[("variant_header", "false")])).await;
+    assert_eq!(cloud.with(Method::GET, "/test.html", &[V1]).await.header("x-variant"), "");
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn bad_input_is_a_clear_4xx_or_ignored_and_never_a_5xx() {
+    let (cloud, ..) = digits().await;
+    let (long, path) = ("x".repeat(9_000), format!("/{}", "p".repeat(5_000)));
+    let tags = "\"x\",".repeat(2_000);
+    for (path, headers, status) in [
+        ("/d", &[("if-none-match", long.as_str())][..], 200),
+        ("/d", &[("if-none-match", tags.as_str())], 200),
+        ("/d", &[("range", long.as_str())], 200),
+        ("/d", &[("if-modified-since", long.as_str())], 200),
+        ("/d", &[("accept", long.as_str())], 200),
+        (path.as_str(), &[], 404),
+        ("/a%00b", &[], 400),
+        ("/a%0d%0ab", &[], 404),
+        ("/%ff", &[], 400),
+        ("/d?%ff=%00&&&===", &[], 200),
+        ("/d", &[("range", "bytes=18446744073709551615-18446744073709551615")], 416),
+        ("/d", &[("if-unmodified-since", "Fri, 31 Dec 9999 23:59:59 GMT")], 200),
+        ("/d", &[("cookie", "a=\"; b")], 200),
+    ] {
+        let headers: Vec<_> = headers.iter().copied().chain([V1]).collect();
+        let answer = cloud.with(Method::GET, path, &headers).await;
+        assert_eq!(answer.status.as_u16(), status, "{} {:.80?}", &path[..path.len().min(40)], headers);
+    }
+    let request = http::Request::get(format!("http://{}/d", cloud.cloud.gateway)).header(SECRET.0, SECRET.1);
+    let with_body = request.header(V1.0, V1.1).body(Bytes::from_static(b"a body on a GET")).unwrap();
+    assert_eq!(cloud.request(with_body).await.text(), "0123456789");
+    let event = serde_json::json!({
+        "version": "2.0", "rawPath": "/d", "headers": {"lambda_auth": SECRET.1, "test_version": "v1\r\nx: y"},
+        "requestContext": {"http": {"method": "GET"}},
+    });
+    let answer = cloud.cloud.lambda.invoke(event.to_string().into(), String::new()).await.unwrap().result.unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+    assert_eq!(answer["statusCode"], 400);
+    cloud.end().await;
+}
