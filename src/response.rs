@@ -128,7 +128,7 @@ impl Response {
         match outcome {
             Outcome::Found(object) => Self::object(object),
             Outcome::NotModified(metadata) => {
-                Self { status: 304, headers: metadata_fields(metadata), content: Content::Empty }
+                Self { status: 304, headers: metadata_fields(for_not_modified(metadata)), content: Content::Empty }
             }
             Outcome::ErrorDocument(object) => {
                 let content_type = object.metadata.content_type.map_or(UNTYPED, Cow::Owned);
@@ -169,6 +169,8 @@ impl Response {
     fn object(object: Object) -> Self {
         let Object { mut metadata, range, body } = object;
         let bytes = metadata.bytes;
+        // A head has no body to count: what a GET would send is said in words.
+        let headless = body.bytes() == 0 && bytes > 0;
         // So that API Gateway does not make it text/plain.
         metadata.content_type.get_or_insert_with(|| UNTYPED.into_owned());
         let mut headers = metadata_fields(metadata);
@@ -181,6 +183,9 @@ impl Response {
             }
             None => 200,
         };
+        if headless {
+            headers.push(("content-length", Cow::Owned(bytes.to_string())));
+        }
         Self { status, headers, content: Content::Object(body) }
     }
 
@@ -217,6 +222,14 @@ const ACCEPT_RANGES: (&str, Cow<'static, str>) = ("accept-ranges", Cow::Borrowed
 
 /// S3's own default for an object that was put without a type.
 const UNTYPED: Cow<'static, str> = Cow::Borrowed("binary/octet-stream");
+
+/// What a 304 carries (RFC 9110 §15.4.5): the validator and what guides a cache, and nothing else that the
+/// cache would take over; Last-Modified only where there is no ETag.
+fn for_not_modified(metadata: Metadata) -> Metadata {
+    let Metadata { etag, last_modified, cache_control, expires, bytes, .. } = metadata;
+    let last_modified = last_modified.filter(|_| etag.is_none());
+    Metadata { etag, last_modified, cache_control, expires, bytes, ..Metadata::default() }
+}
 
 /// What passes through, byte for byte.
 fn metadata_fields(metadata: Metadata) -> Vec<(&'static str, Cow<'static, str>)> {
@@ -255,6 +268,12 @@ mod tests {
         ObjectKey::new("v1/x.html".into())
     }
 
+    fn body() -> Body {
+        let mut encoder = crate::object::BodyEncoder::with_capacity(1);
+        encoder.push(&b"x"[..]);
+        encoder.finish()
+    }
+
     fn object(range: Option<std::ops::Range<u64>>) -> Object {
         let all = || Some("x".to_owned());
         let metadata = Metadata {
@@ -268,7 +287,7 @@ mod tests {
             expires: all(),
             bytes: 10,
         };
-        Object { metadata, range, body: Body::default() }
+        Object { metadata, range, body: body() }
     }
 
     /// One outcome of every kind.
@@ -355,6 +374,15 @@ mod tests {
     }
 
     #[test]
+    fn rfc9110_15_4_5_a_304_has_one_validator() {
+        let metadata = object(None).metadata;
+        let both = respond(Outcome::NotModified(metadata.clone()));
+        assert_eq!((header(&both, "etag"), header(&both, "last-modified")), (Some("x"), None));
+        let dated = respond(Outcome::NotModified(Metadata { etag: None, ..metadata }));
+        assert_eq!(header(&dated, "last-modified"), Some("x"));
+    }
+
+    #[test]
     fn an_object_without_a_type_is_binary() {
         assert_eq!(header(&respond(Outcome::Found(Object::default())), "content-type"), Some("binary/octet-stream"));
     }
@@ -367,6 +395,13 @@ mod tests {
         };
         assert_eq!(variant(&PRESENTATION).as_deref(), Some("v1"));
         assert_eq!(variant(&Presentation { variant_header: false, ..PRESENTATION }), None);
+    }
+
+    #[test]
+    fn rfc9110_9_3_2_a_head_says_how_long_the_body_of_a_get_is() {
+        let head = Object { body: Body::default(), ..object(None) };
+        assert_eq!(header(&respond(Outcome::Found(head)), "content-length"), Some("10"));
+        assert_eq!(header(&respond(Outcome::Found(object(None))), "content-length"), None, "API Gateway counts it");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A function's answer → the HTTP response that API Gateway makes of it (HTTP API, payload format 2.0).
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, SET_COOKIE};
+use http::header::{CONTENT_TYPE, SET_COOKIE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value};
 
@@ -45,8 +45,7 @@ fn structured(fields: &Map<String, Value>) -> Result<Response<Bytes>, String> {
                     _ => return Err(format!("the header {name} is no string")),
                 };
                 let name: HeaderName = name.parse().map_err(|_| format!("{name:?} is no header name"))?;
-                // API Gateway counts the body itself.
-                if !HOP_BY_HOP.contains(&name.as_str()) && name != CONTENT_LENGTH {
+                if !HOP_BY_HOP.contains(&name.as_str()) {
                     response.headers_mut().insert(name.clone(), header_value(&name, &value)?);
                 }
             }
@@ -77,7 +76,10 @@ fn structured(fields: &Map<String, Value>) -> Result<Response<Bytes>, String> {
         Some(Value::String(text)) => Bytes::from(text.clone()),
         Some(_) => return Err("body is no string".to_owned()),
     };
-    response.headers_mut().entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("text/plain;charset=UTF-8"));
+    // 204 and 304 have no content that could have a type (RFC 9110 §15.3.5, §15.4.5).
+    if !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        response.headers_mut().entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("text/plain;charset=UTF-8"));
+    }
     Ok(response)
 }
 
@@ -110,14 +112,14 @@ mod tests {
     #[test]
     fn a_structured_answer_becomes_http() {
         let response = respond(json!({
-            "statusCode": 404, "headers": {"X-A": "1", "n": 2, "content-length": "99", "Connection": "close"},
+            "statusCode": 404, "headers": {"X-A": "1", "n": 2, "Connection": "close"},
             "cookies": ["a=1", "b=2; Secure"], "body": "gone",
         }));
         assert_eq!(response.status(), 404);
         assert_eq!(response.headers()["x-a"], "1");
         assert_eq!(response.headers()["n"], "2");
         assert_eq!(response.headers().get_all("set-cookie").iter().count(), 2);
-        assert!(!response.headers().contains_key("content-length") && !response.headers().contains_key("connection"));
+        assert!(!response.headers().contains_key("connection"));
         assert_eq!(response.headers()["content-type"], "text/plain;charset=UTF-8");
         assert_eq!(response.body(), "gone");
     }

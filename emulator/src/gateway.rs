@@ -59,7 +59,13 @@ impl Gateway {
             response.headers_mut().insert(HeaderName::from_static("apigw-requestid"), id);
         }
         let bytes = response.body().len();
-        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes));
+        // API Gateway counts a body itself; of HEAD only the function knows, and these two have none.
+        let bodiless = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if bodiless {
+            response.headers_mut().remove(CONTENT_LENGTH);
+        } else if !head || !response.headers().contains_key(CONTENT_LENGTH) {
+            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes));
+        }
         line.status = response.status();
         line.bytes = if head { 0 } else { bytes as u64 };
         line.duration = started.elapsed();
