@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use http::uri::{Authority, Scheme};
-use http::{HeaderValue, Uri};
+use http::{HeaderName, HeaderValue, Uri};
 
 use crate::bucket::{self, Bucket, MissingKey};
 use crate::edge::{self, BucketOrigin, Distribution};
@@ -75,6 +75,8 @@ pub struct Options {
     pub bucket: String,
     /// The first path segments that the edge sends straight to the bucket.
     pub variants: Vec<String>,
+    /// The request headers that the CDN forwards besides the walk-through's.
+    pub forwarded: Vec<HeaderName>,
     /// The API's stage.
     pub stage: String,
     /// The region that everything believes to be in.
@@ -107,6 +109,7 @@ impl Options {
             storage: Storage::Folder { site, address: local(3002), missing_key: MissingKey::default() },
             bucket: "lambda-api-2022".to_owned(),
             variants: vec!["v1".to_owned(), "v2".to_owned()],
+            forwarded: Vec::new(),
             stage: "$default".to_owned(),
             region: "us-east-1".to_owned(),
             bootstrap,
@@ -200,6 +203,7 @@ impl Cloud {
             domain_name: format!("{}.cloudfront.net", crate::identity::letters(13).to_lowercase()),
             api: authority(&gateway_address.to_string())?,
             api_path: stage_prefix.clone(),
+            forwarded: options.forwarded,
             secret: HeaderValue::from_str(&secret).map_err(|_| "lambda_auth cannot be sent in a header".to_owned())?,
             bucket: BucketOrigin {
                 scheme: url.scheme().cloned().unwrap_or(Scheme::HTTP),

@@ -70,6 +70,8 @@ pub struct Distribution {
     pub api: Authority,
     /// What goes before every path to the API: empty, or a named stage's.
     pub api_path: String,
+    /// What the origin request policy forwards besides the walk-through's headers.
+    pub forwarded: Vec<HeaderName>,
     /// The custom origin header `lambda_auth`.
     pub secret: HeaderValue,
     /// The second origin.
@@ -173,7 +175,8 @@ impl Edge {
     ) -> Result<Response<Body>, Response<Body>> {
         let (parts, body) = request.into_parts();
         let mut headers = HeaderMap::new();
-        for name in FORWARDED.iter().map(|name| HeaderName::from_static(name)).chain([COOKIE, RANGE]) {
+        let policy = FORWARDED.iter().map(|name| HeaderName::from_static(name)).chain([COOKIE, RANGE]);
+        for name in policy.chain(self.distribution.forwarded.iter().cloned()) {
             for value in parts.headers.get_all(&name) {
                 headers.append(name.clone(), value.clone());
             }

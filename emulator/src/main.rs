@@ -17,7 +17,7 @@ use emulator::bucket::MissingKey;
 use emulator::cloud::{Bootstrap, Cloud, Options, Storage};
 use emulator::fault::{self, Faults, S3Fault};
 use emulator::journal::{HandlerLog, Journal};
-use http::Uri;
+use http::{HeaderName, Uri};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The first argument that makes this executable the handler: one build gives both. The emulator's process
@@ -64,6 +64,11 @@ struct Cli {
     /// The variants whose folders the CDN serves straight from the bucket
     #[arg(long, value_name = "LIST", default_value = "v1,v2", value_delimiter = ',', help_heading = "Objects")]
     variants: Vec<String>,
+
+    /// A request header that the CDN's policy forwards besides test_version and redirect, such as accept for
+    /// spa_fallback; can be repeated
+    #[arg(long = "forward", value_name = "HEADER", help_heading = "Addresses")]
+    forwarded: Vec<HeaderName>,
 
     /// Set a variable in the handler's environment, such as variant_fallback=true; can be repeated
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = name_and_value, help_heading = "Function")]
@@ -231,6 +236,7 @@ fn options(cli: Cli) -> Result<Options, String> {
         storage,
         bucket: cli.bucket,
         variants: cli.variants,
+        forwarded: cli.forwarded,
         stage: cli.stage,
         region: cli.region,
         env,

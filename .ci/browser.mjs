@@ -1,0 +1,124 @@
+// A real browser through the edge: pictures, a seek in a media file, a single-page application, revalidation.
+//
+//   apt-get install chromium; npm install --prefix target/browser playwright-core; cargo build --workspace
+//   PACKAGES=target/browser node .ci/browser.mjs
+//
+// Everything listens on loopback and is stopped again.
+
+import { spawn } from "node:child_process";
+import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const { chromium } = createRequire(join(resolve(process.env.PACKAGES ?? root), "package.json"))("playwright-core");
+const emulator = join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), "debug", "emulator");
+const browserPath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+let passed = 0;
+
+function ok(condition, what, detail = "") {
+  if (!condition) throw new Error(`${what} ${detail}`);
+  passed += 1;
+  console.log(`ok ${passed}  ${what}`);
+}
+
+/** Two minutes of a quiet tone: 16-bit mono at 16 kHz, so that a seek lies megabytes ahead. */
+function tone() {
+  const rate = 16_000, seconds = 120, bytes = rate * seconds * 2;
+  const wav = Buffer.alloc(44 + bytes);
+  wav.write("RIFF", 0); wav.writeUInt32LE(36 + bytes, 4); wav.write("WAVEfmt ", 8);
+  wav.writeUInt32LE(16, 16); wav.writeUInt16LE(1, 20); wav.writeUInt16LE(1, 22);
+  wav.writeUInt32LE(rate, 24); wav.writeUInt32LE(rate * 2, 28); wav.writeUInt16LE(2, 32); wav.writeUInt16LE(16, 34);
+  wav.write("data", 36); wav.writeUInt32LE(bytes, 40);
+  for (let at = 0; at < rate * seconds; at += 1) wav.writeInt16LE(Math.round(3000 * Math.sin(at / 6)), 44 + at * 2);
+  return wav;
+}
+
+function freePort() {
+  return new Promise((found, reject) => {
+    const server = createServer().on("error", reject).listen(0, "127.0.0.1", () => {
+      const { port } = server.address();
+      server.close(() => found(port));
+    });
+  });
+}
+
+const site = mkdtempSync(join(tmpdir(), "site-"));
+cpSync(join(root, "emulator", "site"), site, { recursive: true });
+writeFileSync(join(site, "tone.wav"), tone());
+writeFileSync(join(site, "media.html"), '<!DOCTYPE html><video src="/tone.wav" preload="metadata" controls></video>');
+writeFileSync(
+  join(site, "app.html"),
+  '<!DOCTYPE html><title>app</title><p id="where"></p><script>where.textContent = location.pathname</script>' +
+    '<script src="/cart/missing.js"></script>',
+);
+
+const ports = [await freePort(), await freePort(), await freePort()];
+const addresses = ["--edge", "--gateway", "--s3"].flatMap((flag, index) => [flag, `127.0.0.1:${ports[index]}`]);
+const settings = ["--site", site, "--env", "spa_fallback=app.html", "--forward", "accept", "--environments", "8"];
+const cloud = spawn(emulator, [...addresses, ...settings], { stdio: ["ignore", "pipe", "inherit"] });
+const lines = [];
+let browser;
+try {
+  await new Promise((ready, reject) => {
+    cloud.on("exit", () => reject(new Error("the local cloud has ended")));
+    createInterface({ input: cloud.stdout }).on("line", (line) => {
+      lines.push(line);
+      if (line.includes("nearedge is ready")) ready();
+    });
+  });
+  if (!existsSync(browserPath)) throw new Error(`${browserPath} is not there: apt-get install chromium, or set CHROMIUM`);
+  const flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required"];
+  browser = await chromium.launch({ executablePath: browserPath, args: flags });
+  const cdn = `http://127.0.0.1:${ports[0]}`;
+  const page = await browser.newPage();
+
+  await page.goto(`${cdn}/`, { waitUntil: "load" });
+  const widths = await page.$$eval("img", (images) => images.map((image) => image.naturalWidth));
+  ok(widths.length === 2 && widths.every((width) => width === 480), "the pictures of both variants are shown", widths);
+  await page.click('button[data-version="v2"]');
+  await page.waitForFunction(() => document.querySelector("#answer img")?.naturalWidth === 480);
+  ok(true, "a picture asked for by test_version is shown");
+
+  await page.reload({ waitUntil: "load" });
+  ok(lines.some((line) => /cdn>api GET\s+\/\s.* 304 /.test(line)), "a reload is answered 304", lines.slice(-8).join("\n"));
+
+  const parts = [];
+  page.on("response", (response) => {
+    if (response.url().endsWith("/tone.wav")) parts.push([response.status(), response.headers()["content-range"] ?? ""]);
+  });
+  await page.goto(`${cdn}/media.html`);
+  const landed = await page.evaluate(async () => {
+    const video = document.querySelector("video");
+    if (video.readyState < 1) await new Promise((resolve) => video.addEventListener("loadedmetadata", resolve));
+    video.currentTime = 100;
+    await new Promise((resolve) => video.addEventListener("seeked", resolve));
+    return [video.duration, video.currentTime, video.error?.message ?? null];
+  });
+  ok(landed[0] === 120 && landed[1] === 100 && landed[2] === null, "a <video> seeks to where it is told", landed);
+  ok(parts.every(([status]) => status === 206), "every request for it is answered 206", JSON.stringify(parts));
+  const starts = parts.map(([, range]) => Number(/bytes (\d+)-/.exec(range)?.[1]));
+  ok(starts.some((start) => start > 1_000_000), "the seek asks for the middle of the file", JSON.stringify(parts));
+
+  const statuses = new Map();
+  page.on("response", (response) => statuses.set(new URL(response.url()).pathname, response.status()));
+  const navigation = await page.goto(`${cdn}/cart/7`);
+  ok(navigation.status() === 200, "a navigation of a single-page application gets its shell");
+  ok((await page.textContent("#where")) === "/cart/7", "the shell knows where it is");
+  ok(statuses.get("/cart/missing.js") === 404, "an asset that is missing is a 404, not the shell", [...statuses]);
+  console.log(`${passed} passed, 0 failed`);
+} catch (error) {
+  console.error(`FAILED: ${error.message}`);
+  process.exitCode = 1;
+} finally {
+  await browser?.close();
+  cloud.removeAllListeners("exit");
+  cloud.kill("SIGTERM");
+  await new Promise((done) => (cloud.exitCode === null ? cloud.on("exit", done) : done()));
+  rmSync(site, { recursive: true });
+}
