@@ -1,0 +1,81 @@
+//! What must hold of any input, for the fuzzer (`fuzz/fuzz_targets`) and for the tests (`tests/fuzz.rs`) alike.
+
+use nearedge::auth::Secrets;
+use nearedge::conditional::{Conditions, Verdict};
+use nearedge::decision::{Action, Policy, decide};
+use nearedge::event::parse;
+use nearedge::object::Metadata;
+use nearedge::range::{ByteRange, IfRange};
+use nearedge::request::Request;
+
+const SECRET: &str = "swordfish";
+
+fn policy() -> Policy {
+    Policy {
+        secrets: Secrets::new(SECRET).expect("a fine secret"),
+        redirect_path: "https://d1.cloudfront.net".to_owned(),
+        redirect_query: true,
+        test_versions: None,
+        variant_fallback: true,
+        index_document: "index.html".to_owned(),
+        spa_fallback: Some("app.html".to_owned()),
+    }
+}
+
+/// Any bytes are an event or an error that does not quote them, and nobody gets in without the secret.
+pub fn event(bytes: &[u8]) {
+    match parse(bytes) {
+        Ok(request) => {
+            let opened = decide(&request, &policy()).action != Action::Forbid;
+            assert_eq!(opened, request.lambda_auth.as_deref() == Some(SECRET));
+        }
+        Err(error) => assert!(!error.to_string().contains(SECRET)),
+    }
+}
+
+/// Any Range and If-Range select bytes that are there, or none.
+pub fn range(field: &str, bytes: u64) {
+    if let Some(selected) = ByteRange::parse(field).and_then(|range| range.select(bytes)) {
+        assert!(selected.start < selected.end && selected.end <= bytes);
+    }
+    assert!(!IfRange::parse(field).holds(&Metadata::default()), "there is nothing that it could mean");
+}
+
+/// Any conditional fields come to a verdict; the object's own tag is never "modified".
+pub fn conditional(field: &str) {
+    let known = Metadata {
+        etag: Some("\"tag\"".to_owned()),
+        last_modified: Some("Sun, 06 Nov 1994 08:49:37 GMT".to_owned()),
+        ..Metadata::default()
+    };
+    let all = Some(field);
+    let _ = Conditions { if_match: all, if_none_match: all, if_modified_since: all, if_unmodified_since: all }
+        .judge(&known);
+    let own = format!("\"tag\", {field}");
+    let own = Conditions { if_none_match: Some(&own), ..Conditions::default() };
+    assert_eq!(own.judge(&known), Verdict::NotModified);
+}
+
+/// Any path, version and query lead to keys under the version and to a Location that is a safe header value.
+pub fn path(path: &str, version: &str, query: &str) {
+    let request = Request {
+        path: path.into(),
+        query: query.into(),
+        lambda_auth: Some(SECRET.into()),
+        test_version: Some(version.into()),
+        ..Request::default()
+    };
+    if let Action::Fetch { first, others, .. } = decide(&request, &policy()).action {
+        for candidate in std::iter::once(first).chain(others) {
+            let under = candidate.key.as_str().strip_prefix(version).is_some_and(|rest| rest.starts_with('/'));
+            assert!(under || !candidate.of_variant);
+            assert!(!candidate.key.as_str().is_empty() && !candidate.key.as_str().ends_with('/'));
+        }
+    }
+    let redirected = Request { redirect: Some("true".into()), ..request };
+    if let Action::Redirect { location, .. } = decide(&redirected, &policy()).action {
+        assert!(
+            location.starts_with("https://d1.cloudfront.net/") && location.bytes().all(|byte| byte.is_ascii_graphic())
+        );
+    }
+}

@@ -1,0 +1,118 @@
+//! The fuzzer's checks on stable Rust, over inputs that are close to real ones.
+//!
+//! Each runs for `FUZZ_SECONDS` (a second without it). What it finds it prints, and shrinks first.
+#![allow(clippy::expect_used, clippy::panic, missing_docs, reason = "tests fail by panicking")]
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{Config, TestRunner};
+
+#[path = "../fuzz/checks.rs"]
+mod checks;
+
+/// Checks new inputs until the time is up.
+fn run<S: Strategy>(strategy: S, check: impl Fn(S::Value)) {
+    let seconds = std::env::var("FUZZ_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(1.0);
+    let end = Instant::now() + Duration::from_secs_f64(seconds);
+    let mut cases = 0_u64;
+    while Instant::now() < end {
+        let mut runner = TestRunner::new(Config { cases: 1_000, failure_persistence: None, ..Config::default() });
+        let outcome = runner.run(&strategy, |input| {
+            check(input);
+            Ok(())
+        });
+        if let Err(error) = outcome {
+            panic!("{error}");
+        }
+        cases += 1_000;
+    }
+    println!("{cases} inputs");
+}
+
+/// Text of pieces that mean something, and of anything.
+fn text(pieces: &'static [&'static str]) -> impl Strategy<Value = String> {
+    let piece = prop_oneof![4 => select(pieces).prop_map(str::to_owned), 1 => "(?s:.){0,6}", 1 => "[0-9]{1,22}"];
+    prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+}
+
+const JSON: &[&str] = &[
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "null",
+    "true",
+    "2.0",
+    "\"2.0\"",
+    "\"1.0\"",
+    "\"\\u0000\"",
+    "\"\\ud800\"",
+    "\"\\n\"",
+    "\"version\":\"2.0\"",
+    "\"rawPath\":\"/a\"",
+    "\"rawPath\":\"/%ff%00\"",
+    "\"headers\":{",
+    "\"lambda_auth\":\"swordfish\"",
+    "\"lambda_auth\":\"sword\\u0066ish\"",
+    "\"LAMBDA_AUTH\":\"swordfish\"",
+    "\"test_version\":\"v1\"",
+    "\"requestContext\":{",
+    "\"http\":{\"method\":\"GET\"}",
+    "\"stage\":\"prod\"",
+    "\"domainName\":\"x.lambda-url.y.on.aws\"",
+    "\"elb\":{}",
+    "swordfish",
+];
+
+/// Whole events with odd values, which text alone seldom comes to.
+fn event() -> impl Strategy<Value = Vec<u8>> {
+    let value = || {
+        prop_oneof![
+            4 => "(?s:.){0,20}".prop_map(serde_json::Value::from),
+            2 => select(&["swordfish", "2.0", "GET", "/", "prod", "$default", "x.lambda-url.y.on.aws"][..]).prop_map(Into::into),
+            1 => Just(serde_json::Value::Null),
+            1 => any::<i64>().prop_map(Into::into),
+        ]
+    };
+    let fields = (value(), value(), value(), value(), value(), value(), prop::bool::weighted(0.9));
+    fields.prop_map(|(path, auth, version, method, stage, domain, second)| {
+        let format = if second { "2.0" } else { "1.0" };
+        let event = serde_json::json!({
+            "version": format, "rawPath": path, "headers": {"lambda_auth": auth, "test_version": version, "x": null},
+            "requestContext": {"http": {"method": method}, "stage": stage, "domainName": domain},
+        });
+        event.to_string().into_bytes()
+    })
+}
+
+#[test]
+fn any_bytes_are_an_event_or_an_error_and_nobody_gets_in_without_the_secret() {
+    let bytes = prop::collection::vec(any::<u8>(), 0..100);
+    let strategy = prop_oneof![3 => event(), 2 => text(JSON).prop_map(String::into_bytes), 1 => bytes];
+    run(strategy, |bytes| checks::event(&bytes));
+}
+
+#[test]
+fn any_range_selects_bytes_that_are_there_or_none() {
+    let fields = text(&["bytes", "=", "-", ",", " ", "\t", "0", "1", "9", "*", "/", "W/", "\"", "items"]);
+    run((fields, prop_oneof![any::<u64>(), 0_u64..20]), |(field, bytes)| checks::range(&field, bytes));
+}
+
+#[test]
+fn any_conditions_come_to_a_verdict() {
+    let fields =
+        text(&["\"", "W/", ",", " ", "*", "\"tag\"", "\"b\"", "Sun, 06 Nov 1994 08:49:37 GMT", "GMT", "Nov", ":", "-"]);
+    run(fields, |field| checks::conditional(&field));
+}
+
+#[test]
+fn any_path_leads_to_keys_under_its_version_and_to_a_safe_location() {
+    let paths = || text(&["/", "//", "..", ".", "%", "%2F", "+", "?", "#", "\r", "\n", "\0", "index.html", "v1", "日"]);
+    run((paths(), text(&["v1", "v2", ".", "..", "_", "-"]), paths()), |(path, version, query)| {
+        checks::path(&path, &version, &query);
+    });
+}
