@@ -23,7 +23,7 @@ fn policy() -> Policy {
 }
 
 /// Any bytes are an event or an error that does not quote them, and nobody gets in without the secret.
-pub fn event(bytes: &[u8]) {
+pub(crate) fn event(bytes: &[u8]) {
     match parse(bytes) {
         Ok(request) => {
             let opened = decide(&request, &policy()).action != Action::Forbid;
@@ -34,7 +34,7 @@ pub fn event(bytes: &[u8]) {
 }
 
 /// Any Range and If-Range select bytes that are there, or none.
-pub fn range(field: &str, bytes: u64) {
+pub(crate) fn range(field: &str, bytes: u64) {
     if let Some(selected) = ByteRange::parse(field).and_then(|range| range.select(bytes)) {
         assert!(selected.start < selected.end && selected.end <= bytes);
     }
@@ -42,7 +42,7 @@ pub fn range(field: &str, bytes: u64) {
 }
 
 /// Any conditional fields come to a verdict; the object's own tag is never "modified".
-pub fn conditional(field: &str) {
+pub(crate) fn conditional(field: &str) {
     let known = Metadata {
         etag: Some("\"tag\"".to_owned()),
         last_modified: Some("Sun, 06 Nov 1994 08:49:37 GMT".to_owned()),
@@ -57,7 +57,7 @@ pub fn conditional(field: &str) {
 }
 
 /// Any path, version and query lead to keys under the version and to a Location that is a safe header value.
-pub fn path(path: &str, version: &str, query: &str) {
+pub(crate) fn path(path: &str, version: &str, query: &str) {
     let request = Request {
         path: path.into(),
         query: query.into(),

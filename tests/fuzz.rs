@@ -2,6 +2,7 @@
 //!
 //! Each runs for `FUZZ_SECONDS` (a second without it). What it finds it prints, and shrinks first.
 #![allow(clippy::expect_used, clippy::panic, missing_docs, reason = "tests fail by panicking")]
+#![allow(clippy::print_stdout, reason = "how many inputs there were is worth knowing")]
 
 use std::time::{Duration, Instant};
 

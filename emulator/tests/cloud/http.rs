@@ -1,14 +1,19 @@
 //! What a CDN, a browser and a video player may rely on, through the API with the real handler: RFC 9110.
 
+use std::sync::{Arc, Mutex};
+
+use aws_credential_types::Credentials;
 use aws_sdk_s3::primitives::DateTime;
 use bytes::Bytes;
-use emulator::cloud::Options;
+use emulator::cloud::{Options, Storage};
+use emulator::serve;
 use http::{Method, StatusCode};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
+use tokio::net::TcpListener;
 
-use crate::support::{Answer, SECRET, TestCloud, options, start, with_env};
+use crate::support::{Answer, FREE, SECRET, TestCloud, options, start, with_env};
 
 const V1: (&str, &str) = ("test_version", "v1");
 
@@ -185,6 +190,58 @@ async fn any_range_of_any_object_is_the_same_slice_through_the_edge() {
         assert_eq!(answer.header("content-range"), format!("bytes {first}-{last}/5000"));
         assert_eq!(answer.body, &body[first..=last]);
     }
+    cloud.end().await;
+}
+
+/// What S3 was asked: the method, Range and If-None-Match of each request.
+type Asked = Arc<Mutex<Vec<(String, String, String)>>>;
+
+/// An S3 that takes note of what it is asked, and has one object of ten bytes.
+async fn noting() -> (serve::Server, Asked, Storage) {
+    let asked = Asked::default();
+    let listener = TcpListener::bind(FREE).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let notes = asked.clone();
+    let server = serve::serve(listener, move |request, _| {
+        let header = |name| request.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+        let (range, if_none_match) = (header("range"), header("if-none-match"));
+        notes.lock().unwrap().push((request.method().to_string(), range.clone(), if_none_match.clone()));
+        let response = http::Response::builder().header("etag", "\"e\"");
+        let response = match (range.as_str(), if_none_match.as_str()) {
+            (_, "\"e\"") => response.status(304).body(serve::full("")),
+            ("bytes=2-3", _) => response.status(206).header("content-range", "bytes 2-3/10").body(serve::full("23")),
+            _ => response.body(serve::full("0123456789")),
+        };
+        std::future::ready(response.map_err(Into::into))
+    });
+    (server, asked, Storage::Endpoint { url, credentials: Credentials::from_keys("AKIDEXAMPLE", "secret-key", None) })
+}
+
+#[tokio::test]
+async fn a_304_moves_no_body_and_a_part_reads_no_whole() {
+    let (_s3, asked, storage) = noting().await;
+    let cloud = start(Options { storage, ..options() }).await;
+    for (headers, status, wanted) in [
+        (&[("if-none-match", "\"e\"")][..], 304, &[("GET", "", "\"e\"")][..]),
+        (&[("if-none-match", "W/\"e\"")], 304, &[("GET", "", "\"e\"")]),
+        // A list goes to no server that might not know lists: the head is enough.
+        (&[("if-none-match", "\"a\", \"e\"")], 304, &[("HEAD", "", "")]),
+        (&[("if-none-match", "*")], 304, &[("HEAD", "", "")]),
+        (&[("if-none-match", "\"a\"")], 200, &[("GET", "", "\"a\"")]),
+        (&[("range", "bytes=2-3")], 206, &[("GET", "bytes=2-3", "")]),
+        (&[("range", "bytes=2-3"), ("if-range", "\"e\"")], 206, &[("GET", "bytes=2-3", "")]),
+        (&[("range", "bytes=2-3,5-6")], 200, &[("GET", "", "")]),
+    ] {
+        asked.lock().unwrap().clear();
+        assert_eq!(cloud.with(Method::GET, "/x", headers).await.status, status, "{headers:?}");
+        let asked = asked.lock().unwrap();
+        let asked: Vec<_> =
+            asked.iter().map(|(method, range, tag)| (method.as_str(), range.as_str(), tag.as_str())).collect();
+        assert_eq!(asked, wanted, "{headers:?}");
+    }
+    asked.lock().unwrap().clear();
+    assert_eq!(cloud.with(Method::HEAD, "/x", &[("range", "bytes=2-3")]).await.status, 200);
+    assert_eq!(asked.lock().unwrap().as_slice(), [("HEAD".to_owned(), String::new(), String::new())]);
     cloud.end().await;
 }
 
