@@ -1,4 +1,4 @@
-//! The Lambda loop: lambda_runtime asks for events, [`Invoke`] answers them.
+//! The Lambda loop: lambda_runtime asks for events, a service of our own answers them.
 //!
 //! lambda_runtime's own response service is left out: it writes the whole event, with the secret in it,
 //! to the log at TRACE, validates the JSON of every event before we do, and copies every answer. Its

@@ -219,9 +219,13 @@ impl S3 {
             Some(provider) => provider.provide_credentials().await.map_err(|error| failed(&error))?.expiry(),
             None => None,
         };
-        let left = expires.map(|at| at.duration_since(SystemTime::now()).unwrap_or_default());
-        let config =
-            PresigningConfig::expires_in(left.map_or(ttl, |left| left.min(ttl))).map_err(|error| failed(&error))?;
+        let left = expires.map_or(ttl, |at| at.duration_since(SystemTime::now()).unwrap_or_default());
+        // Addresses live for whole seconds.
+        let lifetime = Duration::from_secs(left.min(ttl).as_secs());
+        if lifetime.is_zero() {
+            return Err(FetchError::Failed("no address could be signed: the credentials expire now".to_owned()));
+        }
+        let config = PresigningConfig::expires_in(lifetime).map_err(|error| failed(&error))?;
         let request = self.client.get_object().bucket(&self.bucket).key(key.as_str());
         let signed = request.presigned(config).await.map_err(|error| failed(&error))?;
         Ok(signed.uri().to_owned())
@@ -366,4 +370,50 @@ pub(crate) fn check_certificates(pem: &[u8]) -> Result<(), String> {
         roots.add(certificate).map_err(|error| format!("holds a certificate that cannot be used: {error}"))?;
     }
     if roots.is_empty() { Err("holds no certificate".to_owned()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_s3::config::{Credentials, Region};
+
+    /// A client of credentials that live for so long.
+    fn store(lifetime: Option<Duration>) -> S3 {
+        let expires = lifetime.map(|lifetime| SystemTime::now() + lifetime);
+        let credentials = Credentials::new("AKIDEXAMPLE", "secret-key", Some("token".into()), expires, "test");
+        let credentials = SharedCredentialsProvider::new(credentials);
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .credentials_provider(credentials.clone())
+            .build();
+        S3 { client: aws_sdk_s3::Client::from_conf(config), bucket: "site".into(), credentials: Some(credentials) }
+    }
+
+    async fn expires_in(lifetime: Option<Duration>, ttl_secs: u64) -> Result<u64, FetchError> {
+        let key = ObjectKey::new("v1/a b+c.mp4".into());
+        let address = store(lifetime).sign(&key, Duration::from_secs(ttl_secs)).await?;
+        assert!(address.starts_with("https://site.s3.us-east-1.amazonaws.com/v1/a%20b%2Bc.mp4?"), "{address}");
+        assert!(!address.contains("secret-key"));
+        let expires = address.split("X-Amz-Expires=").nth(1).and_then(|rest| rest.split('&').next());
+        Ok(expires.unwrap().parse().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_presigned_address_never_outlives_the_credentials() {
+        assert_eq!(expires_in(None, 300).await, Ok(300));
+        assert_eq!(expires_in(Some(Duration::from_secs(900)), 300).await, Ok(300));
+        let short = expires_in(Some(Duration::from_secs(60)), 300).await.unwrap();
+        assert!((1..=60).contains(&short), "{short}");
+        assert!(matches!(expires_in(Some(Duration::ZERO), 300).await, Err(FetchError::Failed(_))));
+    }
+
+    #[test]
+    fn a_content_range_is_read_or_refused() {
+        assert_eq!(content_range("bytes 2-4/10"), Some((2..5, 10)));
+        for bad in ["", "bytes */10", "bytes 2-4/*", "bytes 4/10", "items 2-4/10", "bytes 2-18446744073709551615/9"] {
+            assert_eq!(content_range(bad), None, "{bad}");
+        }
+    }
 }

@@ -9,4 +9,5 @@ mod http;
 mod keys;
 mod rules;
 mod support;
+mod tls;
 mod walkthrough;
