@@ -13,7 +13,12 @@ use aws_sdk_s3::operation::RequestId;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::{ByteStream, DateTime, DateTimeFormat as Format};
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextMut;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::retry::ErrorKind;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -37,6 +42,36 @@ pub struct S3 {
     bucket: String,
     /// Kept to learn when they expire: an address that they sign does not outlive them.
     credentials: Option<SharedCredentialsProvider>,
+}
+
+/// Joins a response's repeated fields before the SDK reads them: it takes two of a name for nonsense, and a
+/// proxy on the way to an S3 may well send two.
+#[derive(Debug)]
+struct JoinRepeated;
+
+/// The fields that are lists, so that several are one (RFC 9110 §5.3).
+const LISTS: [&str; 3] = ["cache-control", "content-encoding", "content-language"];
+
+impl Intercept for JoinRepeated {
+    fn name(&self) -> &'static str {
+        "JoinRepeated"
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let headers = context.response_mut().headers_mut();
+        for name in LISTS {
+            if headers.get_all(name).nth(1).is_some() {
+                let joined = headers.get_all(name).collect::<Vec<_>>().join(", ");
+                headers.try_insert(name, joined)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Why no client could be made: one line, without a secret.
@@ -63,6 +98,7 @@ impl S3 {
             .force_path_style(config.path_style)
             .retry_config(retry)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .interceptor(JoinRepeated)
             .build();
         let credentials = sdk.credentials_provider();
         Ok(Self { client: aws_sdk_s3::Client::from_conf(s3), bucket: config.bucket.clone(), credentials })

@@ -245,6 +245,24 @@ async fn a_304_moves_no_body_and_a_part_reads_no_whole() {
     cloud.end().await;
 }
 
+#[tokio::test]
+async fn rfc9110_5_3_repeated_fields_of_s3_are_joined() {
+    let listener = TcpListener::bind(FREE).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let _s3 = serve::serve(listener, |_, _| {
+        let response =
+            http::Response::builder().header("cache-control", "public").header("cache-control", "max-age=60");
+        let response = response.header("content-language", "en").header("content-language", "zh-CN");
+        std::future::ready(response.body(serve::full("x")).map_err(Into::into))
+    });
+    let credentials = Credentials::from_keys("AKIDEXAMPLE", "secret-key", None);
+    let cloud = start(Options { storage: Storage::Endpoint { url, credentials }, ..options() }).await;
+    let answer = cloud.with(Method::GET, "/x", &[]).await;
+    assert_eq!((answer.status, answer.header("cache-control")), (StatusCode::OK, "public, max-age=60"));
+    assert_eq!(answer.header("content-language"), "en, zh-CN");
+    cloud.end().await;
+}
+
 /// The largest object that fits into an answer with these headers, and the bytes around it.
 async fn largest(cloud: &TestCloud) -> usize {
     cloud.put("tiny", "", "a/b").await;
@@ -374,12 +392,20 @@ async fn bad_input_is_a_clear_4xx_or_ignored_and_never_a_5xx() {
     let request = http::Request::get(format!("http://{}/d", cloud.cloud.gateway)).header(SECRET.0, SECRET.1);
     let with_body = request.header(V1.0, V1.1).body(Bytes::from_static(b"a body on a GET")).unwrap();
     assert_eq!(cloud.request(with_body).await.text(), "0123456789");
-    let event = serde_json::json!({
-        "version": "2.0", "rawPath": "/d", "headers": {"lambda_auth": SECRET.1, "test_version": "v1\r\nx: y"},
-        "requestContext": {"http": {"method": "GET"}},
-    });
-    let answer = cloud.cloud.lambda.invoke(event.to_string().into(), String::new()).await.unwrap().result.unwrap();
-    let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
-    assert_eq!(answer["statusCode"], 400);
+    // What API Gateway would not let through, straight to the function.
+    let long = "x".repeat(20_000);
+    for (headers, status) in [
+        (serde_json::json!({"lambda_auth": SECRET.1, "test_version": "v1\r\nx: y"}), 400),
+        (serde_json::json!({"lambda_auth": SECRET.1, "test_version": long}), 400),
+        (serde_json::json!({"lambda_auth": long}), 403),
+        (serde_json::json!({"lambda_auth": SECRET.1, "test_version": "v1", "range": long, "if-none-match": long}), 200),
+    ] {
+        let context = serde_json::json!({"http": {"method": "GET"}});
+        let event =
+            serde_json::json!({"version": "2.0", "rawPath": "/d", "headers": headers, "requestContext": context});
+        let answer = cloud.cloud.lambda.invoke(event.to_string().into(), String::new()).await.unwrap().result.unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!(answer["statusCode"], status);
+    }
     cloud.end().await;
 }
