@@ -187,11 +187,17 @@ fn others(variant: Option<&str>, unversioned: &str, shell: Option<&str>, variant
 /// Whether a browser is on its way to a page, rather than after one of its assets: a GET that accepts HTML, of
 /// a path whose last segment has no extension.
 fn is_navigation(request: &Request<'_>) -> bool {
-    let essence =
-        |range: &str| range.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/html"));
-    let accepts_html = request.accept.as_deref().is_some_and(|accept| accept.split(',').any(essence));
+    let accepts_html = request.accept.as_deref().is_some_and(|accept| accept.split(',').any(is_html));
     let last = request.path.rsplit('/').next().unwrap_or_default();
     request.method == Method::Get && accepts_html && !last.contains('.')
+}
+
+/// Whether a media range is `text/html`, and wanted: a weight of zero is "not acceptable" (RFC 9110 §12.4.2).
+fn is_html(range: &str) -> bool {
+    let mut parts = range.split(';').map(str::trim);
+    let html = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("text/html"));
+    let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+    html && weight.and_then(|weight| weight.parse::<f32>().ok()) != Some(0.0)
 }
 
 /// Whether `version` is 1 to 64 of `A-Z a-z 0-9 . _ -`, and neither `.` nor `..`.
@@ -349,6 +355,7 @@ mod tests {
             navigation("/cart/7.js"),
             Request { accept: Some("*/*".into()), ..version("/cart", "v1") },
             Request { accept: Some("image/png, text/htmlx".into()), ..version("/cart", "v1") },
+            Request { accept: Some("text/html;q=0, */*".into()), ..version("/cart", "v1") },
             Request { accept: None, ..version("/cart", "v1") },
             Request { method: Method::Head, ..navigation("/cart") },
         ] {
@@ -428,6 +435,10 @@ mod tests {
     fn a_key_longer_than_s3_allows_is_missing_without_a_look_at_s3() {
         let longest = format!("/{}", "k".repeat(1024));
         assert_eq!(tried(&get(&longest), &policy()), [&longest[1..]]);
+        for blank in [" ", "\t", "\u{85}", "\u{3000}"] {
+            let path = format!("/{blank}");
+            assert_eq!(decide(&get(&path), &policy()).action, Action::Missing { key: key(blank) }, "{blank:?}");
+        }
         let longer = format!("{longest}k");
         assert_eq!(decide(&get(&longer), &policy()).action, Action::Missing { key: key(&longer[1..]) });
     }

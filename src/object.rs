@@ -25,9 +25,10 @@ impl ObjectKey {
         &self.0
     }
 
-    /// Whether S3 could hold an object of this name at all.
+    /// Whether S3 could be asked for an object of this name at all: the SDK takes a key of nothing but white
+    /// space for no key.
     pub fn can_exist(&self) -> bool {
-        self.0.len() <= KEY_BYTES_MAX
+        self.0.len() <= KEY_BYTES_MAX && !self.0.trim().is_empty()
     }
 }
 

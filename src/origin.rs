@@ -1,5 +1,6 @@
 //! Event in, payload out: parse, decide, fetch, respond, encode.
 
+use std::ops::Range;
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use tracing::warn;
 use crate::auth::SecretMatch;
 use crate::decision::{Action, Candidate, Decision, Policy, decide, location};
 use crate::event::{EventError, parse};
-use crate::object::{FetchError, Fetched, Missing, ObjectKey};
+use crate::object::{FetchError, Fetched, Metadata, Missing, Object, ObjectKey, base64_bytes};
 use crate::payload::{PAYLOAD_BYTES_MAX, Payload};
 use crate::range::{ByteRange, IfRange};
 use crate::request::{Method, Request};
@@ -102,8 +103,9 @@ impl<S: Store> Origin<S> {
             trouble: found.trouble(),
         };
         let (mut response, mut payload) = self.write(found.outcome, found.variant, request.method);
+        // Only a store that did not know how much was coming gets here with too much.
         if let (true, Some(candidate)) = (payload.bytes() > PAYLOAD_BYTES_MAX, &found.served) {
-            let outcome = self.oversized(candidate, content_bytes(&response.content)).await;
+            let outcome = self.oversized(candidate, Part::Whole, response.body_bytes, deadline).await;
             record.outcome = outcome.name();
             (response, payload) = self.write(outcome, None, request.method);
         }
@@ -131,9 +133,17 @@ impl<S: Store> Origin<S> {
             Action::Redirect { key, location } => {
                 Found { asked: Some(key.clone()), ..Outcome::Redirected(location.clone()).into() }
             }
-            Action::Missing { key } => self.missing(key, Missing::NoSuchKey, Part::Whole, deadline).await,
+            Action::Missing { key } => {
+                let part = if request.method == Method::Head { Part::Head } else { Part::Whole };
+                self.missing(key, Missing::NoSuchKey, part, deadline).await
+            }
             Action::Fetch { first, others, part } => {
+                let fits = |metadata: &Metadata, part: Option<&Range<u64>>| {
+                    let object = Object { metadata: metadata.clone(), range: part.cloned(), ..Object::default() };
+                    self.fits(Outcome::Found(object), decision.variant)
+                };
                 let ask = Ask {
+                    fits: &fits,
                     key: &first.key,
                     part: *part,
                     conditions: request.conditions(),
@@ -167,7 +177,7 @@ impl<S: Store> Origin<S> {
                 Ok(Fetched::NotModified(metadata)) => Outcome::NotModified(metadata),
                 Ok(Fetched::PreconditionFailed) => Outcome::PreconditionFailed,
                 Ok(Fetched::Unsatisfiable(bytes)) => Outcome::RangeNotSatisfiable(bytes),
-                Ok(Fetched::TooLarge(bytes)) => self.oversized(candidate, bytes).await,
+                Ok(Fetched::TooLarge(bytes)) => self.oversized(candidate, ask.part, bytes, deadline).await,
             };
             let exists = matches!(outcome, Outcome::Found(_) | Outcome::NotModified(_));
             return Found {
@@ -183,23 +193,33 @@ impl<S: Store> Origin<S> {
     async fn missing<'a>(&self, key: &ObjectKey, why: Missing, part: Part, deadline: Instant) -> Found<'a> {
         let mut outcome = Outcome::NotFetched(key.clone(), FetchError::Missing(why));
         if let Some(document) = &self.exceptions.error_document {
-            // A document that is itself missing or in trouble is no reason for another error.
-            if let Ok(Fetched::Object(object)) = self.fetch(&Ask::plain(document, part), deadline).await {
+            let fits = |metadata: &Metadata, _: Option<&Range<u64>>| {
+                let object = Object { metadata: metadata.clone(), ..Object::default() };
+                self.fits(Outcome::ErrorDocument(object), None)
+            };
+            // A document that is itself missing, too large or in trouble is no reason for another error.
+            if let Ok(Fetched::Object(object)) = self.fetch(&Ask::plain(document, part, &fits), deadline).await {
                 outcome = Outcome::ErrorDocument(object);
             }
         }
         Found { asked: Some(key.clone()), missing: Some(why), ..outcome.into() }
     }
 
+    /// Whether an answer can hold an outcome with its body, which is not there yet: Lambda counts the whole JSON.
+    fn fits(&self, bodiless: Outcome, variant: Option<&str>) -> bool {
+        let response = Response::of(bodiless, variant, &self.presentation);
+        Payload::encode(&response).bytes().saturating_add(base64_bytes(response.body_bytes)) <= PAYLOAD_BYTES_MAX
+    }
+
     /// What is done with an object that no answer can hold.
-    async fn oversized(&self, candidate: &Candidate, bytes: u64) -> Outcome {
+    async fn oversized(&self, candidate: &Candidate, part: Part, bytes: u64, deadline: Instant) -> Outcome {
         let Candidate { key, of_variant } = candidate;
         match self.exceptions.oversize {
             Oversize::Reject => Outcome::TooLarge(key.clone(), bytes),
             // Only a variant's prefix is served straight from S3; any other address would come back here.
             Oversize::Redirect if *of_variant => Outcome::Oversized(location(&self.policy.redirect_path, key, None)),
             Oversize::Redirect | Oversize::Presign => {
-                match self.store.presign(key, self.exceptions.presign_ttl).await {
+                match self.store.presign(key, part, self.exceptions.presign_ttl, deadline).await {
                     Ok(address) => Outcome::Oversized(address),
                     Err(error) => Outcome::NotFetched(key.clone(), error),
                 }

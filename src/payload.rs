@@ -121,6 +121,7 @@ mod tests {
             status: 404,
             headers: vec![("a", "\"\r\n\u{1}é".into()), ("b", "2".into())],
             content: Content::Text("no file: \"\\\u{0}ж".into()),
+            body_bytes: 0,
         };
         let wanted = json!({
             "statusCode": 404,
@@ -134,14 +135,14 @@ mod tests {
     #[test]
     fn an_object_shares_its_body_with_the_payload() {
         let body = body_of(b"hello");
-        let response = Response { status: 200, headers: vec![], content: Content::Object(body.clone()) };
+        let response = Response { status: 200, headers: vec![], content: Content::Object(body.clone()), body_bytes: 0 };
         assert_eq!(Payload::encode(&response).parts[1].as_ptr(), body.base64().as_ptr());
     }
 
     proptest! {
         #[test]
         fn every_body_comes_back_byte_for_byte(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let response = Response { status: 200, headers: vec![], content: Content::Object(body_of(&bytes)) };
+            let response = Response { status: 200, headers: vec![], content: Content::Object(body_of(&bytes)), body_bytes: 0 };
             let json = json_of(&response);
             prop_assert_eq!(&json["isBase64Encoded"], &json!(true));
             let decoded = base64_simd::STANDARD.decode_to_vec(json["body"].as_str().unwrap()).unwrap();
@@ -151,7 +152,7 @@ mod tests {
         #[test]
         fn every_header_value_is_valid_json(value in "(?s:.){0,40}") {
             let response =
-                Response { status: 302, headers: vec![("location", value.clone().into())], content: Content::Empty };
+                Response { status: 302, headers: vec![("location", value.clone().into())], content: Content::Empty, body_bytes: 0 };
             prop_assert_eq!(&json_of(&response)["headers"]["location"], &json!(value));
         }
     }

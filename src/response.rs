@@ -107,6 +107,8 @@ pub struct Response {
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// The body.
     pub content: Content,
+    /// How long the body of a GET is, in bytes, whether or not it is there.
+    pub body_bytes: u64,
 }
 
 impl Response {
@@ -127,18 +129,21 @@ impl Response {
     fn without_vary(outcome: Outcome, presentation: &Presentation) -> Self {
         match outcome {
             Outcome::Found(object) => Self::object(object),
-            Outcome::NotModified(metadata) => {
-                Self { status: 304, headers: metadata_fields(for_not_modified(metadata)), content: Content::Empty }
-            }
+            Outcome::NotModified(metadata) => Self::empty(304, metadata_fields(for_not_modified(metadata))),
             Outcome::ErrorDocument(object) => {
-                let content_type = object.metadata.content_type.map_or(UNTYPED, Cow::Owned);
-                let headers = vec![("content-type", content_type), NO_STORE];
-                Self { status: presentation.missing_status, headers, content: Content::Object(object.body) }
+                let Metadata { content_type, content_encoding, content_language, bytes, .. } = object.metadata;
+                let content_type = content_type.or_else(|| Some(UNTYPED.into_owned()));
+                // What it takes to read it, and nothing of its own time to live.
+                let readable = Metadata { content_type, content_encoding, content_language, ..Metadata::default() };
+                let mut headers = metadata_fields(readable);
+                headers.push(NO_STORE);
+                let content = Content::Object(object.body);
+                Self { status: presentation.missing_status, headers, content, body_bytes: bytes }
             }
             Outcome::Redirected(location) => Self::elsewhere(302, location),
             // 307, not 302: the method stays, and the Range with it (RFC 9110 §15.4.8).
             Outcome::Oversized(location) => Self::elsewhere(307, location),
-            Outcome::MethodsListed => Self { status: 204, headers: vec![ALLOW, NO_STORE], content: Content::Empty },
+            Outcome::MethodsListed => Self::empty(204, vec![ALLOW, NO_STORE]),
             Outcome::Forbidden => Self::text(403, "request is forbidden"),
             Outcome::MethodRefused => Self::text(405, "only GET, HEAD and OPTIONS are answered here").with([ALLOW]),
             Outcome::PathRefused => Self::text(400, "the path must not hold a NUL"),
@@ -169,32 +174,32 @@ impl Response {
     fn object(object: Object) -> Self {
         let Object { mut metadata, range, body } = object;
         let bytes = metadata.bytes;
-        // A head has no body to count: what a GET would send is said in words.
-        let headless = body.bytes() == 0 && bytes > 0;
         // So that API Gateway does not make it text/plain.
         metadata.content_type.get_or_insert_with(|| UNTYPED.into_owned());
         let mut headers = metadata_fields(metadata);
         headers.push(ACCEPT_RANGES);
-        let status = match range {
+        let (status, body_bytes) = match range {
             Some(range) => {
                 let content_range = format!("bytes {}-{}/{bytes}", range.start, range.end.saturating_sub(1));
                 headers.push(("content-range", Cow::Owned(content_range)));
-                206
+                (206, range.end.saturating_sub(range.start))
             }
-            None => 200,
+            None => (200, bytes),
         };
-        if headless {
-            headers.push(("content-length", Cow::Owned(bytes.to_string())));
-        }
-        Self { status, headers, content: Content::Object(body) }
+        Self { status, headers, content: Content::Object(body), body_bytes }
     }
 
     fn elsewhere(status: u16, location: String) -> Self {
-        Self { status, headers: vec![("location", location.into()), NO_STORE], content: Content::Empty }
+        Self::empty(status, vec![("location", location.into()), NO_STORE])
+    }
+
+    fn empty(status: u16, headers: Vec<(&'static str, Cow<'static, str>)>) -> Self {
+        Self { status, headers, content: Content::Empty, body_bytes: 0 }
     }
 
     /// A text of our own: never kept, and never taken for HTML though it may repeat what was asked for.
     fn text(status: u16, text: impl Into<Cow<'static, str>>) -> Self {
+        let text = text.into();
         Self {
             status,
             headers: vec![
@@ -202,7 +207,8 @@ impl Response {
                 ("x-content-type-options", Cow::Borrowed("nosniff")),
                 NO_STORE,
             ],
-            content: Content::Text(text.into()),
+            body_bytes: text.len() as u64,
+            content: Content::Text(text),
         }
     }
 
@@ -211,9 +217,13 @@ impl Response {
         self
     }
 
-    /// The response to HEAD: the same status and headers, no body (RFC 9110 §9.3.2).
+    /// The response to HEAD: the same status and headers, no body (RFC 9110 §9.3.2). API Gateway counts the body
+    /// of a GET; that of a HEAD is not there to be counted.
     #[must_use]
-    pub fn without_body(self) -> Self {
+    pub fn without_body(mut self) -> Self {
+        if self.body_bytes > 0 {
+            self.headers.push(("content-length", Cow::Owned(self.body_bytes.to_string())));
+        }
         Self { content: Content::Empty, ..self }
     }
 }
@@ -290,6 +300,18 @@ mod tests {
         Object { metadata, range, body: body() }
     }
 
+    /// A new outcome does not compile until it has been put into [`outcomes`] and the table too.
+    fn is_known(outcome: &Outcome) -> bool {
+        match outcome {
+            Outcome::Forbidden | Outcome::MethodRefused | Outcome::MethodsListed | Outcome::PathRefused => true,
+            Outcome::VersionRefused | Outcome::Redirected(_) | Outcome::Found(_) | Outcome::NotModified(_) => true,
+            Outcome::PreconditionFailed | Outcome::RangeNotSatisfiable(_) | Outcome::Oversized(_) => true,
+            Outcome::TooLarge(..) | Outcome::ErrorDocument(_) => true,
+            Outcome::NotFetched(_, FetchError::Missing(_) | FetchError::Unavailable(_)) => true,
+            Outcome::NotFetched(_, FetchError::TimedOut(_) | FetchError::Failed(_)) => true,
+        }
+    }
+
     /// One outcome of every kind.
     fn outcomes() -> Vec<Outcome> {
         let trouble = || "detail that is not for viewers".to_owned();
@@ -325,6 +347,7 @@ mod tests {
         let names: Vec<_> = outcomes().iter().map(|outcome| format!("`{}`", outcome.name())).collect();
         assert_eq!(rows.iter().map(|row| row[1].clone()).collect::<Vec<_>>(), names, "one row for each, in this order");
         for (outcome, row) in outcomes().into_iter().zip(&rows) {
+            assert!(is_known(&outcome));
             let response = Response::of(outcome, None, &PRESENTATION);
             let kept = header(&response, "cache-control") != Some("no-store");
             let names: Vec<_> = response.headers.iter().map(|(name, _)| format!("`{name}`")).collect();
@@ -399,9 +422,16 @@ mod tests {
 
     #[test]
     fn rfc9110_9_3_2_a_head_says_how_long_the_body_of_a_get_is() {
-        let head = Object { body: Body::default(), ..object(None) };
-        assert_eq!(header(&respond(Outcome::Found(head)), "content-length"), Some("10"));
-        assert_eq!(header(&respond(Outcome::Found(object(None))), "content-length"), None, "API Gateway counts it");
+        for outcome in outcomes() {
+            let get = respond(outcome);
+            assert_eq!(header(&get, "content-length"), None, "API Gateway counts it");
+            let bytes = get.body_bytes;
+            let head = get.without_body();
+            let said = header(&head, "content-length").map(str::to_owned);
+            assert_eq!(said, (bytes > 0).then(|| bytes.to_string()), "{head:?}");
+        }
+        assert_eq!(respond(Outcome::Found(object(Some(2..5)))).body_bytes, 3);
+        assert_eq!(respond(Outcome::Forbidden).body_bytes, 20);
     }
 
     #[test]
@@ -418,7 +448,8 @@ mod tests {
     fn a_response_to_head_has_the_headers_and_no_body() {
         let response = respond(Outcome::Forbidden);
         let head = response.clone().without_body();
-        assert_eq!((head.status, head.headers), (response.status, response.headers));
+        assert_eq!(head.status, response.status);
+        assert_eq!(head.headers[..response.headers.len()], response.headers);
         assert_eq!(head.content, Content::Empty);
     }
 }

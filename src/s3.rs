@@ -24,7 +24,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::conditional::{Conditions, EntityTag, http_date};
+use crate::conditional::{Conditions, EntityTag, entity_tags, http_date};
 use crate::config::S3Config;
 use crate::object::{BodyEncoder, FetchError, Fetched, Metadata, Missing, Object, ObjectKey, base64_bytes};
 use crate::payload::PAYLOAD_BYTES_MAX;
@@ -109,8 +109,10 @@ impl S3 {
     async fn get(&self, ask: &Ask<'_>) -> Result<Fetched, FetchError> {
         if ask.conditions_need_a_head() {
             let known = self.head_metadata(ask.key).await?;
-            if let Some(answered) = ask.judge(&known) {
-                return Ok(answered);
+            match ask.judge(&known, None) {
+                // A part of what does not fit may.
+                None | Some(Fetched::TooLarge(_)) => {}
+                Some(answered) => return Ok(answered),
             }
         }
         let Some(range) = ask.range else { return self.send(ask, None).await };
@@ -123,13 +125,14 @@ impl S3 {
             (Some(if_range), Fetched::Unsatisfiable(_)) if !if_range.holds(&self.head_metadata(ask.key).await?) => {
                 self.send(ask, None).await
             }
+            // It has grown since.
+            (_, Fetched::Unsatisfiable(bytes)) if range.select(*bytes).is_some() => self.send(ask, Some(range)).await,
             _ => Ok(part),
         }
     }
 
     async fn send(&self, ask: &Ask<'_>, range: Option<ByteRange>) -> Result<Fetched, FetchError> {
         let Conditions { if_match, if_none_match, if_modified_since, if_unmodified_since } = ask.conditions;
-        let one_tag = |field: Option<&str>| field.and_then(EntityTag::parse).map(|tag| format!("\"{}\"", tag.opaque));
         let date = |field: Option<&str>| field.and_then(http_date).map(DateTime::from);
         let sent = self
             .client
@@ -137,9 +140,8 @@ impl S3 {
             .bucket(&self.bucket)
             .key(ask.key.as_str())
             .set_range(range.map(|range| range.to_string()))
-            // A weak tag is never strongly equal to another: it is judged here.
-            .set_if_match(one_tag(if_match.filter(|field| !field.contains("W/"))))
-            .set_if_none_match(one_tag(if_none_match))
+            .set_if_match(ask.sent_if_match())
+            .set_if_none_match(if_none_match.and_then(one_tag))
             .set_if_modified_since(date(if_modified_since.filter(|_| if_none_match.is_none())))
             .set_if_unmodified_since(date(if_unmodified_since.filter(|_| if_match.is_none())))
             .send()
@@ -149,7 +151,16 @@ impl S3 {
             Err(error) => return self.without_object(ask, &error).await,
         };
         let length = u64::try_from(output.content_length.unwrap_or(0)).unwrap_or(0);
-        let selected = output.content_range.as_deref().and_then(content_range);
+        let selected = match output.content_range.as_deref() {
+            None => None,
+            // Another part than was asked for is no part of the answer.
+            Some(field) => match content_range(field) {
+                Some((part, bytes)) if range.and_then(|range| range.select(bytes)) == Some(part.clone()) => {
+                    Some((part, bytes))
+                }
+                _ => return Err(FetchError::Failed("S3 answered with another range than it was asked for".to_owned())),
+            },
+        };
         let metadata = Metadata {
             bytes: selected.as_ref().map_or(length, |(_, bytes)| *bytes),
             content_type: output.content_type,
@@ -162,11 +173,8 @@ impl S3 {
             expires: output.expires_string,
         };
         // From here on nothing of the body is read unless it is to be sent: dropping it closes the connection.
-        if let Some(answered) = ask.judge(&metadata) {
+        if let Some(answered) = ask.judge(&metadata, selected.as_ref().map(|(part, _)| part)) {
             return Ok(answered);
-        }
-        if is_too_large(length) {
-            return Ok(Fetched::TooLarge(metadata.bytes));
         }
         let mut encoder = BodyEncoder::with_capacity(usize::try_from(length).unwrap_or(0));
         if !read(output.body, &mut encoder).await? {
@@ -182,13 +190,8 @@ impl S3 {
     /// HeadObject; what it says is judged here.
     async fn head(&self, ask: &Ask<'_>) -> Result<Fetched, FetchError> {
         let metadata = self.head_metadata(ask.key).await?;
-        if let Some(answered) = ask.judge(&metadata) {
-            return Ok(answered);
-        }
-        if is_too_large(metadata.bytes) {
-            return Ok(Fetched::TooLarge(metadata.bytes));
-        }
-        Ok(Fetched::Object(Object { metadata, ..Object::default() }))
+        let judged = ask.judge(&metadata, None);
+        Ok(judged.unwrap_or_else(|| Fetched::Object(Object { metadata, ..Object::default() })))
     }
 
     async fn head_metadata(&self, key: &ObjectKey) -> Result<Metadata, FetchError> {
@@ -221,18 +224,26 @@ impl S3 {
             Some(304) => {
                 let raw = error.raw_response().map(HttpResponse::headers);
                 let field = |name: &str| raw.and_then(|headers| headers.get(name)).map(str::to_owned);
-                Ok(Fetched::NotModified(Metadata {
+                let metadata = Metadata {
                     etag: field("etag"),
                     last_modified: field("last-modified"),
                     cache_control: field("cache-control"),
-                    expires: field("expires"),
+                    // Where the SDK puts it: it drops an Expires that is no date, such as `0`.
+                    expires: field("ExpiresString"),
                     ..Metadata::default()
-                }))
+                };
+                // S3 does not document what its 304 carries; what a 200 would say of caching has to be said
+                // (RFC 9110 §15.4.5).
+                let complete = metadata.cache_control.is_some() && metadata.expires.is_some();
+                Ok(Fetched::NotModified(if complete { metadata } else { self.head_metadata(ask.key).await? }))
             }
             Some(412) => Ok(Fetched::PreconditionFailed),
             Some(416) => {
                 let known = self.head_metadata(ask.key).await?;
-                Ok(ask.judge(&known).unwrap_or(Fetched::Unsatisfiable(known.bytes)))
+                match ask.judge(&known, None) {
+                    None | Some(Fetched::TooLarge(_)) => Ok(Fetched::Unsatisfiable(known.bytes)),
+                    Some(answered) => Ok(answered),
+                }
             }
             _ => Err(fetch_error(error)),
         }
@@ -248,22 +259,36 @@ impl S3 {
     }
 
     /// Signs an address that lives for `ttl`, or for as long as the credentials that sign it.
-    async fn sign(&self, key: &ObjectKey, ttl: Duration) -> Result<String, FetchError> {
+    async fn sign(&self, key: &ObjectKey, part: Part, ttl: Duration) -> Result<String, FetchError> {
         let failed =
             |problem: &dyn Error| FetchError::Failed(format!("no address could be signed: {}", chain(problem)));
-        let expires = match &self.credentials {
-            Some(provider) => provider.provide_credentials().await.map_err(|error| failed(&error))?.expiry(),
-            None => None,
+        let Some(provider) = &self.credentials else {
+            return Err(FetchError::Failed("no address could be signed: there are no credentials".to_owned()));
         };
-        let left = expires.map_or(ttl, |at| at.duration_since(SystemTime::now()).unwrap_or_default());
+        // Those that are looked at are those that sign. From Lambda's environment they come without an expiry.
+        let credentials = provider.provide_credentials().await.map_err(|error| failed(&error))?;
+        let left = credentials.expiry().map_or(ttl, |at| at.duration_since(SystemTime::now()).unwrap_or_default());
         // Addresses live for whole seconds.
         let lifetime = Duration::from_secs(left.min(ttl).as_secs());
         if lifetime.is_zero() {
             return Err(FetchError::Failed("no address could be signed: the credentials expire now".to_owned()));
         }
         let config = PresigningConfig::expires_in(lifetime).map_err(|error| failed(&error))?;
-        let request = self.client.get_object().bucket(&self.bucket).key(key.as_str());
-        let signed = request.presigned(config).await.map_err(|error| failed(&error))?;
+        let signing = aws_sdk_s3::config::Builder::new().credentials_provider(credentials);
+        let key = key.as_str();
+        // A signature covers the method.
+        let signed = match part {
+            Part::Whole => {
+                let request =
+                    self.client.get_object().bucket(&self.bucket).key(key).customize().config_override(signing);
+                request.presigned(config).await.map_err(|error| failed(&error))?
+            }
+            Part::Head => {
+                let request =
+                    self.client.head_object().bucket(&self.bucket).key(key).customize().config_override(signing);
+                request.presigned(config).await.map_err(|error| failed(&error))?
+            }
+        };
         Ok(signed.uri().to_owned())
     }
 }
@@ -272,11 +297,23 @@ impl Ask<'_> {
     /// Whether the conditions hold a list, which S3 does not document: they are judged by a HEAD first, so that
     /// what the client has moves no body.
     fn conditions_need_a_head(&self) -> bool {
-        let list =
-            |field: Option<&str>| field.is_some_and(|field| EntityTag::parse(field).is_none() && field.contains('"'));
-        let star = self.conditions.if_none_match.is_some_and(|field| field.trim_ascii() == "*");
-        list(self.conditions.if_match) || list(self.conditions.if_none_match) || star
+        let Conditions { if_match, if_none_match, .. } = self.conditions;
+        // An If-Match that S3 is not told of must not be outrun by its 304 (RFC 9110 §13.2.2).
+        let unsent = if_match.is_some_and(|field| field.trim_ascii() != "*") && self.sent_if_match().is_none();
+        let star_or_list = |field: &str| field.trim_ascii() == "*" || entity_tags(field).nth(1).is_some();
+        unsent || if_none_match.is_some_and(star_or_list)
     }
+
+    /// The one strong tag of If-Match; a weak one is never strongly equal to another.
+    fn sent_if_match(&self) -> Option<String> {
+        let field = self.conditions.if_match?;
+        EntityTag::parse(field).filter(|tag| !tag.weak).and_then(|_| one_tag(field))
+    }
+}
+
+/// The field's one entity tag as S3 has tags: strong, and ASCII, since the SDK sends nothing else.
+fn one_tag(field: &str) -> Option<String> {
+    EntityTag::parse(field).filter(|tag| tag.opaque.is_ascii()).map(|tag| format!("\"{}\"", tag.opaque))
 }
 
 impl Store for S3 {
@@ -297,13 +334,22 @@ impl Store for S3 {
             .unwrap_or_else(|_| Err(FetchError::TimedOut(format!("no answer from S3 in {} ms", budget.as_millis()))))
     }
 
-    async fn presign(&self, key: &ObjectKey, ttl: Duration) -> Result<String, FetchError> {
-        self.sign(key, ttl).await
+    async fn presign(
+        &self,
+        key: &ObjectKey,
+        part: Part,
+        ttl: Duration,
+        deadline: Instant,
+    ) -> Result<String, FetchError> {
+        // Credentials may have to be fetched first.
+        let budget = deadline.saturating_duration_since(Instant::now());
+        tokio::time::timeout(budget, self.sign(key, part, ttl))
+            .await
+            .unwrap_or_else(|_| Err(FetchError::TimedOut("no credentials in time to sign an address".to_owned())))
     }
 }
 
-/// Whether a body of so many bytes is too large for any answer. The exact limit depends on the headers, and
-/// is looked at again once they are written.
+/// Whether a body of so many bytes is too large for any answer: a bound for what S3 did not announce.
 fn is_too_large(bytes: u64) -> bool {
     base64_bytes(bytes) > PAYLOAD_BYTES_MAX
 }
@@ -429,7 +475,7 @@ mod tests {
 
     async fn expires_in(lifetime: Option<Duration>, ttl_secs: u64) -> Result<u64, FetchError> {
         let key = ObjectKey::new("v1/a b+c.mp4".into());
-        let address = store(lifetime).sign(&key, Duration::from_secs(ttl_secs)).await?;
+        let address = store(lifetime).sign(&key, Part::Whole, Duration::from_secs(ttl_secs)).await?;
         assert!(address.starts_with("https://site.s3.us-east-1.amazonaws.com/v1/a%20b%2Bc.mp4?"), "{address}");
         assert!(!address.contains("secret-key"));
         let expires = address.split("X-Amz-Expires=").nth(1).and_then(|rest| rest.split('&').next());

@@ -9,7 +9,7 @@ use nearedge::object::{BodyEncoder, FetchError, Fetched, Object, ObjectKey};
 use nearedge::origin::{Exceptions, Origin, Oversize};
 use nearedge::response::Presentation;
 use nearedge::runtime::{self, Pace};
-use nearedge::store::{Ask, Store};
+use nearedge::store::{Ask, Part, Store};
 
 struct Panicking;
 
@@ -21,7 +21,7 @@ impl Store for Panicking {
         Ok(Fetched::Object(Object { body: encoder.finish(), ..Object::default() }))
     }
 
-    async fn presign(&self, _: &ObjectKey, _: Duration) -> Result<String, FetchError> {
+    async fn presign(&self, _: &ObjectKey, _: Part, _: Duration, _: Instant) -> Result<String, FetchError> {
         Err(FetchError::Failed("nothing here is large".to_owned()))
     }
 }
