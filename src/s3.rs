@@ -161,7 +161,7 @@ impl S3 {
                 _ => return Err(FetchError::Failed("S3 answered with another range than it was asked for".to_owned())),
             },
         };
-        let metadata = Metadata {
+        let mut metadata = Metadata {
             bytes: selected.as_ref().map_or(length, |(_, bytes)| *bytes),
             content_type: output.content_type,
             etag: output.e_tag,
@@ -183,6 +183,9 @@ impl S3 {
         let body = encoder.finish();
         if output.content_length.is_some() && body.bytes() != length {
             return Err(FetchError::Unavailable(format!("S3 sent {} of {length} bytes", body.bytes())));
+        }
+        if selected.is_none() {
+            metadata.bytes = body.bytes();
         }
         Ok(Fetched::Object(Object { metadata, range: selected.map(|(range, _)| range), body }))
     }
@@ -234,8 +237,13 @@ impl S3 {
                 };
                 // S3 does not document what its 304 carries; what a 200 would say of caching has to be said
                 // (RFC 9110 §15.4.5).
-                let complete = metadata.cache_control.is_some() && metadata.expires.is_some();
-                Ok(Fetched::NotModified(if complete { metadata } else { self.head_metadata(ask.key).await? }))
+                if metadata.cache_control.is_some() && metadata.expires.is_some() {
+                    return Ok(Fetched::NotModified(metadata));
+                }
+                let known = self.head_metadata(ask.key).await?;
+                // Changed since: the client's copy must not be given the new object's tag.
+                let same = metadata.etag.is_some() && metadata.etag == known.etag;
+                Ok(Fetched::NotModified(if same { known } else { metadata }))
             }
             Some(412) => Ok(Fetched::PreconditionFailed),
             Some(416) => {

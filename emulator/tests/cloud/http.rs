@@ -283,6 +283,25 @@ async fn rfc9110_5_3_repeated_fields_of_s3_are_joined() {
     cloud.end().await;
 }
 
+#[tokio::test]
+async fn an_object_that_changes_in_the_middle_of_a_revalidation_never_lends_its_tag_to_the_old_one() {
+    let listener = TcpListener::bind(FREE).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let _s3 = serve::serve(listener, |request, _| {
+        let response = http::Response::builder();
+        let response = match *request.method() {
+            Method::GET => response.header("etag", "\"old\"").status(304),
+            _ => response.header("etag", "\"new\"").header("cache-control", "max-age=9"),
+        };
+        std::future::ready(response.body(serve::full("")).map_err(Into::into))
+    });
+    let credentials = Credentials::from_keys("AKIDEXAMPLE", "secret-key", None);
+    let cloud = start(Options { storage: Storage::Endpoint { url, credentials }, ..options() }).await;
+    let answer = cloud.with(Method::GET, "/x", &[("if-none-match", "\"old\"")]).await;
+    assert_eq!((answer.status, answer.header("etag")), (StatusCode::NOT_MODIFIED, "\"old\""));
+    cloud.end().await;
+}
+
 /// How long the JSON of the answer to a GET is.
 async fn answer_bytes(cloud: &TestCloud, path: &str) -> usize {
     let event = serde_json::json!({
