@@ -12,26 +12,6 @@ use crate::store::Part;
 /// The longest `test_version`, in bytes.
 pub const VERSION_BYTES_MAX: usize = 64;
 
-/// What a URI's path cannot hold as it is (RFC 3986 §3.3), and `+`, which S3 reads as a space
-/// although RFC 3986 does not: the redirected address is served by S3.
-const PATH_ENCODED: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'%')
-    .add(b'+')
-    .add(b'<')
-    .add(b'>')
-    .add(b'?')
-    .add(b'[')
-    .add(b'\\')
-    .add(b']')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
-
 /// What a URI's query cannot hold as it is (RFC 3986 §3.4); it arrives encoded, so `%` stays.
 const QUERY_ENCODED: &AsciiSet = &CONTROLS
     .add(b' ')
@@ -47,6 +27,10 @@ const QUERY_ENCODED: &AsciiSet = &CONTROLS
     .add(b'{')
     .add(b'|')
     .add(b'}');
+
+/// What a URI's path cannot hold as it is (RFC 3986 §3.3), and `+`, which S3 reads as a space
+/// although RFC 3986 does not: the redirected address is served by S3.
+const PATH_ENCODED: &AsciiSet = &QUERY_ENCODED.add(b'%').add(b'+').add(b'?');
 
 /// The settings that the rules depend on, prepared once at the start.
 #[derive(Debug, Clone)]
