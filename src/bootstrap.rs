@@ -2,17 +2,29 @@
 
 use std::future::Future;
 use std::io;
+use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use tracing::error;
+use tracing::{error, info, warn};
 
-use crate::config::Config;
+use crate::cache::Cache;
+use crate::config::{Config, WarmUp};
+use crate::object::{Fetched, Head};
 use crate::origin::Origin;
 use crate::runtime::{self, Pace};
 use crate::s3::S3;
+use crate::store::{Ask, Part, Store};
 use crate::telemetry::{self, LogFilter};
+
+/// How long the cache may be filled for; Lambda ends an INIT of ten seconds
+/// ([Lambda lifecycle](https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html)).
+const PRELOAD_BUDGET: Duration = Duration::from_secs(5);
+
+/// How long opening a connection may keep the first event waiting.
+const PREWARM_BUDGET: Duration = Duration::from_secs(2);
 
 /// Runs the function until the Runtime API goes away; `env` gives the value of a variable.
 ///
@@ -44,8 +56,38 @@ async fn serve(config: Config) -> Result<(), lambda_http::Error> {
             return Err(error);
         }
     };
-    let origin = Origin::new(store, config.policy, config.presentation, config.exceptions);
+    let cache = Cache::new(store, config.cache);
+    warm_up(&cache, &config.warm_up).await;
+    let origin = Origin::new(cache, config.policy, config.presentation, config.exceptions);
     runtime::run(origin, Pace { concurrency: config.concurrency, deadline_margin: config.deadline_margin }).await
+}
+
+/// Opens a connection to S3 and fills the cache while nobody waits. What fails here is tried again by whoever wants it,
+/// so it is only told.
+async fn warm_up(cache: &Cache<S3>, warm_up: &WarmUp) {
+    let started = Instant::now();
+    let mut loaded = 0;
+    for key in &warm_up.preload {
+        let fits = |head: &Head, _: Option<&Range<u64>>| cache.keeps(head);
+        let reply = cache.fetch(&Ask::plain(key, Part::Whole, &fits), started + PRELOAD_BUDGET).await;
+        match reply.fetched {
+            Ok(Fetched::Object(_)) => loaded += 1,
+            Ok(_) => warn!(key = key.as_str(), "not preloaded: it is larger than cache_object_max_bytes"),
+            Err(error) => {
+                let why = error.trouble().unwrap_or("there is no such object, or no access to it");
+                warn!(key = key.as_str(), "not preloaded: {why}");
+            }
+        }
+    }
+    if loaded > 0 {
+        info!(objects = loaded, duration_ms = started.elapsed().as_millis(), "preloaded");
+    } else if warm_up.prewarm {
+        let opened = cache.store().open_connection(&warm_up.index_document, started + PREWARM_BUDGET).await;
+        if let Err(error) = opened {
+            let why = error.trouble().unwrap_or("no answer");
+            warn!("no connection to S3 was opened before the first request, which will try again: {why}");
+        }
+    }
 }
 
 /// Runs on one thread when one invocation runs at a time: nothing then is ever sent between threads.

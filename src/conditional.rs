@@ -31,6 +31,9 @@ pub enum Verdict {
 impl Conditions<'_> {
     /// The verdict, in the order of RFC 9110 §13.2.2.
     pub fn judge(&self, known: &Metadata) -> Verdict {
+        if self.is_empty() {
+            return Verdict::Proceed;
+        }
         let etag = known.etag.as_deref().and_then(EntityTag::parse);
         let modified = known.last_modified.as_deref().and_then(http_date);
         // 1 and 2: If-Unmodified-Since is ignored beside If-Match, and when it is no date (§13.1.4).

@@ -4,10 +4,13 @@
 //! its own name.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::auth::Secrets;
+use crate::cache::CacheConfig;
 use crate::decision::{Policy, is_version};
+use crate::freshness::Limits;
 use crate::object::{KEY_BYTES_MAX, ObjectKey};
 use crate::origin::{Exceptions, Oversize};
 use crate::response::Presentation;
@@ -26,6 +29,10 @@ pub struct Config {
     pub exceptions: Exceptions,
     /// Where the objects are.
     pub s3: S3Config,
+    /// What is kept of them, and for how long.
+    pub cache: CacheConfig,
+    /// What is done before the first event is asked for.
+    pub warm_up: WarmUp,
     /// What is left of an invocation's time when S3's budget ends: the time to answer in.
     pub deadline_margin: Duration,
     /// How many invocations run at once: 1, or more on Lambda Managed Instances.
@@ -41,8 +48,21 @@ pub struct S3Config {
     pub bucket: String,
     /// Whether the bucket goes into the path instead of the host name, as servers other than AWS want it.
     pub path_style: bool,
-    /// PEM certificates to trust instead of the system's.
+    /// PEM certificates to trust instead of the bundled ones.
     pub ca_bundle: Option<Vec<u8>>,
+    /// Whether the credentials are in the environment, as in every Lambda: then they are looked for nowhere else.
+    pub credentials_in_env: bool,
+}
+
+/// What is done before the first event is asked for, while nobody waits and Lambda gives the most CPU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WarmUp {
+    /// Whether a connection to S3 is opened.
+    pub prewarm: bool,
+    /// What is fetched into the cache.
+    pub preload: Vec<ObjectKey>,
+    /// What stands for `/`: what a connection is tried with.
+    pub index_document: ObjectKey,
 }
 
 /// One setting that is wrong: its name and what to do about it. It never quotes a secret.
@@ -83,6 +103,9 @@ const LAMBDA_VARIABLES: [&str; 4] = [
 /// The SDK's own, the first before the second.
 const ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"];
 
+/// Without either there are none.
+const CREDENTIALS: [&str; 2] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+
 impl Config {
     /// Reads every setting through `env`, which gives the value of a variable.
     ///
@@ -104,12 +127,19 @@ impl Config {
         let exceptions = Exceptions {
             error_document: reader.key("error_document").map(ObjectKey::new),
             oversize: reader.oversize(),
-            presign_ttl: Duration::from_secs(reader.number("presign_ttl_secs", 300, 1..=604_800).into()),
+            presign_ttl: Duration::from_secs(reader.number("presign_ttl_secs", 300, 1..=604_800)),
         };
         // A shell is chosen by what the request accepts.
         let vary = if spa_fallback.is_some() { "test_version, redirect, accept" } else { "test_version, redirect" };
         let path_style = reader.path_style();
         let ca_bundle = reader.ca_bundle();
+        let credentials_in_env = CREDENTIALS.iter().all(|name| reader.text(name).is_some());
+        let cache = reader.cache();
+        let warm_up = WarmUp {
+            prewarm: reader.flag("prewarm", true),
+            preload: reader.preload(cache.max_bytes),
+            index_document: ObjectKey::new(index_document.clone()),
+        };
         let deadline_margin_ms = reader.number("deadline_margin_ms", 500, 0..=20_000);
         let concurrency = reader.number("AWS_LAMBDA_MAX_CONCURRENCY", 1, 1..=10_000);
         let log = reader.log();
@@ -126,14 +156,24 @@ impl Config {
                 },
                 presentation: Presentation { missing_status, variant_header, vary },
                 exceptions,
-                s3: S3Config { bucket, path_style, ca_bundle },
-                deadline_margin: Duration::from_millis(deadline_margin_ms.into()),
+                s3: S3Config { bucket, path_style, ca_bundle, credentials_in_env },
+                cache,
+                warm_up,
+                deadline_margin: Duration::from_millis(deadline_margin_ms),
                 concurrency,
                 log,
             }),
             _ => Err(ConfigError(reader.faults)),
         }
     }
+}
+
+/// The longest time that a setting can be.
+const YEAR_SECS: u64 = 31_536_000;
+
+/// Whether a setting can be the key of an object that a path leads to.
+fn is_key(key: &str) -> bool {
+    !(key.is_empty() || key.starts_with('/') || key.ends_with('/') || key.contains('\0') || key.len() > KEY_BYTES_MAX)
 }
 
 /// Reads settings and collects what is wrong with them.
@@ -260,7 +300,7 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
     /// The key of a document, as it would stand in a path.
     fn key(&mut self, name: &'static str) -> Option<String> {
         let key = self.text(name)?;
-        if key.starts_with('/') || key.ends_with('/') || key.contains('\0') || key.len() > KEY_BYTES_MAX {
+        if !is_key(&key) {
             self.fault(
                 name,
                 format!("is {key:?}: use the key of an object, such as index.html, without a / at either end"),
@@ -327,7 +367,43 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
         }
     }
 
-    fn number(&mut self, name: &'static str, default: u32, range: std::ops::RangeInclusive<u32>) -> u32 {
+    /// The settings of the cache; how large it is by default depends on the function's memory.
+    fn cache(&mut self) -> CacheConfig {
+        let memory = self.text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|memory| memory.parse::<u32>().ok());
+        let memory_bytes = u64::from(memory.unwrap_or(128)) << 20;
+        let seconds = |secs| Duration::from_secs(secs);
+        CacheConfig {
+            max_bytes: self.number("cache_max_bytes", memory_bytes / 8 * 3, 0..=memory_bytes),
+            object_max_bytes: self.number("cache_object_max_bytes", 1 << 20, 0..=memory_bytes),
+            limits: Limits {
+                ttl: seconds(self.number("cache_ttl_secs", 10, 0..=YEAR_SECS)),
+                stale_while_revalidate: seconds(self.number("stale_while_revalidate_secs", 0, 0..=YEAR_SECS)),
+                stale_if_error: seconds(self.number("stale_if_error_secs", 300, 0..=YEAR_SECS)),
+            },
+            missing_ttl: seconds(self.number("cache_missing_ttl_secs", 2, 0..=YEAR_SECS)),
+        }
+    }
+
+    fn preload(&mut self, cache_max_bytes: u64) -> Vec<ObjectKey> {
+        let Some(list) = self.text("preload") else { return Vec::new() };
+        if cache_max_bytes == 0 {
+            self.fault("preload", "has nowhere to put objects: cache_max_bytes is 0");
+        }
+        let keys: Vec<&str> = list.split(',').map(str::trim).collect();
+        if let Some(bad) = keys.iter().find(|key| !is_key(key)) {
+            let problem = format!(
+                "holds {bad:?}: list the keys of objects, such as index.html,v1/test.html, without a / at either end"
+            );
+            self.fault("preload", problem);
+            return Vec::new();
+        }
+        keys.into_iter().map(|key| ObjectKey::new(key.to_owned())).collect()
+    }
+
+    fn number<N>(&mut self, name: &'static str, default: N, range: std::ops::RangeInclusive<N>) -> N
+    where
+        N: PartialOrd + FromStr + fmt::Display,
+    {
         let Some(text) = self.text(name) else { return default };
         match text.parse() {
             Ok(number) if range.contains(&number) => number,

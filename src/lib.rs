@@ -32,10 +32,14 @@
 
 pub mod auth;
 pub mod bootstrap;
+pub mod cache;
 pub mod conditional;
 pub mod config;
 pub mod decision;
 pub mod event;
+mod flight;
+pub mod freshness;
+mod json;
 pub mod object;
 pub mod origin;
 pub mod payload;

@@ -1,9 +1,12 @@
 //! Keys, objects that are ready to send, and why a fetch can fail.
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
+
+use crate::json;
 
 /// The longest key that S3 knows, in bytes of UTF-8
 /// ([S3 user guide, object keys](https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html)).
@@ -56,6 +59,26 @@ impl Body {
     /// How many bytes the text stands for.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// The bytes of `range`, which lies within the body. Where its ends fall between groups of three bytes the text
+    /// is shared; else just that part of it is written again.
+    pub fn slice(&self, range: Range<u64>) -> Self {
+        let bytes = range.end.saturating_sub(range.start);
+        let group = range.start / 3;
+        let position = |byte: u64| usize::try_from(base64_bytes(byte)).unwrap_or(usize::MAX).min(self.base64.len());
+        let text = self.base64.slice(position(group * 3)..position(range.end));
+        let skipped = range.start % 3;
+        if skipped == 0 && (range.end.is_multiple_of(3) || range.end == self.bytes) {
+            return Self { base64: text, bytes };
+        }
+        // It is our own text, so it decodes.
+        let decoded = base64_simd::STANDARD.decode_to_vec(&text).unwrap_or_default();
+        let wanted = decoded.into_iter().skip(usize::try_from(skipped).unwrap_or(0));
+        let wanted: Vec<u8> = wanted.take(usize::try_from(bytes).unwrap_or(0)).collect();
+        let mut encoder = BodyEncoder::with_capacity(wanted.len());
+        encoder.push(wanted.as_slice());
+        encoder.finish()
     }
 }
 
@@ -148,11 +171,85 @@ pub struct Metadata {
     pub bytes: u64,
 }
 
-/// An object as a store gives it: what its answer needs, ready to send.
+/// S3's own default for an object that was put without a type: so that API Gateway does not make it text/plain.
+const UNTYPED: &str = "binary/octet-stream";
+
+impl Metadata {
+    /// What passes through: the names and values of header fields.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        [
+            ("content-type", Some(self.content_type.as_deref().unwrap_or(UNTYPED))),
+            ("etag", self.etag.as_deref()),
+            ("last-modified", self.last_modified.as_deref()),
+            ("cache-control", self.cache_control.as_deref()),
+            ("content-encoding", self.content_encoding.as_deref()),
+            ("content-language", self.content_language.as_deref()),
+            ("content-disposition", self.content_disposition.as_deref()),
+            ("expires", self.expires.as_deref()),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+    }
+}
+
+/// What S3 says of an object, and the header fields that say so, written once. Cloning shares both.
+#[derive(Clone)]
+pub struct Head(Arc<Described>);
+
+struct Described {
+    metadata: Metadata,
+    json: Box<[u8]>,
+}
+
+impl Head {
+    /// Writes the header fields.
+    pub fn new(metadata: Metadata) -> Self {
+        let mut json = Vec::with_capacity(512);
+        for (name, value) in metadata.fields() {
+            json::write_member(&mut json, name, value);
+        }
+        Self(Arc::new(Described { metadata, json: json.into() }))
+    }
+
+    /// [`Metadata::fields`] as members of a JSON object, each followed by a comma.
+    pub fn json(&self) -> &[u8] {
+        &self.0.json
+    }
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self::new(Metadata::default())
+    }
+}
+
+impl Deref for Head {
+    type Target = Metadata;
+
+    fn deref(&self) -> &Metadata {
+        &self.0.metadata
+    }
+}
+
+impl PartialEq for Head {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.metadata == other.0.metadata
+    }
+}
+
+impl Eq for Head {}
+
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.metadata.fmt(f)
+    }
+}
+
+/// An object as a store gives it: what its answer needs, ready to send. Cloning shares all of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Object {
     /// What S3 says of it.
-    pub metadata: Metadata,
+    pub head: Head,
     /// The bytes that the body holds, where it is not the whole object.
     pub range: Option<Range<u64>>,
     /// The body; empty when only the head was asked for.
@@ -164,14 +261,14 @@ pub struct Object {
 pub enum Fetched {
     /// The object, or the part or the head that was asked for.
     Object(Object),
-    /// The client has it already.
-    NotModified(Metadata),
+    /// The asker has it already.
+    NotModified(Head),
     /// It is not what the client takes it for.
     PreconditionFailed,
     /// There are no such bytes in it: its size.
     Unsatisfiable(u64),
-    /// It, or the part asked for, is larger than an answer can be: its size.
-    TooLarge(u64),
+    /// It, or the part asked for, is larger than an answer can be.
+    TooLarge(Head),
 }
 
 /// Why S3 gave no object where there may simply be none.
@@ -207,6 +304,16 @@ pub enum FetchError {
     Failed(String),
 }
 
+impl FetchError {
+    /// What went wrong, where something did: a missing object is an answer.
+    pub fn trouble(&self) -> Option<&str> {
+        match self {
+            Self::Missing(_) => None,
+            Self::Unavailable(trouble) | Self::TimedOut(trouble) | Self::Failed(trouble) => Some(trouble),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,6 +335,22 @@ mod tests {
             prop_assert_eq!(body.bytes(), whole.len() as u64);
             prop_assert_eq!(body.base64().len() as u64, base64_bytes(whole.len() as u64));
             prop_assert_eq!(base64_simd::STANDARD.decode_to_vec(body.base64()).unwrap(), whole);
+        }
+
+        #[test]
+        fn a_slice_of_a_body_is_the_body_of_a_slice(
+            whole in prop::collection::vec(any::<u8>(), 1..60),
+            ends in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
+        ) {
+            let encode = |bytes: &[u8]| {
+                let mut encoder = BodyEncoder::with_capacity(bytes.len());
+                encoder.push(bytes);
+                encoder.finish()
+            };
+            let (one, other) = (ends.0.index(whole.len()), ends.1.index(whole.len()));
+            let range = one.min(other)..one.max(other) + 1;
+            let slice = encode(&whole).slice(range.start as u64..range.end as u64);
+            prop_assert_eq!(slice, encode(&whole[range]));
         }
     }
 }

@@ -9,12 +9,12 @@ use tracing::warn;
 use crate::auth::SecretMatch;
 use crate::decision::{Action, Candidate, Decision, Policy, decide, location};
 use crate::event::{EventError, parse};
-use crate::object::{FetchError, Fetched, Metadata, Missing, Object, ObjectKey, base64_bytes};
+use crate::object::{Body, FetchError, Fetched, Head, Missing, Object, ObjectKey, base64_bytes};
 use crate::payload::{PAYLOAD_BYTES_MAX, Payload};
 use crate::range::{ByteRange, IfRange};
 use crate::request::{Method, Request};
 use crate::response::{Content, Outcome, Presentation, Response};
-use crate::store::{Ask, Part, Store};
+use crate::store::{Ask, Holdings, Part, Reply, Source, Store};
 
 /// The origin: the rules, and a store to fetch from.
 #[derive(Debug)]
@@ -74,14 +74,26 @@ pub struct Record {
     pub body_bytes: u64,
     /// How S3 said that there is no object.
     pub missing: Option<Missing>,
-    /// What went wrong in S3.
+    /// What went wrong in S3, though there may be an answer from memory.
     pub trouble: Option<String>,
+    /// Where the object came from, or that there is none.
+    pub source: Option<Source>,
 }
 
 impl<S: Store> Origin<S> {
     /// An origin that answers by these rules from this store.
     pub fn new(store: S, policy: Policy, presentation: Presentation, exceptions: Exceptions) -> Self {
         Self { store, policy, presentation, exceptions, access_denied: Once::new() }
+    }
+
+    /// Does what answers left to be done after them, before `deadline`, or drops it.
+    pub async fn settle(&self, deadline: Instant) {
+        self.store.settle(deadline).await;
+    }
+
+    /// What is held in memory.
+    pub fn holdings(&self) -> Holdings {
+        self.store.holdings()
     }
 
     /// Answers one event; no fetch outlives `deadline`.
@@ -100,7 +112,8 @@ impl<S: Store> Origin<S> {
             secret: decision.secret,
             body_bytes: 0,
             missing: found.missing,
-            trouble: found.trouble(),
+            trouble: found.trouble,
+            source: found.source,
         };
         let (mut response, mut payload) = self.write(found.outcome, found.variant, request.method);
         // Only a store that did not know how much was coming gets here with too much.
@@ -114,7 +127,7 @@ impl<S: Store> Origin<S> {
         Ok(Answer { payload, record })
     }
 
-    fn write(&self, outcome: Outcome, variant: Option<&str>, method: Method) -> (Response, Payload) {
+    fn write<'a>(&self, outcome: Outcome, variant: Option<&'a str>, method: Method) -> (Response<'a>, Payload) {
         let mut response = Response::of(outcome, variant, &self.presentation);
         if method == Method::Head {
             response = response.without_body();
@@ -138,9 +151,11 @@ impl<S: Store> Origin<S> {
                 self.missing(key, Missing::NoSuchKey, part, deadline).await
             }
             Action::Fetch { first, others, part } => {
-                let fits = |metadata: &Metadata, part: Option<&Range<u64>>| {
-                    let object = Object { metadata: metadata.clone(), range: part.cloned(), ..Object::default() };
-                    self.fits(Outcome::Found(object), decision.variant)
+                let fits = |head: &Head, part: Option<&Range<u64>>| {
+                    fits_for_sure(head, part) || {
+                        let object = Object { head: head.clone(), range: part.cloned(), body: Body::default() };
+                        self.fits(Outcome::Found(object), decision.variant)
+                    }
                 };
                 let ask = Ask {
                     fits: &fits,
@@ -149,6 +164,7 @@ impl<S: Store> Origin<S> {
                     conditions: request.conditions(),
                     range: request.range.as_deref().and_then(ByteRange::parse),
                     if_range: request.if_range.as_deref().map(IfRange::parse),
+                    held: None,
                 };
                 self.fetch_first(&ask, first, others, decision.variant, deadline).await
             }
@@ -165,40 +181,47 @@ impl<S: Store> Origin<S> {
         deadline: Instant,
     ) -> Found<'a> {
         let mut why = Missing::NoSuchKey;
+        let mut source = None;
         for candidate in std::iter::once(first).chain(others) {
-            let fetched = self.fetch(&Ask { key: &candidate.key, ..*ask }, deadline).await;
-            let outcome = match fetched {
+            let reply = self.fetch(&Ask { key: &candidate.key, ..*ask }, deadline).await;
+            source = Some(reply.source);
+            let trouble = reply.fetched.as_ref().err().or(reply.trouble.as_ref()).and_then(FetchError::trouble);
+            let trouble = trouble.map(str::to_owned);
+            let outcome = match reply.fetched {
                 Err(FetchError::Missing(missing)) => {
                     why = missing;
                     continue;
                 }
                 Err(error) => Outcome::NotFetched(candidate.key.clone(), error),
                 Ok(Fetched::Object(object)) => Outcome::Found(object),
-                Ok(Fetched::NotModified(metadata)) => Outcome::NotModified(metadata),
+                Ok(Fetched::NotModified(head)) => Outcome::NotModified(head),
                 Ok(Fetched::PreconditionFailed) => Outcome::PreconditionFailed,
                 Ok(Fetched::Unsatisfiable(bytes)) => Outcome::RangeNotSatisfiable(bytes),
-                Ok(Fetched::TooLarge(bytes)) => self.oversized(candidate, ask.part, bytes, deadline).await,
+                Ok(Fetched::TooLarge(head)) => self.oversized(candidate, ask.part, head.bytes, deadline).await,
             };
             let exists = matches!(outcome, Outcome::Found(_) | Outcome::NotModified(_));
             return Found {
                 asked: Some(first.key.clone()),
                 served: Some(candidate.clone()),
                 variant: variant.filter(|_| candidate.of_variant && exists),
+                source,
+                trouble,
                 ..outcome.into()
             };
         }
-        self.missing(&first.key, why, ask.part, deadline).await
+        Found { source, ..self.missing(&first.key, why, ask.part, deadline).await }
     }
 
     async fn missing<'a>(&self, key: &ObjectKey, why: Missing, part: Part, deadline: Instant) -> Found<'a> {
         let mut outcome = Outcome::NotFetched(key.clone(), FetchError::Missing(why));
         if let Some(document) = &self.exceptions.error_document {
-            let fits = |metadata: &Metadata, _: Option<&Range<u64>>| {
-                let object = Object { metadata: metadata.clone(), ..Object::default() };
+            let fits = |head: &Head, _: Option<&Range<u64>>| {
+                let object = Object { head: head.clone(), range: None, body: Body::default() };
                 self.fits(Outcome::ErrorDocument(object), None)
             };
             // A document that is itself missing, too large or in trouble is no reason for another error.
-            if let Ok(Fetched::Object(object)) = self.fetch(&Ask::plain(document, part, &fits), deadline).await {
+            let reply = self.fetch(&Ask::plain(document, part, &fits), deadline).await;
+            if let Ok(Fetched::Object(object)) = reply.fetched {
                 outcome = Outcome::ErrorDocument(object);
             }
         }
@@ -227,9 +250,9 @@ impl<S: Store> Origin<S> {
         }
     }
 
-    async fn fetch(&self, ask: &Ask<'_>, deadline: Instant) -> Result<Fetched, FetchError> {
-        let fetched = self.store.fetch(ask, deadline).await;
-        if matches!(fetched, Err(FetchError::Missing(Missing::AccessDenied))) {
+    async fn fetch(&self, ask: &Ask<'_>, deadline: Instant) -> Reply {
+        let reply = self.store.fetch(ask, deadline).await;
+        if matches!(reply.fetched, Err(FetchError::Missing(Missing::AccessDenied))) {
             self.access_denied.call_once(|| {
                 warn!(
                     key = ask.key.as_str(),
@@ -238,8 +261,17 @@ impl<S: Store> Origin<S> {
                 );
             });
         }
-        fetched
+        reply
     }
+}
+
+/// More than the rest of an answer can come to: the names, the version, the numbers of a range.
+const FRAME_BYTES: u64 = 1024;
+
+/// Whether an answer can hold an object, or this part of it, without a look at what else would be in it.
+fn fits_for_sure(head: &Head, part: Option<&Range<u64>>) -> bool {
+    let bytes = part.map_or(head.bytes, |part| part.end.saturating_sub(part.start));
+    base64_bytes(bytes).saturating_add(head.json().len() as u64 + FRAME_BYTES) <= PAYLOAD_BYTES_MAX
 }
 
 /// What came of carrying out a decision.
@@ -252,24 +284,15 @@ struct Found<'a> {
     /// The version that the object was found under.
     variant: Option<&'a str>,
     missing: Option<Missing>,
+    /// Where it came from.
+    source: Option<Source>,
+    /// What went wrong in S3.
+    trouble: Option<String>,
 }
 
 impl From<Outcome> for Found<'_> {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, asked: None, served: None, variant: None, missing: None }
-    }
-}
-
-impl Found<'_> {
-    /// What went wrong in S3.
-    fn trouble(&self) -> Option<String> {
-        match &self.outcome {
-            Outcome::NotFetched(
-                _,
-                FetchError::Unavailable(trouble) | FetchError::TimedOut(trouble) | FetchError::Failed(trouble),
-            ) => Some(trouble.clone()),
-            _ => None,
-        }
+        Self { outcome, asked: None, served: None, variant: None, missing: None, source: None, trouble: None }
     }
 }
 

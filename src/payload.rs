@@ -3,14 +3,14 @@
 //! The body of an object is never copied here: a payload is a short head, the base64 text that the
 //! object already holds, and a tail; they are written to the socket side by side.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+use crate::json::{write_member, write_string};
 use crate::response::{Content, Response};
 
 /// The most that Lambda takes as an answer, in bytes of JSON
@@ -18,56 +18,55 @@ use crate::response::{Content, Response};
 /// 6 × 1024² + 100 as the service counts it).
 pub const PAYLOAD_BYTES_MAX: u64 = 6_291_556;
 
-/// An encoded answer, in up to three parts.
+/// An encoded answer: a head, an object's own text and a tail; those that are not needed are empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payload {
-    parts: VecDeque<Bytes>,
+    parts: [Bytes; 3],
 }
 
 impl Payload {
     /// Writes a response as JSON.
-    pub fn encode(response: &Response) -> Self {
-        let mut head = Vec::with_capacity(256);
+    pub fn encode(response: &Response<'_>) -> Self {
+        let prepared = response.head.as_ref().map_or(&b""[..], |head| head.json());
+        let mut head = Vec::with_capacity(prepared.len() + 256);
         head.extend_from_slice(b"{\"statusCode\":");
         head.extend_from_slice(response.status.to_string().as_bytes());
         head.extend_from_slice(b",\"headers\":{");
-        for (index, (name, value)) in response.headers.iter().enumerate() {
-            if index > 0 {
-                head.push(b',');
-            }
-            write_string(&mut head, name);
-            head.push(b':');
-            write_string(&mut head, value);
+        head.extend_from_slice(prepared);
+        for (name, value) in &response.headers {
+            write_member(&mut head, name, value);
         }
-        let parts = match &response.content {
+        if head.last() == Some(&b',') {
+            head.pop();
+        }
+        let (body, tail) = match &response.content {
             Content::Object(body) => {
                 head.extend_from_slice(b"},\"isBase64Encoded\":true,\"body\":\"");
-                [head.into(), body.base64().clone(), Bytes::from_static(b"\"}")].into()
+                (body.base64().clone(), Bytes::from_static(b"\"}"))
             }
             Content::Text(text) => {
                 head.extend_from_slice(b"},\"isBase64Encoded\":false,\"body\":");
                 write_string(&mut head, text);
                 head.push(b'}');
-                [head.into()].into()
+                (Bytes::new(), Bytes::new())
             }
             Content::Empty => {
                 head.extend_from_slice(b"},\"isBase64Encoded\":false,\"body\":\"\"}");
-                [head.into()].into()
+                (Bytes::new(), Bytes::new())
             }
         };
-        Self { parts }
+        Self { parts: [head.into(), body, tail] }
     }
 
     /// Its length, in bytes.
     pub fn bytes(&self) -> u64 {
         self.parts.iter().map(|part| part.len() as u64).sum()
     }
-}
 
-/// Writes a JSON string (RFC 8259 §7).
-fn write_string(out: &mut Vec<u8>, text: &str) {
-    // Into a Vec there is nothing that could fail.
-    let _ = serde_json::to_writer(out, text);
+    /// What is to be written, one after the other.
+    pub fn parts(&self) -> &[Bytes; 3] {
+        &self.parts
+    }
 }
 
 impl http_body::Body for Payload {
@@ -78,16 +77,12 @@ impl http_body::Body for Payload {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        while let Some(part) = self.parts.pop_front() {
-            if part.has_remaining() {
-                return Poll::Ready(Some(Ok(Frame::data(part))));
-            }
-        }
-        Poll::Ready(None)
+        let next = self.parts.iter_mut().find(|part| !part.is_empty());
+        Poll::Ready(next.map(|part| Ok(Frame::data(std::mem::take(part)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.parts.is_empty()
+        self.parts.iter().all(Bytes::is_empty)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -108,7 +103,7 @@ mod tests {
         encoder.finish()
     }
 
-    fn json_of(response: &Response) -> Value {
+    fn json_of(response: &Response<'_>) -> Value {
         let payload = Payload::encode(response);
         let written: Vec<u8> = payload.parts.iter().flatten().copied().collect();
         assert_eq!(payload.bytes(), written.len() as u64);
@@ -119,6 +114,7 @@ mod tests {
     fn a_text_is_sent_as_it_is() {
         let response = Response {
             status: 404,
+            head: None,
             headers: vec![("a", "\"\r\n\u{1}é".into()), ("b", "2".into())],
             content: Content::Text("no file: \"\\\u{0}ж".into()),
             body_bytes: 0,
@@ -135,14 +131,14 @@ mod tests {
     #[test]
     fn an_object_shares_its_body_with_the_payload() {
         let body = body_of(b"hello");
-        let response = Response { status: 200, headers: vec![], content: Content::Object(body.clone()), body_bytes: 0 };
+        let response = Response { status: 200, head: None, headers: vec![], content: Content::Object(body.clone()), body_bytes: 0 };
         assert_eq!(Payload::encode(&response).parts[1].as_ptr(), body.base64().as_ptr());
     }
 
     proptest! {
         #[test]
         fn every_body_comes_back_byte_for_byte(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let response = Response { status: 200, headers: vec![], content: Content::Object(body_of(&bytes)), body_bytes: 0 };
+            let response = Response { status: 200, head: None, headers: vec![], content: Content::Object(body_of(&bytes)), body_bytes: 0 };
             let json = json_of(&response);
             prop_assert_eq!(&json["isBase64Encoded"], &json!(true));
             let decoded = base64_simd::STANDARD.decode_to_vec(json["body"].as_str().unwrap()).unwrap();
@@ -152,7 +148,7 @@ mod tests {
         #[test]
         fn every_header_value_is_valid_json(value in "(?s:.){0,40}") {
             let response =
-                Response { status: 302, headers: vec![("location", value.clone().into())], content: Content::Empty, body_bytes: 0 };
+                Response { status: 302, head: None, headers: vec![("location", value.clone().into())], content: Content::Empty, body_bytes: 0 };
             prop_assert_eq!(&json_of(&response)["headers"]["location"], &json!(value));
         }
     }

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use crate::object::{Body, FetchError, Metadata, Object, ObjectKey};
+use crate::object::{Body, FetchError, Head, Metadata, Object, ObjectKey};
 
 /// How long a client is asked to wait before it tries again, in seconds.
 const RETRY_AFTER_SECS: &str = "1";
@@ -33,7 +33,7 @@ pub enum Outcome {
     /// The object, a part of it, or its head.
     Found(Object),
     /// The client has the object already.
-    NotModified(Metadata),
+    NotModified(Head),
     /// The object is not what the client takes it for.
     PreconditionFailed,
     /// There are no such bytes in the object: its size.
@@ -100,20 +100,22 @@ pub enum Content {
 
 /// An HTTP response, before it is written as JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Response {
+pub struct Response<'a> {
     /// The status code (RFC 9110 §15).
     pub status: u16,
-    /// Header fields: lower-case names, each once.
-    pub headers: Vec<(&'static str, Cow<'static, str>)>,
+    /// The object whose own header fields come first, written already.
+    pub head: Option<Head>,
+    /// The other header fields: lower-case names, each once.
+    pub headers: Vec<(&'static str, Cow<'a, str>)>,
     /// The body.
     pub content: Content,
     /// How long the body of a GET is, in bytes, whether or not it is there.
     pub body_bytes: u64,
 }
 
-impl Response {
+impl<'a> Response<'a> {
     /// The one place where outcomes become HTTP. `variant` is the one that the object was found under.
-    pub fn of(outcome: Outcome, variant: Option<&str>, presentation: &Presentation) -> Self {
+    pub fn of(outcome: Outcome, variant: Option<&'a str>, presentation: &Presentation) -> Self {
         // Nobody's answer to a refused secret or method depends on a version.
         let varies = !matches!(outcome, Outcome::Forbidden | Outcome::MethodRefused | Outcome::MethodsListed);
         let mut response = Self::without_vary(outcome, presentation);
@@ -121,24 +123,27 @@ impl Response {
             response.headers.push(("vary", Cow::Borrowed(presentation.vary)));
         }
         if let Some(variant) = variant.filter(|_| presentation.variant_header) {
-            response.headers.push(("x-variant", Cow::Owned(variant.to_owned())));
+            response.headers.push(("x-variant", Cow::Borrowed(variant)));
         }
         response
+    }
+
+    /// All header fields, in the order in which they are written.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let own = self.head.iter().flat_map(|head| head.fields());
+        own.chain(self.headers.iter().map(|(name, value)| (*name, &**value)))
     }
 
     fn without_vary(outcome: Outcome, presentation: &Presentation) -> Self {
         match outcome {
             Outcome::Found(object) => Self::object(object),
-            Outcome::NotModified(metadata) => Self::empty(304, metadata_fields(for_not_modified(metadata))),
-            Outcome::ErrorDocument(object) => {
-                let Metadata { content_type, content_encoding, content_language, bytes, .. } = object.metadata;
-                let content_type = content_type.or_else(|| Some(UNTYPED.into_owned()));
+            Outcome::NotModified(head) => Self::empty(304, owned(&head, for_not_modified(&head))),
+            Outcome::ErrorDocument(Object { head, body, .. }) => {
                 // What it takes to read it, and nothing of its own time to live.
-                let readable = Metadata { content_type, content_encoding, content_language, ..Metadata::default() };
-                let mut headers = metadata_fields(readable);
+                let mut headers = owned(&head, |name| name.starts_with("content-") && name != "content-disposition");
                 headers.push(NO_STORE);
-                let content = Content::Object(object.body);
-                Self { status: presentation.missing_status, headers, content, body_bytes: bytes }
+                let content = Content::Object(body);
+                Self { status: presentation.missing_status, head: None, headers, content, body_bytes: head.bytes }
             }
             Outcome::Redirected(location) => Self::elsewhere(302, location),
             // 307, not 302: the method stays, and the Range with it (RFC 9110 §15.4.8).
@@ -172,11 +177,10 @@ impl Response {
     }
 
     fn object(object: Object) -> Self {
-        let Object { mut metadata, range, body } = object;
-        let bytes = metadata.bytes;
-        // So that API Gateway does not make it text/plain.
-        metadata.content_type.get_or_insert_with(|| UNTYPED.into_owned());
-        let mut headers = metadata_fields(metadata);
+        let Object { head, range, body } = object;
+        let bytes = head.bytes;
+        // Room for what is added to an object's own fields.
+        let mut headers = Vec::with_capacity(4);
         headers.push(ACCEPT_RANGES);
         let (status, body_bytes) = match range {
             Some(range) => {
@@ -186,15 +190,15 @@ impl Response {
             }
             None => (200, bytes),
         };
-        Self { status, headers, content: Content::Object(body), body_bytes }
+        Self { status, head: Some(head), headers, content: Content::Object(body), body_bytes }
     }
 
     fn elsewhere(status: u16, location: String) -> Self {
         Self::empty(status, vec![("location", location.into()), NO_STORE])
     }
 
-    fn empty(status: u16, headers: Vec<(&'static str, Cow<'static, str>)>) -> Self {
-        Self { status, headers, content: Content::Empty, body_bytes: 0 }
+    fn empty(status: u16, headers: Vec<(&'static str, Cow<'a, str>)>) -> Self {
+        Self { status, head: None, headers, content: Content::Empty, body_bytes: 0 }
     }
 
     /// A text of our own: never kept, and never taken for HTML though it may repeat what was asked for.
@@ -202,6 +206,7 @@ impl Response {
         let text = text.into();
         Self {
             status,
+            head: None,
             headers: vec![
                 ("content-type", Cow::Borrowed("text/plain; charset=utf-8")),
                 ("x-content-type-options", Cow::Borrowed("nosniff")),
@@ -212,7 +217,7 @@ impl Response {
         }
     }
 
-    fn with<const N: usize>(mut self, headers: [(&'static str, Cow<'static, str>); N]) -> Self {
+    fn with<const N: usize>(mut self, headers: [(&'static str, Cow<'a, str>); N]) -> Self {
         self.headers.extend(headers);
         self
     }
@@ -230,32 +235,20 @@ impl Response {
 
 const ACCEPT_RANGES: (&str, Cow<'static, str>) = ("accept-ranges", Cow::Borrowed("bytes"));
 
-/// S3's own default for an object that was put without a type.
-const UNTYPED: Cow<'static, str> = Cow::Borrowed("binary/octet-stream");
-
 /// What a 304 carries (RFC 9110 §15.4.5): the validator and what guides a cache, and nothing else that the
 /// cache would take over; Last-Modified only where there is no ETag.
-fn for_not_modified(metadata: Metadata) -> Metadata {
-    let Metadata { etag, last_modified, cache_control, expires, bytes, .. } = metadata;
-    let last_modified = last_modified.filter(|_| etag.is_none());
-    Metadata { etag, last_modified, cache_control, expires, bytes, ..Metadata::default() }
+fn for_not_modified(head: &Head) -> impl Fn(&str) -> bool {
+    let validator = if head.etag.is_some() { "etag" } else { "last-modified" };
+    move |name| name == validator || matches!(name, "cache-control" | "expires")
 }
 
-/// What passes through, byte for byte.
-fn metadata_fields(metadata: Metadata) -> Vec<(&'static str, Cow<'static, str>)> {
-    [
-        ("content-type", metadata.content_type),
-        ("etag", metadata.etag),
-        ("last-modified", metadata.last_modified),
-        ("cache-control", metadata.cache_control),
-        ("content-encoding", metadata.content_encoding),
-        ("content-language", metadata.content_language),
-        ("content-disposition", metadata.content_disposition),
-        ("expires", metadata.expires),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| Some((name, Cow::Owned(value?))))
-    .collect()
+/// Those of an object's own fields that are wanted.
+fn owned<'a>(metadata: &Metadata, wanted: impl Fn(&str) -> bool) -> Vec<(&'static str, Cow<'a, str>)> {
+    metadata
+        .fields()
+        .filter(|(name, _)| wanted(name))
+        .map(|(name, value)| (name, Cow::Owned(value.to_owned())))
+        .collect()
 }
 
 #[cfg(test)]
@@ -266,12 +259,12 @@ mod tests {
     const PRESENTATION: Presentation =
         Presentation { missing_status: 404, variant_header: true, vary: "test_version, redirect" };
 
-    fn respond(outcome: Outcome) -> Response {
+    fn respond(outcome: Outcome) -> Response<'static> {
         Response::of(outcome, None, &PRESENTATION)
     }
 
-    fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
-        response.headers.iter().find(|(given, _)| *given == name).map(|(_, value)| &**value)
+    fn header<'a>(response: &'a Response<'_>, name: &str) -> Option<&'a str> {
+        response.fields().find(|(given, _)| *given == name).map(|(_, value)| value)
     }
 
     fn key() -> ObjectKey {
@@ -297,7 +290,7 @@ mod tests {
             expires: all(),
             bytes: 10,
         };
-        Object { metadata, range, body: body() }
+        Object { head: Head::new(metadata), range, body: body() }
     }
 
     /// A new outcome does not compile until it has been put into [`outcomes`] and the table too.
@@ -325,7 +318,7 @@ mod tests {
             Outcome::Redirected("https://d1/v1/x.html".into()),
             Outcome::Found(object(None)),
             Outcome::Found(object(Some(2..5))),
-            Outcome::NotModified(object(None).metadata),
+            Outcome::NotModified(object(None).head),
             Outcome::PreconditionFailed,
             Outcome::RangeNotSatisfiable(10),
             Outcome::Oversized("https://bucket/x?X-Amz-Signature=1".into()),
@@ -350,7 +343,7 @@ mod tests {
             assert!(is_known(&outcome));
             let response = Response::of(outcome, None, &PRESENTATION);
             let kept = header(&response, "cache-control") != Some("no-store");
-            let names: Vec<_> = response.headers.iter().map(|(name, _)| format!("`{name}`")).collect();
+            let names: Vec<_> = response.fields().map(|(name, _)| format!("`{name}`")).collect();
             assert_eq!(row[2], response.status.to_string(), "{row:?}");
             assert_eq!(row[3], names.join(" "), "{row:?}");
             assert_eq!(row[4], if kept { "as the object says" } else { "no-store" }, "{row:?}");
@@ -398,10 +391,10 @@ mod tests {
 
     #[test]
     fn rfc9110_15_4_5_a_304_has_one_validator() {
-        let metadata = object(None).metadata;
-        let both = respond(Outcome::NotModified(metadata.clone()));
+        let head = object(None).head;
+        let both = respond(Outcome::NotModified(head.clone()));
         assert_eq!((header(&both, "etag"), header(&both, "last-modified")), (Some("x"), None));
-        let dated = respond(Outcome::NotModified(Metadata { etag: None, ..metadata }));
+        let dated = respond(Outcome::NotModified(Head::new(Metadata { etag: None, ..(*head).clone() })));
         assert_eq!(header(&dated, "last-modified"), Some("x"));
     }
 
@@ -437,7 +430,8 @@ mod tests {
     #[test]
     fn no_header_is_there_twice_and_every_name_is_in_lower_case() {
         for outcome in outcomes() {
-            let mut names: Vec<_> = respond(outcome).headers.into_iter().map(|(name, _)| name).collect();
+            let response = respond(outcome);
+            let mut names: Vec<_> = response.fields().map(|(name, _)| name).collect();
             assert!(names.iter().all(|name| name.bytes().all(|byte| !byte.is_ascii_uppercase())));
             names.sort_unstable();
             assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
@@ -449,7 +443,7 @@ mod tests {
         let response = respond(Outcome::Forbidden);
         let head = response.clone().without_body();
         assert_eq!(head.status, response.status);
-        assert_eq!(head.headers[..response.headers.len()], response.headers);
+        assert_eq!(head.fields().take(response.fields().count()).collect::<Vec<_>>(), response.fields().collect::<Vec<_>>());
         assert_eq!(head.content, Content::Empty);
     }
 }

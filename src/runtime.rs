@@ -27,7 +27,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::event::EventError;
 use crate::origin::{Answer, Origin, Record};
-use crate::store::Store;
+use crate::store::{Holdings, Source, Store};
 
 /// Lambda's protection against an answer that reaches another invocation: echoed as it came.
 const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
@@ -153,8 +153,12 @@ impl<S: Store> Invoke<S> {
             Err(error) => error!(request_id = context.request_id, %error, "the answer did not reach the Runtime API"),
         }
         match record {
-            Ok(record) => log(&context.request_id, &record, started.elapsed()),
+            Ok(record) => log(&context.request_id, &record, self.origin.holdings(), started.elapsed()),
             Err(message) => error!(request_id = context.request_id, "{message}"),
+        }
+        // Before the next event is asked for: the environment may be frozen then.
+        if let Err(panic) = AssertUnwindSafe(self.origin.settle(deadline)).catch_unwind().await {
+            error!(request_id = context.request_id, "after the answer: {}", Failure::from_panic(panic));
         }
         Ok(())
     }
@@ -179,7 +183,7 @@ fn explain_refusal(request_id: &str, status: StatusCode) {
     error!(request_id, %status, "the Runtime API did not take the answer: {why}");
 }
 
-fn log(request_id: &str, record: &Record, duration: Duration) {
+fn log(request_id: &str, record: &Record, holdings: Holdings, duration: Duration) {
     let key = record.key.as_ref().map(|key| key.as_str());
     let variant = record.variant.as_deref();
     let duration_ms = duration.as_secs_f64() * 1e3;
@@ -195,6 +199,9 @@ fn log(request_id: &str, record: &Record, duration: Duration) {
         missing = record.missing.map(|missing| missing.name()),
         secret = record.secret.map(|secret| secret.name()),
         body_bytes = record.body_bytes,
+        cache = record.source.map(Source::name),
+        cache_bytes = holdings.bytes,
+        cache_evictions = holdings.evictions,
         duration_ms,
         "answered"
     );

@@ -6,13 +6,17 @@ use std::ops::Range;
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_config::BehaviorVersion;
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::{ProvideCredentials, SharedCredentialsProvider, StalledStreamProtectionConfig};
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{ResponseChecksumValidation, ProvideCredentials, SharedCredentialsProvider, StalledStreamProtectionConfig};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::{ByteStream, DateTime, DateTimeFormat as Format};
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
+use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextMut;
@@ -26,14 +30,34 @@ use rustls::pki_types::pem::PemObject;
 
 use crate::conditional::{Conditions, EntityTag, entity_tags, http_date};
 use crate::config::S3Config;
-use crate::object::{BodyEncoder, FetchError, Fetched, Metadata, Missing, Object, ObjectKey, base64_bytes};
+use crate::object::{Body, BodyEncoder, FetchError, Fetched, Head, Metadata, Missing, Object, ObjectKey, base64_bytes};
 use crate::payload::PAYLOAD_BYTES_MAX;
 use crate::range::ByteRange;
-use crate::store::{Ask, Part, Store};
+use crate::store::{Ask, Part, Reply, Source, Store};
 
 /// The longest wait before the first retry; it doubles with each. The SDK's second is for batch jobs: a
 /// viewer is waiting here.
-const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const FIRST_BACKOFF: Duration = Duration::from_millis(25);
+
+/// The longest wait before any retry.
+const LAST_BACKOFF: Duration = Duration::from_millis(400);
+
+/// How long a connection may take to open, within the deadline: a fraction of a second at its worst in one region.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// How long S3 may take until its answer begins, within the deadline. Its slowest, to a first request for a bucket,
+/// take a second; a connection that died unnoticed never answers, and another is tried after this.
+const FIRST_BYTE: Duration = Duration::from_secs(3);
+
+/// How many retries there may be in a row; then each needs successes to be paid with. An S3 in trouble is not asked
+/// three times as much for that.
+const RETRIES_IN_A_ROW: usize = 20;
+
+/// What one costs, in the SDK's tokens; a success pays one.
+const RETRY_COST: usize = 5;
+
+/// The certification authorities that are trusted unless others are given.
+const TRUST_ANCHORS: &[u8] = include_bytes!("trust_anchors.pem");
 
 /// A bucket in S3.
 #[derive(Debug, Clone)]
@@ -78,30 +102,53 @@ impl Intercept for JoinRepeated {
 pub type ConnectError = Box<dyn Error + Send + Sync>;
 
 impl S3 {
-    /// Makes a client; region, endpoint and credentials are the SDK's own variables.
+    /// Makes a client; region, endpoint, credentials and retries are the SDK's own variables.
     ///
     /// # Errors
     /// When the trust anchors cannot be used.
     pub async fn connect(config: &S3Config) -> Result<Self, ConnectError> {
-        let trust = match &config.ca_bundle {
-            Some(pem) => TrustStore::empty().with_pem_certificate(pem.clone()),
-            None => TrustStore::default(),
-        };
+        let anchors = config.ca_bundle.as_deref().unwrap_or(TRUST_ANCHORS);
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-            .tls_context(TlsContext::builder().with_trust_store(trust).build()?)
+            .tls_context(TlsContext::builder().with_trust_store(TrustStore::empty().with_pem_certificate(anchors)).build()?)
             .build_https();
-        let sdk = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
-        let retry =
-            sdk.retry_config().cloned().unwrap_or_else(RetryConfig::standard).with_initial_backoff(FIRST_BACKOFF);
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http)
+            .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(FIRST_BYTE).build());
+        if config.credentials_in_env {
+            // As in every Lambda: nothing else need be looked for, and no profile read.
+            loader = loader
+                .credentials_provider(EnvironmentVariableCredentialsProvider::new())
+                .profile_files(EnvConfigFiles::builder().build());
+        }
+        let sdk = loader.load().await;
+        let retry = sdk.retry_config().cloned().unwrap_or_else(RetryConfig::standard);
+        let tokens = TokenBucket::builder().capacity(RETRIES_IN_A_ROW * RETRY_COST).retry_cost(RETRY_COST as u32);
+        let tokens = tokens.timeout_retry_cost(RETRY_COST as u32).throttling_retry_cost(RETRY_COST as u32);
         let s3 = aws_sdk_s3::config::Builder::from(&sdk)
             .force_path_style(config.path_style)
-            .retry_config(retry)
+            .retry_config(retry.with_initial_backoff(FIRST_BACKOFF).with_max_backoff(LAST_BACKOFF))
+            .retry_partition(RetryPartition::custom("nearedge").token_bucket(tokens.build()).build())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            // TLS has checked every byte already, and Content-Length their number.
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .interceptor(JoinRepeated)
             .build();
         let credentials = sdk.credentials_provider();
         Ok(Self { client: aws_sdk_s3::Client::from_conf(s3), bucket: config.bucket.clone(), credentials })
+    }
+
+    /// Opens a connection that the next fetch will use; whatever S3 answers will do.
+    ///
+    /// # Errors
+    /// When there is no answer before `deadline`.
+    pub async fn open_connection(&self, key: &ObjectKey, deadline: Instant) -> Result<(), FetchError> {
+        let asked = self.client.head_object().bucket(&self.bucket).key(key.as_str()).send();
+        match tokio::time::timeout(deadline.saturating_duration_since(Instant::now()), asked).await {
+            Ok(Err(error)) if error.raw_response().is_none() => Err(fetch_error(&error)),
+            Ok(_) => Ok(()),
+            Err(_) => Err(FetchError::TimedOut("no answer from S3 in time".to_owned())),
+        }
     }
 
     /// GetObject. S3 is given the conditions, so that what the client has moves no body, and the range, so that
@@ -118,11 +165,11 @@ impl S3 {
         let Some(range) = ask.range else { return self.send(ask, None).await };
         let part = self.send(ask, Some(range)).await?;
         match (ask.if_range, &part) {
-            (Some(if_range), Fetched::Object(object)) if !if_range.holds(&object.metadata) => {
+            (Some(if_range), Fetched::Object(object)) if !if_range.holds(&object.head) => {
                 self.send(ask, None).await
             }
             // Whether those bytes exist matters only for the object that the client has part of.
-            (Some(if_range), Fetched::Unsatisfiable(_)) if !if_range.holds(&self.head_metadata(ask.key).await?) => {
+            (Some(if_range), Fetched::Unsatisfiable(_)) if !if_range.holds(&*self.head_metadata(ask.key).await?) => {
                 self.send(ask, None).await
             }
             // It has grown since.
@@ -141,7 +188,7 @@ impl S3 {
             .key(ask.key.as_str())
             .set_range(range.map(|range| range.to_string()))
             .set_if_match(ask.sent_if_match())
-            .set_if_none_match(if_none_match.and_then(one_tag))
+            .set_if_none_match(ask.held.and_then(|held| held.etag.clone()).or_else(|| if_none_match.and_then(one_tag)))
             .set_if_modified_since(date(if_modified_since.filter(|_| if_none_match.is_none())))
             .set_if_unmodified_since(date(if_unmodified_since.filter(|_| if_match.is_none())))
             .send()
@@ -161,7 +208,7 @@ impl S3 {
                 _ => return Err(FetchError::Failed("S3 answered with another range than it was asked for".to_owned())),
             },
         };
-        let mut metadata = Metadata {
+        let head = Head::new(Metadata {
             bytes: selected.as_ref().map_or(length, |(_, bytes)| *bytes),
             content_type: output.content_type,
             etag: output.e_tag,
@@ -171,40 +218,42 @@ impl S3 {
             content_language: output.content_language,
             content_disposition: output.content_disposition,
             expires: output.expires_string,
-        };
+        });
         // From here on nothing of the body is read unless it is to be sent: dropping it closes the connection.
-        if let Some(answered) = ask.judge(&metadata, selected.as_ref().map(|(part, _)| part)) {
+        if let Some(answered) = ask.judge(&head, selected.as_ref().map(|(part, _)| part)) {
             return Ok(answered);
         }
         let mut encoder = BodyEncoder::with_capacity(usize::try_from(length).unwrap_or(0));
         if !read(output.body, &mut encoder).await? {
-            return Ok(Fetched::TooLarge(metadata.bytes));
+            return Ok(Fetched::TooLarge(head));
         }
         let body = encoder.finish();
         if output.content_length.is_some() && body.bytes() != length {
             return Err(FetchError::Unavailable(format!("S3 sent {} of {length} bytes", body.bytes())));
         }
-        if selected.is_none() {
-            metadata.bytes = body.bytes();
-        }
-        Ok(Fetched::Object(Object { metadata, range: selected.map(|(range, _)| range), body }))
+        // Where S3 did not say how much there would be.
+        let head = match &selected {
+            None if head.bytes != body.bytes() => Head::new(Metadata { bytes: body.bytes(), ..(*head).clone() }),
+            _ => head,
+        };
+        Ok(Fetched::Object(Object { head, range: selected.map(|(range, _)| range), body }))
     }
 
     /// HeadObject; what it says is judged here.
     async fn head(&self, ask: &Ask<'_>) -> Result<Fetched, FetchError> {
-        let metadata = self.head_metadata(ask.key).await?;
-        let judged = ask.judge(&metadata, None);
-        Ok(judged.unwrap_or_else(|| Fetched::Object(Object { metadata, ..Object::default() })))
+        let head = self.head_metadata(ask.key).await?;
+        let judged = ask.judge(&head, None);
+        Ok(judged.unwrap_or_else(|| Fetched::Object(Object { head, range: None, body: Body::default() })))
     }
 
-    async fn head_metadata(&self, key: &ObjectKey) -> Result<Metadata, FetchError> {
+    async fn head_metadata(&self, key: &ObjectKey) -> Result<Head, FetchError> {
         let request = self.client.head_object().bucket(&self.bucket).key(key.as_str());
         let output = match request.send().await {
             Ok(output) => output,
             Err(error) if matches!(status_of(&error), Some(403 | 404)) => return Err(self.reason(key).await),
             Err(error) => return Err(fetch_error(&error)),
         };
-        Ok(Metadata {
+        Ok(Head::new(Metadata {
             bytes: u64::try_from(output.content_length.unwrap_or(0)).unwrap_or(0),
             content_type: output.content_type,
             etag: output.e_tag,
@@ -214,7 +263,7 @@ impl S3 {
             content_language: output.content_language,
             content_disposition: output.content_disposition,
             expires: output.expires_string,
-        })
+        }))
     }
 
     /// What an error of GetObject means where it is no trouble but an answer.
@@ -227,7 +276,7 @@ impl S3 {
             Some(304) => {
                 let raw = error.raw_response().map(HttpResponse::headers);
                 let field = |name: &str| raw.and_then(|headers| headers.get(name)).map(str::to_owned);
-                let metadata = Metadata {
+                let said = Metadata {
                     etag: field("etag"),
                     last_modified: field("last-modified"),
                     cache_control: field("cache-control"),
@@ -235,15 +284,24 @@ impl S3 {
                     expires: field("ExpiresString"),
                     ..Metadata::default()
                 };
+                if let Some(held) = ask.held.filter(|held| said.is_still(held)) {
+                    return Ok(Fetched::NotModified(held.clone()));
+                }
                 // S3 does not document what its 304 carries; what a 200 would say of caching has to be said
                 // (RFC 9110 §15.4.5).
-                if metadata.cache_control.is_some() && metadata.expires.is_some() {
-                    return Ok(Fetched::NotModified(metadata));
+                if ask.held.is_none() && said.cache_control.is_some() && said.expires.is_some() {
+                    return Ok(Fetched::NotModified(Head::new(said)));
                 }
                 let known = self.head_metadata(ask.key).await?;
-                // Changed since: the client's copy must not be given the new object's tag.
-                let same = metadata.etag.is_some() && metadata.etag == known.etag;
-                Ok(Fetched::NotModified(if same { known } else { metadata }))
+                let same = |etag: &Option<String>| etag.is_some() && *etag == known.etag;
+                match ask.held {
+                    // The same bytes, with other metadata.
+                    Some(held) if same(&held.etag) => Ok(Fetched::NotModified(known)),
+                    Some(_) => Err(FetchError::Unavailable("S3's object changed while it was looked at".to_owned())),
+                    None if same(&said.etag) => Ok(Fetched::NotModified(known)),
+                    // Changed since: the client's copy must not be given the new object's tag.
+                    None => Ok(Fetched::NotModified(Head::new(said))),
+                }
             }
             Some(412) => Ok(Fetched::PreconditionFailed),
             Some(416) => {
@@ -301,6 +359,15 @@ impl S3 {
     }
 }
 
+impl Metadata {
+    /// Whether a 304 that says this is of the object that is held: the same tag, and written when that was. A copy of
+    /// an object over itself, as one changes its metadata, keeps the tag and moves Last-Modified.
+    fn is_still(&self, held: &Self) -> bool {
+        self.etag.as_ref().is_none_or(|_| self.etag == held.etag)
+            && self.last_modified.as_ref().is_none_or(|_| self.last_modified == held.last_modified)
+    }
+}
+
 impl Ask<'_> {
     /// Whether the conditions hold a list, which S3 does not document: they are judged by a HEAD first, so that
     /// what the client has moves no body.
@@ -325,7 +392,7 @@ fn one_tag(field: &str) -> Option<String> {
 }
 
 impl Store for S3 {
-    async fn fetch(&self, ask: &Ask<'_>, deadline: Instant) -> Result<Fetched, FetchError> {
+    async fn fetch(&self, ask: &Ask<'_>, deadline: Instant) -> Reply {
         let fetched = async {
             match ask.part {
                 Part::Whole => self.get(ask).await,
@@ -333,13 +400,15 @@ impl Store for S3 {
             }
         };
         let budget = deadline.saturating_duration_since(Instant::now());
-        if budget.is_zero() {
-            return Err(FetchError::TimedOut("no time is left to ask S3".to_owned()));
-        }
-        // Dropping the call closes its connection: nothing of it outlives the invocation.
-        tokio::time::timeout(budget, fetched)
-            .await
-            .unwrap_or_else(|_| Err(FetchError::TimedOut(format!("no answer from S3 in {} ms", budget.as_millis()))))
+        let fetched = if budget.is_zero() {
+            Err(FetchError::TimedOut("no time is left to ask S3".to_owned()))
+        } else {
+            // Dropping the call closes its connection: nothing of it outlives the invocation.
+            tokio::time::timeout(budget, fetched)
+                .await
+                .unwrap_or_else(|_| Err(FetchError::TimedOut(format!("no answer from S3 in {} ms", budget.as_millis()))))
+        };
+        Reply::new(fetched, Source::Bypass)
     }
 
     async fn presign(
@@ -497,6 +566,22 @@ mod tests {
         let short = expires_in(Some(Duration::from_secs(60)), 300).await.unwrap();
         assert!((1..=60).contains(&short), "{short}");
         assert!(matches!(expires_in(Some(Duration::ZERO), 300).await, Err(FetchError::Failed(_))));
+    }
+
+    #[test]
+    fn the_bundled_anchors_can_be_used_and_hold_those_that_aws_asks_for() {
+        assert_eq!(check_certificates(TRUST_ANCHORS), Ok(()));
+        let held: Vec<_> = CertificateDer::pem_slice_iter(TRUST_ANCHORS).map(Result::unwrap).collect();
+        assert_eq!(held.len(), 15);
+        // The common names, as they stand in the certificates.
+        for name in ["Amazon Root CA 1", "Amazon Root CA 2", "Amazon Root CA 3", "Amazon Root CA 4"]
+            .into_iter()
+            .chain(["Starfield Services Root Certificate Authority - G2", "DigiCert Global Root CA"])
+            .chain(["DigiCert Global Root G2", "DigiCert Global Root G3", "GlobalSign"])
+        {
+            let named = |der: &CertificateDer<'_>| der.windows(name.len()).any(|window| window == name.as_bytes());
+            assert!(held.iter().any(named), "{name}");
+        }
     }
 
     #[test]

@@ -1,0 +1,488 @@
+//! A [`Store`] around a store: bounded in bytes, revalidating, coalescing.
+//!
+//! An index says what a key last was, and until when that is fresh; bodies are kept by key and entity tag, ready to
+//! send. A changed object is another entry: the old body cannot be served for the new tag. Missing keys are
+//! remembered apart, so that they cannot push objects out.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use futures_util::FutureExt;
+use moka::notification::RemovalCause;
+use tokio::time::Instant as Clock;
+
+use crate::flight::{Boarding, Flight, Flights};
+use crate::freshness::{Freshness, Limits, freshness};
+use crate::object::{Body, FetchError, Fetched, Head, Missing, Object, ObjectKey, base64_bytes};
+use crate::payload::PAYLOAD_BYTES_MAX;
+use crate::store::{Ask, Holdings, NoSuchBytes, Part, Reply, Source, Store};
+
+/// How long S3 is waited for where a stale answer is at hand. The slowest answers of a healthy S3 come within it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long after a failure a stale object is served without another try: what `Retry-After` asks of clients.
+const RESPITE: Duration = Duration::from_secs(1);
+
+/// How long the work after an answer may keep the environment from its next event.
+const AFTERWORK: Duration = Duration::from_secs(2);
+
+/// What an entry takes besides its texts: moka's own nodes, the counts of shared ownership, the allocator's rounding.
+/// Measured: `benches/memory.rs`.
+const ENTRY_BYTES: usize = 400;
+
+/// The settings of the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// What all entries together may take, in bytes; 0 turns the cache off.
+    pub max_bytes: u64,
+    /// The largest object that is kept, in bytes.
+    pub object_max_bytes: u64,
+    /// How long objects may be answered from memory.
+    pub limits: Limits,
+    /// How long a missing object is remembered.
+    pub missing_ttl: Duration,
+}
+
+/// A cache around a store.
+pub struct Cache<S>(Arc<Shared<S>>);
+
+struct Shared<S> {
+    store: S,
+    config: CacheConfig,
+    index: moka::sync::Cache<ObjectKey, Arc<Known>>,
+    bodies: moka::sync::Cache<Version, Body>,
+    missing: moka::sync::Cache<ObjectKey, Absent>,
+    flights: Flights<(ObjectKey, Part), Landed>,
+    /// What is to be revalidated after the answer.
+    stale: Mutex<Vec<ObjectKey>>,
+    evictions: Arc<AtomicU64>,
+}
+
+/// What a key last was.
+#[derive(Clone)]
+struct Known {
+    head: Head,
+    version: Version,
+    fresh_until: Clock,
+    stale_while_revalidate_until: Clock,
+    stale_if_error_until: Clock,
+    /// After a failure: until when it is served without another try.
+    respite_until: Option<Clock>,
+}
+
+/// A body's name: the key and its entity tag.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Version {
+    key: ObjectKey,
+    etag: String,
+}
+
+/// A key that has no object.
+#[derive(Clone)]
+struct Absent {
+    why: Missing,
+    until: Clock,
+}
+
+/// What came of a call that several may have waited for.
+#[derive(Clone)]
+struct Landed {
+    fetched: Result<Fetched, FetchError>,
+    source: Source,
+}
+
+impl<S: Store> Cache<S> {
+    /// A cache around `store`.
+    pub fn new(store: S, config: CacheConfig) -> Self {
+        let evictions = Arc::new(AtomicU64::new(0));
+        let counted = evictions.clone();
+        // Heads are small beside their bodies; where they are not, an eighth still names thousands of objects.
+        let index_bytes = config.max_bytes / 8;
+        let missing_bytes = config.max_bytes / 64;
+        Self(Arc::new(Shared {
+            store,
+            index: moka::sync::Cache::builder()
+                .max_capacity(index_bytes)
+                .weigher(|key: &ObjectKey, known: &Arc<Known>| weight(3 * key.as_str().len() + known.head_bytes()))
+                .build(),
+            bodies: moka::sync::Cache::builder()
+                .max_capacity(config.max_bytes - index_bytes - missing_bytes)
+                .weigher(|version: &Version, body: &Body| weight(version.key.as_str().len() + body.base64().len()))
+                .eviction_listener(move |_, _, cause| {
+                    if cause == RemovalCause::Size {
+                        counted.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+                .build(),
+            missing: moka::sync::Cache::builder()
+                .max_capacity(missing_bytes)
+                .weigher(|key: &ObjectKey, _: &Absent| weight(key.as_str().len()))
+                .build(),
+            flights: Flights::default(),
+            stale: Mutex::default(),
+            evictions,
+            config,
+        }))
+    }
+
+    /// Whether the body of such an object is kept.
+    pub fn keeps(&self, head: &Head) -> bool {
+        self.0.keeps(head)
+    }
+
+    /// The store that this is a cache of.
+    pub fn store(&self) -> &S {
+        &self.0.store
+    }
+}
+
+fn weight(text_bytes: usize) -> u32 {
+    u32::try_from(text_bytes + ENTRY_BYTES).unwrap_or(u32::MAX)
+}
+
+impl<S: Store> Store for Cache<S> {
+    async fn fetch(&self, ask: &Ask<'_>, deadline: Instant) -> Reply {
+        let shared = &self.0;
+        if shared.config.max_bytes == 0 {
+            return shared.store.fetch(ask, deadline).await;
+        }
+        let now = Clock::now();
+        let Some(known) = shared.index.get(ask.key) else {
+            return match shared.absent(ask.key, now) {
+                Some(why) => Reply::new(Err(FetchError::Missing(why)), Source::Hit),
+                None => shared.fetch_unknown(ask, deadline).await,
+            };
+        };
+        if now < known.fresh_until {
+            return match shared.from_memory(ask, &known) {
+                Some(fetched) => Reply::new(Ok(fetched), Source::Hit),
+                None => shared.fetch_known(ask, &known, deadline).await,
+            };
+        }
+        shared.fetch_expired(ask, &known, now, deadline).await
+    }
+
+    async fn presign(
+        &self,
+        key: &ObjectKey,
+        part: Part,
+        ttl: Duration,
+        deadline: Instant,
+    ) -> Result<String, FetchError> {
+        self.0.store.presign(key, part, ttl, deadline).await
+    }
+
+    async fn settle(&self, deadline: Instant) {
+        let deadline = deadline.min(Instant::now() + AFTERWORK);
+        loop {
+            let next = self.0.stale_keys().pop();
+            let Some(key) = next else { break };
+            if Instant::now() >= deadline {
+                self.0.stale_keys().clear();
+                break;
+            }
+            if let Some(known) = self.0.index.get(&key).filter(|known| Clock::now() >= known.fresh_until) {
+                let body = self.0.bodies.get(&known.version);
+                let part = if body.is_some() { Part::Whole } else { Part::Head };
+                self.0.land(&key, part, body.map(|body| (known, body)), deadline).await;
+            }
+        }
+        self.0.store.settle(deadline).await;
+    }
+
+    fn holdings(&self) -> Holdings {
+        let bytes = self.0.index.weighted_size() + self.0.bodies.weighted_size() + self.0.missing.weighted_size();
+        Holdings { bytes, evictions: self.0.evictions.load(Ordering::Relaxed) }
+    }
+}
+
+impl<S: Store> Shared<S> {
+    /// A key of which nothing is known, or nothing any more.
+    async fn fetch_unknown(self: &Arc<Self>, ask: &Ask<'_>, deadline: Instant) -> Reply {
+        match ask.range {
+            // Of an object that may be huge, S3 sends just the part.
+            Some(_) if ask.part == Part::Whole => self.pass(ask, deadline).await,
+            _ => self.fetch_whole(ask, ask.part, None, deadline).await,
+        }
+    }
+
+    /// An object whose head is known, and whose body is wanted and is not here.
+    async fn fetch_known(self: &Arc<Self>, ask: &Ask<'_>, known: &Known, deadline: Instant) -> Reply {
+        match ask.part {
+            Part::Whole if !self.keeps(&known.head) => self.pass(ask, deadline).await,
+            part => self.fetch_whole(ask, part, None, deadline).await,
+        }
+    }
+
+    /// An object whose time is over.
+    async fn fetch_expired(
+        self: &Arc<Self>,
+        ask: &Ask<'_>,
+        known: &Arc<Known>,
+        now: Clock,
+        deadline: Instant,
+    ) -> Reply {
+        let body = self.bodies.get(&known.version);
+        let at_hand = || match plan(ask, &known.head) {
+            Plan::Answered(fetched) => Some(fetched),
+            Plan::Body(range) => Some(part_of(&known.head, body.as_ref()?, range)),
+        };
+        let stale = |trouble| Some(Reply { fetched: Ok(at_hand()?), source: Source::Stale, trouble });
+        if known.respite_until.is_some_and(|until| now < until.min(known.stale_if_error_until))
+            && let Some(reply) = stale(None)
+        {
+            return reply;
+        }
+        if now < known.stale_while_revalidate_until
+            && let Some(reply) = stale(None)
+        {
+            let mut keys = self.stale_keys();
+            if !keys.contains(ask.key) {
+                keys.push(ask.key.clone());
+            }
+            return reply;
+        }
+        let may_be_stale = now < known.stale_if_error_until && at_hand().is_some();
+        let patient = if may_be_stale { deadline.min(Instant::now() + PATIENCE) } else { deadline };
+        let reply = match &body {
+            Some(body) => self.fetch_whole(ask, Part::Whole, Some((known.clone(), body.clone())), patient).await,
+            None => self.fetch_known(ask, known, patient).await,
+        };
+        match reply.fetched {
+            Err(error) if error.trouble().is_some() && now < known.stale_if_error_until => {
+                let respite_until = Some(Clock::now() + RESPITE);
+                self.index.insert(ask.key.clone(), Arc::new(Known { respite_until, ..(**known).clone() }));
+                stale(Some(error.clone())).unwrap_or_else(|| Reply::new(Err(error), reply.source))
+            }
+            fetched => Reply { fetched, ..reply },
+        }
+    }
+
+    /// Asks for all of an object, or its head, together with whoever asks for it at the same time, and answers `ask`
+    /// from that.
+    async fn fetch_whole(
+        self: &Arc<Self>,
+        ask: &Ask<'_>,
+        part: Part,
+        held: Option<(Arc<Known>, Body)>,
+        deadline: Instant,
+    ) -> Reply {
+        let landed = self.land(ask.key, part, held, deadline).await;
+        let fetched = match landed.fetched {
+            Ok(Fetched::Object(Object { head, body, .. })) => Ok(match plan(ask, &head) {
+                Plan::Answered(fetched) => fetched,
+                Plan::Body(range) => part_of(&head, &body, range),
+            }),
+            Ok(Fetched::TooLarge(head)) => match plan(ask, &head) {
+                Plan::Answered(fetched) => Ok(fetched),
+                // There is a part that an answer can hold.
+                Plan::Body(_) => return self.pass(ask, deadline).await,
+            },
+            fetched => fetched,
+        };
+        Reply::new(fetched, landed.source)
+    }
+
+    /// The call for a key: one at a time, whoever asks. Its result is in memory before it is over.
+    async fn land(
+        self: &Arc<Self>,
+        key: &ObjectKey,
+        part: Part,
+        held: Option<(Arc<Known>, Body)>,
+        deadline: Instant,
+    ) -> Landed {
+        loop {
+            let landed = || self.just_landed(key, part);
+            let take_off = || {
+                let (shared, key, held) = (self.clone(), key.clone(), held.clone());
+                async move { shared.call(&key, part, held, deadline).await }.boxed()
+            };
+            match self.flights.board((key.clone(), part), landed, take_off) {
+                Boarding::First(flight) => return flight.await,
+                Boarding::Another(flight) => match self.wait(flight, deadline).await {
+                    // That was the other's time, not ours.
+                    Landed { fetched: Err(FetchError::TimedOut(_)), .. } if Instant::now() < deadline => {}
+                    landed => return Landed { source: Source::Coalesced, ..landed },
+                },
+                Boarding::Landed(landed) => return landed,
+            }
+        }
+    }
+
+    async fn wait(&self, flight: Flight<Landed>, deadline: Instant) -> Landed {
+        let landed = tokio::time::timeout(deadline.saturating_duration_since(Instant::now()), flight).await;
+        landed.unwrap_or_else(|_| Landed {
+            fetched: Err(FetchError::TimedOut("no answer from S3 to whoever asked first".to_owned())),
+            source: Source::Coalesced,
+        })
+    }
+
+    /// What another call has put into memory since we looked.
+    fn just_landed(&self, key: &ObjectKey, part: Part) -> Option<Landed> {
+        let now = Clock::now();
+        let landed = |fetched| Some(Landed { fetched, source: Source::Coalesced });
+        let Some(known) = self.index.get(key).filter(|known| now < known.fresh_until) else {
+            return self.absent(key, now).and_then(|why| landed(Err(FetchError::Missing(why))));
+        };
+        let body = match part {
+            Part::Head => Body::default(),
+            Part::Whole => self.bodies.get(&known.version)?,
+        };
+        landed(Ok(Fetched::Object(Object { head: known.head.clone(), range: None, body })))
+    }
+
+    /// Asks the store, and keeps what it says.
+    async fn call(
+        &self,
+        key: &ObjectKey,
+        part: Part,
+        held: Option<(Arc<Known>, Body)>,
+        deadline: Instant,
+    ) -> Landed {
+        let fits = |head: &Head, _: Option<&_>| part == Part::Head || base64_bytes(head.bytes) <= PAYLOAD_BYTES_MAX;
+        let ask =
+            Ask { held: held.as_ref().map(|(known, _)| &known.head), ..Ask::plain(key, part, &fits) };
+        let fetched = self.store.fetch(&ask, deadline).await.fetched;
+        let (fetched, source) = match (fetched, held) {
+            (Ok(Fetched::NotModified(head)), Some((_, body))) => {
+                (Ok(Fetched::Object(Object { head, range: None, body })), Source::Revalidated)
+            }
+            (fetched, _) => (fetched, Source::Miss),
+        };
+        match &fetched {
+            Ok(Fetched::Object(object)) => {
+                let body = (part == Part::Whole && source == Source::Miss).then_some(&object.body);
+                self.keep(key, &object.head, body);
+            }
+            Ok(Fetched::TooLarge(head)) => self.keep(key, head, None),
+            Err(FetchError::Missing(why)) => self.keep_missing(key, *why),
+            _ => {}
+        }
+        Landed { fetched, source }
+    }
+
+    /// Asks the store just what was asked here, and learns what it can from the answer.
+    async fn pass(&self, ask: &Ask<'_>, deadline: Instant) -> Reply {
+        let reply = self.store.fetch(ask, deadline).await;
+        match &reply.fetched {
+            Ok(Fetched::Object(Object { head, .. }) | Fetched::TooLarge(head)) => self.keep(ask.key, head, None),
+            Err(FetchError::Missing(why)) => self.keep_missing(ask.key, *why),
+            _ => {}
+        }
+        Reply { source: Source::Bypass, ..reply }
+    }
+
+    /// Answers from memory, if all that it takes is there.
+    fn from_memory(&self, ask: &Ask<'_>, known: &Known) -> Option<Fetched> {
+        match plan(ask, &known.head) {
+            Plan::Answered(fetched) => Some(fetched),
+            Plan::Body(range) => Some(part_of(&known.head, &self.bodies.get(&known.version)?, range)),
+        }
+    }
+
+    fn absent(&self, key: &ObjectKey, now: Clock) -> Option<Missing> {
+        self.missing.get(key).filter(|absent| now < absent.until).map(|absent| absent.why)
+    }
+
+    /// Whether the body of such an object is kept.
+    fn keeps(&self, head: &Head) -> bool {
+        head.bytes <= self.config.object_max_bytes
+    }
+
+    fn keep(&self, key: &ObjectKey, head: &Head, body: Option<&Body>) {
+        let before = self.index.get(key);
+        let freshness = freshness(head, &self.config.limits, SystemTime::now());
+        let version = head.etag.clone().map(|etag| Version { key: key.clone(), etag });
+        // The old body is of no more use to anybody.
+        if let Some(before) = before.filter(|before| Some(&before.version) != version.as_ref()) {
+            self.bodies.invalidate(&before.version);
+        }
+        self.missing.invalidate(key);
+        let (Some(freshness), Some(version)) = (freshness, version) else {
+            self.index.invalidate(key);
+            return;
+        };
+        if let Some(body) = body.filter(|_| self.keeps(head)) {
+            self.bodies.insert(version.clone(), body.clone());
+            // What has to make room does so now, not dozens of objects later.
+            self.bodies.run_pending_tasks();
+        }
+        self.index.insert(key.clone(), Arc::new(Known::new(head.clone(), version, &freshness)));
+    }
+
+    fn keep_missing(&self, key: &ObjectKey, why: Missing) {
+        if let Some(before) = self.index.remove(key) {
+            self.bodies.invalidate(&before.version);
+        }
+        if !self.config.missing_ttl.is_zero() {
+            self.missing.insert(key.clone(), Absent { why, until: Clock::now() + self.config.missing_ttl });
+        }
+    }
+
+    fn stale_keys(&self) -> std::sync::MutexGuard<'_, Vec<ObjectKey>> {
+        // A panic of somebody else leaves nothing half done here.
+        self.stale.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn new(head: Head, version: Version, freshness: &Freshness) -> Self {
+        let fresh_until = Clock::now() + freshness.fresh;
+        Self {
+            head,
+            version,
+            fresh_until,
+            stale_while_revalidate_until: fresh_until + freshness.stale_while_revalidate,
+            stale_if_error_until: fresh_until + freshness.stale_if_error,
+            respite_until: None,
+        }
+    }
+
+    /// The texts of a head are there twice: as they came, and as they are sent.
+    fn head_bytes(&self) -> usize {
+        2 * self.head.json().len() + 2 * self.version.etag.len()
+    }
+}
+
+/// What an answer takes besides the head of the object.
+enum Plan {
+    /// Nothing.
+    Answered(Fetched),
+    /// The body, or a part of it.
+    Body(Option<Range<u64>>),
+}
+
+fn plan(ask: &Ask<'_>, head: &Head) -> Plan {
+    let selected = ask.select(head);
+    // What is too large as a whole may have a part that fits, and bytes that are not there fit anywhere.
+    match (ask.judge(head, selected.as_ref().ok().and_then(Option::as_ref)), selected) {
+        (None | Some(Fetched::TooLarge(_)), Err(NoSuchBytes)) => Plan::Answered(Fetched::Unsatisfiable(head.bytes)),
+        (Some(answered), _) => Plan::Answered(answered),
+        (None, Ok(range)) if ask.part == Part::Whole => Plan::Body(range),
+        (None, Ok(_)) => {
+            Plan::Answered(Fetched::Object(Object { head: head.clone(), range: None, body: Body::default() }))
+        }
+    }
+}
+
+fn part_of(head: &Head, body: &Body, range: Option<Range<u64>>) -> Fetched {
+    let part = range.clone().map_or_else(|| body.clone(), |range| body.slice(range));
+    Fetched::Object(Object { head: head.clone(), range, body: part })
+}
+
+impl<S> fmt::Debug for Cache<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shared { config, index, bodies, .. } = &*self.0;
+        f.debug_struct("Cache")
+            .field("config", config)
+            .field("keys", &index.entry_count())
+            .field("bodies", &bodies.entry_count())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
