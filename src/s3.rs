@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use aws_config::BehaviorVersion;
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
-use aws_runtime::env_config::file::EnvConfigFiles;
+use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{ResponseChecksumValidation, ProvideCredentials, SharedCredentialsProvider, StalledStreamProtectionConfig};
@@ -119,7 +119,7 @@ impl S3 {
             // As in every Lambda: nothing else need be looked for, and no profile read.
             loader = loader
                 .credentials_provider(EnvironmentVariableCredentialsProvider::new())
-                .profile_files(EnvConfigFiles::builder().build());
+                .profile_files(EnvConfigFiles::builder().with_contents(EnvConfigFileKind::Config, "").build());
         }
         let sdk = loader.load().await;
         let retry = sdk.retry_config().cloned().unwrap_or_else(RetryConfig::standard);

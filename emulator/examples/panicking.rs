@@ -9,16 +9,17 @@ use nearedge::object::{BodyEncoder, FetchError, Fetched, Object, ObjectKey};
 use nearedge::origin::{Exceptions, Origin, Oversize};
 use nearedge::response::Presentation;
 use nearedge::runtime::{self, Pace};
-use nearedge::store::{Ask, Part, Store};
+use nearedge::store::{Ask, Part, Reply, Source, Store};
 
 struct Panicking;
 
 impl Store for Panicking {
-    async fn fetch(&self, ask: &Ask<'_>, _: Instant) -> Result<Fetched, FetchError> {
+    async fn fetch(&self, ask: &Ask<'_>, _: Instant) -> Reply {
         assert_ne!(ask.key.as_str(), "panic", "asked to");
         let mut encoder = BodyEncoder::with_capacity(2);
         encoder.push(&b"ok"[..]);
-        Ok(Fetched::Object(Object { body: encoder.finish(), ..Object::default() }))
+        let object = Object { body: encoder.finish(), ..Object::default() };
+        Reply::new(Ok(Fetched::Object(object)), Source::Bypass)
     }
 
     async fn presign(&self, _: &ObjectKey, _: Part, _: Duration, _: Instant) -> Result<String, FetchError> {

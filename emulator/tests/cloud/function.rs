@@ -267,8 +267,8 @@ async fn meeting_point(callers: usize) -> (serve::Server, Storage) {
 async fn with_max_concurrency_one_process_answers_that_many_at_once() {
     let (_s3, storage) = meeting_point(8).await;
     let cloud = start(Options { storage, concurrency: 8, environments: 1, ..options() }).await;
-    let path = ["/x"; 8];
-    let answers = futures_util::future::join_all(path.map(|path| cloud.api(path, &[SECRET]))).await;
+    let paths = ["/1", "/2", "/3", "/4", "/5", "/6", "/7", "/8"];
+    let answers = futures_util::future::join_all(paths.map(|path| cloud.api(path, &[SECRET]))).await;
     for answer in answers {
         assert_eq!((answer.status, answer.text()), (StatusCode::OK, "together"));
     }

@@ -50,13 +50,20 @@ fn storage() -> Storage {
     }
 }
 
+/// A cache that asks S3 about everything each time, so that what a test changes shows at once, and no request to S3
+/// but for a request of the test's.
+const NOTHING_FRESH: [(&str, &str); 4] =
+    [("cache_ttl_secs", "0"), ("cache_missing_ttl_secs", "0"), ("stale_if_error_secs", "0"), ("prewarm", "false")];
+
 pub(crate) fn options() -> Options {
-    let handler = Bootstrap { program: emulator(), arguments: vec!["as-bootstrap".to_owned()] };
-    Options { edge: FREE, gateway: FREE, storage: storage(), environments: 2, ..Options::new(handler, site()) }
+    with_env(&[])
 }
 
+/// With these settings; nothing is fresh unless they say so.
 pub(crate) fn with_env(env: &[(&str, &str)]) -> Options {
-    Options { env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(), ..options() }
+    let handler = Bootstrap { program: emulator(), arguments: vec!["as-bootstrap".to_owned()] };
+    let env = NOTHING_FRESH.iter().chain(env).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Options { edge: FREE, gateway: FREE, storage: storage(), environments: 2, env, ..Options::new(handler, site()) }
 }
 
 /// A running cloud; its processes end with it.

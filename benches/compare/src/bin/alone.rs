@@ -1,0 +1,8 @@
+//! lambda_http alone, as its guide has it: how soon a Rust function can start.
+
+use lambda_http::{Error, Request, run, service_fn};
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    run(service_fn(async |_: Request| Ok::<_, Error>("ok"))).await
+}

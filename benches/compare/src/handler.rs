@@ -1,0 +1,106 @@
+//! A handler: a process pinned to a core, its CPU time and its memory.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
+use crate::runtime_api::RuntimeApi;
+
+pub struct Handler {
+    child: Child,
+    pub api: RuntimeApi,
+    /// From before it was started to its first request for an event.
+    pub start: Duration,
+}
+
+/// What is started.
+#[derive(Clone)]
+pub struct Program {
+    pub name: &'static str,
+    pub arguments: Vec<String>,
+    pub env: Vec<(String, String)>,
+}
+
+impl Program {
+    pub fn new(name: &'static str, path: &Path) -> Self {
+        Self { name, arguments: vec![path.display().to_string()], env: Vec::new() }
+    }
+
+    pub fn env(&self, name: &str, value: impl Into<String>) -> Self {
+        let mut program = self.clone();
+        program.env.push((name.to_owned(), value.into()));
+        program
+    }
+}
+
+impl Handler {
+    /// Starts a handler on these cores, with nothing in its environment but what Lambda and the settings put there.
+    pub fn start(program: &Program, s3: &str, cores: &[usize]) -> Self {
+        let api = RuntimeApi::start();
+        let mut command = Command::new(&program.arguments[0]);
+        command.args(&program.arguments[1..]).env_clear().stdout(Stdio::null()).stderr(Stdio::inherit());
+        for (name, value) in [
+            ("AWS_LAMBDA_RUNTIME_API", api.address.to_string().as_str()),
+            ("AWS_LAMBDA_FUNCTION_NAME", "lambdaapi"),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+            ("AWS_LAMBDA_LOG_LEVEL", "ERROR"),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+            ("AWS_SECRET_ACCESS_KEY", "secret-key"),
+            ("AWS_SESSION_TOKEN", "token"),
+            ("AWS_ENDPOINT_URL_S3", s3),
+            ("bucket", compare::BUCKET),
+            ("lambda_auth", compare::SECRET),
+            ("redirect_path", "https://dxxxx.cloudfront.net"),
+            ("LAMBDA_TASK_ROOT", concat!(env!("CARGO_MANIFEST_DIR"), "/python")),
+        ] {
+            command.env(name, value);
+        }
+        command.envs(program.env.iter().map(|(name, value)| (name, value)));
+        // A child takes over where its parent may run.
+        let ours = sched_getaffinity(Pid::from_raw(0)).expect("our cores");
+        pin(cores);
+        let started = Instant::now();
+        let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.arguments[0]));
+        sched_setaffinity(Pid::from_raw(0), &ours).expect("our cores");
+        api.wait_until_ready();
+        Self { child, start: started.elapsed(), api }
+    }
+
+    /// The CPU time of all its threads.
+    pub fn cpu(&self) -> Duration {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("its threads");
+        let nanoseconds = tasks.flatten().filter_map(|task| {
+            let times = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+            times.split(' ').next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(nanoseconds.sum())
+    }
+
+    /// A line of its status, in bytes: `VmRSS` or `VmHWM`.
+    pub fn memory(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("its status");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("the line");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+}
+
+impl Drop for Handler {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Keeps this thread, and what it starts, on these cores.
+pub fn pin(cores: &[usize]) {
+    let mut set = CpuSet::new();
+    for core in cores {
+        set.set(*core).expect("a core");
+    }
+    sched_setaffinity(Pid::from_raw(0), &set).expect("such a core");
+}

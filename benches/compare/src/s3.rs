@@ -1,0 +1,91 @@
+//! An S3 of objects that are made as they are asked for, in plain and over TLS. A key that ends in `/<bytes>` is an
+//! object of so many bytes; every key has a tag of its own.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use compare::header;
+
+use crate::runtime_api::read_message;
+
+pub struct S3 {
+    pub port: u16,
+    pub connections: Arc<AtomicU64>,
+    pub requests: Arc<AtomicU64>,
+}
+
+/// TLS as S3 has it, with a certificate for localhost: its PEM is what a client must trust.
+pub fn tls() -> (Arc<rustls::ServerConfig>, String) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .expect("a certificate and its key");
+    (Arc::new(config), made.cert.pem())
+}
+
+impl S3 {
+    pub fn start(tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let (connections, requests) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (opened, asked) = (connections.clone(), requests.clone());
+        std::thread::spawn(move || {
+            while let Ok((stream, _)) = listener.accept() {
+                stream.set_nodelay(true).expect("nodelay");
+                opened.fetch_add(1, Ordering::Relaxed);
+                let (tls, asked) = (tls.clone(), asked.clone());
+                std::thread::spawn(move || {
+                    // A client that goes away ends it.
+                    let _ = match tls {
+                        None => serve(stream, &asked),
+                        Some(config) => {
+                            let connection = rustls::ServerConnection::new(config).expect("a connection");
+                            serve(rustls::StreamOwned::new(connection, stream), &asked)
+                        }
+                    };
+                });
+            }
+        });
+        Self { port, connections, requests }
+    }
+}
+
+fn serve(mut stream: impl Read + Write, asked: &AtomicU64) -> std::io::Result<()> {
+    let mut buffer = Vec::new();
+    while let Some(request) = read_message(&mut stream, &mut buffer)? {
+        asked.fetch_add(1, Ordering::Relaxed);
+        let line = String::from_utf8_lossy(&request[..request.iter().position(|byte| *byte == b'\r').unwrap_or(0)]);
+        let path = line.split([' ', '?']).nth(1).unwrap_or("");
+        let bytes: Option<usize> = path.rsplit('/').next().and_then(|bytes| bytes.parse().ok());
+        let body = compare::object(bytes.unwrap_or(0));
+        let etag = format!("\"{:x}\"", path.bytes().fold(5381_u64, |hash, byte| hash.wrapping_mul(33) ^ u64::from(byte)));
+        let status = match bytes {
+            None => "404 Not Found",
+            Some(_) if header(&request, "if-none-match") == Some(&etag) => "304 Not Modified",
+            Some(_) => "200 OK",
+        };
+        let mut answer = format!(
+            "HTTP/1.1 {status}\r\nx-amz-id-2: 0123456789abcdef\r\nx-amz-request-id: 0123456789ABCDEF\r\n\
+             date: Tue, 10 Mar 2026 05:16:23 GMT\r\nlast-modified: Tue, 10 Mar 2026 05:16:23 GMT\r\netag: {etag}\r\n\
+             accept-ranges: bytes\r\ncontent-type: text/html\r\nserver: AmazonS3\r\n"
+        )
+        .into_bytes();
+        if !status.starts_with("304") {
+            answer.extend_from_slice(format!("content-length: {}\r\n", body.len()).as_bytes());
+        }
+        answer.extend_from_slice(b"\r\n");
+        if status.starts_with("200") && !line.starts_with("HEAD") {
+            answer.extend_from_slice(&body);
+        }
+        stream.write_all(&answer)?;
+        stream.flush()?;
+    }
+    Ok(())
+}
