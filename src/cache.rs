@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use equivalent::Equivalent;
 use futures_util::FutureExt;
 use moka::notification::RemovalCause;
 use tokio::time::Instant as Clock;
@@ -52,13 +53,43 @@ pub struct Cache<S>(Arc<Shared<S>>);
 struct Shared<S> {
     store: S,
     config: CacheConfig,
-    index: moka::sync::Cache<ObjectKey, Arc<Known>>,
-    bodies: moka::sync::Cache<Version, Body>,
+    /// The index and the bodies, which share what there is: how many bodies that is depends on how large they are.
+    entries: moka::sync::Cache<Name, Entry>,
     missing: moka::sync::Cache<ObjectKey, Absent>,
     flights: Flights<(ObjectKey, Part), Landed>,
     /// What is to be revalidated after the answer.
     stale: Mutex<Vec<ObjectKey>>,
     evictions: Arc<AtomicU64>,
+}
+
+/// What an entry is found by.
+#[derive(PartialEq, Eq, Hash)]
+enum Name {
+    Index(ObjectKey),
+    Body(Version),
+}
+
+/// A [`Name`] of what is somebody else's.
+#[derive(Hash)]
+enum NameRef<'a> {
+    Index(&'a ObjectKey),
+    Body(&'a Version),
+}
+
+impl Equivalent<Name> for NameRef<'_> {
+    fn equivalent(&self, name: &Name) -> bool {
+        match (self, name) {
+            (Self::Index(key), Name::Index(other)) => *key == other,
+            (Self::Body(version), Name::Body(other)) => *version == other,
+            _ => false,
+        }
+    }
+}
+
+#[derive(Clone)]
+enum Entry {
+    Known(Arc<Known>),
+    Body(Body),
 }
 
 /// What a key last was.
@@ -99,27 +130,21 @@ impl<S: Store> Cache<S> {
     pub fn new(store: S, config: CacheConfig) -> Self {
         let evictions = Arc::new(AtomicU64::new(0));
         let counted = evictions.clone();
-        // Heads are small beside their bodies; where they are not, an eighth still names thousands of objects.
-        let index_bytes = config.max_bytes / 8;
         let missing_bytes = config.max_bytes / 64;
         Self(Arc::new(Shared {
             store,
-            index: moka::sync::Cache::builder()
-                .max_capacity(index_bytes)
-                .weigher(|key: &ObjectKey, known: &Arc<Known>| weight(3 * key.as_str().len() + known.head_bytes()))
-                .build(),
-            bodies: moka::sync::Cache::builder()
-                .max_capacity(config.max_bytes - index_bytes - missing_bytes)
-                .weigher(|version: &Version, body: &Body| weight(version.key.as_str().len() + body.base64().len()))
-                .eviction_listener(move |_, _, cause| {
-                    if cause == RemovalCause::Size {
+            entries: moka::sync::Cache::builder()
+                .max_capacity(config.max_bytes - missing_bytes)
+                .weigher(|name: &Name, entry: &Entry| weight(name, entry))
+                .eviction_listener(move |name: Arc<Name>, _, cause| {
+                    if cause == RemovalCause::Size && matches!(*name, Name::Body(_)) {
                         counted.fetch_add(1, Ordering::Relaxed);
                     }
                 })
                 .build(),
             missing: moka::sync::Cache::builder()
                 .max_capacity(missing_bytes)
-                .weigher(|key: &ObjectKey, _: &Absent| weight(key.as_str().len()))
+                .weigher(|key: &ObjectKey, _: &Absent| entry_bytes(key.as_str().len()))
                 .build(),
             flights: Flights::default(),
             stale: Mutex::default(),
@@ -139,7 +164,19 @@ impl<S: Store> Cache<S> {
     }
 }
 
-fn weight(text_bytes: usize) -> u32 {
+fn weight(name: &Name, entry: &Entry) -> u32 {
+    entry_bytes(match (name, entry) {
+        // The texts of a head are there twice: as they came, and as they are sent. The key is in the version too.
+        (Name::Index(key), Entry::Known(known)) => {
+            2 * key.as_str().len() + 2 * known.head.json().len() + known.version.etag.len()
+        }
+        (Name::Body(Version { key, etag }), Entry::Body(body)) => key.as_str().len() + etag.len() + body.base64().len(),
+        // Nothing else is ever put in.
+        (Name::Index(_), Entry::Body(_)) | (Name::Body(_), Entry::Known(_)) => 0,
+    })
+}
+
+fn entry_bytes(text_bytes: usize) -> u32 {
     u32::try_from(text_bytes + ENTRY_BYTES).unwrap_or(u32::MAX)
 }
 
@@ -150,7 +187,7 @@ impl<S: Store> Store for Cache<S> {
             return shared.store.fetch(ask, deadline).await;
         }
         let now = Clock::now();
-        let Some(known) = shared.index.get(ask.key) else {
+        let Some(known) = shared.known(ask.key) else {
             return match shared.absent(ask.key, now) {
                 Some(why) => Reply::new(Err(FetchError::Missing(why)), Source::Hit),
                 None => shared.fetch_unknown(ask, deadline).await,
@@ -184,8 +221,8 @@ impl<S: Store> Store for Cache<S> {
                 self.0.stale_keys().clear();
                 break;
             }
-            if let Some(known) = self.0.index.get(&key).filter(|known| Clock::now() >= known.fresh_until) {
-                let body = self.0.bodies.get(&known.version);
+            if let Some(known) = self.0.known(&key).filter(|known| Clock::now() >= known.fresh_until) {
+                let body = self.0.body(&known.version);
                 let part = if body.is_some() { Part::Whole } else { Part::Head };
                 self.0.land(&key, part, body.map(|body| (known, body)), deadline).await;
             }
@@ -194,7 +231,7 @@ impl<S: Store> Store for Cache<S> {
     }
 
     fn holdings(&self) -> Holdings {
-        let bytes = self.0.index.weighted_size() + self.0.bodies.weighted_size() + self.0.missing.weighted_size();
+        let bytes = self.0.entries.weighted_size() + self.0.missing.weighted_size();
         Holdings { bytes, evictions: self.0.evictions.load(Ordering::Relaxed) }
     }
 }
@@ -225,7 +262,7 @@ impl<S: Store> Shared<S> {
         now: Clock,
         deadline: Instant,
     ) -> Reply {
-        let body = self.bodies.get(&known.version);
+        let body = self.body(&known.version);
         let at_hand = || match plan(ask, &known.head) {
             Plan::Answered(fetched) => Some(fetched),
             Plan::Body(range) => Some(part_of(&known.head, body.as_ref()?, range)),
@@ -254,7 +291,7 @@ impl<S: Store> Shared<S> {
         match reply.fetched {
             Err(error) if error.trouble().is_some() && now < known.stale_if_error_until => {
                 let respite_until = Some(Clock::now() + RESPITE);
-                self.index.insert(ask.key.clone(), Arc::new(Known { respite_until, ..(**known).clone() }));
+                self.put_known(ask.key, Known { respite_until, ..(**known).clone() });
                 stale(Some(error.clone())).unwrap_or_else(|| Reply::new(Err(error), reply.source))
             }
             fetched => Reply { fetched, ..reply },
@@ -324,12 +361,12 @@ impl<S: Store> Shared<S> {
     fn just_landed(&self, key: &ObjectKey, part: Part) -> Option<Landed> {
         let now = Clock::now();
         let landed = |fetched| Some(Landed { fetched, source: Source::Coalesced });
-        let Some(known) = self.index.get(key).filter(|known| now < known.fresh_until) else {
+        let Some(known) = self.known(key).filter(|known| now < known.fresh_until) else {
             return self.absent(key, now).and_then(|why| landed(Err(FetchError::Missing(why))));
         };
         let body = match part {
             Part::Head => Body::default(),
-            Part::Whole => self.bodies.get(&known.version)?,
+            Part::Whole => self.body(&known.version)?,
         };
         landed(Ok(Fetched::Object(Object { head: known.head.clone(), range: None, body })))
     }
@@ -379,8 +416,26 @@ impl<S: Store> Shared<S> {
     fn from_memory(&self, ask: &Ask<'_>, known: &Known) -> Option<Fetched> {
         match plan(ask, &known.head) {
             Plan::Answered(fetched) => Some(fetched),
-            Plan::Body(range) => Some(part_of(&known.head, &self.bodies.get(&known.version)?, range)),
+            Plan::Body(range) => Some(part_of(&known.head, &self.body(&known.version)?, range)),
         }
+    }
+
+    fn known(&self, key: &ObjectKey) -> Option<Arc<Known>> {
+        match self.entries.get(&NameRef::Index(key)) {
+            Some(Entry::Known(known)) => Some(known),
+            _ => None,
+        }
+    }
+
+    fn body(&self, version: &Version) -> Option<Body> {
+        match self.entries.get(&NameRef::Body(version)) {
+            Some(Entry::Body(body)) => Some(body),
+            _ => None,
+        }
+    }
+
+    fn put_known(&self, key: &ObjectKey, known: Known) {
+        self.entries.insert(Name::Index(key.clone()), Entry::Known(Arc::new(known)));
     }
 
     fn absent(&self, key: &ObjectKey, now: Clock) -> Option<Missing> {
@@ -393,29 +448,30 @@ impl<S: Store> Shared<S> {
     }
 
     fn keep(&self, key: &ObjectKey, head: &Head, body: Option<&Body>) {
-        let before = self.index.get(key);
+        let before = self.known(key);
         let freshness = freshness(head, &self.config.limits, SystemTime::now());
         let version = head.etag.clone().map(|etag| Version { key: key.clone(), etag });
         // The old body is of no more use to anybody.
         if let Some(before) = before.filter(|before| Some(&before.version) != version.as_ref()) {
-            self.bodies.invalidate(&before.version);
+            self.entries.invalidate(&NameRef::Body(&before.version));
         }
         self.missing.invalidate(key);
         let (Some(freshness), Some(version)) = (freshness, version) else {
-            self.index.invalidate(key);
+            self.entries.invalidate(&NameRef::Index(key));
             return;
         };
         if let Some(body) = body.filter(|_| self.keeps(head)) {
-            self.bodies.insert(version.clone(), body.clone());
-            // What has to make room does so now, not dozens of objects later.
-            self.bodies.run_pending_tasks();
+            self.entries.insert(Name::Body(version.clone()), Entry::Body(body.clone()));
         }
-        self.index.insert(key.clone(), Arc::new(Known::new(head.clone(), version, &freshness)));
+        self.put_known(key, Known::new(head.clone(), version, &freshness));
+        // What has to make room does so now, not dozens of objects later.
+        self.entries.run_pending_tasks();
     }
 
     fn keep_missing(&self, key: &ObjectKey, why: Missing) {
-        if let Some(before) = self.index.remove(key) {
-            self.bodies.invalidate(&before.version);
+        if let Some(before) = self.known(key) {
+            self.entries.invalidate(&NameRef::Body(&before.version));
+            self.entries.invalidate(&NameRef::Index(key));
         }
         if !self.config.missing_ttl.is_zero() {
             self.missing.insert(key.clone(), Absent { why, until: Clock::now() + self.config.missing_ttl });
@@ -439,11 +495,6 @@ impl Known {
             stale_if_error_until: fresh_until + freshness.stale_if_error,
             respite_until: None,
         }
-    }
-
-    /// The texts of a head are there twice: as they came, and as they are sent.
-    fn head_bytes(&self) -> usize {
-        2 * self.head.json().len() + 2 * self.version.etag.len()
     }
 }
 
@@ -475,11 +526,11 @@ fn part_of(head: &Head, body: &Body, range: Option<Range<u64>>) -> Fetched {
 
 impl<S> fmt::Debug for Cache<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shared { config, index, bodies, .. } = &*self.0;
+        let Shared { config, entries, missing, .. } = &*self.0;
         f.debug_struct("Cache")
             .field("config", config)
-            .field("keys", &index.entry_count())
-            .field("bodies", &bodies.entry_count())
+            .field("entries", &entries.entry_count())
+            .field("missing", &missing.entry_count())
             .finish_non_exhaustive()
     }
 }

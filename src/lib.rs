@@ -16,6 +16,7 @@
 //! - [`auth`]: the secrets, compared in constant time
 //! - [`decision`]: [`decision::decide`] says everything that the rules say
 //! - [`conditional`], [`range`]: RFC 9110 §13 and §14 over what is known of an object
+//! - [`freshness`]: RFC 9111 and RFC 5861: how long an object may be answered from memory
 //! - [`object`]: keys, objects ready to send, and why a fetch can fail
 //! - [`response`]: the only module that knows status codes
 //! - [`payload`]: a response as the JSON that Lambda hands to API Gateway
@@ -25,10 +26,11 @@
 //! - [`config`]: the environment → [`config::Config`], once, every fault reported together
 //! - [`store`]: the one seam: something that fetches a key
 //! - [`s3`]: a store over aws-sdk-s3
+//! - [`cache`]: a store around a store: bounded, revalidating, coalescing (`flight`)
 //! - [`origin`]: event in, payload out: the steps above in a row
 //! - [`telemetry`]: JSON log lines
-//! - [`runtime`]: the Lambda loop
-//! - [`bootstrap`]: config → store → origin → run, for the deployed binary and the local cloud alike
+//! - [`runtime`]: the Lambda loop; answers go out by `runtime_api`
+//! - [`bootstrap`]: config → store → cache → origin → run, for the deployed binary and the local cloud alike
 
 pub mod auth;
 pub mod bootstrap;
@@ -47,6 +49,7 @@ pub mod range;
 pub mod request;
 pub mod response;
 pub mod runtime;
+mod runtime_api;
 pub mod s3;
 pub mod store;
 pub mod telemetry;

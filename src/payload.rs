@@ -3,12 +3,7 @@
 //! The body of an object is never copied here: a payload is a short head, the base64 text that the
 //! object already holds, and a tail; they are written to the socket side by side.
 
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
 
 use crate::json::{write_member, write_string};
 use crate::response::{Content, Response};
@@ -66,27 +61,6 @@ impl Payload {
     /// What is to be written, one after the other.
     pub fn parts(&self) -> &[Bytes; 3] {
         &self.parts
-    }
-}
-
-impl http_body::Body for Payload {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let next = self.parts.iter_mut().find(|part| !part.is_empty());
-        Poll::Ready(next.map(|part| Ok(Frame::data(std::mem::take(part)))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.parts.iter().all(Bytes::is_empty)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.bytes())
     }
 }
 

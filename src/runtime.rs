@@ -2,7 +2,7 @@
 //!
 //! lambda_runtime's own response service is left out: it writes the whole event, with the secret in it,
 //! to the log at TRACE, validates the JSON of every event before we do, and copies every answer. Its
-//! loop, its contexts and its client are used as they are.
+//! loop, its contexts and its way of asking for events are used as they are; answers go out by [`RuntimeApi`].
 
 use std::any::Any;
 use std::fmt;
@@ -14,27 +14,17 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::FutureExt;
-use http::{HeaderValue, Method, StatusCode};
-use hyper_util::client::legacy::connect::HttpConnector;
+use http::{HeaderValue, StatusCode};
 use lambda_http::lambda_runtime::tower::Layer;
 use lambda_http::lambda_runtime::{Error, LambdaEvent, LambdaInvocation, Runtime};
 use lambda_http::{Context as LambdaContext, Service, service_fn};
-use lambda_runtime_api_client::body::Body;
-use lambda_runtime_api_client::{PooledClient, build_request};
-use serde::Serialize;
 use serde::de::IgnoredAny;
 use tracing::{debug, error, info, warn};
 
 use crate::event::EventError;
 use crate::origin::{Answer, Origin, Record};
+use crate::runtime_api::{INVOCATION_ID, RuntimeApi};
 use crate::store::{Holdings, Source, Store};
-
-/// Lambda's protection against an answer that reaches another invocation: echoed as it came.
-const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
-
-/// Names the kind of an error to the Runtime API
-/// ([Runtime API](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html)).
-const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 
 /// What is taken for the time left where the Runtime API does not say it: the walk-through's timeout.
 const UNKNOWN_DEADLINE: Duration = Duration::from_secs(20);
@@ -58,7 +48,7 @@ pub struct Pace {
 pub async fn run<S: Store>(origin: Origin<S>, pace: Pace) -> Result<(), Error> {
     let invoke = Invoke {
         origin: Arc::new(origin),
-        client: Arc::new(runtime_api(pace.concurrency)),
+        api: Arc::new(runtime_api()),
         deadline_margin: pace.deadline_margin,
     };
     // The runtime cannot be made without a handler of its own; the layer puts ours in its place.
@@ -69,22 +59,16 @@ pub async fn run<S: Store>(origin: Origin<S>, pace: Pace) -> Result<(), Error> {
 
 /// Tells the Runtime API that the function cannot start.
 pub async fn report_init_error(problem: &str) {
-    let report = ErrorReport { error_type: "Origin.Init", error_message: problem, stack_trace: [] };
-    let sent = match report.request("/2018-06-01/runtime/init/error", None) {
-        Ok(request) => runtime_api(1).call(request).await.map(|response| response.status()),
-        Err(error) => Err(error),
-    };
-    match sent {
+    match runtime_api().post_init_error("Origin.Init", problem).await {
         Ok(status) if status.is_success() => {}
         Ok(status) => error!(%status, "the Runtime API did not take the init error"),
         Err(error) => error!(%error, "the init error did not reach the Runtime API"),
     }
 }
 
-fn runtime_api(connections: u32) -> PooledClient {
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    PooledClient::builder().with_connector(connector).with_pool_size(connections as usize).build()
+/// The API that lambda_runtime takes events from, which it does not show.
+fn runtime_api() -> RuntimeApi {
+    RuntimeApi::new(std::env::var("AWS_LAMBDA_RUNTIME_API").unwrap_or_default())
 }
 
 struct InPlaceOf<T>(T);
@@ -100,13 +84,13 @@ impl<S, T: Clone> Layer<S> for InPlaceOf<T> {
 /// Answers one invocation: event in, answer posted, line logged.
 struct Invoke<S> {
     origin: Arc<Origin<S>>,
-    client: Arc<PooledClient>,
+    api: Arc<RuntimeApi>,
     deadline_margin: Duration,
 }
 
 impl<S> Clone for Invoke<S> {
     fn clone(&self) -> Self {
-        Self { origin: self.origin.clone(), client: self.client.clone(), deadline_margin: self.deadline_margin }
+        Self { origin: self.origin.clone(), api: self.api.clone(), deadline_margin: self.deadline_margin }
     }
 }
 
@@ -132,25 +116,22 @@ impl<S: Store> Invoke<S> {
         debug!(request_id = context.request_id, budget_ms = budget.as_millis(), event_bytes = body.len(), "invoked");
         let deadline = started + budget;
         let answered = AssertUnwindSafe(self.origin.answer(&body, deadline)).catch_unwind().await;
-        let invocation_id = parts.headers.get(INVOCATION_ID);
         let answered = answered.map_err(Failure::from_panic).and_then(|answer| answer.map_err(Failure::Event));
-        let (request, record) = match answered {
+        let (id, invocation_id) = (&context.request_id, parts.headers.get(INVOCATION_ID).map(HeaderValue::as_bytes));
+        let (posted, record) = match answered {
             Ok(Answer { payload, record }) => {
-                let path = format!("/2018-06-01/runtime/invocation/{}/response", context.request_id);
-                (post(&path, invocation_id, Body::new(payload))?, Ok(record))
+                (self.api.post_response(id, invocation_id, payload.parts()).await, Ok(record))
             }
             Err(failure) => {
-                let path = format!("/2018-06-01/runtime/invocation/{}/error", context.request_id);
                 let message = failure.to_string();
-                let report = ErrorReport { error_type: failure.error_type(), error_message: &message, stack_trace: [] };
-                (report.request(&path, invocation_id)?, Err(message))
+                (self.api.post_error(id, invocation_id, failure.error_type(), &message).await, Err(message))
             }
         };
         // An answer that does not arrive is lost; the loop goes on and finds out itself whether the API is gone.
-        match self.client.call(request).await {
-            Ok(response) if response.status().is_success() => {}
-            Ok(response) => explain_refusal(&context.request_id, response.status()),
-            Err(error) => error!(request_id = context.request_id, %error, "the answer did not reach the Runtime API"),
+        match posted {
+            Ok(status) if status.is_success() => {}
+            Ok(status) => explain_refusal(id, status),
+            Err(error) => error!(request_id = id, %error, "the answer did not reach the Runtime API"),
         }
         match record {
             Ok(record) => log(&context.request_id, &record, self.origin.holdings(), started.elapsed()),
@@ -234,32 +215,6 @@ impl fmt::Display for Failure {
             Self::Panic(message) => write!(f, "this invocation panicked, please report it: {message}"),
         }
     }
-}
-
-/// An error as the Runtime API takes it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ErrorReport<'a> {
-    error_type: &'static str,
-    error_message: &'a str,
-    stack_trace: [(); 0],
-}
-
-impl ErrorReport<'_> {
-    fn request(&self, path: &str, invocation_id: Option<&HeaderValue>) -> Result<http::Request<Body>, Error> {
-        let mut request = post(path, invocation_id, Body::from(serde_json::to_vec(self)?))?;
-        request.headers_mut().insert(ERROR_TYPE, HeaderValue::from_static(self.error_type));
-        Ok(request)
-    }
-}
-
-fn post(path: &str, invocation_id: Option<&HeaderValue>, body: Body) -> Result<http::Request<Body>, Error> {
-    let mut request = build_request().method(Method::POST).uri(path).body(body)?;
-    request.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Some(id) = invocation_id {
-        request.headers_mut().insert(INVOCATION_ID, id.clone());
-    }
-    Ok(request)
 }
 
 #[cfg(test)]

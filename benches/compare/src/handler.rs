@@ -56,7 +56,7 @@ impl Handler {
             ("bucket", compare::BUCKET),
             ("lambda_auth", compare::SECRET),
             ("redirect_path", "https://dxxxx.cloudfront.net"),
-            ("LAMBDA_TASK_ROOT", concat!(env!("CARGO_MANIFEST_DIR"), "/python")),
+            ("PYTHONPATH", concat!(env!("CARGO_MANIFEST_DIR"), "/python")),
         ] {
             command.env(name, value);
         }

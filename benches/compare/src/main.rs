@@ -1,1 +1,407 @@
-fn main() {}
+//! Drives handlers over the Runtime API, one process each on a core of its own, and compares what they cost.
+//!
+//! `cargo run --release -- ../../target/release/bootstrap [--python PYTHON] [--rounds N] [--out FOLDER] [--gate]`
+//!
+//! The driver and S3 run on core 0, the handlers on core 1. All handlers are measured in turn, round after round; a
+//! figure is the median of the rounds. CPU time is the kernel's own count of the handler's threads.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a benchmark fails by panicking")]
+
+mod handler;
+mod report;
+mod runtime_api;
+mod s3;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use compare::{BUCKET, SECRET, object};
+use handler::{Handler, Program, pin};
+use report::{Report, Row};
+use runtime_api::Answer;
+use s3::S3;
+use serde_json::{Value, json};
+
+const SIZES: [(&str, usize); 4] = [("240 B", 240), ("10 kB", 10_000), ("100 kB", 100_000), ("1 MiB", 1 << 20)];
+const OURS: &str = "nearedge";
+const LEAST: &str = "least possible";
+const MOKA: &str = "lambda_http + moka";
+const PLAIN: &str = "lambda_http, no cache";
+const PYTHON: &str = "Python (boto3)";
+const ALONE: &str = "lambda_http alone";
+
+struct Arguments {
+    bootstrap: PathBuf,
+    python: Option<PathBuf>,
+    rounds: usize,
+    out: Option<PathBuf>,
+    gate: bool,
+}
+
+impl Arguments {
+    fn parse() -> Self {
+        let mut arguments = std::env::args().skip(1);
+        let mut parsed = Self { bootstrap: PathBuf::new(), python: None, rounds: 9, out: None, gate: false };
+        while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().unwrap_or_else(|| panic!("{argument} needs a value"));
+            match argument.as_str() {
+                "--python" => parsed.python = Some(value().into()),
+                "--rounds" => parsed.rounds = value().parse().expect("--rounds is a number"),
+                "--out" => parsed.out = Some(value().into()),
+                "--gate" => parsed.gate = true,
+                _ => parsed.bootstrap = argument.into(),
+            }
+        }
+        assert!(
+            parsed.bootstrap.is_file(),
+            "usage: compare PATH-OF-BOOTSTRAP [--python PYTHON] [--rounds N] [--out FOLDER] [--gate]"
+        );
+        parsed
+    }
+}
+
+/// An event as API Gateway sends it for a request that came through CloudFront.
+fn event(path: &str) -> Arc<[u8]> {
+    let event = json!({
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": "utm_source=newsletter&utm_medium=email",
+        "cookies": ["session=0123456789abcdef0123456789abcdef", "consent=yes", "_ga=GA1.2.123456789.1700000000"],
+        "headers": {
+            "content-length": "0",
+            "host": "abcdefghij.execute-api.cn-north-1.amazonaws.com.cn",
+            "lambda_auth": SECRET,
+            "test_version": "v2",
+            "user-agent": "Amazon CloudFront",
+            "via": "2.0 0123456789abcdef0123456789abcdef.cloudfront.net (CloudFront)",
+            "x-amz-cf-id": "0123456789abcdef0123456789abcdef0123456789abcdef0123456==",
+            "x-amzn-trace-id": "Root=1-65000000-0123456789abcdef01234567",
+            "x-forwarded-for": "192.0.2.1, 198.51.100.1",
+            "x-forwarded-port": "443",
+            "x-forwarded-proto": "https",
+        },
+        "queryStringParameters": {"utm_source": "newsletter", "utm_medium": "email"},
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "abcdefghij",
+            "domainName": "abcdefghij.execute-api.cn-north-1.amazonaws.com.cn",
+            "domainPrefix": "abcdefghij",
+            "http": {
+                "method": "GET", "path": path, "protocol": "HTTP/1.1", "sourceIp": "198.51.100.1",
+                "userAgent": "Amazon CloudFront",
+            },
+            "requestId": "JKJaXmPLvHcESHA=",
+            "routeKey": "$default",
+            "stage": "$default",
+            "time": "10/Mar/2026:05:16:23 +0000",
+            "timeEpoch": 1_773_119_783_636_u64,
+        },
+        "pathParameters": {"proxy": path.trim_start_matches('/')},
+        "isBase64Encoded": false,
+    });
+    serde_json::to_vec(&event).expect("JSON").into()
+}
+
+/// An answer is the whole object, byte for byte.
+fn check(name: &str, answer: &Answer, bytes: usize) {
+    let json: Value = serde_json::from_slice(&answer.payload).expect("JSON");
+    assert_eq!(json["statusCode"], 200, "{name}: {json}");
+    let body = json["body"].as_str().expect("a body");
+    let body = match json["isBase64Encoded"] == true {
+        true => base64_simd::STANDARD.decode_to_vec(body).expect("base64"),
+        // lambda_http sends text as text, and replaces what is not UTF-8.
+        false => return assert_eq!(body, String::from_utf8_lossy(&object(bytes)), "{name}"),
+    };
+    assert!(body == object(bytes), "{name}: another body");
+}
+
+fn median<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {
+    values.sort_by(|one, other| one.partial_cmp(other).expect("an order"));
+    values[values.len() / 2]
+}
+
+fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
+
+/// CPU of the handler per invocation, in µs, and the latencies, of so many invocations one after the other.
+fn batch(handler: &Handler, path: &str, count: usize, window: usize) -> (f64, Vec<Duration>) {
+    let (event, mut latencies) = (event(path), Vec::with_capacity(count));
+    let before = handler.cpu();
+    handler.api.send(std::iter::repeat_n(event, count), window, |answer| latencies.push(answer.latency));
+    (micros(handler.cpu() - before) / count as f64, latencies)
+}
+
+struct World {
+    plain: S3,
+    tls: S3,
+    ca: tempfile::NamedTempFile,
+    rounds: usize,
+}
+
+impl World {
+    fn plain_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.plain.port)
+    }
+
+    fn tls_url(&self) -> String {
+        format!("https://localhost:{}", self.tls.port)
+    }
+
+    fn start(&self, program: &Program) -> Handler {
+        Handler::start(program, &self.plain_url(), &[1])
+    }
+
+    /// Hits, in turn: CPU per invocation and latency for each size.
+    fn hits(&self, programs: &[Program], report: &mut Report) {
+        for (label, bytes) in SIZES {
+            let path = format!("/{bytes}");
+            let handlers: Vec<_> = programs
+                .iter()
+                .map(|program| (program.name, self.start(&program.env("LEAST_BYTES", bytes.to_string()))))
+                .collect();
+            let mut rounds = vec![Vec::new(); handlers.len()];
+            let mut latencies = vec![Vec::new(); handlers.len()];
+            for (name, handler) in &handlers {
+                // The least possible has only the head that it has.
+                check(name, &handler.api.invoke(event(&path)), bytes);
+                batch(handler, &path, 200, 1);
+            }
+            for _ in 0..self.rounds {
+                for (index, (name, handler)) in handlers.iter().enumerate() {
+                    let count = if *name == PYTHON {
+                        40
+                    } else if bytes > 500_000 {
+                        150
+                    } else {
+                        1_000
+                    };
+                    let (cpu, waited) = batch(handler, &path, count, 1);
+                    rounds[index].push(cpu);
+                    latencies[index].extend(waited);
+                }
+            }
+            for ((index, (name, _)), mut latencies) in handlers.iter().enumerate().zip(latencies) {
+                latencies.sort_unstable();
+                let at = |share: f64| micros(latencies[((latencies.len() - 1) as f64 * share) as usize]);
+                report.hits.push(Row {
+                    name,
+                    size: label,
+                    cpu: median(rounds[index].clone()),
+                    p50: at(0.5),
+                    p99: at(0.99),
+                });
+            }
+        }
+    }
+
+    /// Misses, in turn: every key is new.
+    fn misses(&self, programs: &[Program], report: &mut Report) {
+        for (label, bytes) in [SIZES[1], SIZES[2]] {
+            let handlers: Vec<_> = programs.iter().map(|program| (program.name, self.start(program))).collect();
+            let mut rounds = vec![Vec::new(); handlers.len()];
+            let mut latencies = vec![Vec::new(); handlers.len()];
+            for round in 0..=self.rounds {
+                for (index, (name, handler)) in handlers.iter().enumerate() {
+                    let count = if *name == PYTHON { 40 } else { 300 };
+                    let before = (handler.cpu(), self.plain.requests.load(Ordering::Relaxed));
+                    let events = (0..count).map(|number| event(&format!("/miss-{round}-{number}/{bytes}")));
+                    let mut first = None;
+                    handler.api.send(events, 1, |answer| {
+                        latencies[index].push(answer.latency);
+                        first.get_or_insert(answer);
+                    });
+                    check(name, &first.expect("an answer"), bytes);
+                    assert_eq!(
+                        self.plain.requests.load(Ordering::Relaxed) - before.1,
+                        count,
+                        "{name}: all were misses"
+                    );
+                    // The first round warms up.
+                    if round > 0 {
+                        rounds[index].push(micros(handler.cpu() - before.0) / count as f64);
+                    }
+                }
+            }
+            for ((index, (name, _)), mut latencies) in handlers.iter().enumerate().zip(latencies) {
+                latencies.sort_unstable();
+                let at = |share: f64| micros(latencies[((latencies.len() - 1) as f64 * share) as usize]);
+                report.misses.push(Row {
+                    name,
+                    size: label,
+                    cpu: median(rounds[index].clone()),
+                    p50: at(0.5),
+                    p99: at(0.99),
+                });
+            }
+        }
+    }
+
+    /// From the start of the process to its first request for an event, in ms, in turn.
+    fn starts(&self, programs: &[Program], report: &mut Report) {
+        let mut starts = vec![Vec::new(); programs.len()];
+        for _ in 0..self.rounds * 3 {
+            for (index, program) in programs.iter().enumerate() {
+                starts[index].push(micros(self.start(program).start) / 1e3);
+            }
+        }
+        report.starts = programs.iter().zip(starts).map(|(program, starts)| (program.name, median(starts))).collect();
+    }
+
+    /// The first invocation, in ms: over plain HTTP and over TLS, and whether TLS was spoken anew after the start.
+    fn firsts(&self, programs: &[Program], report: &mut Report) {
+        let ca = self.ca.path().display().to_string();
+        for program in programs {
+            let program = program.env("AWS_CA_BUNDLE", &ca).env("SSL_CERT_FILE", &ca);
+            let (mut plain, mut tls, mut handshakes) = (Vec::new(), Vec::new(), 0);
+            for _ in 0..self.rounds {
+                let first = |url: &str| {
+                    let handler = Handler::start(&program, url, &[1]);
+                    let before = self.tls.connections.load(Ordering::Relaxed);
+                    let answer = handler.api.invoke(event("/10000"));
+                    check(program.name, &answer, 10_000);
+                    (micros(answer.latency) / 1e3, self.tls.connections.load(Ordering::Relaxed) - before)
+                };
+                plain.push(first(&self.plain_url()).0);
+                let (took, opened) = first(&self.tls_url());
+                tls.push(took);
+                handshakes = handshakes.max(opened);
+            }
+            report.firsts.push((program.name, median(plain), median(tls), handshakes));
+        }
+    }
+
+    /// What the process holds, at rest and at most under a load of many keys of many sizes.
+    fn memory(&self, ours: &Program, report: &mut Report) {
+        let cache: u64 = 16 << 20;
+        let largest = 4_500_000;
+        let at_rest = self.start(ours).memory("VmRSS");
+        let hostile = ours.env("cache_max_bytes", cache.to_string());
+        let handler = self.start(&hostile);
+        let sizes = [240, 3_000, 10_000, 47_000, 100_000, 333_333, 1 << 20, largest];
+        let events = (0..6_000_usize).map(|number| {
+            let number = number.wrapping_mul(2_654_435_761) >> 7;
+            // Large ones are rare, as they are.
+            let size = sizes[(number % 37).min(number % 8)];
+            event(&format!("/{}/{size}", number % 4_000))
+        });
+        handler.api.send(events, 1, |_| {});
+        let most = at_rest + cache * 5 / 4 + 3 * largest as u64;
+        report.memory = (at_rest, handler.memory("VmHWM"), most, cache);
+    }
+
+    /// Several at once on two cores against one at a time, in invocations a second; and a thousand misses of one key.
+    fn concurrency(&self, ours: &Program, report: &mut Report) {
+        pin(&[0, 1]);
+        let fast = ours.env("cache_ttl_secs", "3600");
+        let (one, eight) = (fast.clone(), fast.env("AWS_LAMBDA_MAX_CONCURRENCY", "8"));
+        let start = |program: &Program| Handler::start(program, &self.plain_url(), &[0, 1]);
+        let (one, eight) = (start(&one), start(&eight));
+        let throughput = |handler: &Handler, window: usize| {
+            batch(handler, "/100000", 100, window);
+            let rounds = (0..self.rounds).map(|_| {
+                let started = Instant::now();
+                batch(handler, "/100000", 2_000, window);
+                2_000.0 / started.elapsed().as_secs_f64()
+            });
+            median(rounds.collect())
+        };
+        report.throughput = (throughput(&one, 1), throughput(&eight, 8));
+        let many = start(&fast.env("AWS_LAMBDA_MAX_CONCURRENCY", "1000"));
+        let before = self.plain.requests.load(Ordering::Relaxed);
+        many.api.send(std::iter::repeat_n(event("/together/10000"), 1_000), 1_000, |answer| {
+            check(OURS, &answer, 10_000);
+        });
+        report.together = self.plain.requests.load(Ordering::Relaxed) - before;
+        pin(&[0]);
+    }
+
+    /// CPU of a hit of 240 bytes among few entries and among many, in µs.
+    fn growth(&self, ours: &Program, report: &mut Report) {
+        let ours = ours.env("cache_ttl_secs", "3600").env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1024");
+        let handlers = [10_usize, 100_000].map(|entries| {
+            let handler = self.start(&ours);
+            handler.api.send((0..entries).map(|number| event(&format!("/{number}/240"))), 1, |_| {});
+            (entries, handler)
+        });
+        let mut rounds = [Vec::new(), Vec::new()];
+        for round in 0..self.rounds {
+            for (index, (entries, handler)) in handlers.iter().enumerate() {
+                let keys = (0..2_000_usize).map(|number| (number + round * 2_000).wrapping_mul(7_919) % entries);
+                let events: Vec<_> = keys.map(|number| event(&format!("/{number}/240"))).collect();
+                let before = (handler.cpu(), self.plain.requests.load(Ordering::Relaxed));
+                handler.api.send(events.into_iter(), 1, |_| {});
+                rounds[index].push(micros(handler.cpu() - before.0) / 2_000.0);
+                assert_eq!(self.plain.requests.load(Ordering::Relaxed), before.1, "all were hits of {entries}");
+            }
+        }
+        let [few, many] = rounds.map(median);
+        report.growth = (few, many);
+    }
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    pin(&[0]);
+    let (config, certificate) = s3::tls();
+    let mut ca = tempfile::NamedTempFile::new().expect("a file");
+    ca.write_all(certificate.as_bytes()).expect("a certificate");
+    let world = World { plain: S3::start(None), tls: S3::start(Some(config)), ca, rounds: arguments.rounds };
+
+    let here = std::env::current_exe().expect("this program");
+    let beside = |name: &str| here.with_file_name(name);
+    let ours = Program::new(OURS, &arguments.bootstrap).env("prewarm", "false");
+    let least = Program::new(LEAST, &beside("least"));
+    let moka = Program::new(MOKA, &beside("moka"));
+    let plain = Program::new(PLAIN, &beside("plain"));
+    let alone = Program::new(ALONE, &beside("alone"));
+    let python = arguments.python.as_deref().map(|python: &Path| Program {
+        arguments: ["-m", "awslambdaric", "handler.handler"].iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ..Program::new(PYTHON, python)
+    });
+    let python = python.map(|mut program| {
+        program.arguments.insert(0, arguments.python.as_ref().expect("a path").display().to_string());
+        program
+    });
+    // The client's budget must not depend on who opened the connection, so what others cannot do is left out here.
+    let warm = Program::new(OURS, &arguments.bootstrap);
+
+    let mut report = Report::new(&arguments.bootstrap);
+    let with_python = |mut programs: Vec<Program>| {
+        programs.extend(python.clone());
+        programs
+    };
+    let step = |what: &str| eprintln!("{what} …");
+    step("starts");
+    world.starts(
+        &with_python(vec![least.env("LEAST_BYTES", "240"), ours.clone(), alone, plain.clone(), moka.clone()]),
+        &mut report,
+    );
+    step("first invocations");
+    world.firsts(&with_python(vec![warm, plain.clone()]), &mut report);
+    step("hits");
+    let hour = ours.env("cache_ttl_secs", "3600");
+    world.hits(&with_python(vec![least, hour.clone(), moka.clone(), plain.clone()]), &mut report);
+    step("misses");
+    world.misses(&with_python(vec![ours.clone(), plain.clone()]), &mut report);
+    step("memory");
+    world.memory(&ours, &mut report);
+    step("several at once");
+    world.concurrency(&ours, &mut report);
+    step("a growing cache");
+    world.growth(&ours, &mut report);
+
+    let _ = BUCKET;
+    println!("{}", report.markdown());
+    if let Some(folder) = &arguments.out {
+        std::fs::write(folder.join("compare.md"), report.markdown()).expect("compare.md");
+        report.plot(&folder.join("compare.svg"));
+    }
+    if arguments.gate {
+        let missed = report.missed();
+        assert!(missed.is_empty(), "missed: {missed:?}");
+    }
+}

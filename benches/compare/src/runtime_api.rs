@@ -109,7 +109,9 @@ impl RuntimeApi {
 
 impl Drop for RuntimeApi {
     fn drop(&mut self) {
-        self.shared.state.lock().expect("the state").over = true;
+        if let Ok(mut state) = self.shared.state.lock() {
+            state.over = true;
+        }
         self.shared.changed.notify_all();
     }
 }
@@ -140,7 +142,11 @@ fn serve(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
         } else {
             let payload = message[head_bytes(&message).unwrap_or(0)..].to_vec();
             let number = id.rsplit('-').next().and_then(|number| number.parse::<u64>().ok());
-            assert!(number.is_some() && request.contains("/response "), "the handler failed: {}", String::from_utf8_lossy(&message));
+            assert!(
+                number.is_some() && request.contains("/response "),
+                "the handler failed: {}",
+                String::from_utf8_lossy(&message)
+            );
             let arrived = Instant::now();
             stream.write_all(b"HTTP/1.1 202 Accepted\r\ncontent-type: application/json\r\ncontent-length: 16\r\n\r\n{\"status\":\"OK\"}\n")?;
             let mut state = shared.state.lock().expect("the state");

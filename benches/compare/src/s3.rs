@@ -65,7 +65,8 @@ fn serve(mut stream: impl Read + Write, asked: &AtomicU64) -> std::io::Result<()
         let path = line.split([' ', '?']).nth(1).unwrap_or("");
         let bytes: Option<usize> = path.rsplit('/').next().and_then(|bytes| bytes.parse().ok());
         let body = compare::object(bytes.unwrap_or(0));
-        let etag = format!("\"{:x}\"", path.bytes().fold(5381_u64, |hash, byte| hash.wrapping_mul(33) ^ u64::from(byte)));
+        let etag =
+            format!("\"{:x}\"", path.bytes().fold(5381_u64, |hash, byte| hash.wrapping_mul(33) ^ u64::from(byte)));
         let status = match bytes {
             None => "404 Not Found",
             Some(_) if header(&request, "if-none-match") == Some(&etag) => "304 Not Modified",

@@ -1,0 +1,209 @@
+//! The figures as a page and a picture, and which targets they reach.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use plotters::prelude::*;
+
+use crate::{ALONE, LEAST, MOKA, OURS, PLAIN};
+
+pub struct Row {
+    pub name: &'static str,
+    pub size: &'static str,
+    /// In µs.
+    pub cpu: f64,
+    pub p50: f64,
+    pub p99: f64,
+}
+
+#[derive(Default)]
+pub struct Report {
+    pub hits: Vec<Row>,
+    pub misses: Vec<Row>,
+    /// In ms.
+    pub starts: Vec<(&'static str, f64)>,
+    /// In ms: plain, TLS; and connections opened after the start.
+    pub firsts: Vec<(&'static str, f64, f64, u64)>,
+    /// At rest, at most under load, allowed, and the cache's limit, in bytes.
+    pub memory: (u64, u64, u64, u64),
+    /// Invocations a second, one at a time and eight.
+    pub throughput: (f64, f64),
+    /// Requests to S3 for a thousand misses at once.
+    pub together: u64,
+    /// In µs: among 10 entries, and among 100,000.
+    pub growth: (f64, f64),
+    pub binary_bytes: u64,
+}
+
+struct Target {
+    name: &'static str,
+    what: String,
+    value: f64,
+    limit: f64,
+    /// Whether the value may not be above the limit, or not below.
+    at_most: bool,
+}
+
+impl Report {
+    pub fn new(bootstrap: &Path) -> Self {
+        let binary_bytes = std::fs::metadata(bootstrap).map_or(0, |file| file.len());
+        Self { binary_bytes, ..Self::default() }
+    }
+
+    fn cpu(rows: &[Row], name: &str, size: &str) -> f64 {
+        rows.iter().find(|row| row.name == name && row.size == size).map_or(f64::NAN, |row| row.cpu)
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        let mut targets = Vec::new();
+        let mut target =
+            |name, what: String, value, limit, at_most| targets.push(Target { name, what, value, limit, at_most });
+        for (size, limit) in [("10 kB", 1.6), ("100 kB", 1.4), ("1 MiB", 1.4)] {
+            let ratio = Self::cpu(&self.hits, OURS, size) / Self::cpu(&self.hits, LEAST, size);
+            target("P1", format!("hit of {size}, CPU ÷ least possible"), ratio, limit, true);
+        }
+        for (size, limit) in [("10 kB", 3.5), ("100 kB", 8.0), ("1 MiB", 10.0)] {
+            let ratio = Self::cpu(&self.hits, MOKA, size) / Self::cpu(&self.hits, OURS, size);
+            target("P2", format!("hit of {size}, CPU of lambda_http + moka ÷ ours"), ratio, limit, false);
+        }
+        let start = |name| self.starts.iter().find(|(given, _)| *given == name).map_or(f64::NAN, |(_, start)| *start);
+        target("P3", "start to first `/next` ÷ lambda_http alone".to_owned(), start(OURS) / start(ALONE), 1.5, true);
+        if let Some((_, plain, tls, handshakes)) = self.firsts.iter().find(|(name, ..)| *name == OURS) {
+            target("P4", "first invocation over TLS ÷ over plain HTTP".to_owned(), tls / plain, 2.0, true);
+            target("P4", "handshakes after the first `/next`".to_owned(), *handshakes as f64, 0.0, true);
+        }
+        for size in ["10 kB", "100 kB"] {
+            let ratio = Self::cpu(&self.misses, OURS, size) / Self::cpu(&self.misses, PLAIN, size);
+            target("P5", format!("miss of {size}, CPU ÷ lambda_http without a cache"), ratio, 0.65, true);
+        }
+        let (rest, most, allowed, cache) = self.memory;
+        target("P6", "RSS at rest, MB".to_owned(), rest as f64 / 1e6, 10.0, true);
+        let what = format!("most RSS under load, MB (cache_max_bytes {} MiB)", cache >> 20);
+        target("P6", what, most as f64 / 1e6, allowed as f64 / 1e6, true);
+        target("P7", "`bootstrap`, MB".to_owned(), self.binary_bytes as f64 / 1e6, 9.0, true);
+        target(
+            "P9",
+            "throughput of 8 at once ÷ one at a time".to_owned(),
+            self.throughput.1 / self.throughput.0,
+            1.6,
+            false,
+        );
+        target("P9", "GetObject for 1,000 misses at once".to_owned(), self.together as f64, 1.0, true);
+        target("P10", "hit among 100,000 entries ÷ among 10, CPU".to_owned(), self.growth.1 / self.growth.0, 1.3, true);
+        targets
+    }
+
+    /// Which targets are missed.
+    pub fn missed(&self) -> Vec<String> {
+        let reached = |target: &Target| match target.at_most {
+            true => target.value <= target.limit,
+            false => target.value >= target.limit,
+        };
+        self.targets()
+            .iter()
+            .filter(|target| !reached(target))
+            .map(|target| format!("{} {}: {:.2}", target.name, target.what, target.value))
+            .collect()
+    }
+
+    pub fn markdown(&self) -> String {
+        let mut page = String::new();
+        let missed = self.missed();
+        page.push_str("| # | what | measured | target |\n|---|---|---|---|\n");
+        for target in self.targets() {
+            let Target { name, what, value, limit, at_most } = &target;
+            let sign = if *at_most { "≤" } else { "≥" };
+            let mark =
+                if missed.iter().any(|line| line.starts_with(&format!("{name} {what}:"))) { " **missed**" } else { "" };
+            let _ = writeln!(page, "| {name} | {what} | {value:.2}{mark} | {sign} {limit:.4} |");
+        }
+        for (title, rows) in [("Hits", &self.hits), ("Misses", &self.misses)] {
+            let _ = write!(page, "\n{title}: CPU of the handler per invocation, and latency p50 / p99, in µs.\n\n| |");
+            let mut sizes: Vec<_> = rows.iter().map(|row| row.size).collect();
+            sizes.dedup();
+            let mut names: Vec<_> = Vec::new();
+            for row in rows {
+                if !names.contains(&row.name) {
+                    names.push(row.name);
+                }
+            }
+            for size in &sizes {
+                let _ = write!(page, " {size} |");
+            }
+            let _ = writeln!(page, "\n|---|{}", "---|".repeat(sizes.len()));
+            for name in names {
+                let _ = write!(page, "| {name} |");
+                for size in &sizes {
+                    let cell = rows.iter().find(|row| row.name == name && row.size == *size);
+                    let cell = cell.map(|row| format!("{:.1} ({:.0} / {:.0})", row.cpu, row.p50, row.p99));
+                    let _ = write!(page, " {} |", cell.unwrap_or_default());
+                }
+                page.push('\n');
+            }
+        }
+        page.push_str("\nStart of the process to its first request for an event, in ms; nearedge without pre-warming.\n\n| | start |\n|---|---|\n");
+        for (name, start) in &self.starts {
+            let _ = writeln!(page, "| {name} | {start:.2} |");
+        }
+        page.push_str("\nThe first invocation, 10 kB, in ms; nearedge as it ships, with its connection made during INIT.\n\n| | plain HTTP | TLS | connections after the start |\n|---|---|---|---|\n");
+        for (name, plain, tls, opened) in &self.firsts {
+            let _ = writeln!(page, "| {name} | {plain:.2} | {tls:.2} | {opened} |");
+        }
+        let (one, eight) = self.throughput;
+        let _ = write!(
+            page,
+            "\nThroughput of 100 kB hits on two cores, which the driver shares: {one:.0} a second one at a time, {eight:.0} eight at a time.\n\
+             A hit of 240 bytes costs {:.1} µs among 10 entries, {:.1} µs among 100,000.\n",
+            self.growth.0, self.growth.1
+        );
+        page
+    }
+
+    /// CPU per hit, by size, on a logarithmic scale.
+    pub fn plot(&self, path: &Path) {
+        let root = SVGBackend::new(path, (900, 420)).into_drawing_area();
+        root.fill(&WHITE).expect("a picture");
+        let mut sizes: Vec<_> = self.hits.iter().map(|row| row.size).collect();
+        sizes.dedup();
+        let mut names: Vec<&str> = Vec::new();
+        for row in &self.hits {
+            if !names.contains(&row.name) {
+                names.push(row.name);
+            }
+        }
+        let mut chart = ChartBuilder::on(&root)
+            .caption("CPU per warm request, µs (lower is better)", ("sans-serif", 18))
+            .margin(12)
+            .x_label_area_size(32)
+            .y_label_area_size(64)
+            .build_cartesian_2d(0.0..sizes.len() as f64, (5.0..20_000.0).log_scale())
+            .expect("a chart");
+        chart.configure_mesh().disable_x_mesh().x_labels(0).y_desc("µs of CPU").draw().expect("axes");
+        let width = 0.8 / names.len() as f64;
+        for (index, name) in names.iter().enumerate() {
+            let colour = Palette99::pick(index).to_rgba();
+            let bars = sizes.iter().enumerate().filter_map(|(column, size)| {
+                let row = self.hits.iter().find(|row| row.name == *name && row.size == *size)?;
+                let left = column as f64 + 0.1 + width * index as f64;
+                Some(Rectangle::new([(left, 5.0), (left + width * 0.92, row.cpu)], colour.filled()))
+            });
+            chart
+                .draw_series(bars)
+                .expect("bars")
+                .label(*name)
+                .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 10, y + 5)], colour.filled()));
+        }
+        for (column, size) in sizes.iter().enumerate() {
+            let at = chart.backend_coord(&(column as f64 + 0.5, 5.0));
+            root.draw(&Text::new(*size, (at.0 - 18, at.1 + 8), ("sans-serif", 14))).expect("a label");
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperLeft)
+            .background_style(WHITE.mix(0.8))
+            .border_style(BLACK.mix(0.2))
+            .draw()
+            .expect("a legend");
+        root.present().expect("a picture");
+    }
+}

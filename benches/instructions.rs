@@ -1,0 +1,93 @@
+//! What the regression gate counts: one scenario so many times over, or the allocations of each.
+//!
+//! `.ci/instructions` runs it under callgrind, which counts the same each time, unlike a clock.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, missing_docs, reason = "a benchmark fails by panicking")]
+
+mod fixture;
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use fixture::{HOUR, event, origin, policy};
+use nearedge::auth::Secrets;
+use nearedge::decision::decide;
+use nearedge::event::parse;
+use nearedge::object::BodyEncoder;
+use serde_json::{Value, json};
+
+/// What is done once, made ready beforehand.
+type Scenario = (&'static str, Box<dyn Fn()>);
+
+fn scenarios() -> Vec<Scenario> {
+    let usual = || event("/docs/test.html");
+    let with = |changes: &[(&str, &str)]| {
+        let mut event: Value = serde_json::from_slice(&usual()).unwrap();
+        for (name, value) in changes {
+            event["headers"][*name] = json!(value);
+        }
+        serde_json::to_vec(&event).unwrap()
+    };
+    let secrets = Secrets::new(fixture::SECRET).unwrap();
+    let raw = fixture::raw(100_000);
+    let mut scenarios: Vec<Scenario> = vec![
+        ("event/parse", {
+            let event = usual();
+            Box::new(move || assert!(parse(black_box(&event)).is_ok()))
+        }),
+        ("secret/equal", Box::new(move || assert!(secrets.matches(black_box(fixture::SECRET)).is_some()))),
+        ("decision/fetch", {
+            let (event, policy) = (usual(), policy());
+            Box::new(move || {
+                let request = parse(&event).unwrap();
+                assert!(decide(black_box(&request), &policy).secret.is_some());
+            })
+        }),
+        ("body/encode/100kB", Box::new(move || {
+            let mut encoder = BodyEncoder::with_capacity(raw.len());
+            encoder.push(black_box(raw.as_slice()));
+            assert_eq!(encoder.finish().bytes(), 100_000);
+        })),
+    ];
+    let hour = HOUR;
+    for (name, bytes, ttl, event, status) in [
+        ("answer/hit/240B", 240, hour, usual(), 200),
+        ("answer/hit/10kB", 10_000, hour, usual(), 200),
+        ("answer/hit/1MiB", 1 << 20, hour, usual(), 200),
+        ("answer/revalidated/10kB", 10_000, Duration::ZERO, usual(), 200),
+        ("answer/not_modified", 10_000, hour, with(&[("if-none-match", "\"0123456789abcdef0123456789abcdef\"")]), 304),
+        ("answer/partial/100B of 10kB", 10_000, hour, with(&[("range", "bytes=1000-1099")]), 206),
+        ("answer/redirected", 240, hour, with(&[("redirect", "true")]), 302),
+        ("answer/forbidden", 240, hour, with(&[("lambda_auth", "guess")]), 403),
+    ] {
+        let origin = origin(bytes, ttl);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let deadline = Instant::now() + HOUR;
+        let once = move || {
+            let answer = runtime.block_on(origin.answer(black_box(&event), deadline)).unwrap();
+            assert_eq!(answer.record.status, status);
+        };
+        // What is asked for is in the cache from here on.
+        once();
+        scenarios.push((name, Box::new(once)));
+    }
+    scenarios
+}
+
+fn main() {
+    // cargo bench adds `--bench`.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => {
+            for (name, once) in scenarios() {
+                once();
+                let allocated = allocation_counter::measure(&once);
+                println!("{name}\t{}\t{}", allocated.count_total, allocated.bytes_total);
+            }
+        }
+        [wanted, times] => {
+            let (_, once) = scenarios().into_iter().find(|(name, _)| name == wanted).unwrap();
+            (0..times.parse::<u32>().unwrap()).for_each(|_| once());
+        }
+        _ => panic!("usage: instructions [SCENARIO TIMES]"),
+    }
+}
