@@ -24,8 +24,7 @@ fn first_or_last(runner: &mut CtRunner, rng: &mut BenchRng, matches: impl Fn(&st
     };
     let guesses = [wrong_at(0), wrong_at(SECRET.len() - 1)];
     for _ in 0..TIMINGS {
-        let (class, guess) =
-            if rng.gen_bool(0.5) { (Class::Left, &guesses[0]) } else { (Class::Right, &guesses[1]) };
+        let (class, guess) = if rng.gen_bool(0.5) { (Class::Left, &guesses[0]) } else { (Class::Right, &guesses[1]) };
         runner.run_one(class, || black_box(matches(black_box(guess))));
     }
 }
@@ -40,8 +39,7 @@ fn right_or_wrong_length(runner: &mut CtRunner, rng: &mut BenchRng) {
     let secrets = Secrets::new(SECRET).unwrap();
     let guesses = ["x".repeat(SECRET.len()), "x".to_owned()];
     for _ in 0..TIMINGS {
-        let (class, guess) =
-            if rng.gen_bool(0.5) { (Class::Left, &guesses[0]) } else { (Class::Right, &guesses[1]) };
+        let (class, guess) = if rng.gen_bool(0.5) { (Class::Left, &guesses[0]) } else { (Class::Right, &guesses[1]) };
         runner.run_one(class, || black_box(secrets.matches(black_box(guess))));
     }
 }

@@ -1,7 +1,13 @@
 //! What the regression gate counts: one scenario so many times over, or the allocations of each.
 //!
 //! `.ci/instructions` runs it under callgrind, which counts the same each time, unlike a clock.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, missing_docs, reason = "a benchmark fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "a benchmark fails by panicking"
+)]
 
 mod fixture;
 
@@ -42,11 +48,14 @@ fn scenarios() -> Vec<Scenario> {
                 assert!(decide(black_box(&request), &policy).secret.is_some());
             })
         }),
-        ("body/encode/100kB", Box::new(move || {
-            let mut encoder = BodyEncoder::with_capacity(raw.len());
-            encoder.push(black_box(raw.as_slice()));
-            assert_eq!(encoder.finish().bytes(), 100_000);
-        })),
+        (
+            "body/encode/100kB",
+            Box::new(move || {
+                let mut encoder = BodyEncoder::with_capacity(raw.len());
+                encoder.push(black_box(raw.as_slice()));
+                assert_eq!(encoder.finish().bytes(), 100_000);
+            }),
+        ),
     ];
     let hour = HOUR;
     for (name, bytes, ttl, event, status) in [

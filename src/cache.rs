@@ -7,7 +7,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use equivalent::Equivalent;
@@ -184,22 +184,22 @@ impl<S: Store> Store for Cache<S> {
     async fn fetch(&self, ask: &Ask<'_>, deadline: Instant) -> Reply {
         let shared = &self.0;
         if shared.config.max_bytes == 0 {
-            return shared.store.fetch(ask, deadline).await;
+            return Box::pin(shared.store.fetch(ask, deadline)).await;
         }
         let now = Clock::now();
-        let Some(known) = shared.known(ask.key) else {
-            return match shared.absent(ask.key, now) {
-                Some(why) => Reply::new(Err(FetchError::Missing(why)), Source::Hit),
-                None => shared.fetch_unknown(ask, deadline).await,
-            };
-        };
-        if now < known.fresh_until {
-            return match shared.from_memory(ask, &known) {
-                Some(fetched) => Reply::new(Ok(fetched), Source::Hit),
-                None => shared.fetch_known(ask, &known, deadline).await,
-            };
+        let known = shared.known(ask.key);
+        if let Some(reply) = shared.hit(ask, known.as_deref(), now) {
+            return reply;
         }
-        shared.fetch_expired(ask, &known, now, deadline).await
+        // In a box: the rest is large, and a hit does not carry it along.
+        Box::pin(async {
+            match known {
+                None => shared.fetch_unknown(ask, deadline).await,
+                Some(known) if now < known.fresh_until => shared.fetch_known(ask, &known, deadline).await,
+                Some(known) => shared.fetch_expired(ask, &known, now, deadline).await,
+            }
+        })
+        .await
     }
 
     async fn presign(
@@ -209,23 +209,12 @@ impl<S: Store> Store for Cache<S> {
         ttl: Duration,
         deadline: Instant,
     ) -> Result<String, FetchError> {
-        self.0.store.presign(key, part, ttl, deadline).await
+        Box::pin(self.0.store.presign(key, part, ttl, deadline)).await
     }
 
     async fn settle(&self, deadline: Instant) {
-        let deadline = deadline.min(Instant::now() + AFTERWORK);
-        loop {
-            let next = self.0.stale_keys().pop();
-            let Some(key) = next else { break };
-            if Instant::now() >= deadline {
-                self.0.stale_keys().clear();
-                break;
-            }
-            if let Some(known) = self.0.known(&key).filter(|known| Clock::now() >= known.fresh_until) {
-                let body = self.0.body(&known.version);
-                let part = if body.is_some() { Part::Whole } else { Part::Head };
-                self.0.land(&key, part, body.map(|body| (known, body)), deadline).await;
-            }
+        if !self.0.stale_keys().is_empty() {
+            Box::pin(self.0.refresh(deadline.min(Instant::now() + AFTERWORK))).await;
         }
         self.0.store.settle(deadline).await;
     }
@@ -237,6 +226,32 @@ impl<S: Store> Store for Cache<S> {
 }
 
 impl<S: Store> Shared<S> {
+    /// What memory alone can answer, fresh.
+    fn hit(&self, ask: &Ask<'_>, known: Option<&Known>, now: Clock) -> Option<Reply> {
+        let fetched = match known {
+            None => Err(FetchError::Missing(self.absent(ask.key, now)?)),
+            Some(known) if now < known.fresh_until => Ok(self.from_memory(ask, known)?),
+            Some(_) => return None,
+        };
+        Some(Reply::new(fetched, Source::Hit))
+    }
+
+    /// Revalidates what was served stale, until `deadline`; what is left then is dropped.
+    async fn refresh(self: &Arc<Self>, deadline: Instant) {
+        loop {
+            let next = self.stale_keys().pop();
+            let Some(key) = next else { return };
+            if Instant::now() >= deadline {
+                return self.stale_keys().clear();
+            }
+            if let Some(known) = self.known(&key).filter(|known| Clock::now() >= known.fresh_until) {
+                let body = self.body(&known.version);
+                let part = if body.is_some() { Part::Whole } else { Part::Head };
+                self.land(&key, part, body.map(|body| (known, body)), deadline).await;
+            }
+        }
+    }
+
     /// A key of which nothing is known, or nothing any more.
     async fn fetch_unknown(self: &Arc<Self>, ask: &Ask<'_>, deadline: Instant) -> Reply {
         match ask.range {
@@ -372,16 +387,9 @@ impl<S: Store> Shared<S> {
     }
 
     /// Asks the store, and keeps what it says.
-    async fn call(
-        &self,
-        key: &ObjectKey,
-        part: Part,
-        held: Option<(Arc<Known>, Body)>,
-        deadline: Instant,
-    ) -> Landed {
+    async fn call(&self, key: &ObjectKey, part: Part, held: Option<(Arc<Known>, Body)>, deadline: Instant) -> Landed {
         let fits = |head: &Head, _: Option<&_>| part == Part::Head || base64_bytes(head.bytes) <= PAYLOAD_BYTES_MAX;
-        let ask =
-            Ask { held: held.as_ref().map(|(known, _)| &known.head), ..Ask::plain(key, part, &fits) };
+        let ask = Ask { held: held.as_ref().map(|(known, _)| &known.head), ..Ask::plain(key, part, &fits) };
         let fetched = self.store.fetch(&ask, deadline).await.fetched;
         let (fetched, source) = match (fetched, held) {
             (Ok(Fetched::NotModified(head)), Some((_, body))) => {
@@ -478,7 +486,7 @@ impl<S: Store> Shared<S> {
         }
     }
 
-    fn stale_keys(&self) -> std::sync::MutexGuard<'_, Vec<ObjectKey>> {
+    fn stale_keys(&self) -> MutexGuard<'_, Vec<ObjectKey>> {
         // A panic of somebody else leaves nothing half done here.
         self.stale.lock().unwrap_or_else(PoisonError::into_inner)
     }

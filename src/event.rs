@@ -47,7 +47,9 @@ impl std::error::Error for EventError {}
 /// # Errors
 /// When it is not payload format 2.0. The error never quotes the event, which holds the secret.
 pub fn parse(event: &[u8]) -> Result<Request<'_>, EventError> {
-    let event: Event<'_> = serde_json::from_slice(event)
+    // Looked at as UTF-8 once, as a whole: serde_json would look at each string of a slice.
+    let event = std::str::from_utf8(event).map_err(|error| malformed_utf8(event, error.valid_up_to()))?;
+    let event: Event<'_> = serde_json::from_str(event)
         .map_err(|error| EventError::Malformed { line: error.line(), column: error.column() })?;
     let context = event.request_context.unwrap_or_default();
     let version = event.version.as_ref().map(Text::as_str);
@@ -72,6 +74,14 @@ pub fn parse(event: &[u8]) -> Result<Request<'_>, EventError> {
         headers.into_request(&mut request);
     }
     Ok(request)
+}
+
+/// JSON is UTF-8 (RFC 8259 §8.1).
+fn malformed_utf8(event: &[u8], at: usize) -> EventError {
+    let before = &event[..at];
+    let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    EventError::Malformed { line, column: at - line_start + 1 }
 }
 
 fn other_source(version: Option<&str>, elb: bool, method: bool) -> &'static str {

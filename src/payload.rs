@@ -105,7 +105,13 @@ mod tests {
     #[test]
     fn an_object_shares_its_body_with_the_payload() {
         let body = body_of(b"hello");
-        let response = Response { status: 200, head: None, headers: vec![], content: Content::Object(body.clone()), body_bytes: 0 };
+        let response = Response {
+            status: 200,
+            head: None,
+            headers: vec![],
+            content: Content::Object(body.clone()),
+            body_bytes: 0,
+        };
         assert_eq!(Payload::encode(&response).parts[1].as_ptr(), body.base64().as_ptr());
     }
 

@@ -443,7 +443,10 @@ mod tests {
         let response = respond(Outcome::Forbidden);
         let head = response.clone().without_body();
         assert_eq!(head.status, response.status);
-        assert_eq!(head.fields().take(response.fields().count()).collect::<Vec<_>>(), response.fields().collect::<Vec<_>>());
+        assert_eq!(
+            head.fields().take(response.fields().count()).collect::<Vec<_>>(),
+            response.fields().collect::<Vec<_>>()
+        );
         assert_eq!(head.content, Content::Empty);
     }
 }

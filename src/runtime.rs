@@ -1,8 +1,9 @@
-//! The Lambda loop: lambda_runtime asks for events, a service of our own answers them.
+//! The Lambda loop: lambda_runtime starts it, a service of our own answers, and takes the events that follow.
 //!
 //! lambda_runtime's own response service is left out: it writes the whole event, with the secret in it,
 //! to the log at TRACE, validates the JSON of every event before we do, and copies every answer. Its
-//! loop, its contexts and its way of asking for events are used as they are; answers go out by [`RuntimeApi`].
+//! loop, its workers and its SnapStart are used as they are. Answers go out by [`RuntimeApi`], and so do
+//! a worker's requests for all events but its first, which cost more than a hit does by lambda_runtime's client.
 
 use std::any::Any;
 use std::fmt;
@@ -14,16 +15,16 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::FutureExt;
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use lambda_http::lambda_runtime::tower::Layer;
 use lambda_http::lambda_runtime::{Error, LambdaEvent, LambdaInvocation, Runtime};
-use lambda_http::{Context as LambdaContext, Service, service_fn};
+use lambda_http::{Service, service_fn};
 use serde::de::IgnoredAny;
 use tracing::{debug, error, info, warn};
 
 use crate::event::EventError;
 use crate::origin::{Answer, Origin, Record};
-use crate::runtime_api::{INVOCATION_ID, RuntimeApi};
+use crate::runtime_api::{INVOCATION_ID, Invocation, RuntimeApi};
 use crate::store::{Holdings, Source, Store};
 
 /// What is taken for the time left where the Runtime API does not say it: the walk-through's timeout.
@@ -81,7 +82,7 @@ impl<S, T: Clone> Layer<S> for InPlaceOf<T> {
     }
 }
 
-/// Answers one invocation: event in, answer posted, line logged.
+/// Answers invocations: event in, answer posted, line logged.
 struct Invoke<S> {
     origin: Arc<Origin<S>>,
     api: Arc<RuntimeApi>,
@@ -90,7 +91,7 @@ struct Invoke<S> {
 
 impl<S> Clone for Invoke<S> {
     fn clone(&self) -> Self {
-        Self { origin: self.origin.clone(), api: self.api.clone(), deadline_margin: self.deadline_margin }
+        Self { origin: self.origin.clone(), api: self.api.clone(), ..*self }
     }
 }
 
@@ -109,48 +110,70 @@ impl<S: Store> Service<LambdaInvocation> for Invoke<S> {
 }
 
 impl<S: Store> Invoke<S> {
+    /// Answers the event that lambda_runtime brings, and takes those after it, until that fails: then lambda_runtime
+    /// asks again, and finds out why.
     async fn invoke(self, invocation: LambdaInvocation) -> Result<(), Error> {
         let LambdaInvocation { parts, body, context } = invocation;
+        let mut invocation = Invocation {
+            request_id: context.request_id,
+            invocation_id: parts.headers.get(INVOCATION_ID).map(|id| id.as_bytes().to_vec()),
+            deadline_ms: context.deadline,
+            event: body,
+        };
+        loop {
+            self.answer(&invocation).await;
+            invocation = match self.api.next().await {
+                Ok(next) => next,
+                Err(error) => {
+                    debug!(%error, "no event came: lambda_runtime asks again");
+                    return Ok(());
+                }
+            };
+        }
+    }
+
+    async fn answer(&self, invocation: &Invocation) {
+        let Invocation { request_id, invocation_id, event, .. } = invocation;
         let started = Instant::now();
-        let budget = budget(&context, self.deadline_margin);
-        debug!(request_id = context.request_id, budget_ms = budget.as_millis(), event_bytes = body.len(), "invoked");
+        let budget = budget(invocation.deadline_ms, self.deadline_margin);
+        debug!(request_id, budget_ms = budget.as_millis(), event_bytes = event.len(), "invoked");
         let deadline = started + budget;
-        let answered = AssertUnwindSafe(self.origin.answer(&body, deadline)).catch_unwind().await;
+        let answered = AssertUnwindSafe(self.origin.answer(event, deadline)).catch_unwind().await;
         let answered = answered.map_err(Failure::from_panic).and_then(|answer| answer.map_err(Failure::Event));
-        let (id, invocation_id) = (&context.request_id, parts.headers.get(INVOCATION_ID).map(HeaderValue::as_bytes));
+        let invocation_id = invocation_id.as_deref();
         let (posted, record) = match answered {
             Ok(Answer { payload, record }) => {
-                (self.api.post_response(id, invocation_id, payload.parts()).await, Ok(record))
+                (self.api.post_response(request_id, invocation_id, payload.parts()).await, Ok(record))
             }
             Err(failure) => {
                 let message = failure.to_string();
-                (self.api.post_error(id, invocation_id, failure.error_type(), &message).await, Err(message))
+                (self.api.post_error(request_id, invocation_id, failure.error_type(), &message).await, Err(message))
             }
         };
         // An answer that does not arrive is lost; the loop goes on and finds out itself whether the API is gone.
         match posted {
             Ok(status) if status.is_success() => {}
-            Ok(status) => explain_refusal(id, status),
-            Err(error) => error!(request_id = id, %error, "the answer did not reach the Runtime API"),
+            Ok(status) => explain_refusal(request_id, status),
+            Err(error) => error!(request_id, %error, "the answer did not reach the Runtime API"),
         }
         match record {
-            Ok(record) => log(&context.request_id, &record, self.origin.holdings(), started.elapsed()),
-            Err(message) => error!(request_id = context.request_id, "{message}"),
+            Ok(record) => log(request_id, &record, self.origin.holdings(), started.elapsed()),
+            Err(message) => error!(request_id, "{message}"),
         }
         // Before the next event is asked for: the environment may be frozen then.
         if let Err(panic) = AssertUnwindSafe(self.origin.settle(deadline)).catch_unwind().await {
-            error!(request_id = context.request_id, "after the answer: {}", Failure::from_panic(panic));
+            error!(request_id, "after the answer: {}", Failure::from_panic(panic));
         }
-        Ok(())
     }
 }
 
 /// The time that S3 has: up to the invocation's own deadline, less the margin to answer in.
-fn budget(context: &LambdaContext, margin: Duration) -> Duration {
-    let left = if context.deadline < EARLIEST_DEADLINE_MS {
+fn budget(deadline_ms: u64, margin: Duration) -> Duration {
+    let left = if deadline_ms < EARLIEST_DEADLINE_MS {
         UNKNOWN_DEADLINE
     } else {
-        context.deadline().duration_since(SystemTime::now()).unwrap_or_default()
+        let deadline = SystemTime::UNIX_EPOCH + Duration::from_millis(deadline_ms);
+        deadline.duration_since(SystemTime::now()).unwrap_or_default()
     };
     left.saturating_sub(margin)
 }
@@ -221,30 +244,27 @@ impl fmt::Display for Failure {
 mod tests {
     use super::*;
 
-    fn context(deadline: SystemTime) -> LambdaContext {
-        let since = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        let mut context = LambdaContext::default();
-        context.deadline = since.as_millis().try_into().unwrap();
-        context
+    fn milliseconds(deadline: SystemTime) -> u64 {
+        deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis().try_into().unwrap()
     }
 
     #[test]
     fn s3_has_the_time_to_the_deadline_less_the_margin() {
-        let context = context(SystemTime::now() + Duration::from_secs(10));
-        let left = budget(&context, Duration::from_secs(1));
+        let deadline = milliseconds(SystemTime::now() + Duration::from_secs(10));
+        let left = budget(deadline, Duration::from_secs(1));
         assert!(left <= Duration::from_secs(9) && left > Duration::from_secs(8), "{left:?}");
-        assert_eq!(budget(&context, Duration::from_secs(11)), Duration::ZERO);
+        assert_eq!(budget(deadline, Duration::from_secs(11)), Duration::ZERO);
     }
 
     #[test]
     fn a_deadline_that_is_past_leaves_no_time() {
-        let context = context(SystemTime::now() - Duration::from_secs(1));
-        assert_eq!(budget(&context, Duration::ZERO), Duration::ZERO);
+        let deadline = milliseconds(SystemTime::now() - Duration::from_secs(1));
+        assert_eq!(budget(deadline, Duration::ZERO), Duration::ZERO);
     }
 
     #[test]
     fn a_deadline_that_is_no_time_of_day_is_taken_for_unknown() {
-        let cargo_lambdas = context(SystemTime::UNIX_EPOCH + Duration::from_millis(600_000));
-        assert_eq!(budget(&cargo_lambdas, Duration::from_secs(1)), Duration::from_secs(19));
+        let cargo_lambdas = milliseconds(SystemTime::UNIX_EPOCH + Duration::from_millis(600_000));
+        assert_eq!(budget(cargo_lambdas, Duration::from_secs(1)), Duration::from_secs(19));
     }
 }

@@ -1,11 +1,11 @@
-//! Posting to the Runtime API: HTTP/1.1 over connections that stay open, an answer written from where it lies.
+//! The Runtime API: HTTP/1.1 over connections that stay open, an answer written from where it lies.
 //!
-//! lambda_runtime's own client takes 8 µs more for each answer than the writing itself: its pool, its tasks, its URIs.
-//! Here an answer is one `writev` and its receipt one `read`.
+//! lambda_runtime's own client spends more on an answer and an event than all the rest of a hit: a pool, tasks, URIs and
+//! header maps (docs/performance.md). Here an answer is one `writev`, and an event one `read`.
 
 use std::fmt;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf, Bytes};
 use http::StatusCode;
@@ -23,11 +23,14 @@ const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 /// The version that every path starts with.
 const BASE: &str = "/2018-06-01/runtime";
 
-/// The most header fields that a receipt may have.
+/// The most header fields that a response may have.
 const FIELDS_MAX: usize = 32;
 
-/// The longest receipt that is read; the API's are some dozens of bytes.
-const RECEIPT_BYTES_MAX: usize = 64 << 10;
+/// How much is read at once: a usual event and its head.
+const READ_BYTES: usize = 8 << 10;
+
+/// The most that is read of a message; an event can have 6 MB.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 /// A client of the Runtime API.
 pub(crate) struct RuntimeApi {
@@ -96,6 +99,15 @@ impl RuntimeApi {
         self.report(self.head(format_args!("{BASE}/init/error")), error_type, message).await
     }
 
+    /// Asks for the next event, and waits for it: we may be frozen in between, for hours.
+    ///
+    /// # Errors
+    /// When the API cannot be reached, or gives no event.
+    pub(crate) async fn next(&self) -> io::Result<Invocation> {
+        let head = format!("GET {BASE}/invocation/next HTTP/1.1\r\nhost: {}\r\n\r\n", self.authority);
+        self.exchange(head.into(), &[const { Bytes::new() }; 3]).await?.into_invocation()
+    }
+
     async fn report(&self, mut head: Vec<u8>, error_type: &'static str, message: &str) -> io::Result<StatusCode> {
         let report = ErrorReport { error_type, error_message: message, stack_trace: [] };
         field(&mut head, ERROR_TYPE, Some(error_type.as_bytes()));
@@ -111,33 +123,37 @@ impl RuntimeApi {
         let length = body.iter().map(Bytes::len).sum::<usize>().to_string();
         field(&mut head, "content-length", Some(length.as_bytes()));
         head.extend_from_slice(b"\r\n");
-        let head = Bytes::from(head);
-        // One that the API has closed while we were frozen is no reason to lose an answer.
+        Ok(self.exchange(head.into(), body).await?.status)
+    }
+
+    /// Sends a request, and again over a new connection if one that was idle turns out to be dead: the API may have
+    /// closed it while we were frozen.
+    async fn exchange(&self, head: Bytes, body: &[Bytes; 3]) -> io::Result<Response> {
         let idle = self.idle().pop();
         if let Some(connection) = idle
-            && let Ok(status) = self.exchange(connection, &head, body).await
+            && let Ok(response) = self.send(connection, &head, body).await
         {
-            return Ok(status);
+            return Ok(response);
         }
         let stream = TcpStream::connect(&self.authority).await?;
         stream.set_nodelay(true)?;
-        self.exchange(Connection { stream, received: Vec::with_capacity(1024) }, &head, body).await
+        self.send(Connection { stream, received: Vec::with_capacity(READ_BYTES) }, &head, body).await
     }
 
-    /// Writes a request, reads its receipt, and keeps the connection if it can be used again.
-    async fn exchange(&self, mut connection: Connection, head: &Bytes, body: &[Bytes; 3]) -> io::Result<StatusCode> {
+    /// Writes a request, reads the response, and keeps the connection if it can be used again.
+    async fn send(&self, mut connection: Connection, head: &Bytes, body: &[Bytes; 3]) -> io::Result<Response> {
         let [first, second, third] = body.clone();
         let mut message = head.clone().chain(first).chain(second).chain(third);
         let written = connection.stream.write_all_buf(&mut message).await;
-        // What is refused half-way has a receipt that says why.
-        let Receipt { status, reusable } = connection.receipt().await?;
-        if reusable && written.is_ok() {
+        // What is refused half-way has a response that says why.
+        let response = connection.read().await?;
+        if response.reusable && written.is_ok() {
             self.idle().push(connection);
         }
-        Ok(status)
+        Ok(response)
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
         // A panic of somebody else leaves nothing half done here.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -157,58 +173,192 @@ fn field(head: &mut Vec<u8>, name: &str, value: Option<&[u8]>) {
     }
 }
 
-/// What the API says of what was posted.
-struct Receipt {
+/// An event, and what the API says of its invocation.
+#[derive(Debug)]
+pub(crate) struct Invocation {
+    pub(crate) request_id: String,
+    /// What protects an answer from reaching another invocation; echoed as it came.
+    pub(crate) invocation_id: Option<Vec<u8>>,
+    /// When the invocation ends, in milliseconds since 1970.
+    pub(crate) deadline_ms: u64,
+    pub(crate) event: Bytes,
+}
+
+/// What the API answers.
+struct Response {
     status: StatusCode,
     /// Whether the connection is in order for another request.
     reusable: bool,
+    /// The head, its empty line included.
+    head: Vec<u8>,
+    body: Vec<u8>,
+}
+
+impl Response {
+    fn into_invocation(self) -> io::Result<Invocation> {
+        if self.status != StatusCode::OK {
+            return Err(invalid(format!("{} instead of an event", self.status)));
+        }
+        let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+        let mut parsed = httparse::Response::new(&mut fields);
+        parsed.parse(&self.head).map_err(|error| invalid(error.to_string()))?;
+        let (mut request_id, mut invocation_id, mut deadline_ms) = (None, None, 0);
+        for field in parsed.headers.iter() {
+            let text = || std::str::from_utf8(field.value).ok();
+            if field.name.eq_ignore_ascii_case("lambda-runtime-aws-request-id") {
+                request_id = text();
+            } else if field.name.eq_ignore_ascii_case("lambda-runtime-deadline-ms") {
+                deadline_ms = text().and_then(|milliseconds| milliseconds.parse().ok()).unwrap_or(0);
+            } else if field.name.eq_ignore_ascii_case(INVOCATION_ID) {
+                invocation_id = Some(field.value.to_vec());
+            }
+        }
+        let Some(request_id) = request_id.map(str::to_owned) else {
+            return Err(invalid("an event without a request id".to_owned()));
+        };
+        Ok(Invocation { request_id, invocation_id, deadline_ms, event: self.body.into() })
+    }
 }
 
 impl Connection {
-    async fn receipt(&mut self) -> io::Result<Receipt> {
+    /// Reads one response (RFC 9112 §4); what is informational is passed over.
+    async fn read(&mut self) -> io::Result<Response> {
         self.received.clear();
         loop {
-            if self.received.len() > RECEIPT_BYTES_MAX {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "a receipt without an end"));
+            let Some(Head { status, bytes, reusable, framing }) = Head::parse(&self.received)? else {
+                self.more().await?;
+                continue;
+            };
+            let mut body = self.received.split_off(bytes);
+            let head = std::mem::replace(&mut self.received, Vec::with_capacity(READ_BYTES));
+            if status.is_informational() {
+                self.received = body;
+                continue;
             }
-            if self.stream.read_buf(&mut self.received).await? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            if let Some(receipt) = parse_receipt(&self.received)? {
-                return Ok(receipt);
-            }
+            let reusable = match framing {
+                Framing::Length(length) => {
+                    body.reserve_exact(length.saturating_sub(body.len()));
+                    while body.len() < length {
+                        self.more().await?;
+                        body.append(&mut self.received);
+                    }
+                    reusable && body.len() == length
+                }
+                Framing::Chunked => {
+                    let mut chunked = std::mem::take(&mut body);
+                    let mut decoder = Chunks::default();
+                    while !decoder.decode(&chunked, &mut body)? {
+                        self.more().await?;
+                        chunked.append(&mut self.received);
+                    }
+                    reusable && decoder.position == chunked.len()
+                }
+                // It ends with the connection (RFC 9112 §6.3): of what is posted it is of no interest, and no event
+                // comes so.
+                Framing::Unknown => false,
+            };
+            return Ok(Response { status, reusable, head, body });
+        }
+    }
+
+    async fn more(&mut self) -> io::Result<()> {
+        self.received.reserve(READ_BYTES);
+        match self.stream.read_buf(&mut self.received).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ if self.received.len() > MESSAGE_BYTES_MAX => Err(invalid("a message without an end".to_owned())),
+            _ => Ok(()),
         }
     }
 }
 
-/// Reads a response (RFC 9112 §4); `None` while there is more to come. The body is of no interest: one whose end is
-/// not known (§6.3) costs the connection.
-fn parse_receipt(received: &[u8]) -> io::Result<Option<Receipt>> {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    let mut response = httparse::Response::new(&mut fields);
-    let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-    let head_bytes = match response.parse(received) {
-        Ok(httparse::Status::Complete(bytes)) => bytes,
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(error) => return Err(invalid(format!("a receipt that is no HTTP: {error}"))),
-    };
-    let status = StatusCode::from_u16(response.code.unwrap_or(0)).map_err(|error| invalid(error.to_string()))?;
-    if status.is_informational() {
-        return parse_receipt(&received[head_bytes..]);
+/// How a body's end is found (RFC 9112 §6.3).
+enum Framing {
+    Length(usize),
+    Chunked,
+    Unknown,
+}
+
+struct Head {
+    status: StatusCode,
+    bytes: usize,
+    reusable: bool,
+    framing: Framing,
+}
+
+impl Head {
+    /// Reads the head of a response; `None` while there is more of it to come.
+    fn parse(received: &[u8]) -> io::Result<Option<Self>> {
+        let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+        let mut response = httparse::Response::new(&mut fields);
+        let bytes = match response.parse(received) {
+            Ok(httparse::Status::Complete(bytes)) => bytes,
+            Ok(httparse::Status::Partial) => return Ok(None),
+            Err(error) => return Err(invalid(format!("an answer that is no HTTP: {error}"))),
+        };
+        let status = StatusCode::from_u16(response.code.unwrap_or(0)).map_err(|error| invalid(error.to_string()))?;
+        let (mut framing, mut reusable) = (Framing::Unknown, true);
+        for field in response.headers.iter() {
+            let value = std::str::from_utf8(field.value).unwrap_or_default();
+            if field.name.eq_ignore_ascii_case("transfer-encoding") {
+                // It overrides a length (§6.3).
+                framing = if value.eq_ignore_ascii_case("chunked") { Framing::Chunked } else { Framing::Unknown };
+            } else if field.name.eq_ignore_ascii_case("content-length") && matches!(framing, Framing::Unknown) {
+                let length = value.parse().map_err(|_| invalid("a length that is no number".to_owned()))?;
+                framing = Framing::Length(length);
+            } else if field.name.eq_ignore_ascii_case("connection") {
+                reusable = !value.eq_ignore_ascii_case("close");
+            }
+        }
+        if status.is_informational() {
+            framing = Framing::Length(0);
+        }
+        Ok(Some(Self { status, bytes, reusable, framing }))
     }
-    let value = |name: &str| {
-        let field = response.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
-        field.and_then(|field| std::str::from_utf8(field.value).ok())
-    };
-    let closes = value("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
-    let length = value("content-length").and_then(|length| length.parse::<usize>().ok());
-    let Some(length) = length.filter(|_| value("transfer-encoding").is_none()) else {
-        return Ok(Some(Receipt { status, reusable: false }));
-    };
-    match received.len() - head_bytes {
-        there if there < length && length <= RECEIPT_BYTES_MAX => Ok(None),
-        there => Ok(Some(Receipt { status, reusable: !closes && there == length })),
+}
+
+/// Decodes a chunked body (RFC 9112 §7.1) as it arrives.
+#[derive(Default)]
+struct Chunks {
+    /// How much has been decoded.
+    position: usize,
+}
+
+impl Chunks {
+    /// Decodes what has arrived; `true` when that was the end.
+    fn decode(&mut self, received: &[u8], body: &mut Vec<u8>) -> io::Result<bool> {
+        loop {
+            let rest = &received[self.position..];
+            let (line, size) = match httparse::parse_chunk_size(rest) {
+                Ok(httparse::Status::Complete((line, size))) => (line, usize::try_from(size).unwrap_or(usize::MAX)),
+                Ok(httparse::Status::Partial) => return Ok(false),
+                Err(_) => return Err(invalid("a chunk that has no size".to_owned())),
+            };
+            if size == 0 {
+                // Trailers, if any, end with an empty line.
+                let trailers = &rest[line..];
+                let end =
+                    if trailers.starts_with(b"\r\n") { Some(2) } else { find(trailers, b"\r\n\r\n").map(|at| at + 4) };
+                self.position += end.map_or(0, |end| line + end);
+                return Ok(end.is_some());
+            }
+            let Some(chunk) = line.checked_add(size).and_then(|end| rest.get(line..end)) else { return Ok(false) };
+            match rest.get(line + size..line + size + 2) {
+                None => return Ok(false),
+                Some(b"\r\n") => {}
+                Some(_) => return Err(invalid("a chunk that is longer than its size".to_owned())),
+            }
+            body.extend_from_slice(chunk);
+            self.position += line + size + 2;
+        }
     }
+}
+
+fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
+    text.windows(wanted.len()).position(|window| window == wanted)
+}
+
+fn invalid(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 #[cfg(test)]
@@ -281,20 +431,78 @@ mod tests {
         tokio::join!(server, client);
     }
 
+    /// A response as this arrives, in pieces of so many bytes.
+    async fn response(written: &[u8], piece: usize) -> io::Result<Response> {
+        let (listener, api) = api().await;
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            read_until(&mut stream, "\r\n\r\n").await;
+            for piece in written.chunks(piece) {
+                stream.write_all(piece).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        };
+        let nothing = [const { Bytes::new() }; 3];
+        let client = api.exchange(Bytes::from_static(b"GET / HTTP/1.1\r\n\r\n"), &nothing);
+        tokio::join!(server, client).1
+    }
+
     #[tokio::test]
-    async fn a_receipt_whose_end_is_not_known_costs_the_connection_and_no_more() {
-        for receipt in [
-            "HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
-            "HTTP/1.1 202 Accepted\r\n\r\n",
-            "HTTP/1.1 202 Accepted\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
-            "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\nmore than that",
+    async fn rfc9112_6_3_a_response_ends_where_its_head_says() {
+        for (written, body, reusable) in [
+            ("HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}", "{}", true),
+            ("HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n", "{}", true),
+            ("HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\n{}\r\n0\r\nA: b\r\n\r\n", "{}", true),
+            ("HTTP/1.1 202 A\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "", true),
+            ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n", "", true),
+            ("HTTP/1.1 202 Accepted\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", "", false),
+            ("HTTP/1.1 202 Accepted\r\n\r\n", "", false),
         ] {
-            let Receipt { status, reusable } = parse_receipt(receipt.as_bytes()).unwrap().unwrap();
-            assert_eq!((status, reusable), (StatusCode::ACCEPTED, false), "{receipt}");
+            for piece in [1, 7, 1000] {
+                let response = response(written.as_bytes(), piece).await.unwrap();
+                assert_eq!(response.status, StatusCode::ACCEPTED, "{written}");
+                assert_eq!((response.body.as_slice(), response.reusable), (body.as_bytes(), reusable), "{written}");
+            }
         }
-        let informed = format!("HTTP/1.1 100 Continue\r\n\r\n{RECEIPT}");
-        assert!(parse_receipt(informed.as_bytes()).unwrap().unwrap().reusable);
-        assert!(parse_receipt(b"SSH-2.0-OpenSSH_9.2\r\n").is_err());
+    }
+
+    #[tokio::test]
+    async fn what_is_no_http_is_an_error_and_no_panic() {
+        for written in [
+            "SSH-2.0-OpenSSH_9.2\r\n",
+            "HTTP/1.1 202 Accepted\r\nContent-Length: many\r\n\r\n",
+            "HTTP/1.1 202 Accepted\r\nContent-Length: 9\r\n\r\nshort",
+            "HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+            "HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{}\r\n",
+            "HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n{",
+        ] {
+            assert!(response(written.as_bytes(), 1000).await.is_err(), "{written}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_event_comes_with_what_the_api_says_of_it() {
+        let event = "{\"version\":\"2.0\"}".repeat(5_000);
+        let named =
+            "Lambda-Runtime-Aws-Request-Id: id\r\nLambda-Runtime-Deadline-Ms: 17\r\nLambda-Runtime-Invocation-Id: echo";
+        let whole = format!("HTTP/1.1 200 OK\r\n{named}\r\nContent-Length: {}\r\n\r\n{event}", event.len());
+        // As a Go server sends what is longer than its buffer.
+        let chunks: String = event
+            .as_bytes()
+            .chunks(4096)
+            .map(|chunk| format!("{:x}\r\n{}\r\n", chunk.len(), str::from_utf8(chunk).unwrap()))
+            .collect();
+        let chunked = format!("HTTP/1.1 200 OK\r\n{named}\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n");
+        for written in [whole, chunked] {
+            let invocation = response(written.as_bytes(), 1500).await.unwrap().into_invocation().unwrap();
+            assert_eq!((invocation.request_id.as_str(), invocation.deadline_ms), ("id", 17));
+            assert_eq!(invocation.invocation_id.as_deref(), Some(&b"echo"[..]));
+            assert_eq!(invocation.event, event.as_bytes());
+        }
+        for refused in ["HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]
+        {
+            assert!(response(refused.as_bytes(), 1500).await.unwrap().into_invocation().is_err());
+        }
     }
 
     #[tokio::test]

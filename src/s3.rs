@@ -10,7 +10,9 @@ use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{ResponseChecksumValidation, ProvideCredentials, SharedCredentialsProvider, StalledStreamProtectionConfig};
+use aws_sdk_s3::config::{
+    ProvideCredentials, ResponseChecksumValidation, SharedCredentialsProvider, StalledStreamProtectionConfig,
+};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
 use aws_sdk_s3::presigning::PresigningConfig;
@@ -110,7 +112,9 @@ impl S3 {
         let anchors = config.ca_bundle.as_deref().unwrap_or(TRUST_ANCHORS);
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-            .tls_context(TlsContext::builder().with_trust_store(TrustStore::empty().with_pem_certificate(anchors)).build()?)
+            .tls_context(
+                TlsContext::builder().with_trust_store(TrustStore::empty().with_pem_certificate(anchors)).build()?,
+            )
             .build_https();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)
@@ -165,9 +169,7 @@ impl S3 {
         let Some(range) = ask.range else { return self.send(ask, None).await };
         let part = self.send(ask, Some(range)).await?;
         match (ask.if_range, &part) {
-            (Some(if_range), Fetched::Object(object)) if !if_range.holds(&object.head) => {
-                self.send(ask, None).await
-            }
+            (Some(if_range), Fetched::Object(object)) if !if_range.holds(&object.head) => self.send(ask, None).await,
             // Whether those bytes exist matters only for the object that the client has part of.
             (Some(if_range), Fetched::Unsatisfiable(_)) if !if_range.holds(&*self.head_metadata(ask.key).await?) => {
                 self.send(ask, None).await
@@ -404,9 +406,9 @@ impl Store for S3 {
             Err(FetchError::TimedOut("no time is left to ask S3".to_owned()))
         } else {
             // Dropping the call closes its connection: nothing of it outlives the invocation.
-            tokio::time::timeout(budget, fetched)
-                .await
-                .unwrap_or_else(|_| Err(FetchError::TimedOut(format!("no answer from S3 in {} ms", budget.as_millis()))))
+            tokio::time::timeout(budget, fetched).await.unwrap_or_else(|_| {
+                Err(FetchError::TimedOut(format!("no answer from S3 in {} ms", budget.as_millis())))
+            })
         };
         Reply::new(fetched, Source::Bypass)
     }

@@ -92,8 +92,7 @@ pub enum Source {
 
 impl Source {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Bypass, Self::Hit, Self::Miss, Self::Revalidated, Self::Coalesced, Self::Stale];
+    pub const ALL: [Self; 6] = [Self::Bypass, Self::Hit, Self::Miss, Self::Revalidated, Self::Coalesced, Self::Stale];
 
     /// The word that logs and metrics use.
     pub fn name(self) -> &'static str {

@@ -118,11 +118,7 @@ fn config() -> CacheConfig {
     CacheConfig {
         max_bytes: 8 << 20,
         object_max_bytes: 1 << 20,
-        limits: Limits {
-            ttl: TTL,
-            stale_while_revalidate: Duration::ZERO,
-            stale_if_error: Duration::from_secs(300),
-        },
+        limits: Limits { ttl: TTL, stale_while_revalidate: Duration::ZERO, stale_if_error: Duration::from_secs(300) },
         missing_ttl: Duration::from_secs(2),
     }
 }
@@ -139,9 +135,8 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(20)
 }
 
-const ANY: crate::store::Fits<'static> = &|head, part| {
-    base64_bytes(part.map_or(head.bytes, |part| part.end - part.start)) < PAYLOAD_BYTES_MAX
-};
+const ANY: crate::store::Fits<'static> =
+    &|head, part| base64_bytes(part.map_or(head.bytes, |part| part.end - part.start)) < PAYLOAD_BYTES_MAX;
 
 impl Cache<Bucket> {
     fn calls(&self) -> Vec<String> {
@@ -565,8 +560,12 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let key = 0..3_u8;
     prop_oneof![
-        (key.clone(), 0..4_u8, 0..2000_u16, 0..5_usize)
-            .prop_map(|(key, version, bytes, control)| Step::Put { key, version, bytes, control }),
+        (key.clone(), 0..4_u8, 0..2000_u16, 0..5_usize).prop_map(|(key, version, bytes, control)| Step::Put {
+            key,
+            version,
+            bytes,
+            control
+        }),
         key.clone().prop_map(Step::Delete),
         any::<bool>().prop_map(Step::Fails),
         (0..20_u8).prop_map(Step::Advance),

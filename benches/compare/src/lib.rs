@@ -8,9 +8,10 @@ pub const SECRET: &str = "a-secret-of-thirty-two-characters";
 /// The bucket.
 pub const BUCKET: &str = "lambda-api-2022";
 
-/// An object of so many bytes.
+/// An object of so many bytes: a page of plain text, which lambda_http sends as it is, without base64.
 pub fn object(bytes: usize) -> Vec<u8> {
-    (0..=255_u8).cycle().take(bytes).collect()
+    let line = b"<p>The quick brown fox jumps over the lazy dog, and the variant is as good as the other one.</p>\n";
+    line.iter().copied().cycle().take(bytes).collect()
 }
 
 /// The walk-through's rules, as the plain handlers have them: the key, or `None` for a wrong secret.

@@ -78,7 +78,10 @@ async fn head_conditions_and_ranges_of_a_fresh_object_are_answered_without_s3() 
     assert_eq!(cloud.send(Method::HEAD, &url, &[SECRET]).await.header("content-length"), "10");
     assert_eq!(cloud.api("/x", &[SECRET, ("if-none-match", "\"e\"")]).await.status, StatusCode::NOT_MODIFIED);
     let part = cloud.api("/x", &[SECRET, ("range", "bytes=4-6")]).await;
-    assert_eq!((part.status, part.text(), part.header("content-range")), (StatusCode::PARTIAL_CONTENT, "456", "bytes 4-6/10"));
+    assert_eq!(
+        (part.status, part.text(), part.header("content-range")),
+        (StatusCode::PARTIAL_CONTENT, "456", "bytes 4-6/10")
+    );
     assert_eq!(taken(&asked), Vec::<String>::new());
     cloud.end().await;
 }
@@ -108,7 +111,10 @@ async fn an_s3_that_fails_does_not_fail_a_page_that_is_in_memory() {
     for fault in [S3Fault::Error(503, "SlowDown"), S3Fault::Error(500, "InternalError"), S3Fault::Reset] {
         cloud.cloud.faults.set_s3(Some(fault));
         let stale = cloud.api("/test.html", &[SECRET, ("test_version", "v1")]).await;
-        assert_eq!((stale.status, &stale.body, stale.header("etag")), (StatusCode::OK, &page.body, page.header("etag")));
+        assert_eq!(
+            (stale.status, &stale.body, stale.header("etag")),
+            (StatusCode::OK, &page.body, page.header("etag"))
+        );
         assert_eq!(stale.header("x-variant"), "v1");
         let other = cloud.api("/test.html", &[SECRET, ("test_version", "v2")]).await;
         assert!(other.status.is_server_error(), "what is not in memory is in trouble");
@@ -151,11 +157,8 @@ async fn stale_while_revalidate_asks_s3_after_the_answer_and_before_the_next_eve
 
 #[tokio::test]
 async fn preload_fills_the_cache_before_the_first_event_and_says_what_it_could_not_load() {
-    let cloud = start(with_env(&[
-        ("cache_ttl_secs", "3600"),
-        ("preload", "index.html, v1/test.html,nowhere.html"),
-    ]))
-    .await;
+    let cloud =
+        start(with_env(&[("cache_ttl_secs", "3600"), ("preload", "index.html, v1/test.html,nowhere.html")])).await;
     cloud.logged(|line| line.contains("preloaded") && line.contains(r#""objects":2"#)).await;
     cloud.logged(|line| line.contains("WARN") && line.contains("not preloaded") && line.contains("nowhere.html")).await;
     cloud.cloud.faults.set_s3(Some(S3Fault::Error(503, "SlowDown")));
