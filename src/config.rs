@@ -11,6 +11,7 @@ use crate::auth::Secrets;
 use crate::cache::CacheConfig;
 use crate::decision::{Policy, is_version};
 use crate::freshness::Limits;
+use crate::http_client::read_anchors;
 use crate::object::{KEY_BYTES_MAX, ObjectKey};
 use crate::origin::{Exceptions, Oversize};
 use crate::response::Presentation;
@@ -345,8 +346,8 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
         let name = ["AWS_CA_BUNDLE", "SSL_CERT_FILE"].into_iter().find(|name| self.text(name).is_some())?;
         let path = self.text(name)?;
         match std::fs::read(&path) {
-            Ok(pem) => match crate::s3::check_certificates(&pem) {
-                Ok(()) => return Some(pem),
+            Ok(pem) => match read_anchors(&pem) {
+                Ok(_) => return Some(pem),
                 Err(problem) => self.fault(name, format!("names {path}, which {problem}")),
             },
             Err(error) => self.fault(name, format!("names {path}, which cannot be read: {error}")),

@@ -25,7 +25,7 @@
 //!
 //! - [`config`]: the environment → [`config::Config`], once, every fault reported together
 //! - [`store`]: the one seam: something that fetches a key
-//! - [`s3`]: a store over aws-sdk-s3
+//! - [`s3`]: a store over aws-sdk-s3, with an HTTP client of its own (`http_client`)
 //! - [`cache`]: a store around a store: bounded, revalidating, coalescing (`flight`)
 //! - [`origin`]: event in, payload out: the steps above in a row
 //! - [`telemetry`]: JSON log lines
@@ -41,6 +41,7 @@ pub mod decision;
 pub mod event;
 mod flight;
 pub mod freshness;
+mod http_client;
 mod json;
 pub mod object;
 pub mod origin;

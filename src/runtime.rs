@@ -47,11 +47,8 @@ pub struct Pace {
 /// # Errors
 /// When the Runtime API cannot be asked for the next event.
 pub async fn run<S: Store>(origin: Origin<S>, pace: Pace) -> Result<(), Error> {
-    let invoke = Invoke {
-        origin: Arc::new(origin),
-        api: Arc::new(runtime_api()),
-        deadline_margin: pace.deadline_margin,
-    };
+    let invoke =
+        Invoke { origin: Arc::new(origin), api: Arc::new(runtime_api()), deadline_margin: pace.deadline_margin };
     // The runtime cannot be made without a handler of its own; the layer puts ours in its place.
     let unused = service_fn(async |_: LambdaEvent<IgnoredAny>| Ok::<(), Error>(()));
     let runtime = Runtime::new(unused).layer(InPlaceOf(invoke));

@@ -17,7 +17,6 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::{ByteStream, DateTime, DateTimeFormat as Format};
-use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
@@ -26,12 +25,10 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::retry::ErrorKind;
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 
 use crate::conditional::{Conditions, EntityTag, entity_tags, http_date};
 use crate::config::S3Config;
+use crate::http_client;
 use crate::object::{Body, BodyEncoder, FetchError, Fetched, Head, Metadata, Missing, Object, ObjectKey, base64_bytes};
 use crate::payload::PAYLOAD_BYTES_MAX;
 use crate::range::ByteRange;
@@ -57,9 +54,6 @@ const RETRIES_IN_A_ROW: usize = 20;
 
 /// What one costs, in the SDK's tokens; a success pays one.
 const RETRY_COST: usize = 5;
-
-/// The certification authorities that are trusted unless others are given.
-const TRUST_ANCHORS: &[u8] = include_bytes!("trust_anchors.pem");
 
 /// A bucket in S3.
 #[derive(Debug, Clone)]
@@ -109,16 +103,14 @@ impl S3 {
     /// # Errors
     /// When the trust anchors cannot be used.
     pub async fn connect(config: &S3Config) -> Result<Self, ConnectError> {
-        let anchors = config.ca_bundle.as_deref().unwrap_or(TRUST_ANCHORS);
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-            .tls_context(
-                TlsContext::builder().with_trust_store(TrustStore::empty().with_pem_certificate(anchors)).build()?,
-            )
-            .build_https();
+        let anchors = match &config.ca_bundle {
+            Some(pem) => http_client::read_anchors(pem)?,
+            None => http_client::bundled_anchors(),
+        };
+        let http = http_client::client(anchors, CONNECT)?;
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)
-            .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(FIRST_BYTE).build());
+            .timeout_config(TimeoutConfig::builder().read_timeout(FIRST_BYTE).build());
         if config.credentials_in_env {
             // As in every Lambda: nothing else need be looked for, and no profile read.
             loader = loader
@@ -520,19 +512,6 @@ fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// Checks that a PEM file holds certificates that can be trusted; the HTTP client would panic on others.
-///
-/// # Errors
-/// With what is wrong, as the end of a sentence about the file.
-pub(crate) fn check_certificates(pem: &[u8]) -> Result<(), String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| format!("is not PEM: {error}"))?;
-        roots.add(certificate).map_err(|error| format!("holds a certificate that cannot be used: {error}"))?;
-    }
-    if roots.is_empty() { Err("holds no certificate".to_owned()) } else { Ok(()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -546,7 +525,7 @@ mod tests {
         let config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .http_client(http_client::client(http_client::bundled_anchors(), CONNECT).unwrap())
             .credentials_provider(credentials.clone())
             .build();
         S3 { client: aws_sdk_s3::Client::from_conf(config), bucket: "site".into(), credentials: Some(credentials) }
@@ -568,22 +547,6 @@ mod tests {
         let short = expires_in(Some(Duration::from_secs(60)), 300).await.unwrap();
         assert!((1..=60).contains(&short), "{short}");
         assert!(matches!(expires_in(Some(Duration::ZERO), 300).await, Err(FetchError::Failed(_))));
-    }
-
-    #[test]
-    fn the_bundled_anchors_can_be_used_and_hold_those_that_aws_asks_for() {
-        assert_eq!(check_certificates(TRUST_ANCHORS), Ok(()));
-        let held: Vec<_> = CertificateDer::pem_slice_iter(TRUST_ANCHORS).map(Result::unwrap).collect();
-        assert_eq!(held.len(), 15);
-        // The common names, as they stand in the certificates.
-        for name in ["Amazon Root CA 1", "Amazon Root CA 2", "Amazon Root CA 3", "Amazon Root CA 4"]
-            .into_iter()
-            .chain(["Starfield Services Root Certificate Authority - G2", "DigiCert Global Root CA"])
-            .chain(["DigiCert Global Root G2", "DigiCert Global Root G3", "GlobalSign"])
-        {
-            let named = |der: &CertificateDer<'_>| der.windows(name.len()).any(|window| window == name.as_bytes());
-            assert!(held.iter().any(named), "{name}");
-        }
     }
 
     #[test]

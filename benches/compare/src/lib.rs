@@ -8,10 +8,15 @@ pub const SECRET: &str = "a-secret-of-thirty-two-characters";
 /// The bucket.
 pub const BUCKET: &str = "lambda-api-2022";
 
-/// An object of so many bytes: a page of plain text, which lambda_http sends as it is, without base64.
-pub fn object(bytes: usize) -> Vec<u8> {
-    let line = b"<p>The quick brown fox jumps over the lazy dog, and the variant is as good as the other one.</p>\n";
-    line.iter().copied().cycle().take(bytes).collect()
+/// The object under a path that ends in `/<bytes>`: a page where the path has `/text` in it, else a picture. Of both
+/// the reference sends base64; lambda_http sends a page as it is.
+pub fn object(path: &str) -> Option<(&'static str, Vec<u8>)> {
+    let bytes = path.rsplit('/').next()?.parse().ok()?;
+    let line = b"<p>The quick brown fox jumps over the lazy dog, and the one variant is as good as the other.</p>\n";
+    Some(match path.contains("/text") {
+        true => ("text/html", line.iter().copied().cycle().take(bytes).collect()),
+        false => ("image/png", (0..=255_u8).rev().cycle().take(bytes).collect()),
+    })
 }
 
 /// The walk-through's rules, as the plain handlers have them: the key, or `None` for a wrong secret.

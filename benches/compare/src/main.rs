@@ -17,14 +17,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use compare::{BUCKET, SECRET, object};
+use compare::{SECRET, object};
 use handler::{Handler, Program, pin};
 use report::{Report, Row};
 use runtime_api::Answer;
 use s3::S3;
 use serde_json::{Value, json};
 
-const SIZES: [(&str, usize); 4] = [("240 B", 240), ("10 kB", 10_000), ("100 kB", 100_000), ("1 MiB", 1 << 20)];
+/// Objects, and where they are.
+const OBJECTS: [(&str, &str); 5] = [
+    ("240 B", "/240"),
+    ("10 kB", "/10000"),
+    ("100 kB", "/100000"),
+    ("1 MiB", "/1048576"),
+    ("100 kB of text", "/text/100000"),
+];
 const OURS: &str = "nearedge";
 const LEAST: &str = "least possible";
 const MOKA: &str = "lambda_http + moka";
@@ -106,16 +113,16 @@ fn event(path: &str) -> Arc<[u8]> {
 }
 
 /// An answer is the whole object, byte for byte.
-fn check(name: &str, answer: &Answer, bytes: usize) {
+fn check(name: &str, answer: &Answer, path: &str) {
     let json: Value = serde_json::from_slice(&answer.payload).expect("JSON");
     assert_eq!(json["statusCode"], 200, "{name}: {json}");
     let body = json["body"].as_str().expect("a body");
     let body = match json["isBase64Encoded"] == true {
         true => base64_simd::STANDARD.decode_to_vec(body).expect("base64"),
         // lambda_http sends text as text, and replaces what is not UTF-8.
-        false => return assert_eq!(body, String::from_utf8_lossy(&object(bytes)), "{name}"),
+        false => body.as_bytes().to_vec(),
     };
-    assert!(body == object(bytes), "{name}: another body");
+    assert!(Some(body) == object(path).map(|(_, body)| body), "{name}: another body");
 }
 
 fn median<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {
@@ -157,18 +164,19 @@ impl World {
 
     /// Hits, in turn: CPU per invocation and latency for each size.
     fn hits(&self, programs: &[Program], report: &mut Report) {
-        for (label, bytes) in SIZES {
-            let path = format!("/{bytes}");
-            let handlers: Vec<_> = programs
-                .iter()
-                .map(|program| (program.name, self.start(&program.env("LEAST_BYTES", bytes.to_string()))))
-                .collect();
+        for (label, path) in OBJECTS {
+            let bytes = path.rsplit('/').next().expect("a size");
+            let handlers: Vec<_> =
+                programs.iter().map(|program| (program.name, self.start(&program.env("LEAST_BYTES", bytes)))).collect();
             let mut rounds = vec![Vec::new(); handlers.len()];
             let mut latencies = vec![Vec::new(); handlers.len()];
             for (name, handler) in &handlers {
-                // The least possible has only the head that it has.
-                check(name, &handler.api.invoke(event(&path)), bytes);
-                batch(handler, &path, 200, 1);
+                let answer = handler.api.invoke(event(path));
+                // The least possible has one body for all.
+                if *name != LEAST || !path.contains("text") {
+                    check(name, &answer, path);
+                }
+                batch(handler, path, 200, 1);
             }
             for _ in 0..self.rounds {
                 for (index, (name, handler)) in handlers.iter().enumerate() {
@@ -179,7 +187,7 @@ impl World {
                     } else {
                         1_000
                     };
-                    let (cpu, waited) = batch(handler, &path, count, 1);
+                    let (cpu, waited) = batch(handler, path, count, 1);
                     rounds[index].push(cpu);
                     latencies[index].extend(waited);
                 }
@@ -200,7 +208,7 @@ impl World {
 
     /// Misses, in turn: every key is new.
     fn misses(&self, programs: &[Program], report: &mut Report) {
-        for (label, bytes) in [SIZES[1], SIZES[2]] {
+        for (label, bytes) in [("10 kB", 10_000), ("100 kB", 100_000)] {
             let handlers: Vec<_> = programs.iter().map(|program| (program.name, self.start(program))).collect();
             let mut rounds = vec![Vec::new(); handlers.len()];
             let mut latencies = vec![Vec::new(); handlers.len()];
@@ -214,7 +222,7 @@ impl World {
                         latencies[index].push(answer.latency);
                         first.get_or_insert(answer);
                     });
-                    check(name, &first.expect("an answer"), bytes);
+                    check(name, &first.expect("an answer"), &format!("/{bytes}"));
                     assert_eq!(
                         self.plain.requests.load(Ordering::Relaxed) - before.1,
                         count,
@@ -262,7 +270,7 @@ impl World {
                     let handler = Handler::start(&program, url, &[1]);
                     let before = self.tls.connections.load(Ordering::Relaxed);
                     let answer = handler.api.invoke(event("/10000"));
-                    check(program.name, &answer, 10_000);
+                    check(program.name, &answer, "/10000");
                     (micros(answer.latency) / 1e3, self.tls.connections.load(Ordering::Relaxed) - before)
                 };
                 plain.push(first(&self.plain_url()).0);
@@ -313,7 +321,7 @@ impl World {
         let many = start(&fast.env("AWS_LAMBDA_MAX_CONCURRENCY", "1000"));
         let before = self.plain.requests.load(Ordering::Relaxed);
         many.api.send(std::iter::repeat_n(event("/together/10000"), 1_000), 1_000, |answer| {
-            check(OURS, &answer, 10_000);
+            check(OURS, &answer, "/10000");
         });
         report.together = self.plain.requests.load(Ordering::Relaxed) - before;
         pin(&[0]);
@@ -394,7 +402,6 @@ fn main() {
     step("a growing cache");
     world.growth(&ours, &mut report);
 
-    let _ = BUCKET;
     println!("{}", report.markdown());
     if let Some(folder) = &arguments.out {
         std::fs::write(folder.join("compare.md"), report.markdown()).expect("compare.md");

@@ -63,19 +63,18 @@ fn serve(mut stream: impl Read + Write, asked: &AtomicU64) -> std::io::Result<()
         asked.fetch_add(1, Ordering::Relaxed);
         let line = String::from_utf8_lossy(&request[..request.iter().position(|byte| *byte == b'\r').unwrap_or(0)]);
         let path = line.split([' ', '?']).nth(1).unwrap_or("");
-        let bytes: Option<usize> = path.rsplit('/').next().and_then(|bytes| bytes.parse().ok());
-        let body = compare::object(bytes.unwrap_or(0));
+        let (content_type, body) = compare::object(path).unwrap_or_default();
         let etag =
             format!("\"{:x}\"", path.bytes().fold(5381_u64, |hash, byte| hash.wrapping_mul(33) ^ u64::from(byte)));
-        let status = match bytes {
-            None => "404 Not Found",
-            Some(_) if header(&request, "if-none-match") == Some(&etag) => "304 Not Modified",
-            Some(_) => "200 OK",
+        let status = match content_type {
+            "" => "404 Not Found",
+            _ if header(&request, "if-none-match") == Some(&etag) => "304 Not Modified",
+            _ => "200 OK",
         };
         let mut answer = format!(
             "HTTP/1.1 {status}\r\nx-amz-id-2: 0123456789abcdef\r\nx-amz-request-id: 0123456789ABCDEF\r\n\
              date: Tue, 10 Mar 2026 05:16:23 GMT\r\nlast-modified: Tue, 10 Mar 2026 05:16:23 GMT\r\netag: {etag}\r\n\
-             accept-ranges: bytes\r\ncontent-type: text/html\r\nserver: AmazonS3\r\n"
+             accept-ranges: bytes\r\ncontent-type: {content_type}\r\nserver: AmazonS3\r\n"
         )
         .into_bytes();
         if !status.starts_with("304") {

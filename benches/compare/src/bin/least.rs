@@ -10,9 +10,9 @@ fn main() {
     let bytes: usize = std::env::var("LEAST_BYTES").unwrap().parse().unwrap();
     let mut socket = TcpStream::connect(&host).unwrap();
     socket.set_nodelay(true).unwrap();
-    let body = base64_simd::STANDARD.encode_to_string(compare::object(bytes));
+    let body = base64_simd::STANDARD.encode_to_string(compare::object(&format!("/{bytes}")).unwrap().1);
     let before =
-        "{\"statusCode\":200,\"headers\":{\"content-type\":\"text/html\"},\"isBase64Encoded\":true,\"body\":\"";
+        "{\"statusCode\":200,\"headers\":{\"content-type\":\"image/png\"},\"isBase64Encoded\":true,\"body\":\"";
     let length = before.len() + body.len() + 2;
     let next = format!("GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nhost: {host}\r\n\r\n");
     let mut buffer = vec![0; 64 << 10];
