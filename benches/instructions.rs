@@ -75,8 +75,8 @@ fn scenarios() -> Vec<Scenario> {
             let answer = runtime.block_on(origin.answer(black_box(&event), deadline)).unwrap();
             assert_eq!(answer.record.status, status);
         };
-        // What is asked for is in the cache from here on.
-        once();
+        // From the third time on what is asked for is in the cache: of a part the first learns its size.
+        (0..3).for_each(|_| once());
         scenarios.push((name, Box::new(once)));
     }
     scenarios

@@ -564,6 +564,49 @@ mod tests {
     }
 
     #[test]
+    fn the_cache_is_a_share_of_the_functions_memory_and_can_be_told_otherwise() {
+        let config = read(&[]).unwrap();
+        assert_eq!((config.cache.max_bytes, config.cache.object_max_bytes), (48 << 20, 1 << 20));
+        assert_eq!(config.cache.limits.ttl, Duration::from_secs(10));
+        assert_eq!(config.cache.limits.stale_while_revalidate, Duration::ZERO);
+        assert_eq!(config.cache.limits.stale_if_error, Duration::from_secs(300));
+        assert_eq!(config.cache.missing_ttl, Duration::from_secs(2));
+        assert_eq!(
+            config.warm_up,
+            WarmUp { prewarm: true, preload: vec![], index_document: ObjectKey::new("index.html".into()) }
+        );
+        assert_eq!(read(&[("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1024")]).unwrap().cache.max_bytes, 384 << 20);
+        let told = [
+            ("cache_max_bytes", "1000000"),
+            ("cache_ttl_secs", "0"),
+            ("stale_while_revalidate_secs", "30"),
+            ("prewarm", "false"),
+            ("preload", "index.html, v1/test.html"),
+        ];
+        let config = read(&told).unwrap();
+        assert_eq!((config.cache.max_bytes, config.cache.limits.ttl), (1_000_000, Duration::ZERO));
+        assert_eq!(config.cache.limits.stale_while_revalidate, Duration::from_secs(30));
+        let keys: Vec<_> = config.warm_up.preload.iter().map(ObjectKey::as_str).collect();
+        assert_eq!((config.warm_up.prewarm, keys), (false, vec!["index.html", "v1/test.html"]));
+    }
+
+    #[test]
+    fn a_cache_that_cannot_be_is_refused() {
+        // More than the function's 128 MB.
+        assert_eq!(faults(&[("cache_max_bytes", "134217729")]), ["cache_max_bytes"]);
+        assert_eq!(faults(&[("cache_ttl_secs", "ten")]), ["cache_ttl_secs"]);
+        assert_eq!(faults(&[("preload", "/index.html")]), ["preload"]);
+        assert_eq!(faults(&[("preload", "a,,b")]), ["preload"]);
+        assert_eq!(faults(&[("preload", "index.html"), ("cache_max_bytes", "0")]), ["preload"]);
+    }
+
+    #[test]
+    fn credentials_are_looked_for_elsewhere_only_when_the_environment_has_none() {
+        assert!(!read(&[("AWS_ACCESS_KEY_ID", "a")]).unwrap().s3.credentials_in_env);
+        assert!(read(&[("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")]).unwrap().s3.credentials_in_env);
+    }
+
+    #[test]
     fn numbers_and_levels_out_of_range_are_refused() {
         assert_eq!(faults(&[("AWS_LAMBDA_MAX_CONCURRENCY", "0")]), ["AWS_LAMBDA_MAX_CONCURRENCY"]);
         assert_eq!(faults(&[("deadline_margin_ms", "-1")]), ["deadline_margin_ms"]);
