@@ -21,8 +21,8 @@ use nearedge::event::parse;
 use nearedge::object::BodyEncoder;
 use serde_json::{Value, json};
 
-/// What is done once, made ready beforehand.
-type Scenario = (&'static str, Box<dyn Fn()>);
+/// What makes something ready that is then done over and over.
+type Scenario = (&'static str, Box<dyn FnOnce() -> Box<dyn Fn()>>);
 
 fn scenarios() -> Vec<Scenario> {
     let usual = || event("/docs/test.html");
@@ -33,27 +33,40 @@ fn scenarios() -> Vec<Scenario> {
         }
         serde_json::to_vec(&event).unwrap()
     };
-    let secrets = Secrets::new(fixture::SECRET).unwrap();
-    let raw = fixture::raw(100_000);
     let mut scenarios: Vec<Scenario> = vec![
-        ("event/parse", {
-            let event = usual();
-            Box::new(move || assert!(parse(black_box(&event)).is_ok()))
-        }),
-        ("secret/equal", Box::new(move || assert!(secrets.matches(black_box(fixture::SECRET)).is_some()))),
-        ("decision/fetch", {
-            let (event, policy) = (usual(), policy());
+        (
+            "event/parse",
             Box::new(move || {
-                let request = parse(&event).unwrap();
-                assert!(decide(black_box(&request), &policy).secret.is_some());
-            })
-        }),
+                let event = usual();
+                Box::new(move || assert!(parse(black_box(&event)).is_ok()))
+            }),
+        ),
+        (
+            "secret/equal",
+            Box::new(|| {
+                let secrets = Secrets::new(fixture::SECRET).unwrap();
+                Box::new(move || assert!(secrets.matches(black_box(fixture::SECRET)).is_some()))
+            }),
+        ),
+        (
+            "decision/fetch",
+            Box::new(move || {
+                let (event, policy) = (usual(), policy());
+                Box::new(move || {
+                    let request = parse(&event).unwrap();
+                    assert!(decide(black_box(&request), &policy).secret.is_some());
+                })
+            }),
+        ),
         (
             "body/encode/100kB",
-            Box::new(move || {
-                let mut encoder = BodyEncoder::with_capacity(raw.len());
-                encoder.push(black_box(raw.as_slice()));
-                assert_eq!(encoder.finish().bytes(), 100_000);
+            Box::new(|| {
+                let raw = fixture::raw(100_000);
+                Box::new(move || {
+                    let mut encoder = BodyEncoder::with_capacity(raw.len());
+                    encoder.push(black_box(raw.as_slice()));
+                    assert_eq!(encoder.finish().bytes(), 100_000);
+                })
             }),
         ),
     ];
@@ -68,16 +81,19 @@ fn scenarios() -> Vec<Scenario> {
         ("answer/redirected", 240, hour, with(&[("redirect", "true")]), 302),
         ("answer/forbidden", 240, hour, with(&[("lambda_auth", "guess")]), 403),
     ] {
-        let origin = origin(bytes, ttl);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let deadline = Instant::now() + HOUR;
-        let once = move || {
-            let answer = runtime.block_on(origin.answer(black_box(&event), deadline)).unwrap();
-            assert_eq!(answer.record.status, status);
+        let ready = move || -> Box<dyn Fn()> {
+            let origin = origin(bytes, ttl);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let deadline = Instant::now() + HOUR;
+            let once = move || {
+                let answer = runtime.block_on(origin.answer(black_box(&event), deadline)).unwrap();
+                assert_eq!(answer.record.status, status);
+            };
+            // From the third time on what is asked for is in the cache: of a part the first learns its size.
+            (0..3).for_each(|_| once());
+            Box::new(once)
         };
-        // From the third time on what is asked for is in the cache: of a part the first learns its size.
-        (0..3).for_each(|_| once());
-        scenarios.push((name, Box::new(once)));
+        scenarios.push((name, Box::new(ready)));
     }
     scenarios
 }
@@ -87,14 +103,16 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => {
-            for (name, once) in scenarios() {
+            for (name, ready) in scenarios() {
+                let once = ready();
                 once();
                 let allocated = allocation_counter::measure(&once);
                 println!("{name}\t{}\t{}", allocated.count_total, allocated.bytes_total);
             }
         }
         [wanted, times] => {
-            let (_, once) = scenarios().into_iter().find(|(name, _)| name == wanted).unwrap();
+            let (_, ready) = scenarios().into_iter().find(|(name, _)| name == wanted).unwrap();
+            let once = ready();
             (0..times.parse::<u32>().unwrap()).for_each(|_| once());
         }
         _ => panic!("usage: instructions [SCENARIO TIMES]"),
