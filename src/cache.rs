@@ -230,7 +230,7 @@ impl<S: Store> Shared<S> {
     fn hit(&self, ask: &Ask<'_>, known: Option<&Known>, now: Clock) -> Option<Reply> {
         let fetched = match known {
             None => Err(FetchError::Missing(self.absent(ask.key, now)?)),
-            Some(known) if now < known.fresh_until => Ok(self.from_memory(ask, known)?),
+            Some(known) if now < known.fresh_until => Ok(self.in_memory(ask, known)?),
             Some(_) => return None,
         };
         Some(Reply::new(fetched, Source::Hit))
@@ -421,7 +421,7 @@ impl<S: Store> Shared<S> {
     }
 
     /// Answers from memory, if all that it takes is there.
-    fn from_memory(&self, ask: &Ask<'_>, known: &Known) -> Option<Fetched> {
+    fn in_memory(&self, ask: &Ask<'_>, known: &Known) -> Option<Fetched> {
         match plan(ask, &known.head) {
             Plan::Answered(fetched) => Some(fetched),
             Plan::Body(range) => Some(part_of(&known.head, &self.body(&known.version)?, range)),

@@ -2,7 +2,7 @@
 //!
 //! lambda_runtime's own response service is left out: it writes the whole event, with the secret in it,
 //! to the log at TRACE, validates the JSON of every event before we do, and copies every answer. Its
-//! loop, its workers and its SnapStart are used as they are. Answers go out by [`RuntimeApi`], and so do
+//! loop, its workers and its SnapStart are used as they are. Answers go out by `runtime_api`, and so do
 //! a worker's requests for all events but its first, which cost more than a hit does by lambda_runtime's client.
 
 use std::any::Any;

@@ -33,6 +33,8 @@ pub struct Report {
     /// In µs: among 10 entries, and among 100,000.
     pub growth: (f64, f64),
     pub binary_bytes: u64,
+    /// What it was measured on.
+    pub machine: String,
 }
 
 struct Target {
@@ -47,7 +49,22 @@ struct Target {
 impl Report {
     pub fn new(bootstrap: &Path) -> Self {
         let binary_bytes = std::fs::metadata(bootstrap).map_or(0, |file| file.len());
-        Self { binary_bytes, ..Self::default() }
+        let said = |program: &str, arguments: &[&str]| {
+            let output = std::process::Command::new(program).args(arguments).output();
+            output.map_or_else(|_| "?".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        };
+        let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let cpu =
+            cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("?").trim_matches([' ', '\t', ':']);
+        let machine = format!(
+            "{}, commit {}, {cpu}, {} cores, {}, Linux {}",
+            said("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),
+            said("git", &["rev-parse", "--short", "HEAD"]),
+            std::thread::available_parallelism().map_or(0, usize::from),
+            said("rustc", &["--version"]),
+            said("uname", &["-r"]),
+        );
+        Self { binary_bytes, machine, ..Self::default() }
     }
 
     fn cpu(rows: &[Row], name: &str, size: &str) -> f64 {
@@ -117,13 +134,14 @@ impl Report {
     pub fn markdown(&self) -> String {
         let mut page = String::new();
         let missed = self.missed();
+        let _ = write!(page, "Measured on {}.\n\n", self.machine);
         page.push_str("| # | what | measured | target |\n|---|---|---|---|\n");
         for target in self.targets() {
             let Target { name, what, value, limit, at_most } = &target;
             let sign = if *at_most { "≤" } else { "≥" };
             let mark =
                 if missed.iter().any(|line| line.starts_with(&format!("{name} {what}:"))) { " **missed**" } else { "" };
-            let _ = writeln!(page, "| {name} | {what} | {value:.2}{mark} | {sign} {limit:.4} |");
+            let _ = writeln!(page, "| {name} | {what} | {value:.2}{mark} | {sign} {limit:.2} |");
         }
         for (title, rows) in [("Hits", &self.hits), ("Misses", &self.misses)] {
             let _ = write!(page, "\n{title}: CPU of the handler per invocation, and latency p50 / p99, in µs.\n\n| |");
