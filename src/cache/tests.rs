@@ -377,6 +377,21 @@ async fn the_cache_is_bounded_in_bytes_and_counts_what_made_room() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_large_object_finds_room_among_many_small_ones_and_what_is_in_use_stays() {
+    let cache = cache_with(CacheConfig { max_bytes: 4 << 20, ..config() });
+    for number in 0..2_000 {
+        cache.store().put(&format!("{number}"), "1", 1_000, "");
+        cache.get(&format!("{number}")).await;
+        cache.get("0").await;
+    }
+    cache.store().put("large", "1", 1 << 20, "");
+    cache.get("large").await;
+    assert_eq!(object(&cache.get("large").await).1, Source::Hit);
+    assert_eq!(object(&cache.get("0").await).1, Source::Hit);
+    assert_eq!(object(&cache.get("1").await).1, Source::Miss, "the least recently used made room");
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_store_is_not_kept_and_no_cache_is_asked_about_each_time() {
     let cache = cache_with(config());
     cache.store().put("secret", "1", 10, "no-store");
