@@ -252,7 +252,10 @@ impl<S: Store> Shared<S> {
             if let Some(known) = self.known(&key).filter(|known| Clock::now() >= known.fresh_until) {
                 let body = self.body(&known.version);
                 let part = if body.is_some() { Part::Whole } else { Part::Head };
-                self.land(&key, part, body.map(|body| (known, body)), deadline).await;
+                let held = body.map(|body| (known.clone(), body));
+                if self.land(&key, part, held, deadline).await.fetched.is_err_and(|error| error.trouble().is_some()) {
+                    self.give_respite(&key, &known);
+                }
             }
         }
     }
@@ -288,7 +291,8 @@ impl<S: Store> Shared<S> {
             Plan::Body(range) => Some(part_of(&known.head, body.as_ref()?, range)),
         };
         let stale = |trouble| Some(Reply { fetched: Ok(at_hand()?), source: Source::Stale, trouble });
-        if known.respite_until.is_some_and(|until| now < until.min(known.stale_if_error_until))
+        let stale_until = known.stale_while_revalidate_until.max(known.stale_if_error_until);
+        if known.respite_until.is_some_and(|until| now < until.min(stale_until))
             && let Some(reply) = stale(None)
         {
             return reply;
@@ -310,8 +314,7 @@ impl<S: Store> Shared<S> {
         };
         match reply.fetched {
             Err(error) if error.trouble().is_some() && now < known.stale_if_error_until => {
-                let respite_until = Some(Clock::now() + RESPITE);
-                self.put_known(ask.key, Known { respite_until, ..(**known).clone() });
+                self.give_respite(ask.key, known);
                 stale(Some(error.clone())).unwrap_or_else(|| Reply::new(Err(error), reply.source))
             }
             fetched => Reply { fetched, ..reply },
@@ -449,6 +452,14 @@ impl<S: Store> Shared<S> {
 
     fn put_known(&self, key: &ObjectKey, known: Known) {
         self.entries.insert(Name::Index(key.clone()), Entry::Known(Arc::new(known)));
+    }
+
+    /// Lets S3 alone for a moment after it failed, unless somebody has learnt more of the key since.
+    fn give_respite(&self, key: &ObjectKey, known: &Arc<Known>) {
+        if self.known(key).is_some_and(|now_known| Arc::ptr_eq(&now_known, known)) {
+            let respite_until = Some(Clock::now() + RESPITE);
+            self.put_known(key, Known { respite_until, ..(**known).clone() });
+        }
     }
 
     fn absent(&self, key: &ObjectKey, now: Clock) -> Option<Missing> {

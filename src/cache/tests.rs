@@ -485,6 +485,26 @@ async fn stale_while_revalidate_answers_at_once_and_asks_after_the_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_failed_after_an_answer_is_not_tried_after_the_next_one_at_once() {
+    let limits =
+        Limits { stale_while_revalidate: Duration::from_secs(30), stale_if_error: Duration::ZERO, ..config().limits };
+    let cache = cache_with(CacheConfig { limits, ..config() });
+    cache.store().put("a", "1", 10, "");
+    cache.get("a").await;
+    cache.store().is_in(Some(Trouble::Fails));
+    advance(TTL).await;
+    for _ in 0..3 {
+        assert_eq!(object(&cache.get("a").await).1, Source::Stale);
+        cache.settle(soon()).await;
+    }
+    assert_eq!(cache.calls(), ["GET a", "GET a if changed"]);
+    advance(RESPITE).await;
+    cache.get("a").await;
+    cache.settle(soon()).await;
+    assert_eq!(cache.calls(), ["GET a if changed"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn head_conditions_and_ranges_are_answered_from_memory() {
     let cache = cache_with(config());
     cache.store().put("a", "tag", 10, "");
