@@ -407,6 +407,8 @@ async fn no_store_is_not_kept_and_no_cache_is_asked_about_each_time() {
     advance(TTL).await;
     cache.get("secret").await;
     assert_eq!(object(&cache.get("secret").await), ("\"3\"", Source::Miss), "nor is what was kept before");
+    cache.store().is_in(Some(Trouble::Fails));
+    assert!(failed(&cache.unless("secret", "\"2\"").await).trouble().is_some(), "not even what was known of it");
 }
 
 #[tokio::test(start_paused = true)]
