@@ -243,6 +243,7 @@ impl Connection {
             }
             let reusable = match framing {
                 Framing::Length(length) => {
+                    within_bounds(length)?;
                     body.reserve_exact(length.saturating_sub(body.len()));
                     while body.len() < length {
                         self.more().await?;
@@ -256,6 +257,7 @@ impl Connection {
                     while !decoder.decode(&chunked, &mut body)? {
                         self.more().await?;
                         chunked.append(&mut self.received);
+                        within_bounds(chunked.len())?;
                     }
                     reusable && decoder.position == chunked.len()
                 }
@@ -271,8 +273,7 @@ impl Connection {
         self.received.reserve(READ_BYTES);
         match self.stream.read_buf(&mut self.received).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            _ if self.received.len() > MESSAGE_BYTES_MAX => Err(invalid("a message without an end".to_owned())),
-            _ => Ok(()),
+            _ => within_bounds(self.received.len()),
         }
     }
 }
@@ -357,6 +358,10 @@ impl Chunks {
             self.position += line + size + 2;
         }
     }
+}
+
+fn within_bounds(bytes: usize) -> io::Result<()> {
+    if bytes <= MESSAGE_BYTES_MAX { Ok(()) } else { Err(invalid(format!("a message of {bytes} bytes"))) }
 }
 
 fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
@@ -478,6 +483,7 @@ mod tests {
             "SSH-2.0-OpenSSH_9.2\r\n",
             "HTTP/1.1 202 Accepted\r\nContent-Length: many\r\n\r\n",
             "HTTP/1.1 202 Accepted\r\nContent-Length: 9\r\n\r\nshort",
+            "HTTP/1.1 202 Accepted\r\nContent-Length: 18446744073709551615\r\n\r\nlong",
             "HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
             "HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{}\r\n",
             "HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n{",
