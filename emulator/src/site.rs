@@ -1,6 +1,6 @@
 //! The objects of a bucket: a folder, and in front of it what has been put or deleted since the start.
 //!
-//! The folder is only ever read, and read again for each request, so that an edited file shows at once. What
+//! The folder is only ever read, and read again for each request, so that an edited file shows as soon as it is asked for. What
 //! is put or deleted over the S3 protocol lives in memory: a test never changes anybody's files, and keys
 //! that no file can have (`a//b`, `..`) are objects like any other.
 
