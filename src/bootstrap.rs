@@ -71,7 +71,10 @@ async fn warm_up(cache: &Cache<S3>, warm_up: &WarmUp) {
         let fits = |head: &Head, _: Option<&Range<u64>>| cache.keeps(head);
         let reply = cache.fetch(&Ask::plain(key, Part::Whole, &fits), started + PRELOAD_BUDGET).await;
         match reply.fetched {
-            Ok(Fetched::Object(_)) => loaded += 1,
+            Ok(Fetched::Object(_)) if cache.holds(key) => loaded += 1,
+            Ok(Fetched::Object(_)) => {
+                warn!(key = key.as_str(), "not preloaded: its Cache-Control forbids it, or there is no room for it");
+            }
             Ok(_) => warn!(key = key.as_str(), "not preloaded: it is larger than cache_object_max_bytes"),
             Err(error) => {
                 let why = error.trouble().unwrap_or("there is no such object, or no access to it");
@@ -81,7 +84,9 @@ async fn warm_up(cache: &Cache<S3>, warm_up: &WarmUp) {
     }
     if loaded > 0 {
         info!(objects = loaded, duration_ms = started.elapsed().as_millis(), "preloaded");
-    } else if warm_up.prewarm {
+    }
+    // After the objects too: what was too large for the cache has cost the connection.
+    if warm_up.prewarm {
         let opened = cache.store().open_connection(&warm_up.index_document, started + PREWARM_BUDGET).await;
         if let Err(error) = opened {
             let why = error.trouble().unwrap_or("no answer");

@@ -8,16 +8,16 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use equivalent::Equivalent;
 use futures_util::FutureExt;
 use moka::notification::RemovalCause;
 use moka::policy::EvictionPolicy;
-use tokio::time::Instant as Clock;
 
 use crate::flight::{Boarding, Flight, Flights};
 use crate::freshness::{Freshness, Limits, freshness};
+use crate::moment::Moment;
 use crate::object::{Body, FetchError, Fetched, Head, Missing, Object, ObjectKey, base64_bytes};
 use crate::payload::PAYLOAD_BYTES_MAX;
 use crate::store::{Ask, Holdings, NoSuchBytes, Part, Reply, Source, Store};
@@ -58,6 +58,8 @@ struct Shared<S> {
     /// The index and the bodies, which share what there is: how many bodies that is depends on how large they are.
     entries: moka::sync::Cache<Name, Entry>,
     missing: moka::sync::Cache<ObjectKey, Absent>,
+    /// Held while something is put in, so that what was asked later is never replaced by what was asked before.
+    writes: Mutex<()>,
     flights: Flights<(ObjectKey, Part), Landed>,
     /// What is to be revalidated after the answer.
     stale: Mutex<Vec<ObjectKey>>,
@@ -99,11 +101,11 @@ enum Entry {
 struct Known {
     head: Head,
     version: Version,
-    fresh_until: Clock,
-    stale_while_revalidate_until: Clock,
-    stale_if_error_until: Clock,
-    /// After a failure: until when it is served without another try.
-    respite_until: Option<Clock>,
+    /// When S3 was asked: what is said of it is as old as that (RFC 9111 §4.2.3).
+    asked: Moment,
+    freshness: Freshness,
+    /// When S3 last failed to say more.
+    failed: Option<Moment>,
 }
 
 /// A body's name: the key and its entity tag.
@@ -117,7 +119,7 @@ struct Version {
 #[derive(Clone)]
 struct Absent {
     why: Missing,
-    until: Clock,
+    asked: Moment,
 }
 
 /// What came of a call that several may have waited for.
@@ -125,6 +127,8 @@ struct Absent {
 struct Landed {
     fetched: Result<Fetched, FetchError>,
     source: Source,
+    /// Until when it had time.
+    deadline: Instant,
 }
 
 impl<S: Store> Cache<S> {
@@ -151,6 +155,7 @@ impl<S: Store> Cache<S> {
                 .max_capacity(missing_bytes)
                 .weigher(|key: &ObjectKey, _: &Absent| entry_bytes(key.as_str().len()))
                 .build(),
+            writes: Mutex::default(),
             flights: Flights::default(),
             stale: Mutex::default(),
             evictions,
@@ -161,6 +166,12 @@ impl<S: Store> Cache<S> {
     /// Whether the body of such an object is kept.
     pub fn keeps(&self, head: &Head) -> bool {
         self.0.keeps(head)
+    }
+
+    /// Whether the body of a key is in memory, and fresh.
+    pub fn holds(&self, key: &ObjectKey) -> bool {
+        let known = self.0.known(key).filter(|known| known.is_fresh(Moment::now()));
+        known.is_some_and(|known| self.0.entries.contains_key(&NameRef::Body(&known.version)))
     }
 
     /// The store that this is a cache of.
@@ -191,7 +202,7 @@ impl<S: Store> Store for Cache<S> {
         if shared.config.max_bytes == 0 {
             return Box::pin(shared.store.fetch(ask, deadline)).await;
         }
-        let now = Clock::now();
+        let now = Moment::now();
         let known = shared.known(ask.key);
         if let Some(reply) = shared.hit(ask, known.as_deref(), now) {
             return reply;
@@ -200,7 +211,7 @@ impl<S: Store> Store for Cache<S> {
         Box::pin(async {
             match known {
                 None => shared.fetch_unknown(ask, deadline).await,
-                Some(known) if now < known.fresh_until => shared.fetch_known(ask, &known, deadline).await,
+                Some(known) if known.is_fresh(now) => shared.fetch_known(ask, &known, deadline).await,
                 Some(known) => shared.fetch_expired(ask, &known, now, deadline).await,
             }
         })
@@ -232,10 +243,10 @@ impl<S: Store> Store for Cache<S> {
 
 impl<S: Store> Shared<S> {
     /// What memory alone can answer, fresh.
-    fn hit(&self, ask: &Ask<'_>, known: Option<&Known>, now: Clock) -> Option<Reply> {
+    fn hit(&self, ask: &Ask<'_>, known: Option<&Known>, now: Moment) -> Option<Reply> {
         let fetched = match known {
             None => Err(FetchError::Missing(self.absent(ask.key, now)?)),
-            Some(known) if now < known.fresh_until => Ok(self.in_memory(ask, known)?),
+            Some(known) if known.is_fresh(now) => Ok(self.in_memory(ask, known)?),
             Some(_) => return None,
         };
         Some(Reply::new(fetched, Source::Hit))
@@ -249,7 +260,7 @@ impl<S: Store> Shared<S> {
             if Instant::now() >= deadline {
                 return self.stale_keys().clear();
             }
-            if let Some(known) = self.known(&key).filter(|known| Clock::now() >= known.fresh_until) {
+            if let Some(known) = self.known(&key).filter(|known| !known.is_fresh(Moment::now())) {
                 let body = self.body(&known.version);
                 let part = if body.is_some() { Part::Whole } else { Part::Head };
                 let held = body.map(|body| (known.clone(), body));
@@ -282,7 +293,7 @@ impl<S: Store> Shared<S> {
         self: &Arc<Self>,
         ask: &Ask<'_>,
         known: &Arc<Known>,
-        now: Clock,
+        now: Moment,
         deadline: Instant,
     ) -> Reply {
         let body = self.body(&known.version);
@@ -291,29 +302,28 @@ impl<S: Store> Shared<S> {
             Plan::Body(range) => Some(part_of(&known.head, body.as_ref()?, range)),
         };
         let stale = |trouble| Some(Reply { fetched: Ok(at_hand()?), source: Source::Stale, trouble });
-        let stale_until = known.stale_while_revalidate_until.max(known.stale_if_error_until);
-        if known.respite_until.is_some_and(|until| now < until.min(stale_until))
+        let (while_revalidating, if_error) =
+            (known.may_be_stale_while_revalidating(now), known.may_be_stale_if_error(now));
+        if known.failed.is_some_and(|failed| now.is_within(RESPITE, failed))
+            && (while_revalidating || if_error)
             && let Some(reply) = stale(None)
         {
             return reply;
         }
-        if now < known.stale_while_revalidate_until
-            && let Some(reply) = stale(None)
-        {
+        if while_revalidating && let Some(reply) = stale(None) {
             let mut keys = self.stale_keys();
             if !keys.contains(ask.key) {
                 keys.push(ask.key.clone());
             }
             return reply;
         }
-        let may_be_stale = now < known.stale_if_error_until && at_hand().is_some();
-        let patient = if may_be_stale { deadline.min(Instant::now() + PATIENCE) } else { deadline };
+        let patient = if if_error && at_hand().is_some() { deadline.min(Instant::now() + PATIENCE) } else { deadline };
         let reply = match &body {
             Some(body) => self.fetch_whole(ask, Part::Whole, Some((known.clone(), body.clone())), patient).await,
             None => self.fetch_known(ask, known, patient).await,
         };
         match reply.fetched {
-            Err(error) if error.trouble().is_some() && now < known.stale_if_error_until => {
+            Err(error) if error.trouble().is_some() && if_error => {
                 self.give_respite(ask.key, known);
                 stale(Some(error.clone())).unwrap_or_else(|| Reply::new(Err(error), reply.source))
             }
@@ -355,7 +365,7 @@ impl<S: Store> Shared<S> {
         deadline: Instant,
     ) -> Landed {
         loop {
-            let landed = || self.just_landed(key, part);
+            let landed = || self.just_landed(key, part, deadline);
             let take_off = || {
                 let (shared, key, held) = (self.clone(), key.clone(), held.clone());
                 async move { shared.call(&key, part, held, deadline).await }.boxed()
@@ -364,7 +374,8 @@ impl<S: Store> Shared<S> {
                 Boarding::First(flight) => return flight.await,
                 Boarding::Another(flight) => match self.wait(flight, deadline).await {
                     // That was the other's time, not ours.
-                    Landed { fetched: Err(FetchError::TimedOut(_)), .. } if Instant::now() < deadline => {}
+                    Landed { fetched: Err(FetchError::TimedOut(_)), deadline: theirs, .. }
+                        if theirs <= Instant::now() && Instant::now() < deadline => {}
                     landed => return Landed { source: Source::Coalesced, ..landed },
                 },
                 Boarding::Landed(landed) => return landed,
@@ -377,14 +388,15 @@ impl<S: Store> Shared<S> {
         landed.unwrap_or_else(|_| Landed {
             fetched: Err(FetchError::TimedOut("no answer from S3 to whoever asked first".to_owned())),
             source: Source::Coalesced,
+            deadline,
         })
     }
 
     /// What another call has put into memory since we looked.
-    fn just_landed(&self, key: &ObjectKey, part: Part) -> Option<Landed> {
-        let now = Clock::now();
-        let landed = |fetched| Some(Landed { fetched, source: Source::Coalesced });
-        let Some(known) = self.known(key).filter(|known| now < known.fresh_until) else {
+    fn just_landed(&self, key: &ObjectKey, part: Part, deadline: Instant) -> Option<Landed> {
+        let now = Moment::now();
+        let landed = |fetched| Some(Landed { fetched, source: Source::Coalesced, deadline });
+        let Some(known) = self.known(key).filter(|known| known.is_fresh(now)) else {
             return self.absent(key, now).and_then(|why| landed(Err(FetchError::Missing(why))));
         };
         let body = match part {
@@ -398,6 +410,7 @@ impl<S: Store> Shared<S> {
     async fn call(&self, key: &ObjectKey, part: Part, held: Option<(Arc<Known>, Body)>, deadline: Instant) -> Landed {
         let fits = |head: &Head, _: Option<&_>| part == Part::Head || base64_bytes(head.bytes) <= PAYLOAD_BYTES_MAX;
         let ask = Ask { held: held.as_ref().map(|(known, _)| &known.head), ..Ask::plain(key, part, &fits) };
+        let asked = Moment::now();
         let fetched = self.store.fetch(&ask, deadline).await.fetched;
         let (fetched, source) = match (fetched, held) {
             (Ok(Fetched::NotModified(head)), Some((_, body))) => {
@@ -408,21 +421,22 @@ impl<S: Store> Shared<S> {
         match &fetched {
             Ok(Fetched::Object(object)) => {
                 let body = (part == Part::Whole && source == Source::Miss).then_some(&object.body);
-                self.keep(key, &object.head, body);
+                self.keep(key, &object.head, body, asked);
             }
-            Ok(Fetched::TooLarge(head)) => self.keep(key, head, None),
-            Err(FetchError::Missing(why)) => self.keep_missing(key, *why),
+            Ok(Fetched::TooLarge(head)) => self.keep(key, head, None, asked),
+            Err(FetchError::Missing(why)) => self.keep_missing(key, *why, asked),
             _ => {}
         }
-        Landed { fetched, source }
+        Landed { fetched, source, deadline }
     }
 
     /// Asks the store just what was asked here, and learns what it can from the answer.
     async fn pass(&self, ask: &Ask<'_>, deadline: Instant) -> Reply {
+        let asked = Moment::now();
         let reply = self.store.fetch(ask, deadline).await;
         match &reply.fetched {
-            Ok(Fetched::Object(Object { head, .. }) | Fetched::TooLarge(head)) => self.keep(ask.key, head, None),
-            Err(FetchError::Missing(why)) => self.keep_missing(ask.key, *why),
+            Ok(Fetched::Object(Object { head, .. }) | Fetched::TooLarge(head)) => self.keep(ask.key, head, None, asked),
+            Err(FetchError::Missing(why)) => self.keep_missing(ask.key, *why, asked),
             _ => {}
         }
         Reply { source: Source::Bypass, ..reply }
@@ -456,14 +470,15 @@ impl<S: Store> Shared<S> {
 
     /// Lets S3 alone for a moment after it failed, unless somebody has learnt more of the key since.
     fn give_respite(&self, key: &ObjectKey, known: &Arc<Known>) {
+        let _one_at_a_time = lock(&self.writes);
         if self.known(key).is_some_and(|now_known| Arc::ptr_eq(&now_known, known)) {
-            let respite_until = Some(Clock::now() + RESPITE);
-            self.put_known(key, Known { respite_until, ..(**known).clone() });
+            self.put_known(key, Known { failed: Some(Moment::now()), ..(**known).clone() });
         }
     }
 
-    fn absent(&self, key: &ObjectKey, now: Clock) -> Option<Missing> {
-        self.missing.get(key).filter(|absent| now < absent.until).map(|absent| absent.why)
+    fn absent(&self, key: &ObjectKey, now: Moment) -> Option<Missing> {
+        let remembered = |absent: &Absent| now.is_within(self.config.missing_ttl, absent.asked);
+        self.missing.get(key).filter(remembered).map(|absent| absent.why)
     }
 
     /// Whether the body of such an object is kept.
@@ -471,9 +486,13 @@ impl<S: Store> Shared<S> {
         head.bytes <= self.config.object_max_bytes
     }
 
-    fn keep(&self, key: &ObjectKey, head: &Head, body: Option<&Body>) {
+    fn keep(&self, key: &ObjectKey, head: &Head, body: Option<&Body>, asked: Moment) {
+        let _one_at_a_time = lock(&self.writes);
         let before = self.known(key);
-        let freshness = freshness(head, &self.config.limits, SystemTime::now());
+        if self.is_outdated(key, before.as_deref(), asked) {
+            return;
+        }
+        let freshness = freshness(head, &self.config.limits, asked.wall());
         let version = head.etag.clone().map(|etag| Version { key: key.clone(), etag });
         // The old body is of no more use to anybody.
         if let Some(before) = before.filter(|before| Some(&before.version) != version.as_ref()) {
@@ -487,39 +506,54 @@ impl<S: Store> Shared<S> {
         if let Some(body) = body.filter(|_| self.keeps(head)) {
             self.entries.insert(Name::Body(version.clone()), Entry::Body(body.clone()));
         }
-        self.put_known(key, Known::new(head.clone(), version, &freshness));
+        self.put_known(key, Known { head: head.clone(), version, asked, freshness, failed: None });
         // What has to make room does so now, not dozens of objects later.
         self.entries.run_pending_tasks();
     }
 
-    fn keep_missing(&self, key: &ObjectKey, why: Missing) {
-        if let Some(before) = self.known(key) {
+    fn keep_missing(&self, key: &ObjectKey, why: Missing, asked: Moment) {
+        let _one_at_a_time = lock(&self.writes);
+        let before = self.known(key);
+        if self.is_outdated(key, before.as_deref(), asked) {
+            return;
+        }
+        if let Some(before) = before {
             self.entries.invalidate(&NameRef::Body(&before.version));
             self.entries.invalidate(&NameRef::Index(key));
         }
         if !self.config.missing_ttl.is_zero() {
-            self.missing.insert(key.clone(), Absent { why, until: Clock::now() + self.config.missing_ttl });
+            self.missing.insert(key.clone(), Absent { why, asked });
         }
     }
 
+    /// Whether somebody who asked later has an answer already.
+    fn is_outdated(&self, key: &ObjectKey, known: Option<&Known>, asked: Moment) -> bool {
+        known.is_some_and(|known| known.asked.is_after(asked))
+            || self.missing.get(key).is_some_and(|absent| absent.asked.is_after(asked))
+    }
+
     fn stale_keys(&self) -> MutexGuard<'_, Vec<ObjectKey>> {
-        // A panic of somebody else leaves nothing half done here.
-        self.stale.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.stale)
     }
 }
 
 impl Known {
-    fn new(head: Head, version: Version, freshness: &Freshness) -> Self {
-        let fresh_until = Clock::now() + freshness.fresh;
-        Self {
-            head,
-            version,
-            fresh_until,
-            stale_while_revalidate_until: fresh_until + freshness.stale_while_revalidate,
-            stale_if_error_until: fresh_until + freshness.stale_if_error,
-            respite_until: None,
-        }
+    fn is_fresh(&self, now: Moment) -> bool {
+        now.is_within(self.freshness.fresh, self.asked)
     }
+
+    fn may_be_stale_while_revalidating(&self, now: Moment) -> bool {
+        now.is_within(self.freshness.fresh + self.freshness.stale_while_revalidate, self.asked)
+    }
+
+    fn may_be_stale_if_error(&self, now: Moment) -> bool {
+        now.is_within(self.freshness.fresh + self.freshness.stale_if_error, self.asked)
+    }
+}
+
+/// A panic of somebody else leaves nothing half done here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What an answer takes besides the head of the object.

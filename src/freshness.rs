@@ -17,7 +17,7 @@ pub struct Limits {
     pub stale_if_error: Duration,
 }
 
-/// How long an object may be answered from memory, counted from when S3 gave it.
+/// How long an object may be answered from memory, counted from when S3 was asked for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Freshness {
     /// Without asking.

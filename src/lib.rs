@@ -43,6 +43,7 @@ mod flight;
 pub mod freshness;
 mod http_client;
 mod json;
+mod moment;
 pub mod object;
 pub mod origin;
 pub mod payload;

@@ -140,6 +140,8 @@ impl BodyEncoder {
     /// The body.
     pub fn finish(mut self) -> Body {
         append(&self.carry[..self.carried], &mut self.base64);
+        // Nothing to do where the guess was right.
+        self.base64.shrink_to_fit();
         Body { base64: self.base64.into(), bytes: self.bytes }
     }
 }

@@ -20,7 +20,9 @@ use aws_sdk_s3::primitives::{ByteStream, DateTime, DateTimeFormat as Format};
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
-use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextMut;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeDeserializationInterceptorContextMut, BeforeTransmitInterceptorContextMut,
+};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
@@ -65,16 +67,28 @@ pub struct S3 {
 }
 
 /// Joins a response's repeated fields before the SDK reads them: it takes two of a name for nonsense, and a
-/// proxy on the way to an S3 may well send two.
+/// proxy on the way to an S3 may well send two. And takes off the trace id that the SDK reads from the environment:
+/// there it is that of the first invocation, for good.
 #[derive(Debug)]
-struct JoinRepeated;
+struct Adjust;
 
 /// The fields that are lists, so that several are one (RFC 9110 §5.3).
 const LISTS: [&str; 3] = ["cache-control", "content-encoding", "content-language"];
 
-impl Intercept for JoinRepeated {
+impl Intercept for Adjust {
     fn name(&self) -> &'static str {
-        "JoinRepeated"
+        "Adjust"
+    }
+
+    // After signing, which leaves this field out.
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        context.request_mut().headers_mut().remove("x-amzn-trace-id");
+        Ok(())
     }
 
     fn modify_before_deserialization(
@@ -128,7 +142,7 @@ impl S3 {
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             // TLS has checked every byte already, and Content-Length their number.
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-            .interceptor(JoinRepeated)
+            .interceptor(Adjust)
             .build();
         let credentials = sdk.credentials_provider();
         Ok(Self { client: aws_sdk_s3::Client::from_conf(s3), bucket: config.bucket.clone(), credentials })

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use proptest::prelude::*;
 use tokio::sync::Semaphore;
-use tokio::time::advance;
+use tokio::time::{Instant as Clock, advance};
 
 use super::*;
 use crate::conditional::Conditions;
@@ -29,6 +29,8 @@ struct Bucket {
 enum Trouble {
     Fails,
     Hangs,
+    /// S3's own 504, long before any deadline.
+    TimesOut,
 }
 
 /// The bytes of an object are made of its tag, so that a test can tell whose they are.
@@ -101,6 +103,7 @@ impl Store for Bucket {
         let fetched = match trouble {
             None => self.get(ask),
             Some(Trouble::Fails) => Err(FetchError::Unavailable("it fails".into())),
+            Some(Trouble::TimesOut) => Err(FetchError::TimedOut("it says so".into())),
             Some(Trouble::Hangs) => {
                 tokio::time::sleep(deadline.saturating_duration_since(Instant::now())).await;
                 Err(FetchError::TimedOut("it hangs".into()))
@@ -308,9 +311,11 @@ async fn a_call_that_ran_out_of_anothers_time_is_made_again_in_ones_own() {
     let cache = Arc::new(cache_with(config()));
     cache.store().put("a", "1", 10, "");
     cache.store().is_in(Some(Trouble::Hangs));
+    let gate = cache.store().close_gate();
     let short = tokio::spawn({
         let cache = cache.clone();
-        async move { cache.fetch(&Ask::plain(&key("a"), Part::Whole, ANY), Instant::now() + Duration::from_millis(5)).await }
+        // Its time is over by the time that the call comes back.
+        async move { cache.fetch(&Ask::plain(&key("a"), Part::Whole, ANY), Instant::now()).await }
     });
     tokio::task::yield_now().await;
     assert_eq!(cache.calls(), ["GET a"], "the first is under way");
@@ -319,8 +324,10 @@ async fn a_call_that_ran_out_of_anothers_time_is_made_again_in_ones_own() {
         async move { cache.get("a").await }
     });
     tokio::task::yield_now().await;
-    cache.store().is_in(None);
+    gate.add_permits(1);
     assert!(matches!(failed(&short.await.unwrap()), FetchError::TimedOut(_)));
+    cache.store().is_in(None);
+    gate.add_permits(1);
     assert_eq!(object(&long.await.unwrap()).0, "\"1\"");
 }
 
@@ -389,6 +396,39 @@ async fn a_large_object_finds_room_among_many_small_ones_and_what_is_in_use_stay
     assert_eq!(object(&cache.get("large").await).1, Source::Hit);
     assert_eq!(object(&cache.get("0").await).1, Source::Hit);
     assert_eq!(object(&cache.get("1").await).1, Source::Miss, "the least recently used made room");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_asked_before_never_replaces_what_was_asked_later() {
+    let cache = Arc::new(cache_with(config()));
+    cache.store().put("a", "1", 10, "");
+    let before = Moment::now();
+    let old = cache.store().objects.lock().unwrap()["a"].clone();
+    advance(Duration::from_millis(1)).await;
+    cache.store().put("a", "2", 10, "");
+    cache.get("a").await;
+    cache.0.keep(&key("a"), &old, Some(&body_of(&old)), before);
+    cache.0.keep_missing(&key("a"), Missing::NoSuchKey, before);
+    assert_eq!(object(&cache.get("a").await), ("\"2\"", Source::Hit));
+}
+
+#[tokio::test(start_paused = true)]
+async fn s3s_own_time_outs_are_shared_as_other_errors_are() {
+    let cache = Arc::new(cache_with(config()));
+    *cache.store().trouble.lock().unwrap() = Some(Trouble::TimesOut);
+    let gate = cache.store().close_gate();
+    let gets: Vec<_> = (0..20)
+        .map(|_| {
+            let cache = cache.clone();
+            tokio::spawn(async move { cache.get("a").await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    gate.add_permits(20);
+    for get in gets {
+        assert!(matches!(failed(&get.await.unwrap()), FetchError::TimedOut(_)));
+    }
+    assert_eq!(cache.calls(), ["GET a"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -618,8 +658,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-    /// What is served is always some version of that key whole, with that version's bytes and no others', and within
-    /// its time the latest that could have been seen.
+    /// What is served is always some version of that very key, with that version's bytes and no others'.
     #[test]
     fn whatever_happens_no_answer_mixes_two_versions(steps in prop::collection::vec(step(), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -630,6 +669,11 @@ proptest! {
             let controls = ["", "no-store", "no-cache", "max-age=3", "must-revalidate"];
             let mut failing = false;
             for step in steps {
+                let asked = match &step {
+                    Step::Get(key) | Step::Head(key) | Step::Range(key, ..) | Step::Unless(key, _) => Some(*key),
+                    _ => None,
+                };
+                let wants_body = !matches!(step, Step::Head(_));
                 let reply = match step {
                     // As in S3, another content has another tag.
                     Step::Put { key, version, bytes, control } => {
@@ -653,7 +697,11 @@ proptest! {
                     Step::Unless(key, version) => cache.unless(&key.to_string(), &format!("\"{key}.{version}.7\"")).await,
                 };
                 match &reply.fetched {
-                    Ok(Fetched::Object(given)) if given.body != Body::default() => { object(&reply); }
+                    Ok(Fetched::Object(given)) => {
+                        let etag = given.head.etag.as_deref().unwrap();
+                        assert!(etag.starts_with(&format!("\"{}.", asked.unwrap())), "another key's: {reply:?}");
+                        if wants_body { object(&reply); }
+                    }
                     Ok(_) => {}
                     Err(error) => assert!(error.trouble().is_none() || failing, "{reply:?}"),
                 }
