@@ -66,7 +66,7 @@ pub async fn report_init_error(problem: &str) {
 
 /// The API that lambda_runtime takes events from, which it does not show.
 fn runtime_api() -> RuntimeApi {
-    RuntimeApi::new(std::env::var("AWS_LAMBDA_RUNTIME_API").unwrap_or_default())
+    RuntimeApi::new(&std::env::var("AWS_LAMBDA_RUNTIME_API").unwrap_or_default())
 }
 
 struct InPlaceOf<T>(T);

@@ -20,8 +20,8 @@ pub(crate) const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
 /// ([Runtime API](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html)).
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 
-/// The version that every path starts with.
-const BASE: &str = "/2018-06-01/runtime";
+/// The version of the API, in every path.
+const VERSION: &str = "/2018-06-01/runtime";
 
 /// The most header fields that a response may have.
 const FIELDS_MAX: usize = 32;
@@ -34,8 +34,10 @@ const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 /// A client of the Runtime API.
 pub(crate) struct RuntimeApi {
-    /// `host:port`, as `AWS_LAMBDA_RUNTIME_API` has it.
+    /// `host:port`.
     authority: String,
+    /// What stands before each path: the API's version, and before it what a substitute of the API puts there.
+    base: String,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -55,9 +57,16 @@ struct ErrorReport<'a> {
 }
 
 impl RuntimeApi {
-    /// A client of the API at `authority`; nothing is opened before there is something to post.
-    pub(crate) fn new(authority: String) -> Self {
-        Self { authority, idle: Mutex::default() }
+    /// A client of the API at `address`; nothing is opened before there is something to post.
+    ///
+    /// `AWS_LAMBDA_RUNTIME_API` is `host:port` in Lambda, and a URL with a path under cargo-lambda.
+    pub(crate) fn new(address: &str) -> Self {
+        let address = address.strip_prefix("http://").unwrap_or(address);
+        let (authority, path) = address.split_once('/').unwrap_or((address, ""));
+        let authority = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
+        let path = path.trim_end_matches('/');
+        let base = if path.is_empty() { VERSION.to_owned() } else { format!("/{path}{VERSION}") };
+        Self { authority, base, idle: Mutex::default() }
     }
 
     /// Posts the answer of an invocation, and gives the status of the receipt.
@@ -118,7 +127,9 @@ impl RuntimeApi {
     /// The first lines of a request; by pieces, since formatting them would cost as much as the cache does.
     fn head(&self, method: &str, path: &[&str]) -> Vec<u8> {
         let mut head = Vec::with_capacity(256);
-        for piece in [method, " ", BASE].iter().chain(path).chain(&[" HTTP/1.1\r\nhost: ", &self.authority, "\r\n"]) {
+        for piece in
+            [method, " ", &self.base].iter().chain(path).chain(&[" HTTP/1.1\r\nhost: ", &self.authority, "\r\n"])
+        {
             head.extend_from_slice(piece.as_bytes());
         }
         head
@@ -383,7 +394,7 @@ mod tests {
     async fn api() -> (TcpListener, RuntimeApi) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let authority = listener.local_addr().unwrap().to_string();
-        (listener, RuntimeApi::new(authority))
+        (listener, RuntimeApi::new(&authority))
     }
 
     async fn read_until(stream: &mut (impl AsyncRead + Unpin), end: &str) -> String {
@@ -539,6 +550,19 @@ mod tests {
             assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
         };
         tokio::join!(server, client);
+    }
+
+    #[test]
+    fn the_api_may_be_a_host_and_a_port_or_a_url_with_a_path() {
+        for (address, authority, base) in [
+            ("127.0.0.1:9001", "127.0.0.1:9001", "/2018-06-01/runtime"),
+            ("http://127.0.0.1:9000/.rt", "127.0.0.1:9000", "/.rt/2018-06-01/runtime"),
+            ("http://[::1]:9000/", "[::1]:9000", "/2018-06-01/runtime"),
+            ("sandbox", "sandbox:80", "/2018-06-01/runtime"),
+        ] {
+            let api = RuntimeApi::new(address);
+            assert_eq!((api.authority.as_str(), api.base.as_str()), (authority, base), "{address}");
+        }
     }
 
     #[tokio::test]
