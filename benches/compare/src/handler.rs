@@ -41,7 +41,12 @@ impl Handler {
     pub fn start(program: &Program, s3: &str, cores: &[usize]) -> Self {
         let api = RuntimeApi::start();
         let mut command = Command::new(&program.arguments[0]);
-        command.args(&program.arguments[1..]).env_clear().stdout(Stdio::null()).stderr(Stdio::inherit());
+        command
+            .args(&program.arguments[1..])
+            .env_clear()
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit());
         for (name, value) in [
             ("AWS_LAMBDA_RUNTIME_API", api.address.to_string().as_str()),
             ("AWS_LAMBDA_FUNCTION_NAME", "lambdaapi"),
