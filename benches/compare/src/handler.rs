@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -101,11 +102,16 @@ impl Drop for Handler {
     }
 }
 
-/// Keeps this thread, and what it starts, on these cores.
+/// Keeps this thread, and what it starts, on these of the cores that there are for us; the first is 0.
 pub fn pin(cores: &[usize]) {
+    static OURS: OnceLock<Vec<usize>> = OnceLock::new();
+    let ours = OURS.get_or_init(|| {
+        let set = sched_getaffinity(Pid::from_raw(0)).expect("our cores");
+        (0..CpuSet::count()).filter(|core| set.is_set(*core).unwrap_or(false)).collect()
+    });
     let mut set = CpuSet::new();
     for core in cores {
-        set.set(*core).expect("a core");
+        set.set(ours[core % ours.len()]).expect("a core");
     }
     sched_setaffinity(Pid::from_raw(0), &set).expect("such a core");
 }
