@@ -136,6 +136,13 @@ fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
 }
 
+/// What is said of a handler and a size: the median of its rounds, and where its latencies lie.
+fn row(name: &'static str, size: &'static str, rounds: Vec<f64>, mut latencies: Vec<Duration>) -> Row {
+    latencies.sort_unstable();
+    let at = |share: f64| micros(latencies[((latencies.len() - 1) as f64 * share) as usize]);
+    Row { name, size, cpu: median(rounds), p50: at(0.5), p99: at(0.99) }
+}
+
 /// CPU of the handler per invocation, in µs, and the latencies, of so many invocations one after the other.
 fn batch(handler: &Handler, path: &str, count: usize, window: usize) -> (f64, Vec<Duration>) {
     let (event, mut latencies) = (event(path), Vec::with_capacity(count));
@@ -194,16 +201,8 @@ impl World {
                     latencies[index].extend(waited);
                 }
             }
-            for ((index, (name, _)), mut latencies) in handlers.iter().enumerate().zip(latencies) {
-                latencies.sort_unstable();
-                let at = |share: f64| micros(latencies[((latencies.len() - 1) as f64 * share) as usize]);
-                report.hits.push(Row {
-                    name,
-                    size: label,
-                    cpu: median(rounds[index].clone()),
-                    p50: at(0.5),
-                    p99: at(0.99),
-                });
+            for ((index, (name, _)), latencies) in handlers.iter().enumerate().zip(latencies) {
+                report.hits.push(row(name, label, rounds[index].clone(), latencies));
             }
         }
     }
@@ -236,16 +235,8 @@ impl World {
                     }
                 }
             }
-            for ((index, (name, _)), mut latencies) in handlers.iter().enumerate().zip(latencies) {
-                latencies.sort_unstable();
-                let at = |share: f64| micros(latencies[((latencies.len() - 1) as f64 * share) as usize]);
-                report.misses.push(Row {
-                    name,
-                    size: label,
-                    cpu: median(rounds[index].clone()),
-                    p50: at(0.5),
-                    p99: at(0.99),
-                });
+            for ((index, (name, _)), latencies) in handlers.iter().enumerate().zip(latencies) {
+                report.misses.push(row(name, label, rounds[index].clone(), latencies));
             }
         }
     }
