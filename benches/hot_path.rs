@@ -143,14 +143,14 @@ fn answers(criterion: &mut Criterion) {
         assert_eq!(source(&fresh, &usual), (200, bytes as u64, Source::Miss));
         assert_eq!(source(&fresh, &usual), (200, bytes as u64, Source::Hit));
         group.bench_function(BenchmarkId::new("hit", name), |bencher| {
-            bencher.iter(|| runtime.block_on(fresh.answer(black_box(&usual), deadline)));
+            bencher.iter(|| runtime.block_on(fixture::answer(&fresh, black_box(&usual), deadline)));
         });
     }
     let expired = origin(10_000, Duration::ZERO);
     source(&expired, &usual);
     assert_eq!(source(&expired, &usual), (200, 10_000, Source::Revalidated));
     group.bench_function("revalidated/10kB", |bencher| {
-        bencher.iter(|| runtime.block_on(expired.answer(black_box(&usual), deadline)));
+        bencher.iter(|| runtime.block_on(fixture::answer(&expired, black_box(&usual), deadline)));
     });
     let fresh = origin(10_000, HOUR);
     let mut number = 0;
@@ -162,7 +162,7 @@ fn answers(criterion: &mut Criterion) {
     group.bench_function("miss/10kB", |bencher| {
         bencher.iter_batched(
             &mut unseen,
-            |event| runtime.block_on(fresh.answer(black_box(&event), deadline)),
+            |event| runtime.block_on(fixture::answer(&fresh, black_box(&event), deadline)),
             BatchSize::SmallInput,
         );
     });
@@ -175,7 +175,7 @@ fn answer<S: Store>(
     event: &[u8],
     deadline: Instant,
 ) -> (u16, u64, Source) {
-    let record = runtime.block_on(origin.answer(event, deadline)).unwrap().record;
+    let record = runtime.block_on(fixture::answer(origin, event, deadline)).record;
     (record.status, record.body_bytes, record.source.unwrap())
 }
 

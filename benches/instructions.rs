@@ -86,7 +86,7 @@ fn scenarios() -> Vec<Scenario> {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             let deadline = Instant::now() + HOUR;
             let once = move || {
-                let answer = runtime.block_on(origin.answer(black_box(&event), deadline)).unwrap();
+                let answer = runtime.block_on(fixture::answer(&origin, black_box(&event), deadline));
                 assert_eq!(answer.record.status, status);
             };
             // From the third time on what is asked for is in the cache: of a part the first learns its size.

@@ -96,6 +96,11 @@ impl Secrets {
         Ok(Self { next: Some(prepare(next)?), ..self })
     }
 
+    /// Whether there is a next secret: a rotation is under way.
+    pub fn has_next(&self) -> bool {
+        self.next.is_some()
+    }
+
     /// Which secret `presented` is, in a time that depends on nothing but its own length.
     ///
     /// A repeated header reaches us joined by a comma, which equals neither secret.

@@ -5,19 +5,24 @@ use std::io;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::cache::Cache;
-use crate::config::{Config, WarmUp};
+use crate::config::{Config, S3Config, TracesConfig, WarmUp};
+use crate::exporter::Exporter;
+use crate::http_client::{bundled_anchors, read_anchors};
+use crate::log_line::LineWriter;
 use crate::object::{Fetched, Head};
 use crate::origin::Origin;
-use crate::runtime::{self, Pace};
+use crate::runtime::{self, Pace, Telemetry, Tracing};
 use crate::s3::S3;
 use crate::store::{Ask, Part, Store};
-use crate::telemetry::{self, LogFilter};
+use crate::telemetry::{self, LogFilter, Traces};
 
 /// How long the cache may be filled for; Lambda ends an INIT of ten seconds
 /// ([Lambda lifecycle](https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html)).
@@ -30,13 +35,15 @@ const PREWARM_BUDGET: Duration = Duration::from_secs(2);
 ///
 /// What prevents the start is told to the Runtime API and the log, and ends in a non-zero exit code.
 pub fn run(env: impl Fn(&str) -> Option<String>) -> ExitCode {
+    let started = Instant::now();
     match Config::from_env(&env) {
         Ok(config) => {
-            start_logging(&config.log);
-            finish(block_on(config.concurrency, serve(config)))
+            let traces = config.telemetry.traces.as_ref().map(Traces::new);
+            start_logging(&config.log, traces.as_ref());
+            finish(block_on(config.concurrency, serve(config, traces, started)))
         }
         Err(error) => {
-            start_logging(&LogFilter::default());
+            start_logging(&LogFilter::default(), None);
             // Outside Lambda there is nobody to tell but the log.
             if env("AWS_LAMBDA_RUNTIME_API").is_some_and(|address| !address.is_empty()) {
                 let _ = block_on(1, runtime::report_init_error(&error.to_string()));
@@ -46,7 +53,7 @@ pub fn run(env: impl Fn(&str) -> Option<String>) -> ExitCode {
     }
 }
 
-async fn serve(config: Config) -> Result<(), lambda_http::Error> {
+async fn serve(config: Config, traces: Option<Traces>, started: Instant) -> Result<(), lambda_http::Error> {
     // The SDK panics on some of its own settings; that too is to be told, not only suffered.
     let connected = AssertUnwindSafe(S3::connect(&config.s3)).catch_unwind().await;
     let store = match connected.unwrap_or_else(|_| Err("the S3 client panicked: see the log".into())) {
@@ -56,10 +63,50 @@ async fn serve(config: Config) -> Result<(), lambda_http::Error> {
             return Err(error);
         }
     };
+    let tracing =
+        traces.zip(config.telemetry.traces).and_then(|(traces, told)| tracing(&config.s3, &store, traces, told));
+    let exporter = tracing.as_ref().map(|tracing| tracing.exporter.clone());
+    let telemetry = Telemetry { lines: config.telemetry.metrics.map(LineWriter::new), traces: tracing, started };
     let cache = Cache::new(store, config.cache);
     warm_up(&cache, &config.warm_up).await;
     let origin = Origin::new(cache, config.policy, config.presentation, config.exceptions);
-    runtime::run(origin, Pace { concurrency: config.concurrency, deadline_margin: config.deadline_margin }).await
+    let pace = Pace { concurrency: config.concurrency, deadline_margin: config.deadline_margin };
+    match exporter {
+        None => runtime::run(origin, pace, telemetry).await,
+        Some(exporter) => {
+            let ended = until_terminated(runtime::run(origin, pace, telemetry)).await;
+            // Whatever has ended by now is sent, whoever stopped us.
+            exporter.flush().await;
+            ended
+        }
+    }
+}
+
+/// What sends spans; an environment without it answers all the same.
+fn tracing(s3: &S3Config, store: &S3, traces: Traces, told: TracesConfig) -> Option<Tracing> {
+    let certificate = told.export.certificate.as_ref().or(s3.ca_bundle.as_ref());
+    let anchors = certificate.map_or_else(|| Ok(bundled_anchors()), |pem| read_anchors(pem));
+    let Traces { policy, resource, queue, .. } = traces;
+    let exporter =
+        anchors.and_then(|anchors| Exporter::new(&told.export, queue, &resource, anchors, store.credentials()));
+    match exporter {
+        Ok(exporter) => Some(Tracing { policy, exporter: Arc::new(exporter) }),
+        Err(problem) => {
+            warn!("no traces: {problem}");
+            None
+        }
+    }
+}
+
+/// Runs until the end, or until SIGTERM: Lambda sends it to an environment that is to go, if anything in it registered
+/// an extension
+/// ([Shutdown phase](https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-shutdown)).
+async fn until_terminated<T: Default, E>(running: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let Ok(mut terminated) = signal(SignalKind::terminate()) else { return running.await };
+    tokio::select! {
+        ended = running => ended,
+        _ = terminated.recv() => Ok(T::default()),
+    }
 }
 
 /// Opens a connection to S3 and fills the cache while nobody waits. What fails here is tried again by whoever wants it,
@@ -106,9 +153,9 @@ fn block_on<F: Future>(concurrency: u32, future: F) -> io::Result<F::Output> {
 }
 
 /// Panics go to the log as one line, like everything else.
-fn start_logging(filter: &LogFilter) {
+fn start_logging(filter: &LogFilter, traces: Option<&Traces>) {
     // A process that logs already, as in a test, goes on as it does.
-    let _ = telemetry::init(filter);
+    let _ = telemetry::init(filter, traces);
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string);
         error!(location, "panicked: {}", panic.payload_as_str().unwrap_or("no message"));

@@ -14,13 +14,15 @@ use equivalent::Equivalent;
 use futures_util::FutureExt;
 use moka::notification::RemovalCause;
 use moka::policy::EvictionPolicy;
+use tracing::{Instrument, Span, field};
 
 use crate::flight::{Boarding, Flight, Flights};
 use crate::freshness::{Freshness, Limits, freshness};
 use crate::moment::Moment;
 use crate::object::{Body, FetchError, Fetched, Head, Missing, Object, ObjectKey, base64_bytes};
 use crate::payload::PAYLOAD_BYTES_MAX;
-use crate::store::{Ask, Holdings, NoSuchBytes, Part, Reply, Source, Store};
+use crate::store::{Ask, NoSuchBytes, Part, Reply, Source, Store, Tally};
+use crate::trace::child_span;
 
 /// How long S3 is waited for where a stale answer is at hand. The slowest answers of a healthy S3 come within it.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -202,18 +204,27 @@ impl<S: Store> Store for Cache<S> {
         if shared.config.max_bytes == 0 {
             return Box::pin(shared.store.fetch(ask, deadline)).await;
         }
+        let lookup = child_span!("cache lookup", nearedge.cache.fresh = field::Empty);
         let now = Moment::now();
         let known = shared.known(ask.key);
-        if let Some(reply) = shared.hit(ask, known.as_deref(), now) {
+        let hit = shared.hit(ask, known.as_deref(), now);
+        lookup.record("nearedge.cache.fresh", hit.is_some());
+        drop(lookup);
+        if let Some(reply) = hit {
             return reply;
         }
         // In a box: the rest is large, and a hit does not carry it along.
         Box::pin(async {
-            match known {
+            let asked = Instant::now();
+            let reply = match known {
                 None => shared.fetch_unknown(ask, deadline).await,
                 Some(known) if known.is_fresh(now) => shared.fetch_known(ask, &known, deadline).await,
                 Some(known) => shared.fetch_expired(ask, &known, now, deadline).await,
-            }
+            };
+            // What is served stale at once has not waited for anybody.
+            let waited =
+                if reply.source == Source::Stale && reply.trouble.is_none() { Duration::ZERO } else { asked.elapsed() };
+            Reply { waited, ..reply }
         })
         .await
     }
@@ -235,9 +246,9 @@ impl<S: Store> Store for Cache<S> {
         self.0.store.settle(deadline).await;
     }
 
-    fn holdings(&self) -> Holdings {
-        let bytes = self.0.entries.weighted_size() + self.0.missing.weighted_size();
-        Holdings { bytes, evictions: self.0.evictions.load(Ordering::Relaxed) }
+    fn tally(&self) -> Tally {
+        let held_bytes = self.0.entries.weighted_size() + self.0.missing.weighted_size();
+        Tally { held_bytes, evictions: self.0.evictions.load(Ordering::Relaxed), ..self.0.store.tally() }
     }
 }
 
@@ -301,7 +312,7 @@ impl<S: Store> Shared<S> {
             Plan::Answered(fetched) => Some(fetched),
             Plan::Body(range) => Some(part_of(&known.head, body.as_ref()?, range)),
         };
-        let stale = |trouble| Some(Reply { fetched: Ok(at_hand()?), source: Source::Stale, trouble });
+        let stale = |trouble| Some(Reply { trouble, ..Reply::new(Ok(at_hand()?), Source::Stale) });
         let (while_revalidating, if_error) =
             (known.may_be_stale_while_revalidating(now), known.may_be_stale_if_error(now));
         if known.failed.is_some_and(|failed| now.is_within(RESPITE, failed))
@@ -368,7 +379,9 @@ impl<S: Store> Shared<S> {
             let landed = || self.just_landed(key, part, deadline);
             let take_off = || {
                 let (shared, key, held) = (self.clone(), key.clone(), held.clone());
-                async move { shared.call(&key, part, held, deadline).await }.boxed()
+                let call = async move { shared.call(&key, part, held, deadline).await };
+                // Whoever drives it, its spans belong to the invocation that made it.
+                call.instrument(Span::current()).boxed()
             };
             match self.flights.board((key.clone(), part), landed, take_off) {
                 Boarding::First(flight) => return flight.await,

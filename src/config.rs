@@ -3,6 +3,8 @@
 //! Settings keep the reference's style: lower-case with underscores. What AWS and its SDKs name keeps
 //! its own name.
 
+mod telemetry;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -16,6 +18,8 @@ use crate::object::{KEY_BYTES_MAX, ObjectKey};
 use crate::origin::{Exceptions, Oversize};
 use crate::response::Presentation;
 use crate::telemetry::LogFilter;
+
+pub use self::telemetry::{TelemetryConfig, TracesConfig};
 
 /// Everything that the environment says, typed and checked.
 ///
@@ -40,6 +44,8 @@ pub struct Config {
     pub concurrency: u32,
     /// Which log lines are written.
     pub log: LogFilter,
+    /// What is told of each invocation besides.
+    pub telemetry: TelemetryConfig,
 }
 
 /// Where the objects are, beyond what the SDK reads from the environment itself.
@@ -144,6 +150,7 @@ impl Config {
         let deadline_margin_ms = reader.number("deadline_margin_ms", 500, 0..=20_000);
         let concurrency = reader.number("AWS_LAMBDA_MAX_CONCURRENCY", 1, 1..=10_000);
         let log = reader.log();
+        let telemetry = reader.telemetry(test_versions.as_deref());
         match (secrets, bucket, redirect_path, log) {
             (Some(secrets), Some(bucket), Some(redirect_path), Some(log)) if reader.faults.is_empty() => Ok(Self {
                 policy: Policy {
@@ -163,6 +170,7 @@ impl Config {
                 deadline_margin: Duration::from_millis(deadline_margin_ms),
                 concurrency,
                 log,
+                telemetry,
             }),
             _ => Err(ConfigError(reader.faults)),
         }

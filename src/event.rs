@@ -160,7 +160,7 @@ struct Http<'a> {
 }
 
 /// The names of the headers that matter; the others are passed over without a copy.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "lambda_auth",
     "test_version",
     "redirect",
@@ -171,6 +171,7 @@ const NAMES: [&str; 10] = [
     "if-unmodified-since",
     "if-range",
     "range",
+    "traceparent",
 ];
 
 /// Their values, in the order of [`NAMES`].
@@ -195,6 +196,7 @@ impl<'a> Headers<'a> {
             request.if_unmodified_since,
             request.if_range,
             request.range,
+            request.traceparent,
         ] = self.0;
     }
 }

@@ -1,4 +1,4 @@
-//! The HTTP client under aws-sdk-s3: hyper's own, HTTP/1.1 over rustls, with the trust anchors linked in.
+//! The HTTP client under aws-sdk-s3 and the exporter of spans: hyper's own, HTTP/1.1 over rustls, with the trust anchors linked in.
 //!
 //! aws-smithy-http-client would do the same with HTTP/2, proxies and the system's certificates: half a megabyte that
 //! S3 has no use for, and most of a cold start spent on reading 140 certificates.
@@ -45,11 +45,22 @@ pub(crate) fn read_anchors(pem: &[u8]) -> Result<RootCertStore, String> {
     if anchors.is_empty() { Err("holds no certificate".to_owned()) } else { Ok(anchors) }
 }
 
-/// A client that trusts `anchors` and gives up a connection that is not open after `connect_timeout`.
+/// hyper's client, over TCP or TLS.
+pub(crate) type Hyper = Client<HttpsConnector<connect::HttpConnector>, SdkBody>;
+
+/// A client for the SDK: it trusts `anchors` and gives up a connection that is not open after `connect_timeout`.
 ///
 /// # Errors
 /// When rustls cannot be set up.
 pub(crate) fn client(anchors: RootCertStore, connect_timeout: Duration) -> Result<impl HttpClient, rustls::Error> {
+    Ok(SdkClient { client: hyper(anchors, connect_timeout)?, read_timeout: None })
+}
+
+/// The same, as it is.
+///
+/// # Errors
+/// When rustls cannot be set up.
+pub(crate) fn hyper(anchors: RootCertStore, connect_timeout: Duration) -> Result<Hyper, rustls::Error> {
     let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(anchors)
@@ -60,24 +71,23 @@ pub(crate) fn client(anchors: RootCertStore, connect_timeout: Duration) -> Resul
     tcp.set_connect_timeout(Some(connect_timeout));
     let connector =
         HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
-    let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build(connector);
-    Ok(Hyper { client, read_timeout: None })
+    Ok(Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build(connector))
 }
 
 #[derive(Debug, Clone)]
-struct Hyper {
-    client: Client<HttpsConnector<connect::HttpConnector>, SdkBody>,
+struct SdkClient {
+    client: Hyper,
     /// How long an answer may take until it begins.
     read_timeout: Option<Duration>,
 }
 
-impl HttpClient for Hyper {
+impl HttpClient for SdkClient {
     fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
         SharedHttpConnector::new(Self { read_timeout: settings.read_timeout(), ..self.clone() })
     }
 }
 
-impl HttpConnector for Hyper {
+impl HttpConnector for SdkClient {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let Self { client, read_timeout } = self.clone();
         HttpConnectorFuture::new(async move {

@@ -1,4 +1,4 @@
-//! Event in, payload out: parse, decide, fetch, respond, encode.
+//! Request in, payload out: decide, fetch, respond, encode.
 
 use std::ops::Range;
 use std::sync::Once;
@@ -8,13 +8,13 @@ use tracing::warn;
 
 use crate::auth::SecretMatch;
 use crate::decision::{Action, Candidate, Decision, Policy, decide, location};
-use crate::event::{EventError, parse};
 use crate::object::{Body, FetchError, Fetched, Head, Missing, Object, ObjectKey, base64_bytes};
 use crate::payload::{PAYLOAD_BYTES_MAX, Payload};
 use crate::range::{ByteRange, IfRange};
 use crate::request::{Method, Request};
 use crate::response::{Content, Outcome, Presentation, Response};
-use crate::store::{Ask, Holdings, Part, Reply, Source, Store};
+use crate::store::{Ask, Part, Reply, Source, Store, Tally};
+use crate::trace::child_span;
 
 /// The origin: the rules, and a store to fetch from.
 #[derive(Debug)]
@@ -78,6 +78,10 @@ pub struct Record {
     pub trouble: Option<String>,
     /// Where the object came from, or that there is none.
     pub source: Option<Source>,
+    /// How long S3 was waited for.
+    pub waited: Duration,
+    /// Whether there is an object, and no answer can hold it.
+    pub oversize: bool,
 }
 
 impl<S: Store> Origin<S> {
@@ -91,19 +95,22 @@ impl<S: Store> Origin<S> {
         self.store.settle(deadline).await;
     }
 
-    /// What is held in memory.
-    pub fn holdings(&self) -> Holdings {
-        self.store.holdings()
+    /// What is held in memory, and what has been done since the start.
+    pub fn tally(&self) -> Tally {
+        self.store.tally()
     }
 
-    /// Answers one event; no fetch outlives `deadline`.
-    ///
-    /// # Errors
-    /// When the event is not one of an HTTP API with payload format 2.0.
-    pub async fn answer(&self, event: &[u8], deadline: Instant) -> Result<Answer, EventError> {
-        let request = parse(event)?;
-        let decision = decide(&request, &self.policy);
-        let found = self.carry_out(&request, &decision, deadline).await;
+    /// Whether a rotation of the secret is under way.
+    pub fn is_rotating(&self) -> bool {
+        self.policy.secrets.has_next()
+    }
+
+    /// Answers one request; no fetch outlives `deadline`.
+    pub async fn answer(&self, request: &Request<'_>, deadline: Instant) -> Answer {
+        let span = child_span!("decision");
+        let decision = decide(request, &self.policy);
+        drop(span);
+        let found = self.carry_out(request, &decision, deadline).await;
         let mut record = Record {
             status: 0,
             outcome: found.outcome.name(),
@@ -114,20 +121,24 @@ impl<S: Store> Origin<S> {
             missing: found.missing,
             trouble: found.trouble,
             source: found.source,
+            waited: found.waited,
+            oversize: matches!(found.outcome, Outcome::Oversized(_) | Outcome::TooLarge(..)),
         };
         let (mut response, mut payload) = self.write(found.outcome, found.variant, request.method);
         // Only a store that did not know how much was coming gets here with too much.
         if let (true, Some(candidate)) = (payload.bytes() > PAYLOAD_BYTES_MAX, &found.served) {
             let outcome = self.oversized(candidate, Part::Whole, response.body_bytes, deadline).await;
             record.outcome = outcome.name();
+            record.oversize = true;
             (response, payload) = self.write(outcome, None, request.method);
         }
         record.status = response.status;
         record.body_bytes = content_bytes(&response.content);
-        Ok(Answer { payload, record })
+        Answer { payload, record }
     }
 
     fn write<'a>(&self, outcome: Outcome, variant: Option<&'a str>, method: Method) -> (Response<'a>, Payload) {
+        let _span = child_span!("encoding");
         let mut response = Response::of(outcome, variant, &self.presentation);
         if method == Method::Head {
             response = response.without_body();
@@ -182,9 +193,11 @@ impl<S: Store> Origin<S> {
     ) -> Found<'a> {
         let mut why = Missing::NoSuchKey;
         let mut source = None;
+        let mut waited = Duration::ZERO;
         for candidate in std::iter::once(first).chain(others) {
             let reply = self.fetch(&Ask { key: &candidate.key, ..*ask }, deadline).await;
             source = Some(reply.source);
+            waited += reply.waited;
             let trouble = reply.fetched.as_ref().err().or(reply.trouble.as_ref()).and_then(FetchError::trouble);
             let trouble = trouble.map(str::to_owned);
             let outcome = match reply.fetched {
@@ -205,15 +218,18 @@ impl<S: Store> Origin<S> {
                 served: Some(candidate.clone()),
                 variant: variant.filter(|_| candidate.of_variant && exists),
                 source,
+                waited,
                 trouble,
                 ..outcome.into()
             };
         }
-        Found { source, ..self.missing(&first.key, why, ask.part, deadline).await }
+        let missing = self.missing(&first.key, why, ask.part, deadline).await;
+        Found { source, waited: waited + missing.waited, ..missing }
     }
 
     async fn missing<'a>(&self, key: &ObjectKey, why: Missing, part: Part, deadline: Instant) -> Found<'a> {
         let mut outcome = Outcome::NotFetched(key.clone(), FetchError::Missing(why));
+        let mut waited = Duration::ZERO;
         if let Some(document) = &self.exceptions.error_document {
             let fits = |head: &Head, _: Option<&Range<u64>>| {
                 let object = Object { head: head.clone(), range: None, body: Body::default() };
@@ -221,11 +237,12 @@ impl<S: Store> Origin<S> {
             };
             // A document that is itself missing, too large or in trouble is no reason for another error.
             let reply = self.fetch(&Ask::plain(document, part, &fits), deadline).await;
+            waited = reply.waited;
             if let Ok(Fetched::Object(object)) = reply.fetched {
                 outcome = Outcome::ErrorDocument(object);
             }
         }
-        Found { asked: Some(key.clone()), missing: Some(why), ..outcome.into() }
+        Found { asked: Some(key.clone()), missing: Some(why), waited, ..outcome.into() }
     }
 
     /// Whether an answer can hold an outcome with its body, which is not there yet: Lambda counts the whole JSON.
@@ -286,13 +303,24 @@ struct Found<'a> {
     missing: Option<Missing>,
     /// Where it came from.
     source: Option<Source>,
+    /// How long S3 was waited for.
+    waited: Duration,
     /// What went wrong in S3.
     trouble: Option<String>,
 }
 
 impl From<Outcome> for Found<'_> {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, asked: None, served: None, variant: None, missing: None, source: None, trouble: None }
+        Self {
+            outcome,
+            asked: None,
+            served: None,
+            variant: None,
+            missing: None,
+            source: None,
+            waited: Duration::ZERO,
+            trouble: None,
+        }
     }
 }
 

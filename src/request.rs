@@ -47,6 +47,8 @@ pub struct Request<'a> {
     pub if_range: Option<Cow<'a, str>>,
     /// The header Range (RFC 9110 §14.2).
     pub range: Option<Cow<'a, str>>,
+    /// The header traceparent (W3C Trace Context §3.2).
+    pub traceparent: Option<Cow<'a, str>>,
 }
 
 impl Request<'_> {

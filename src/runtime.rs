@@ -10,7 +10,8 @@ use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -20,12 +21,18 @@ use lambda_http::lambda_runtime::tower::Layer;
 use lambda_http::lambda_runtime::{Error, LambdaEvent, LambdaInvocation, Runtime};
 use lambda_http::{Service, service_fn};
 use serde::de::IgnoredAny;
-use tracing::{debug, error, info, warn};
+use tracing::{Instrument, Span, debug, error, info, warn};
 
-use crate::event::EventError;
+use crate::event::{self, EventError};
+use crate::exporter::Exporter;
+use crate::log_line::{LineWriter, LogLine};
+use crate::metric::Measured;
 use crate::origin::{Answer, Origin, Record};
+use crate::request::Request;
 use crate::runtime_api::{INVOCATION_ID, Invocation, RuntimeApi};
-use crate::store::{Holdings, Source, Store};
+use crate::store::{Source, Store, Tally};
+use crate::telemetry::Once;
+use crate::trace::{self, Incoming, LambdaHeader, TracePolicy, child_span};
 
 /// What is taken for the time left where the Runtime API does not say it: the walk-through's timeout.
 const UNKNOWN_DEADLINE: Duration = Duration::from_secs(20);
@@ -42,13 +49,51 @@ pub struct Pace {
     pub deadline_margin: Duration,
 }
 
+/// How invocations are told of.
+#[derive(Debug)]
+pub struct Telemetry {
+    /// The metrics line; a plain log line without it.
+    pub lines: Option<LineWriter>,
+    /// Spans.
+    pub traces: Option<Tracing>,
+    /// When the process started.
+    pub started: Instant,
+}
+
+/// Whose spans are made, and what sends them.
+#[derive(Debug)]
+pub struct Tracing {
+    /// Which invocations are sampled.
+    pub policy: TracePolicy,
+    /// What sends the spans.
+    pub exporter: Arc<Exporter>,
+}
+
+/// How often S3's troubles are warned of: each line of an invocation tells them too.
+const WARN_EVERY: Duration = Duration::from_secs(10);
+
 /// Answers invocations until the Runtime API goes away.
 ///
 /// # Errors
 /// When the Runtime API cannot be asked for the next event.
-pub async fn run<S: Store>(origin: Origin<S>, pace: Pace) -> Result<(), Error> {
-    let invoke =
-        Invoke { origin: Arc::new(origin), api: Arc::new(runtime_api()), deadline_margin: pace.deadline_margin };
+pub async fn run<S: Store>(origin: Origin<S>, pace: Pace, telemetry: Telemetry) -> Result<(), Error> {
+    let shared = pace.concurrency > 1;
+    if let Some(traces) = telemetry.traces.as_ref().filter(|_| shared) {
+        let exporter = traces.exporter.clone();
+        tokio::spawn(async move { exporter.run().await });
+    }
+    let invoke = Invoke(Arc::new(Shared {
+        api: runtime_api(),
+        deadline_margin: pace.deadline_margin,
+        shared,
+        counted: Mutex::new((origin.tally(), 0)),
+        origin,
+        init: telemetry.started.elapsed(),
+        telemetry,
+        answered: AtomicBool::new(false),
+        arn: OnceLock::new(),
+        warnings: Once::every(WARN_EVERY),
+    }));
     // The runtime cannot be made without a handler of its own; the layer puts ours in its place.
     let unused = service_fn(async |_: LambdaEvent<IgnoredAny>| Ok::<(), Error>(()));
     let runtime = Runtime::new(unused).layer(InPlaceOf(invoke));
@@ -79,16 +124,30 @@ impl<S, T: Clone> Layer<S> for InPlaceOf<T> {
     }
 }
 
-/// Answers invocations: event in, answer posted, line logged.
-struct Invoke<S> {
-    origin: Arc<Origin<S>>,
-    api: Arc<RuntimeApi>,
+/// Answers invocations: event in, answer posted, line logged, spans sent.
+struct Invoke<S>(Arc<Shared<S>>);
+
+struct Shared<S> {
+    origin: Origin<S>,
+    api: RuntimeApi,
     deadline_margin: Duration,
+    /// Whether several invocations run at once.
+    shared: bool,
+    telemetry: Telemetry,
+    /// How long the start took.
+    init: Duration,
+    /// Whether there has been an invocation.
+    answered: AtomicBool,
+    /// The ARN that was invoked first.
+    arn: OnceLock<String>,
+    /// What the lines so far have told of, and how many spans were dropped by then.
+    counted: Mutex<(Tally, u64)>,
+    warnings: Once,
 }
 
 impl<S> Clone for Invoke<S> {
     fn clone(&self) -> Self {
-        Self { origin: self.origin.clone(), api: self.api.clone(), ..*self }
+        Self(self.0.clone())
     }
 }
 
@@ -102,23 +161,26 @@ impl<S: Store> Service<LambdaInvocation> for Invoke<S> {
     }
 
     fn call(&mut self, invocation: LambdaInvocation) -> Self::Future {
-        Box::pin(self.clone().invoke(invocation))
+        let shared = self.0.clone();
+        Box::pin(async move { shared.invoke(invocation).await })
     }
 }
 
-impl<S: Store> Invoke<S> {
+impl<S: Store> Shared<S> {
     /// Answers the event that lambda_runtime brings, and takes those after it, until that fails: then lambda_runtime
     /// asks again, and finds out why.
-    async fn invoke(self, invocation: LambdaInvocation) -> Result<(), Error> {
+    async fn invoke(&self, invocation: LambdaInvocation) -> Result<(), Error> {
         let LambdaInvocation { parts, body, context } = invocation;
+        self.arn.get_or_init(|| context.invoked_function_arn);
         let mut invocation = Invocation {
             request_id: context.request_id,
             invocation_id: parts.headers.get(INVOCATION_ID).map(|id| id.as_bytes().to_vec()),
             deadline_ms: context.deadline,
+            trace: context.xray_trace_id,
             event: body,
         };
         loop {
-            self.answer(&invocation).await;
+            self.handle(&invocation).await;
             invocation = match self.api.next().await {
                 Ok(next) => next,
                 Err(error) => {
@@ -129,38 +191,123 @@ impl<S: Store> Invoke<S> {
         }
     }
 
-    async fn answer(&self, invocation: &Invocation) {
-        let Invocation { request_id, invocation_id, event, .. } = invocation;
+    /// An invocation from its event to the moment when the next may come.
+    async fn handle(&self, invocation: &Invocation) {
         let started = Instant::now();
         let budget = budget(invocation.deadline_ms, self.deadline_margin);
-        debug!(request_id, budget_ms = budget.as_millis(), event_bytes = event.len(), "invoked");
+        let request_id = invocation.request_id.as_str();
+        debug!(request_id, budget_ms = budget.as_millis(), event_bytes = invocation.event.len(), "invoked");
         let deadline = started + budget;
-        let answered = AssertUnwindSafe(self.origin.answer(event, deadline)).catch_unwind().await;
-        let answered = answered.map_err(Failure::from_panic).and_then(|answer| answer.map_err(Failure::Event));
-        let invocation_id = invocation_id.as_deref();
-        let (posted, record) = match answered {
-            Ok(Answer { payload, record }) => {
-                (self.api.post_response(request_id, invocation_id, payload.parts()).await, Ok(record))
+        let cold = !self.answered.swap(true, Ordering::Relaxed);
+        let header = invocation.trace.as_deref().and_then(LambdaHeader::parse);
+        let answered = match event::parse(&invocation.event) {
+            Ok(request) => {
+                let span = match &self.telemetry.traces {
+                    Some(traces) => {
+                        let arn = self.arn.get().map_or("", String::as_str);
+                        traces.policy.begin(&Incoming { request_id, header, request: &request, arn, cold })
+                    }
+                    None => Span::none(),
+                };
+                let answered = self.answer(invocation, &request, &span, deadline);
+                // The span lasts until Lambda has the answer.
+                if span.is_disabled() { answered.await } else { answered.instrument(span.clone()).await }
             }
-            Err(failure) => {
-                let message = failure.to_string();
-                (self.api.post_error(request_id, invocation_id, failure.error_type(), &message).await, Err(message))
+            Err(error) => {
+                let failure = Failure::Event(error);
+                self.report(invocation, &failure).await;
+                Err(failure)
             }
         };
-        // An answer that does not arrive is lost; the loop goes on and finds out itself whether the API is gone.
-        match posted {
-            Ok(status) if status.is_success() => {}
-            Ok(status) => explain_refusal(request_id, status),
-            Err(error) => error!(request_id, %error, "the answer did not reach the Runtime API"),
-        }
-        match record {
-            Ok(record) => log(request_id, &record, self.origin.holdings(), started.elapsed()),
-            Err(message) => error!(request_id, "{message}"),
+        match answered {
+            Ok(record) => {
+                let root = header.map(|header| header.root);
+                self.log(request_id, root, &record, started.elapsed(), cold);
+            }
+            Err(failure) => error!(request_id, trace_id = header.map(|header| header.root), "{failure}"),
         }
         // Before the next event is asked for: the environment may be frozen then.
         if let Err(panic) = AssertUnwindSafe(self.origin.settle(deadline)).catch_unwind().await {
             error!(request_id, "after the answer: {}", Failure::from_panic(panic));
         }
+        if let Some(traces) = self.telemetry.traces.as_ref().filter(|_| !self.shared) {
+            traces.exporter.flush().await;
+        }
+    }
+
+    /// Answers a request, and posts the answer.
+    async fn answer(
+        &self,
+        invocation: &Invocation,
+        request: &Request<'_>,
+        span: &Span,
+        deadline: Instant,
+    ) -> Result<Record, Failure> {
+        let answered = AssertUnwindSafe(self.origin.answer(request, deadline)).catch_unwind().await;
+        let Answer { payload, record } = match answered {
+            Ok(answer) => answer,
+            Err(panic) => {
+                let failure = Failure::from_panic(panic);
+                trace::fail(span, failure.error_type(), &failure.to_string());
+                self.report(invocation, &failure).await;
+                return Err(failure);
+            }
+        };
+        let invocation_id = invocation.invocation_id.as_deref();
+        let posting = child_span!("post");
+        let posted = self.api.post_response(&invocation.request_id, invocation_id, payload.parts()).await;
+        drop(posting);
+        told(&invocation.request_id, posted);
+        trace::finish(span, &record);
+        Ok(record)
+    }
+
+    async fn report(&self, invocation: &Invocation, failure: &Failure) {
+        let Invocation { request_id, invocation_id, .. } = invocation;
+        let invocation_id = invocation_id.as_deref();
+        let posted = self.api.post_error(request_id, invocation_id, failure.error_type(), &failure.to_string()).await;
+        told(request_id, posted);
+    }
+
+    /// Writes the line of an invocation.
+    fn log(&self, request_id: &str, trace_id: Option<&str>, record: &Record, duration: Duration, cold: bool) {
+        if let Some(trouble) = &record.trouble
+            && let Some(unsaid) = self.warnings.may(Instant::now())
+        {
+            let key = record.key.as_ref().map(|key| key.as_str());
+            warn!(request_id, trace_id, key, variant = record.variant, unsaid, "{trouble}");
+        }
+        let Some(lines) = &self.telemetry.lines else {
+            return log_plainly(request_id, trace_id, record, self.origin.tally(), duration);
+        };
+        let (tally, spans_dropped) = self.since_last_line();
+        let rotating = self.origin.is_rotating();
+        let init = cold.then_some(self.init);
+        let measured = Measured { record, duration, tally, spans_dropped, init, rotating };
+        let line = LogLine { request_id, trace_id, measured, at: SystemTime::now() };
+        if let Err(error) = lines.write(&line) {
+            // Where standard output is the trouble this is not read either; it is all that can be done.
+            debug!(request_id, %error, "the line of an invocation could not be written");
+        }
+    }
+
+    /// What has been counted since the last line.
+    fn since_last_line(&self) -> (Tally, u64) {
+        let dropped = self.telemetry.traces.as_ref().map_or(0, |traces| traces.exporter.dropped());
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock, so that nothing is counted twice.
+        let tally = self.origin.tally();
+        let (last, dropped_by_then) = std::mem::replace(&mut *counted, (tally, dropped));
+        (tally.since(&last), dropped.saturating_sub(dropped_by_then))
+    }
+}
+
+/// An answer that does not arrive is lost; the loop goes on and finds out itself whether the API is gone.
+fn told(request_id: &str, posted: std::io::Result<StatusCode>) {
+    match posted {
+        Ok(status) if status.is_success() => {}
+        Ok(status) => explain_refusal(request_id, status),
+        Err(error) => error!(request_id, %error, "the answer did not reach the Runtime API"),
     }
 }
 
@@ -184,26 +331,22 @@ fn explain_refusal(request_id: &str, status: StatusCode) {
     error!(request_id, %status, "the Runtime API did not take the answer: {why}");
 }
 
-fn log(request_id: &str, record: &Record, holdings: Holdings, duration: Duration) {
-    let key = record.key.as_ref().map(|key| key.as_str());
-    let variant = record.variant.as_deref();
-    let duration_ms = duration.as_secs_f64() * 1e3;
-    if let Some(trouble) = &record.trouble {
-        warn!(request_id, key, variant, "{trouble}");
-    }
+fn log_plainly(request_id: &str, trace_id: Option<&str>, record: &Record, tally: Tally, duration: Duration) {
     info!(
         request_id,
-        key,
-        variant,
+        trace_id,
+        key = record.key.as_ref().map(|key| key.as_str()),
+        variant = record.variant.as_deref(),
         status = record.status,
         outcome = record.outcome,
         missing = record.missing.map(|missing| missing.name()),
         secret = record.secret.map(|secret| secret.name()),
         body_bytes = record.body_bytes,
         cache = record.source.map(Source::name),
-        cache_bytes = holdings.bytes,
-        cache_evictions = holdings.evictions,
-        duration_ms,
+        cache_bytes = tally.held_bytes,
+        cache_evictions = tally.evictions,
+        duration_ms = duration.as_secs_f64() * 1e3,
+        trouble = record.trouble.as_deref(),
         "answered"
     );
 }

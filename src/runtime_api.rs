@@ -198,6 +198,8 @@ pub(crate) struct Invocation {
     pub(crate) invocation_id: Option<Vec<u8>>,
     /// When the invocation ends, in milliseconds since 1970.
     pub(crate) deadline_ms: u64,
+    /// The trace header.
+    pub(crate) trace: Option<String>,
     pub(crate) event: Bytes,
 }
 
@@ -219,13 +221,15 @@ impl Response {
         let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
         let mut parsed = httparse::Response::new(&mut fields);
         parsed.parse(&self.head).map_err(|error| invalid(error.to_string()))?;
-        let (mut request_id, mut invocation_id, mut deadline_ms) = (None, None, 0);
+        let (mut request_id, mut invocation_id, mut deadline_ms, mut trace) = (None, None, 0, None);
         for field in parsed.headers.iter() {
             let text = || std::str::from_utf8(field.value).ok();
             if field.name.eq_ignore_ascii_case("lambda-runtime-aws-request-id") {
                 request_id = text();
             } else if field.name.eq_ignore_ascii_case("lambda-runtime-deadline-ms") {
                 deadline_ms = text().and_then(|milliseconds| milliseconds.parse().ok()).unwrap_or(0);
+            } else if field.name.eq_ignore_ascii_case("lambda-runtime-trace-id") {
+                trace = text().map(str::to_owned);
             } else if field.name.eq_ignore_ascii_case(INVOCATION_ID) {
                 invocation_id = Some(field.value.to_vec());
             }
@@ -233,7 +237,7 @@ impl Response {
         let Some(request_id) = request_id.map(str::to_owned) else {
             return Err(invalid("an event without a request id".to_owned()));
         };
-        Ok(Invocation { request_id, invocation_id, deadline_ms, event: self.body.into() })
+        Ok(Invocation { request_id, invocation_id, deadline_ms, trace, event: self.body.into() })
     }
 }
 
@@ -506,8 +510,7 @@ mod tests {
     #[tokio::test]
     async fn an_event_comes_with_what_the_api_says_of_it() {
         let event = "{\"version\":\"2.0\"}".repeat(5_000);
-        let named =
-            "Lambda-Runtime-Aws-Request-Id: id\r\nLambda-Runtime-Deadline-Ms: 17\r\nLambda-Runtime-Invocation-Id: echo";
+        let named = "Lambda-Runtime-Aws-Request-Id: id\r\nLambda-Runtime-Deadline-Ms: 17\r\nLambda-Runtime-Invocation-Id: echo\r\nLambda-Runtime-Trace-Id: Root=1";
         let whole = format!("HTTP/1.1 200 OK\r\n{named}\r\nContent-Length: {}\r\n\r\n{event}", event.len());
         // As a Go server sends what is longer than its buffer.
         let chunks: String = event
@@ -520,7 +523,7 @@ mod tests {
             let invocation = response(written.as_bytes(), 1500).await.unwrap().into_invocation().unwrap();
             assert_eq!((invocation.request_id.as_str(), invocation.deadline_ms), ("id", 17));
             assert_eq!(invocation.invocation_id.as_deref(), Some(&b"echo"[..]));
-            assert_eq!(invocation.event, event.as_bytes());
+            assert_eq!((invocation.trace.as_deref(), &invocation.event), (Some("Root=1"), &Bytes::from(event.clone())));
         }
         for refused in ["HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]
         {

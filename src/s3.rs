@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_config::BehaviorVersion;
@@ -18,23 +20,19 @@ use aws_sdk_s3::operation::RequestId;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::{ByteStream, DateTime, DateTimeFormat as Format};
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
-use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::interceptors::Intercept;
-use aws_smithy_runtime_api::client::interceptors::context::{
-    BeforeDeserializationInterceptorContextMut, BeforeTransmitInterceptorContextMut,
-};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::retry::ErrorKind;
 
+mod attempt;
+
+use self::attempt::{Attempts, EachAttempt};
 use crate::conditional::{Conditions, EntityTag, entity_tags, http_date};
 use crate::config::S3Config;
 use crate::http_client;
 use crate::object::{Body, BodyEncoder, FetchError, Fetched, Head, Metadata, Missing, Object, ObjectKey, base64_bytes};
 use crate::payload::PAYLOAD_BYTES_MAX;
 use crate::range::ByteRange;
-use crate::store::{Ask, Part, Reply, Source, Store};
+use crate::store::{Ask, Part, Reply, Source, Store, Tally};
 
 /// The longest wait before the first retry; it doubles with each. The SDK's second is for batch jobs: a
 /// viewer is waiting here.
@@ -64,48 +62,7 @@ pub struct S3 {
     bucket: String,
     /// Kept to learn when they expire: an address that they sign does not outlive them.
     credentials: Option<SharedCredentialsProvider>,
-}
-
-/// Joins a response's repeated fields before the SDK reads them: it takes two of a name for nonsense, and a
-/// proxy on the way to an S3 may well send two. And takes off the trace id that the SDK reads from the environment:
-/// there it is that of the first invocation, for good.
-#[derive(Debug)]
-struct Adjust;
-
-/// The fields that are lists, so that several are one (RFC 9110 §5.3).
-const LISTS: [&str; 3] = ["cache-control", "content-encoding", "content-language"];
-
-impl Intercept for Adjust {
-    fn name(&self) -> &'static str {
-        "Adjust"
-    }
-
-    // After signing, which leaves this field out.
-    fn modify_before_transmit(
-        &self,
-        context: &mut BeforeTransmitInterceptorContextMut<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        context.request_mut().headers_mut().remove("x-amzn-trace-id");
-        Ok(())
-    }
-
-    fn modify_before_deserialization(
-        &self,
-        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let headers = context.response_mut().headers_mut();
-        for name in LISTS {
-            if headers.get_all(name).nth(1).is_some() {
-                let joined = headers.get_all(name).collect::<Vec<_>>().join(", ");
-                headers.try_insert(name, joined)?;
-            }
-        }
-        Ok(())
-    }
+    attempts: Arc<Attempts>,
 }
 
 /// Why no client could be made: one line, without a secret.
@@ -135,6 +92,7 @@ impl S3 {
         let retry = sdk.retry_config().cloned().unwrap_or_else(RetryConfig::standard);
         let tokens = TokenBucket::builder().capacity(RETRIES_IN_A_ROW * RETRY_COST).retry_cost(RETRY_COST as u32);
         let tokens = tokens.timeout_retry_cost(RETRY_COST as u32).throttling_retry_cost(RETRY_COST as u32);
+        let attempts = Arc::new(Attempts::default());
         let s3 = aws_sdk_s3::config::Builder::from(&sdk)
             .force_path_style(config.path_style)
             .retry_config(retry.with_initial_backoff(FIRST_BACKOFF).with_max_backoff(LAST_BACKOFF))
@@ -142,10 +100,15 @@ impl S3 {
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             // TLS has checked every byte already, and Content-Length their number.
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-            .interceptor(Adjust)
+            .interceptor(EachAttempt(attempts.clone()))
             .build();
         let credentials = sdk.credentials_provider();
-        Ok(Self { client: aws_sdk_s3::Client::from_conf(s3), bucket: config.bucket.clone(), credentials })
+        Ok(Self { client: aws_sdk_s3::Client::from_conf(s3), bucket: config.bucket.clone(), credentials, attempts })
+    }
+
+    /// What signs the requests.
+    pub fn credentials(&self) -> Option<&SharedCredentialsProvider> {
+        self.credentials.as_ref()
     }
 
     /// Opens a connection that the next fetch will use; whatever S3 answers will do.
@@ -407,7 +370,8 @@ impl Store for S3 {
                 Part::Head => self.head(ask).await,
             }
         };
-        let budget = deadline.saturating_duration_since(Instant::now());
+        let asked = Instant::now();
+        let budget = deadline.saturating_duration_since(asked);
         let fetched = if budget.is_zero() {
             Err(FetchError::TimedOut("no time is left to ask S3".to_owned()))
         } else {
@@ -416,7 +380,12 @@ impl Store for S3 {
                 Err(FetchError::TimedOut(format!("no answer from S3 in {} ms", budget.as_millis())))
             })
         };
-        Reply::new(fetched, Source::Bypass)
+        Reply { waited: asked.elapsed(), ..Reply::new(fetched, Source::Bypass) }
+    }
+
+    fn tally(&self) -> Tally {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Tally { requests: count(&self.attempts.made), retries: count(&self.attempts.retries), ..Tally::default() }
     }
 
     async fn presign(
@@ -542,7 +511,12 @@ mod tests {
             .http_client(http_client::client(http_client::bundled_anchors(), CONNECT).unwrap())
             .credentials_provider(credentials.clone())
             .build();
-        S3 { client: aws_sdk_s3::Client::from_conf(config), bucket: "site".into(), credentials: Some(credentials) }
+        S3 {
+            client: aws_sdk_s3::Client::from_conf(config),
+            bucket: "site".into(),
+            credentials: Some(credentials),
+            attempts: Arc::default(),
+        }
     }
 
     async fn expires_in(lifetime: Option<Duration>, ttl_secs: u64) -> Result<u64, FetchError> {

@@ -116,22 +116,41 @@ pub struct Reply {
     pub source: Source,
     /// What went wrong on the way to an answer that there is nevertheless.
     pub trouble: Option<FetchError>,
+    /// How long S3 was waited for.
+    pub waited: Duration,
 }
 
 impl Reply {
     /// What came from `source` without trouble, or with no answer.
     pub fn new(fetched: Result<Fetched, FetchError>, source: Source) -> Self {
-        Self { fetched, source, trouble: None }
+        Self { fetched, source, trouble: None, waited: Duration::ZERO }
     }
 }
 
-/// What a store holds in memory.
+/// What a store holds and has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Holdings {
-    /// How many bytes, as they count against the limit.
-    pub bytes: u64,
+pub struct Tally {
+    /// How many bytes it holds, as they count against the limit.
+    pub held_bytes: u64,
     /// How many objects have had to make room since the start.
     pub evictions: u64,
+    /// How many requests have been made to S3 since the start, retries included.
+    pub requests: u64,
+    /// How many of them were retries.
+    pub retries: u64,
+}
+
+impl Tally {
+    /// What is held now, and what has been done since `last`.
+    #[must_use]
+    pub fn since(&self, last: &Self) -> Self {
+        Self {
+            held_bytes: self.held_bytes,
+            evictions: self.evictions.saturating_sub(last.evictions),
+            requests: self.requests.saturating_sub(last.requests),
+            retries: self.retries.saturating_sub(last.retries),
+        }
+    }
 }
 
 /// Something that fetches objects by key.
@@ -154,8 +173,8 @@ pub trait Store: Send + Sync + 'static {
         async {}
     }
 
-    /// What is held in memory.
-    fn holdings(&self) -> Holdings {
-        Holdings::default()
+    /// What is held, and what has been done since the start.
+    fn tally(&self) -> Tally {
+        Tally::default()
     }
 }

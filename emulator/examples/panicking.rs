@@ -8,7 +8,7 @@ use nearedge::decision::Policy;
 use nearedge::object::{BodyEncoder, FetchError, Fetched, Object, ObjectKey};
 use nearedge::origin::{Exceptions, Origin, Oversize};
 use nearedge::response::Presentation;
-use nearedge::runtime::{self, Pace};
+use nearedge::runtime::{self, Pace, Telemetry};
 use nearedge::store::{Ask, Part, Reply, Source, Store};
 
 struct Panicking;
@@ -46,7 +46,8 @@ async fn main() -> ExitCode {
         Exceptions { error_document: None, oversize: Oversize::Reject, presign_ttl: Duration::from_secs(300) },
     );
     let pace = Pace { concurrency: 1, deadline_margin: Duration::ZERO };
-    match runtime::run(origin, pace).await {
+    let telemetry = Telemetry { lines: None, traces: None, started: Instant::now() };
+    match runtime::run(origin, pace, telemetry).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }

@@ -11,6 +11,7 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderName, HeaderValue, Uri};
 
 use crate::bucket::{self, Bucket, MissingKey};
+use crate::cloudwatch::CloudWatch;
 use crate::edge::{self, BucketOrigin, Distribution};
 use crate::event::Api;
 use crate::fault::Faults;
@@ -19,6 +20,7 @@ use crate::journal::Journal;
 use crate::lambda::{Function, Lambda};
 use crate::serve::{self, Server};
 use crate::site::Site;
+use crate::xray::{Daemon, XRay};
 
 /// The access key that the local bucket knows. Not a secret: it opens nothing else.
 pub const ACCESS_KEY_ID: &str = "AKIALOCALNEAREDGE000";
@@ -97,6 +99,10 @@ pub struct Options {
     pub freeze: bool,
     /// Whether an invocation is refused when all environments are busy.
     pub throttle: bool,
+    /// How many of the invocations X-Ray samples, from 0 to 1.
+    pub sampled: f64,
+    /// Where spans gather.
+    pub xray: XRay,
 }
 
 impl Options {
@@ -120,6 +126,8 @@ impl Options {
             concurrency: 1,
             freeze: true,
             throttle: false,
+            sampled: 1.0,
+            xray: XRay::default(),
         }
     }
 }
@@ -143,9 +151,14 @@ pub struct Cloud {
     pub lambda: Lambda,
     /// What can be made to go wrong while it runs.
     pub faults: Faults,
+    /// The metrics of every part, and the log lines of Lambda's own.
+    pub cloudwatch: CloudWatch,
+    /// The spans.
+    pub xray: XRay,
     /// The prefix of every path of the API: empty, or a named stage's.
     pub stage_prefix: String,
     _servers: Vec<Server>,
+    _daemon: Daemon,
 }
 
 impl Cloud {
@@ -180,10 +193,15 @@ impl Cloud {
             }
         };
 
-        let env = handler_env(&options, &endpoint, &credentials, edge_address);
+        let (xray, cloudwatch) = (options.xray.clone(), CloudWatch::default());
+        let (daemon, daemon_address) = xray
+            .listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+            .await
+            .map_err(|error| format!("no port for X-Ray's daemon: {error}"))?;
+        let env = handler_env(&options, &endpoint, &credentials, edge_address, daemon_address);
         let secret = env.iter().rev().find(|(name, _)| name == "lambda_auth").map(|(_, value)| value.clone());
         let secret = secret.unwrap_or_default();
-        let lambda = Lambda::new(function(&options, env), journal.clone());
+        let lambda = Lambda::new(function(&options, env, &cloudwatch), journal.clone());
         if let Err(problem) = lambda.warm_up().await {
             lambda.shut_down().await;
             return Err(format!("the handler does not start: {problem}"));
@@ -196,7 +214,8 @@ impl Cloud {
             id,
             stage: options.stage.clone(),
         };
-        servers.push(gateway::serve(gateway, Gateway { api, lambda: lambda.clone(), journal: journal.clone() }));
+        let api = Gateway { api, lambda: lambda.clone(), journal: journal.clone(), cloudwatch: cloudwatch.clone() };
+        servers.push(gateway::serve(gateway, api));
 
         let url: Uri = endpoint.parse().map_err(|error| format!("{endpoint} is no address of S3: {error}"))?;
         let distribution = Distribution {
@@ -217,6 +236,8 @@ impl Cloud {
             },
             bucket_prefixes: options.variants.clone(),
             journal,
+            id: format!("E{}", crate::identity::letters(13).to_uppercase()),
+            cloudwatch: cloudwatch.clone(),
         };
         servers.push(edge::serve(edge, distribution).map_err(|error| text(&error))?);
 
@@ -229,8 +250,11 @@ impl Cloud {
             local_bucket,
             lambda,
             faults,
+            cloudwatch,
+            xray,
             stage_prefix,
             _servers: servers,
+            _daemon: daemon,
         })
     }
 
@@ -277,7 +301,7 @@ fn authority(text: &str) -> Result<Authority, String> {
     text.parse().map_err(|error| format!("{text} is no address: {error}"))
 }
 
-fn function(options: &Options, env: Vec<(String, String)>) -> Function {
+fn function(options: &Options, env: Vec<(String, String)>, cloudwatch: &CloudWatch) -> Function {
     Function {
         name: "lambdaapi".to_owned(),
         program: options.bootstrap.program.clone(),
@@ -290,6 +314,9 @@ fn function(options: &Options, env: Vec<(String, String)>) -> Function {
         concurrency: options.concurrency,
         freeze: options.freeze,
         throttle: options.throttle,
+        sampled: options.sampled,
+        cloudwatch: cloudwatch.clone(),
+        xray: options.xray.clone(),
     }
 }
 
@@ -299,11 +326,14 @@ fn handler_env(
     endpoint: &str,
     credentials: &Credentials,
     edge: SocketAddr,
+    daemon: SocketAddr,
 ) -> Vec<(String, String)> {
     let mut env = vec![
         ("bucket", options.bucket.clone()),
         ("lambda_auth", LAMBDA_AUTH.to_owned()),
         ("redirect_path", format!("http://{edge}")),
+        // Lambda names it whether or not the function is traced.
+        ("AWS_XRAY_DAEMON_ADDRESS", daemon.to_string()),
         ("AWS_ENDPOINT_URL_S3", endpoint.to_owned()),
         ("AWS_ACCESS_KEY_ID", credentials.access_key_id().to_owned()),
         ("AWS_SECRET_ACCESS_KEY", credentials.secret_access_key().to_owned()),

@@ -22,6 +22,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use tokio::net::TcpListener;
 
+use crate::cloudwatch::{CloudWatch, MetricName};
 use crate::gateway::append_address;
 use crate::identity;
 use crate::journal::{Journal, RequestLine, Via};
@@ -80,6 +81,10 @@ pub struct Distribution {
     pub bucket_prefixes: Vec<String>,
     /// Where the lines go.
     pub journal: Journal,
+    /// Its id, for the metrics.
+    pub id: String,
+    /// Where the metrics go.
+    pub cloudwatch: CloudWatch,
 }
 
 #[derive(Clone)]
@@ -149,13 +154,31 @@ impl Edge {
                 headers.insert(name, value);
             }
         }
+        line.status = response.status();
+        line.bytes = if head { 0 } else { response.body().size_hint().lower() };
+        line.duration = started.elapsed();
         if !line_written {
-            line.status = response.status();
-            line.bytes = if head { 0 } else { response.body().size_hint().lower() };
-            line.duration = started.elapsed();
             self.distribution.journal.request(&line);
         }
+        self.count(&line);
         response
+    }
+
+    /// The distribution's metrics, the additional ones among them
+    /// ([CloudFront metrics](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/programming-cloudwatch-metrics.html)).
+    fn count(&self, line: &RequestLine) {
+        let Distribution { id, cloudwatch, .. } = &self.distribution;
+        let put = |name, value| {
+            cloudwatch.put(MetricName::new("AWS/CloudFront", name, &[("DistributionId", id), ("Region", "Global")]), value);
+        };
+        let percent = |is| f64::from(u8::from(is)) * 100.0;
+        put("Requests", 1.0);
+        put("BytesDownloaded", line.bytes as f64);
+        put("4xxErrorRate", percent(line.status.is_client_error()));
+        put("5xxErrorRate", percent(line.status.is_server_error()));
+        put("TotalErrorRate", percent(line.status.is_client_error() || line.status.is_server_error()));
+        // It keeps nothing, so every answer is an origin's.
+        put("OriginLatency", line.duration.as_secs_f64() * 1e3);
     }
 
     fn has_bucket_behaviour(&self, path: &str) -> bool {

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use tokio::net::TcpListener;
 
 use crate::answer::{self, INTERNAL_SERVER_ERROR};
+use crate::cloudwatch::{CloudWatch, MetricName};
 use crate::event::{self, Api, Unroutable};
 use crate::identity;
 use crate::journal::{Journal, RequestLine, Via};
@@ -36,6 +37,8 @@ pub struct Gateway {
     pub lambda: Lambda,
     /// Where the lines go.
     pub journal: Journal,
+    /// Where the metrics go.
+    pub cloudwatch: CloudWatch,
 }
 
 /// Serves the API.
@@ -70,7 +73,23 @@ impl Gateway {
         line.bytes = if head { 0 } else { bytes as u64 };
         line.duration = started.elapsed();
         self.journal.request(&line);
+        self.count(&line);
         response.map(serve::full)
+    }
+
+    /// The API's metrics
+    /// ([HTTP API metrics](https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-metrics.html)).
+    fn count(&self, line: &RequestLine) {
+        let put = |name, value| {
+            self.cloudwatch.put(MetricName::new("AWS/ApiGateway", name, &[("ApiId", &self.api.id)]), value);
+        };
+        put("Count", 1.0);
+        put("4xx", f64::from(u8::from(line.status.is_client_error())));
+        put("5xx", f64::from(u8::from(line.status.is_server_error())));
+        put("Latency", line.duration.as_secs_f64() * 1e3);
+        if let Some(integration) = line.integration {
+            put("IntegrationLatency", integration.as_secs_f64() * 1e3);
+        }
     }
 
     async fn answer(
@@ -102,11 +121,13 @@ impl Gateway {
         }
         // A task of its own: the invocation goes on when the viewer has gone or the time here is up.
         let lambda = self.lambda.clone();
+        let started = Instant::now();
         let invoking = tokio::spawn(async move { lambda.invoke(event.into(), trace_id).await });
         let Ok(Ok(invoked)) = tokio::time::timeout(INTEGRATION_LIMIT, invoking).await else {
             line.trouble = Some("the integration took longer than 30 s".to_owned());
             return message(StatusCode::SERVICE_UNAVAILABLE, r#"{"message":"Service Unavailable"}"#);
         };
+        line.integration = Some(started.elapsed());
         match invoked {
             Ok(Invocation { result: Ok(answer), cold_start }) => {
                 line.cold_start = cold_start;

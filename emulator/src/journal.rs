@@ -61,8 +61,10 @@ impl Journal {
 
     /// Writes a line that a handler process wrote, if it is to be shown.
     pub fn handler(&self, environment: u64, line: &str) {
-        let level = serde_json::from_str::<Value>(line).ok().and_then(|line| line["level"].as_str().map(str::to_owned));
-        let quiet = level.is_some_and(|level| !matches!(level.as_str(), "WARN" | "ERROR" | "FATAL"));
+        let line_read: Value = serde_json::from_str(line).unwrap_or_default();
+        // A metrics line has no level and counts as INFO.
+        let level = line_read["level"].as_str().or_else(|| line_read["_aws"].is_object().then_some("INFO"));
+        let quiet = level.is_some_and(|level| !matches!(level, "WARN" | "ERROR" | "FATAL"));
         if !quiet || self.handler_log == HandlerLog::All {
             self.line(format_args!("env {environment}  {line}"));
         }
@@ -94,6 +96,8 @@ pub struct RequestLine {
     pub bytes: u64,
     /// From the request to its answer.
     pub duration: Duration,
+    /// How much of that the function took.
+    pub integration: Option<Duration>,
     /// How long the execution environment took to start, where one was started for this request.
     pub cold_start: Option<Duration>,
     /// What went wrong.
@@ -112,6 +116,7 @@ impl RequestLine {
             status: StatusCode::OK,
             bytes: 0,
             duration: Duration::ZERO,
+            integration: None,
             cold_start: None,
             trouble: None,
         }
@@ -163,6 +168,7 @@ mod tests {
     fn of_the_handlers_log_only_trouble_is_shown_unless_all_is_asked_for() {
         let journal = Journal { handler_log: HandlerLog::Trouble, ..Journal::kept() };
         journal.handler(1, r#"{"level":"INFO","message":"answered"}"#);
+        journal.handler(1, r#"{"_aws":{"Timestamp":1},"Duration":0.5}"#);
         journal.handler(1, r#"{"level":"WARN","message":"slow"}"#);
         journal.handler(1, "Traceback (most recent call last)");
         assert_eq!(journal.lines().len(), 2);

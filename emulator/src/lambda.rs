@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use serde_json::json;
 use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
@@ -22,10 +23,12 @@ use tokio::process::{Child, Command};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::cloudwatch::{CloudWatch, MetricName};
 use crate::identity;
 use crate::journal::Journal;
 use crate::runtime_api;
 use crate::serve::BoxError;
+use crate::xray::{Span, XRay};
 
 /// How long an environment may take until it asks for its first event
 /// ([Init phase](https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib)).
@@ -66,6 +69,12 @@ pub struct Function {
     pub freeze: bool,
     /// Whether an invocation that finds every environment busy is refused, instead of waiting for one.
     pub throttle: bool,
+    /// How many of the invocations X-Ray samples, from 0 to 1.
+    pub sampled: f64,
+    /// Where the metrics go, and the lines that Lambda writes itself.
+    pub cloudwatch: CloudWatch,
+    /// Where Lambda's own spans go.
+    pub xray: XRay,
 }
 
 /// What an invocation came to.
@@ -155,6 +164,13 @@ impl Environment {
         }
     }
 
+    /// The most memory that its process has had, in MB, where the system says so.
+    fn memory_used_mb(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process_group.get()?)).ok()?;
+        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        most.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes.div_ceil(1024))
+    }
+
     /// Takes note of why the handler cannot start.
     pub fn fail_init(&self, error: String) {
         let _ = self.init_error.set(error);
@@ -220,8 +236,13 @@ impl Lambda {
         let function = &self.0.function;
         let mut payload = Some(payload);
         let request_id = identity::uuid();
+        let (parent, sampled) = (identity::hex(16), fastrand::f64() < function.sampled);
         loop {
-            let poll = match self.acquire().await? {
+            let acquired = self.acquire().await;
+            if acquired.is_err() {
+                self.count("Throttles", 1.0);
+            }
+            let poll = match acquired? {
                 Ok(poll) => poll,
                 Err(error) => return Ok(Invocation { result: Err(error), cold_start: None }),
             };
@@ -237,9 +258,10 @@ impl Lambda {
                 request_id: request_id.clone(),
                 deadline_ms: identity::now_ms().saturating_add(timeout_ms),
                 arn: format!("arn:aws:lambda:{}:123456789012:function:{}", function.region, function.name),
-                trace_id: format!("{trace_id};Parent={};Sampled=0", identity::hex(16)),
+                trace_id: format!("{trace_id};Parent={parent};Sampled={}", u8::from(sampled)),
                 payload: payload.take().unwrap_or_default(),
             };
+            let (began, began_ns) = (Instant::now(), identity::now_ns());
             if let Err(event) = poll.deliver.send(event) {
                 // It died while it was idle: the event goes to another.
                 environment.complete(&request_id, Err(FunctionError(String::new())));
@@ -261,8 +283,80 @@ impl Lambda {
                     Err(FunctionError(format!("{request_id} Task timed out after {seconds:.2} seconds")))
                 }
             };
+            let duration = began.elapsed();
+            self.tell(&environment, &request_id, duration, cold_start, result.is_err());
+            if sampled {
+                function.xray.take(Span {
+                    trace_id: trace_id.trim_start_matches("Root=1-").replace('-', ""),
+                    id: parent,
+                    parent: String::new(),
+                    name: function.name.clone(),
+                    kind: "internal",
+                    start_ns: began_ns,
+                    end_ns: identity::now_ns(),
+                    error: result.is_err(),
+                    attributes: [("aws.origin".to_owned(), "AWS::Lambda".into())].into_iter().collect(),
+                    service: function.name.clone(),
+                });
+            }
             return Ok(Invocation { result, cold_start });
         }
+    }
+
+    /// The function's metrics, and the line that Lambda writes of each invocation
+    /// ([metrics](https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html),
+    /// [JSON log format](https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html)).
+    fn tell(
+        &self,
+        environment: &Environment,
+        request_id: &str,
+        duration: Duration,
+        cold_start: Option<Duration>,
+        failed: bool,
+    ) {
+        let function = &self.0.function;
+        let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+        self.count("Invocations", 1.0);
+        self.count("Errors", f64::from(u8::from(failed)));
+        self.count("Duration", ms(duration));
+        self.count("ConcurrentExecutions", (self.in_flight() + 1) as f64);
+        let mut metrics = json!({
+            "durationMs": ms(duration),
+            "billedDurationMs": ms(duration + cold_start.unwrap_or_default()).ceil(),
+            "memorySizeMB": function.memory_mb,
+            "maxMemoryUsedMB": environment.memory_used_mb(),
+        });
+        if let Some(cold_start) = cold_start {
+            metrics["initDurationMs"] = ms(cold_start).into();
+        }
+        let status = if failed { "error" } else { "success" };
+        let record = json!({"requestId": request_id, "status": status, "metrics": metrics});
+        function.cloudwatch.report(json!({"type": "platform.report", "record": record}));
+    }
+
+    fn count(&self, name: &str, value: f64) {
+        let function = &self.0.function;
+        function.cloudwatch.put(MetricName::new("AWS/Lambda", name, &[("FunctionName", &function.name)]), value);
+    }
+
+    /// How many environments run, and how many are frozen.
+    pub fn running_and_frozen(&self) -> (usize, usize) {
+        let state = lock(&self.0.state);
+        let function = &self.0.function;
+        let idle = |environment: &&Arc<Environment>| {
+            environment.init.get().is_some() && state.is_idle(environment, function.concurrency)
+        };
+        let frozen = if function.freeze && function.concurrency == 1 {
+            state.environments.values().filter(idle).count()
+        } else {
+            0
+        };
+        (state.environments.len() - frozen, frozen)
+    }
+
+    /// How many environments have been started.
+    pub fn started(&self) -> u64 {
+        lock(&self.0.state).started
     }
 
     /// Takes an idle environment, or starts one, or waits for one.
@@ -426,10 +520,14 @@ impl Lambda {
     /// Hands on what a process writes, line by line, to its end.
     fn relay(&self, id: u64, stream: Option<impl AsyncRead + Unpin + Send + 'static>) -> JoinHandle<()> {
         let journal = self.0.journal.clone();
+        let cloudwatch = self.0.function.cloudwatch.clone();
         tokio::spawn(async move {
             let Some(stream) = stream else { return };
             let mut lines = BufReader::new(stream).split(b'\n');
             while let Ok(Some(line)) = lines.next_segment().await {
+                if let Ok(line) = serde_json::from_slice(&line) {
+                    cloudwatch.put_line(&line);
+                }
                 journal.handler(id, &String::from_utf8_lossy(&line));
             }
         })

@@ -15,6 +15,7 @@
 //! - [`lambda`]: execution environments: started on demand, frozen, timed out, replaced
 //! - [`runtime_api`]: what a handler process talks to
 //! - [`bucket`]: S3's protocol over a [`site`]
+//! - [`cloudwatch`]: metrics and Lambda's own log lines; [`xray`]: spans
 //! - [`fault`]: what can be made to go wrong
 //! - [`journal`]: one readable line a request
 //! - [`identity`]: ids in the forms that AWS gives them
@@ -23,6 +24,7 @@
 pub mod answer;
 pub mod bucket;
 pub mod cloud;
+pub mod cloudwatch;
 pub mod edge;
 pub mod event;
 pub mod fault;
@@ -33,3 +35,4 @@ pub mod lambda;
 pub mod runtime_api;
 pub mod serve;
 pub mod site;
+pub mod xray;

@@ -204,14 +204,14 @@ async fn a_changed_object_is_another_entry_and_the_old_body_goes() {
     let cache = cache_with(config());
     cache.store().put("a", "1", 1000, "");
     cache.get("a").await;
-    let before = cache.holdings();
+    let before = cache.tally();
     cache.store().put("a", "2", 1000, "");
     assert_eq!(object(&cache.get("a").await), ("\"1\"", Source::Hit), "nobody has said so yet");
     advance(TTL).await;
     assert_eq!(object(&cache.get("a").await), ("\"2\"", Source::Miss));
     assert_eq!(object(&cache.get("a").await), ("\"2\"", Source::Hit));
     cache.0.entries.run_pending_tasks();
-    assert_eq!((cache.holdings().bytes, cache.0.entries.entry_count()), (before.bytes, 2));
+    assert_eq!((cache.tally().held_bytes, cache.0.entries.entry_count()), (before.held_bytes, 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -377,10 +377,10 @@ async fn the_cache_is_bounded_in_bytes_and_counts_what_made_room() {
     for number in 0..500 {
         cache.store().put(&format!("{number}"), &format!("{number}"), 10_000, "");
         cache.get(&format!("{number}")).await;
-        assert!(cache.holdings().bytes <= config.max_bytes, "{:?} after {number}", cache.holdings());
+        assert!(cache.tally().held_bytes <= config.max_bytes, "{:?} after {number}", cache.tally());
     }
-    assert!(cache.holdings().bytes > config.max_bytes / 2, "{:?}", cache.holdings());
-    assert!(cache.holdings().evictions > 400, "{:?}", cache.holdings());
+    assert!(cache.tally().held_bytes > config.max_bytes / 2, "{:?}", cache.tally());
+    assert!(cache.tally().evictions > 400, "{:?}", cache.tally());
 }
 
 #[tokio::test(start_paused = true)]
@@ -706,7 +706,7 @@ proptest! {
                     Err(error) => assert!(error.trouble().is_none() || failing, "{reply:?}"),
                 }
                 cache.0.entries.run_pending_tasks();
-                assert!(cache.holdings().bytes <= config.max_bytes, "{:?}", cache.holdings());
+                assert!(cache.tally().held_bytes <= config.max_bytes, "{:?}", cache.tally());
             }
         });
     }

@@ -63,7 +63,7 @@ async fn a_fresh_object_is_not_asked_for_and_an_expired_one_on_condition() {
         assert_eq!(text(&cloud, "/x").await, "0123456789");
         assert_eq!(taken(&asked), second, "with cache_ttl_secs={ttl}");
         let word = if second.is_empty() { r#""cache":"hit""# } else { r#""cache":"revalidated""# };
-        cloud.logged(|line| line.contains(word) && line.contains(r#""cache_bytes":"#)).await;
+        cloud.logged(|line| line.contains(word) && line.contains(r#""message":"answered""#)).await;
         cloud.end().await;
     }
 }

@@ -30,8 +30,10 @@ async fn what_s3_answers_is_sorted_into_503_and_502_and_the_log_says_why() {
     ] {
         cloud.cloud.faults.set_s3(Some(fault.clone()));
         assert_trouble(&cloud.api("/test.html", &[SECRET, ("test_version", "v1")]).await, status);
-        cloud.logged(|line| line.contains("\"WARN\"") && line.contains(logged)).await;
+        cloud.logged(|line| line.contains("\"trouble\":") && line.contains(logged)).await;
     }
+    let warnings = cloud.journal.lines().iter().filter(|line| line.contains("\"WARN\"")).count();
+    assert_eq!(warnings, 1, "a warning says it once in a while, the lines of the invocations each time");
     cloud.cloud.faults.set_s3(None);
     assert_eq!(cloud.api("/", &[SECRET]).await.status, StatusCode::OK, "and it is well again");
     cloud.end().await;

@@ -367,7 +367,7 @@ async fn no_secret_is_in_any_log_line_at_any_level() {
 
 #[tokio::test]
 async fn a_log_line_has_the_request_id_key_variant_status_and_duration() {
-    let cloud = start(options()).await;
+    let cloud = start(with_env(&[("metrics", "false")])).await;
     cloud.api("/test.html", &[SECRET, ("test_version", "v1")]).await;
     let journal = cloud.journal.clone();
     cloud.end().await;
@@ -384,7 +384,7 @@ async fn a_log_line_has_the_request_id_key_variant_status_and_duration() {
 
 #[tokio::test]
 async fn the_log_level_is_aws_lambda_log_level_before_rust_log() {
-    let cloud = start(with_env(&[("AWS_LAMBDA_LOG_LEVEL", "ERROR"), ("RUST_LOG", "trace")])).await;
+    let cloud = start(with_env(&[("metrics", "false"), ("AWS_LAMBDA_LOG_LEVEL", "ERROR"), ("RUST_LOG", "trace")])).await;
     cloud.api("/test.html", &[SECRET]).await;
     let journal = cloud.journal.clone();
     cloud.end().await;

@@ -1,0 +1,263 @@
+//! X-Ray: spans, from the daemon's UDP port and from OTLP over HTTP, gathered to traces. In memory.
+//!
+//! The packets are those of the AWS Distro for OpenTelemetry: `{"format":"json","version":1}`, a line break, `T1S` and
+//! the base64 of an `ExportTraceServiceRequest`.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use base64_simd::STANDARD;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as OtlpValue;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use prost::Message;
+use serde_json::{Map, Value, json};
+use tokio::net::UdpSocket;
+use tokio::task::JoinHandle;
+
+/// What stands before the spans in a packet.
+const PACKET_PREFIX: &[u8] = b"{\"format\":\"json\",\"version\":1}\nT1S";
+
+/// How many traces are kept.
+const TRACES_MAX: usize = 200;
+
+/// A span, as it was received.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Span {
+    /// 32 hexadecimal digits.
+    pub trace_id: String,
+    /// 16 hexadecimal digits.
+    pub id: String,
+    /// The parent's, or empty.
+    pub parent: String,
+    /// Its name.
+    pub name: String,
+    /// `server`, `client` or `internal`.
+    pub kind: &'static str,
+    /// When it began, in nanoseconds since 1970.
+    pub start_ns: u64,
+    /// When it ended.
+    pub end_ns: u64,
+    /// Whether its status is an error.
+    pub error: bool,
+    /// Its attributes.
+    pub attributes: Map<String, Value>,
+    /// The attribute `service.name` of its resource.
+    pub service: String,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    traces: HashMap<String, Vec<Span>>,
+    /// The oldest first.
+    order: VecDeque<String>,
+    received: u64,
+    /// Everything, where a test asked for it.
+    all: Option<Vec<Span>>,
+}
+
+/// The spans of the local cloud.
+#[derive(Debug, Clone, Default)]
+pub struct XRay(Arc<Mutex<Kept>>);
+
+/// A daemon; dropping it closes its port.
+#[derive(Debug)]
+pub struct Daemon {
+    receiving: JoinHandle<()>,
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.receiving.abort();
+    }
+}
+
+impl XRay {
+    /// One that keeps every span, for tests.
+    pub fn keeping_all() -> Self {
+        Self(Arc::new(Mutex::new(Kept { all: Some(Vec::new()), ..Kept::default() })))
+    }
+
+    /// Every span so far, where all are kept.
+    pub fn all(&self) -> Vec<Span> {
+        self.kept().all.clone().unwrap_or_default()
+    }
+
+    /// Receives packets on a port of its own.
+    ///
+    /// # Errors
+    /// When there is no port to be had.
+    pub async fn listen(&self, address: SocketAddr) -> io::Result<(Daemon, SocketAddr)> {
+        let socket = UdpSocket::bind(address).await?;
+        let address = socket.local_addr()?;
+        let xray = self.clone();
+        let receiving = tokio::spawn(async move {
+            let mut packet = vec![0; 1 << 16];
+            while let Ok(bytes) = socket.recv(&mut packet).await {
+                xray.take_packet(&packet[..bytes]);
+            }
+        });
+        Ok((Daemon { receiving }, address))
+    }
+
+    /// Takes a packet of the daemon's; `false` if it is none.
+    pub fn take_packet(&self, packet: &[u8]) -> bool {
+        let spans = packet.strip_prefix(PACKET_PREFIX).and_then(|base64| STANDARD.decode_to_vec(base64).ok());
+        spans.is_some_and(|spans| self.take_request(&spans))
+    }
+
+    /// Takes an `ExportTraceServiceRequest` in protobuf; `false` if it is none.
+    pub fn take_request(&self, request: &[u8]) -> bool {
+        let Ok(request) = ExportTraceServiceRequest::decode(request) else { return false };
+        for resource_spans in request.resource_spans {
+            let resource = attributes(resource_spans.resource.map(|resource| resource.attributes).unwrap_or_default());
+            let service = resource.get("service.name").and_then(Value::as_str).unwrap_or_default();
+            for span in resource_spans.scope_spans.into_iter().flat_map(|scope| scope.spans) {
+                self.take(Span {
+                    trace_id: hex(&span.trace_id),
+                    id: hex(&span.span_id),
+                    parent: hex(&span.parent_span_id),
+                    name: span.name,
+                    kind: match span.kind {
+                        2 => "server",
+                        3 => "client",
+                        _ => "internal",
+                    },
+                    start_ns: span.start_time_unix_nano,
+                    end_ns: span.end_time_unix_nano,
+                    error: span.status.is_some_and(|status| status.code == 2),
+                    attributes: attributes(span.attributes),
+                    service: service.to_owned(),
+                });
+            }
+        }
+        true
+    }
+
+    /// Takes a span.
+    pub fn take(&self, span: Span) {
+        let mut kept = self.kept();
+        kept.received += 1;
+        if let Some(all) = &mut kept.all {
+            all.push(span.clone());
+        }
+        let id = span.trace_id.clone();
+        if !kept.traces.contains_key(&id) {
+            kept.order.push_back(id.clone());
+        }
+        kept.traces.entry(id).or_default().push(span);
+        if kept.order.len() > TRACES_MAX
+            && let Some(oldest) = kept.order.pop_front()
+        {
+            kept.traces.remove(&oldest);
+        }
+    }
+
+    /// How many spans have been received, and how many traces are kept.
+    pub fn counts(&self) -> (u64, usize) {
+        let kept = self.kept();
+        (kept.received, kept.traces.len())
+    }
+
+    /// The latest traces, the newest first, as the console draws them.
+    pub fn latest(&self, count: usize) -> Value {
+        let kept = self.kept();
+        kept.order.iter().rev().filter_map(|id| trace(id, kept.traces.get(id)?)).take(count).collect()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // Every change is whole: a panic of somebody else leaves nothing half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A trace as the console draws it; none before its server span is there.
+fn trace(id: &str, spans: &[Span]) -> Option<Value> {
+    let server = spans.iter().find(|span| span.attributes.contains_key("faas.invocation_id"))?;
+    let start = spans.iter().map(|span| span.start_ns).min()?;
+    let end = spans.iter().map(|span| span.end_ns).max()?;
+    let attribute = |name: &str| server.attributes.get(name).cloned().unwrap_or_default();
+    let mut sorted: Vec<&Span> = spans.iter().collect();
+    sorted.sort_by_key(|span| span.start_ns);
+    let drawn = |span: &&Span| {
+        json!({
+            "id": span.id, "parent": span.parent, "name": span.name, "kind": span.kind,
+            "start_us": (span.start_ns - start) as f64 / 1e3,
+            "duration_us": span.end_ns.saturating_sub(span.start_ns) as f64 / 1e3,
+            "error": span.error, "attributes": span.attributes,
+        })
+    };
+    let (seconds, rest) = id.split_at_checked(8)?;
+    Some(json!({
+        "trace_id": format!("1-{seconds}-{rest}"),
+        "start_ms": start / 1_000_000,
+        "duration_ms": (end - start) as f64 / 1e6,
+        "name": format!("{} {}", server.name, attribute("url.path").as_str().unwrap_or_default()),
+        "status": attribute("http.response.status_code"),
+        "variant": attribute("nearedge.variant"),
+        "outcome": attribute("nearedge.outcome"),
+        "cache": attribute("nearedge.cache"),
+        "error": spans.iter().any(|span| span.error),
+        "spans": sorted.iter().map(drawn).collect::<Vec<_>>(),
+    }))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn attributes(attributes: Vec<KeyValue>) -> Map<String, Value> {
+    attributes.into_iter().map(|KeyValue { key, value, .. }| (key, json_of(value))).collect()
+}
+
+fn json_of(value: Option<AnyValue>) -> Value {
+    match value.and_then(|value| value.value) {
+        Some(OtlpValue::StringValue(text)) => text.into(),
+        Some(OtlpValue::BoolValue(value)) => value.into(),
+        Some(OtlpValue::IntValue(value)) => value.into(),
+        Some(OtlpValue::DoubleValue(value)) => value.into(),
+        Some(OtlpValue::ArrayValue(array)) => array.values.into_iter().map(|value| json_of(Some(value))).collect(),
+        _ => Value::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_packet_and_no_request_is_refused_without_a_panic() {
+        let xray = XRay::default();
+        for packet in [&b""[..], b"{}", PACKET_PREFIX, b"{\"format\":\"json\",\"version\":1}\nT1S!!", b"\xff\xff"] {
+            // An empty request is one.
+            assert_eq!(xray.take_packet(packet), packet == PACKET_PREFIX, "{packet:?}");
+        }
+        assert!(!xray.take_request(b"\xff\xff\xff"));
+        assert_eq!(xray.counts(), (0, 0));
+    }
+
+    #[test]
+    fn the_oldest_traces_make_room() {
+        let xray = XRay::default();
+        for number in 0..TRACES_MAX + 5 {
+            xray.take(Span {
+                trace_id: format!("{number:032x}"),
+                id: "1".repeat(16),
+                parent: String::new(),
+                name: "GET".into(),
+                kind: "server",
+                start_ns: 1,
+                end_ns: 2_000_001,
+                error: false,
+                attributes: [("faas.invocation_id".to_owned(), json!("x"))].into_iter().collect(),
+                service: String::new(),
+            });
+        }
+        assert_eq!(xray.counts(), (205, 200));
+        let latest = xray.latest(1);
+        assert_eq!(latest[0]["trace_id"], json!(format!("1-00000000-{:024x}", TRACES_MAX + 4)));
+        assert_eq!(latest[0]["duration_ms"], json!(2.0));
+    }
+}

@@ -1,0 +1,226 @@
+//! Traces: whose child an invocation is, whether it is sampled, and the spans that it is made of.
+//!
+//! Spans are `tracing`'s; `tracing-opentelemetry` makes OpenTelemetry's of them. An invocation that is not sampled makes
+//! none at all. Names follow the semantic conventions for [HTTP], [FaaS] and [the AWS SDK]; what they have no name for
+//! begins with `nearedge.`.
+//!
+//! [HTTP]: https://opentelemetry.io/docs/specs/semconv/http/http-spans/
+//! [FaaS]: https://opentelemetry.io/docs/specs/semconv/faas/faas-spans/
+//! [the AWS SDK]: https://opentelemetry.io/docs/specs/semconv/cloud-providers/aws-sdk/
+
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, TraceContextExt, TraceFlags, TraceId, TraceState};
+use opentelemetry_sdk::trace::{Sampler, SamplingDecision, ShouldSample};
+use tracing::{Span, field};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::origin::Record;
+use crate::request::{Method, Request};
+use crate::store::Source;
+
+/// A span of the current one; none where the invocation is not sampled.
+macro_rules! child_span {
+    ($name:literal $(, $($field:tt)*)?) => {
+        if tracing::Span::current().is_disabled() {
+            tracing::Span::none()
+        } else {
+            tracing::info_span!($name $(, $($field)*)?)
+        }
+    };
+}
+pub(crate) use child_span;
+
+/// How the sampling and the parent of an invocation are decided.
+#[derive(Debug, Clone)]
+pub struct TracePolicy {
+    /// `OTEL_TRACES_SAMPLER`.
+    pub sampler: Sampler,
+    /// How many of the invocations are sampled that Lambda's header says no to: from 0 to 1.
+    pub ratio: f64,
+    /// Whether Lambda's trace header names the parent.
+    pub lambda: bool,
+    /// Whether `traceparent` names it, where Lambda's header does not say that it is sampled.
+    pub traceparent: bool,
+}
+
+/// Lambda's trace header
+/// ([tracing header](https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LambdaHeader<'a> {
+    /// The trace, as it is written there.
+    pub root: &'a str,
+    trace_id: TraceId,
+    parent: SpanId,
+    sampled: bool,
+}
+
+impl<'a> LambdaHeader<'a> {
+    /// Reads the header; `None` if it names no trace or no parent.
+    pub fn parse(header: &'a str) -> Option<Self> {
+        let (mut root, mut parent, mut sampled) = (None, None, false);
+        for field in header.split(';') {
+            match field.trim_ascii().split_once('=') {
+                Some(("Root", value)) => root = Some(value),
+                Some(("Parent", value)) => parent = span_id(value),
+                Some(("Sampled", value)) => sampled = value == "1",
+                _ => {}
+            }
+        }
+        let root = root?;
+        // 1-<8 hexadecimal digits>-<24>.
+        let (seconds, rest) = root.strip_prefix("1-")?.split_once('-')?;
+        if (seconds.len(), rest.len()) != (8, 24) {
+            return None;
+        }
+        let (high, low) = (hex(seconds)?, hex(rest.get(..8)?)?);
+        let trace_id = u128::from(high) << 96 | u128::from(low) << 64 | u128::from(hex(rest.get(8..)?)?);
+        (trace_id != 0).then_some(Self { root, trace_id: trace_id.into(), parent: parent?, sampled })
+    }
+
+    fn context(self, sampled: bool) -> SpanContext {
+        let flags = if sampled { TraceFlags::SAMPLED } else { TraceFlags::default() };
+        SpanContext::new(self.trace_id, self.parent, flags, true, TraceState::default())
+    }
+}
+
+/// Reads `traceparent` ([W3C Trace Context §3.2](https://www.w3.org/TR/trace-context/#traceparent-header)).
+fn traceparent(field: &str) -> Option<SpanContext> {
+    let mut parts = field.trim_ascii().split('-');
+    let (version, trace_id, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    // A later version may have more to say; this one may not (§4.3).
+    let known = version.len() == 2 && is_hex(version) && version != "ff" && (version != "00" || parts.next().is_none());
+    if !known || trace_id.len() != 32 || flags.len() != 2 || !is_hex(flags) {
+        return None;
+    }
+    let trace_id = u128::from(hex(trace_id.get(..16)?)?) << 64 | u128::from(hex(trace_id.get(16..)?)?);
+    let flags = TraceFlags::new(u8::try_from(hex(flags)?).ok()?) & TraceFlags::SAMPLED;
+    let context = SpanContext::new(trace_id.into(), span_id(parent)?, flags, true, TraceState::default());
+    context.is_valid().then_some(context)
+}
+
+fn span_id(text: &str) -> Option<SpanId> {
+    let id = hex(text).filter(|id| text.len() == 16 && *id != 0)?;
+    Some(id.into())
+}
+
+/// Lower-case hexadecimal digits and nothing else.
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn hex(text: &str) -> Option<u64> {
+    if is_hex(text) { u64::from_str_radix(text, 16).ok() } else { None }
+}
+
+/// What is known of an invocation before it is answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Incoming<'a> {
+    /// Its id.
+    pub request_id: &'a str,
+    /// Lambda's trace header.
+    pub header: Option<LambdaHeader<'a>>,
+    /// What was asked.
+    pub request: &'a Request<'a>,
+    /// The ARN that was invoked.
+    pub arn: &'a str,
+    /// Whether it is the environment's first.
+    pub cold: bool,
+}
+
+impl TracePolicy {
+    /// Whether the sampler leaves it to the parent, if there is one.
+    fn follows_parent(&self) -> bool {
+        matches!(self.sampler, Sampler::ParentBased(_))
+    }
+
+    /// Whether our own ratio picks a trace that Lambda does not sample.
+    fn picks(&self, trace_id: TraceId) -> bool {
+        let sampler = Sampler::TraceIdRatioBased(self.ratio);
+        let sampled = sampler.should_sample(None, trace_id, "", &SpanKind::Server, &[], &[]).decision;
+        sampled == SamplingDecision::RecordAndSample
+    }
+
+    /// Whose child the invocation is.
+    fn parent(&self, header: Option<LambdaHeader<'_>>, request: &Request<'_>) -> Option<SpanContext> {
+        let header = header.filter(|_| self.lambda);
+        if let Some(header) = header.filter(|header| header.sampled) {
+            return Some(header.context(true));
+        }
+        let field = request.traceparent.as_deref().filter(|_| self.traceparent);
+        field.and_then(traceparent).or_else(|| header.map(|header| header.context(self.picks(header.trace_id))))
+    }
+
+    /// The server span of an invocation; none where it is not sampled.
+    pub fn begin(&self, incoming: &Incoming<'_>) -> Span {
+        let parent = self.parent(incoming.header, incoming.request);
+        if self.follows_parent() && parent.as_ref().is_some_and(|parent| !parent.is_sampled()) {
+            return Span::none();
+        }
+        let method = match incoming.request.method {
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+            Method::Options => "OPTIONS",
+            Method::Other => "_OTHER",
+        };
+        let span = tracing::info_span!(
+            parent: None,
+            "invocation",
+            otel.name = if method == "_OTHER" { "HTTP" } else { method },
+            otel.kind = "server",
+            http.request.method = method,
+            http.response.status_code = field::Empty,
+            url.scheme = "https",
+            url.path = &*incoming.request.path,
+            faas.trigger = "http",
+            faas.invocation_id = incoming.request_id,
+            faas.coldstart = incoming.cold,
+            cloud.resource_id = incoming.arn,
+            "error.type" = field::Empty,
+            nearedge.key = field::Empty,
+            nearedge.variant = field::Empty,
+            nearedge.outcome = field::Empty,
+            nearedge.cache = field::Empty,
+            nearedge.secret = field::Empty,
+            nearedge.body_bytes = field::Empty,
+            otel.status_code = field::Empty,
+            otel.status_description = field::Empty,
+        );
+        if let Some(parent) = parent {
+            // It fails where nobody collects spans, which is as well.
+            let _ = span.set_parent(Context::new().with_remote_span_context(parent));
+        }
+        span
+    }
+}
+
+/// Says on the server span what became of the invocation.
+pub(crate) fn finish(span: &Span, record: &Record) {
+    if span.is_disabled() {
+        return;
+    }
+    span.record("http.response.status_code", i64::from(record.status));
+    span.record("nearedge.outcome", record.outcome);
+    span.record("nearedge.body_bytes", i64::try_from(record.body_bytes).unwrap_or(i64::MAX));
+    for (name, value) in [
+        ("nearedge.key", record.key.as_ref().map(|key| key.as_str())),
+        ("nearedge.variant", record.variant.as_deref()),
+        ("nearedge.cache", record.source.map(Source::name)),
+        ("nearedge.secret", record.secret.map(|secret| secret.name())),
+        ("otel.status_description", record.trouble.as_deref().filter(|_| record.status >= 500)),
+    ] {
+        if let Some(value) = value {
+            span.record(name, value);
+        }
+    }
+    if record.status >= 500 {
+        span.record("error.type", record.outcome);
+        span.record("otel.status_code", "ERROR");
+    }
+}
+
+/// Says on the server span that there is no answer, and why.
+pub(crate) fn fail(span: &Span, error_type: &str, message: &str) {
+    span.record("error.type", error_type);
+    span.record("otel.status_code", "ERROR");
+    span.record("otel.status_description", message);
+}
