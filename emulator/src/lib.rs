@@ -32,6 +32,7 @@ pub mod gateway;
 pub mod identity;
 pub mod journal;
 pub mod lambda;
+pub mod metric_math;
 pub mod runtime_api;
 pub mod serve;
 pub mod site;
