@@ -1,8 +1,7 @@
 // One CloudWatch dashboard, drawn from what the local cloud has counted.
-import { $, Chart, clock, colourOf, day, el, inUnit, num } from "/console.js";
+import { $, Chart, clock, day, el, get, inUnit, notice, num, poll } from "/console.js";
 
 const name = decodeURIComponent(location.pathname.split("/").filter(Boolean).pop() ?? "");
-const every = 10000;
 const titled = (text) => text.replace(/-/g, " ").replace(/^./, (c) => c.toUpperCase());
 
 // ---- text: the little Markdown that dashboards use, as elements
@@ -56,114 +55,71 @@ function tableOf(columns, rows) {
 
 const lastOf = (values) => values.findLast((v) => v != null) ?? null;
 
-/// The series on one axis of times; where one says nothing of a time, its line goes on.
-function align(series) {
-  const tables = series.map((one) => [one.t, one.v]).filter(([t]) => t.length);
-  if (!tables.length) return [[], ...series.map(() => [])];
-  const joined = uPlot.join(tables);
-  let at = 1;
-  return [joined[0], ...series.map((one) => one.t.length ? joined[at++] : joined[0].map(() => null))];
-}
-
 const draws = {
-  timeSeries(widget, body, board, state) {
-    const series = (widget.series ?? []).map((one) => ({ ...one, t: one.t ?? [], v: one.v ?? [] }));
-    const left = series.some((one) => one.axis !== "right");
-    const format = inUnit(widget.unit);
-    const [t, ...values] = align(series);
-    state.chart ??= new Chart(body);
-    state.chart.draw({
-      label: widget.title || "Chart", stacked: widget.stacked, marks: widget.annotations ?? [], span: [board.start, board.end], sync: "board",
-      left: format, right: left ? num : format, at: t.length ? "latest" : "no data in this period",
-      series: series.map((one, i) => ({ label: one.axis === "right" && left ? `${one.label} (right)` : one.label, colour: colourOf(one.color, i), axis: one.axis })),
-    }, t, values, series.map((one) => lastOf(one.v)));
+  timeSeries({ title, unit, stacked, series, annotations: marks }, body, { start, end }, one) {
+    const drawn = series.filter(({ t }) => t.length);
+    const left = series.some(({ axis }) => axis !== "right");
+    const [t, ...values] = drawn.length ? uPlot.join(drawn.map(({ t, v }) => [t, v])) : [[]];
+    one.chart ??= new Chart(body, one.at);
+    one.chart.draw({
+      label: title || "Chart", stacked, marks, span: [start, end], left: inUnit(unit), right: left ? num : inUnit(unit), at: t.length ? "latest" : "no data in this period",
+      series: series.map(({ label, axis, color }, i) => ({
+        label: axis === "right" && left ? label + " (right)" : label, right: axis === "right", colour: /^#[0-9a-f]{6}$/i.test(color ?? "") ? color : "c" + i % 7,
+      })),
+    }, t, series.map((each) => values[drawn.indexOf(each)] ?? t.map(() => null)), series.map(({ v }) => lastOf(v)));
   },
-  singleValue(widget, body) {
-    const format = inUnit(widget.unit);
-    body.replaceChildren(el("dl", { class: "values" }, ...(widget.series ?? []).map((one) => el("div", {}, el("dt", {}, one.label), el("dd", {}, format(lastOf(one.v ?? [])))))));
+  singleValue({ unit, series }, body) {
+    body.replaceChildren(el("dl", { class: "values" }, ...series.map(({ label, v }) => el("div", {}, el("dt", {}, label), el("dd", {}, inUnit(unit)(lastOf(v)))))));
   },
-  table(widget, body) {
-    body.replaceChildren(widget.rows?.length ? tableOf(widget.columns ?? null, widget.rows.map((row) => row.map(String))) : el("p", { class: "muted" }, "No rows in this period."));
+  table({ columns, rows }, body) {
+    body.replaceChildren(rows.length ? tableOf(columns, rows.map((row) => row.map(String))) : el("p", {}, "No rows in this period."));
   },
-  text(widget, body) {
-    body.replaceChildren(...markdown(widget.markdown ?? ""));
+  text({ markdown: source }, body) {
+    body.replaceChildren(...markdown(source));
   },
 };
 
 let shown = [];
-let shape = "";
+let shape;
 
 function show(board) {
-  document.title = `${board.title || name}: nearedge`;
-  $("title").textContent = board.title || titled(board.name ?? name);
-  const names = board.others?.includes(board.name) ? board.others : [board.name, ...(board.others ?? [])];
-  const nav = JSON.stringify(names);
-  if ($("others").dataset.of !== nav) {
-    $("others").dataset.of = nav;
-    $("others").replaceChildren(...names.map((other) => el("a", { href: "/dashboards/" + encodeURIComponent(other), "aria-current": other === board.name ? "page" : null }, titled(other))));
+  const { start, end } = board;
+  document.title = `${board.title}: nearedge`;
+  $("title").textContent = board.title;
+  if (!$("others").children.length) {
+    const names = board.others.includes(board.name) ? board.others : [board.name, ...board.others];
+    $("others").append(...names.map((other) => el("a", { href: "/dashboards/" + encodeURIComponent(other), "aria-current": other === board.name ? "page" : null }, titled(other))));
   }
-  const widgets = [...board.widgets].sort((a, b) => a.y - b.y || a.x - b.x);
-  const next = JSON.stringify(widgets.map((w) => [w.kind, w.x, w.y, w.width, w.height, w.title, w.unit, w.problem]));
+
+  const widgets = board.widgets.sort((a, b) => a.y - b.y || a.x - b.x);
+  const next = JSON.stringify(widgets.map(({ kind, x, y, width, height, title, unit, problem }) => [kind, x, y, width, height, title, unit, problem]));
   if (next !== shape) {
-    shape = next;
-    for (const one of shown) one.state.chart?.destroy();
-    shown = widgets.map((w) => {
-      const body = el("div", { class: "body " + (w.kind === "text" ? "text" : "") });
-      const unit = w.unit && w.kind === "timeSeries" ? el("small", {}, " " + w.unit) : null;
-      const box = el("section", { class: `widget ${w.kind === "timeSeries" ? "chart" : ""}`, "aria-label": w.title || w.kind, "--h": `${Math.max(w.height * 50, w.kind === "timeSeries" ? 220 : 0)}px` },
-        w.title ? el("h2", {}, w.title, unit) : null,
-        w.problem ? el("p", { class: "problem" }, "⚠ Not evaluated: " + w.problem) : null, body);
-      box.style.gridColumn = `${w.x + 1} / span ${w.width}`;
-      box.style.gridRow = `${w.y + 1} / span ${w.height}`;
-      return { box, body, state: {}, seen: "" };
+    for (const { chart } of shown) chart?.destroy();
+    shown = widgets.map(({ kind, x, y, width, height, title, unit, problem }) => {
+      const isChart = kind === "timeSeries" && !problem;
+      const at = el("span", { class: "at" });
+      const body = el("div", { class: "body " + kind });
+      const box = el("section", { class: "widget" + (isChart ? " chart" : ""), "aria-label": title || kind, "--h": height * 50 + "px" });
+      if (title) box.append(el("h2", {}, title, el("small", {}, isChart && unit ? " " + unit : ""), at));
+      if (problem) box.append(el("p", { class: "problem" }, "⚠ Not evaluated: " + problem));
+      box.append(body);
+      box.style.gridArea = `${y + 1} / ${x + 1} / span ${height} / span ${width}`;
+      return { box, body, at };
     });
-    $("grid").replaceChildren(...shown.map((one) => one.box));
+    $("grid").replaceChildren(...shown.map(({ box }) => box));
   }
-  widgets.forEach((w, i) => {
-    const { body, state } = shown[i];
-    const text = JSON.stringify([w, w.kind === "timeSeries" && [board.start, board.end]]);
-    if (w.problem || text === shown[i].seen) return;
-    shown[i].seen = text;
-    (draws[w.kind] ?? ((_, into) => into.replaceChildren(`This console does not draw widgets of kind ${w.kind}.`)))(w, body, board, state);
-    if (w.kind === "table" || body.scrollWidth > body.clientWidth) body.tabIndex = 0;
+  shape = next;
+
+  widgets.forEach((widget, i) => {
+    const one = shown[i], { body } = one;
+    if (widget.problem || one.seen === (one.seen = JSON.stringify([widget, start, end]))) return;
+    const draw = draws[widget.kind];
+    if (draw) draw(widget, body, board, one);
+    else body.textContent = `The console does not draw widgets of the kind ${widget.kind}.`;
+    if (body.scrollWidth > body.clientWidth || body.scrollHeight > body.clientHeight) body.tabIndex = 0; // so that keys can scroll it
   });
-  const days = day(board.start) === day(board.end) ? "" : day(board.start) + " ";
-  notice("", `${days}${clock(board.start)} to ${days && day(board.end) + " "}${clock(board.end)}, from local data; drawn anew every ${every / 1000} s.`);
+  const from = day(start), to = day(end);
+  notice("", `${from} ${clock(start)} to ${from === to ? "" : to + " "}${clock(end)}, from what the local cloud has counted.`);
 }
 
-function notice(state, text) {
-  $("notice").dataset.state = state;
-  if ($("notice").textContent !== text) $("notice").textContent = text;
-}
-
-function connection(state, text) {
-  $("connection").dataset.state = state;
-  if ($("connection").textContent !== text) $("connection").textContent = text;
-}
-
-let lost = 0, timer = 0;
-async function poll() {
-  clearTimeout(timer);
-  if (document.hidden) return;
-  try {
-    const answer = await fetch("/api/dashboards/" + encodeURIComponent(name), { cache: "no-store", signal: AbortSignal.timeout(8000) });
-    if (answer.status === 404) {
-      connection("lost", "not found");
-      notice("lost", `There is no dashboard “${name}”. `);
-      $("notice").append(el("a", { href: "/" }, "Back to the console"));
-      return;
-    }
-    if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
-    show(await answer.json());
-    lost = 0;
-    connection("live", "live");
-    setTimeout(() => { document.documentElement.dataset.ready = "true"; }, 100);
-  } catch (error) {
-    lost ||= Date.now() / 1000;
-    connection("lost", "disconnected");
-    notice("lost", `The local cloud has not answered since ${clock(lost)} (${error.message}). Is it still running? The dashboard goes on by itself when it is back.`);
-  }
-  timer = setTimeout(poll, lost ? 1000 : every);
-}
-document.addEventListener("visibilitychange", poll);
-poll();
+poll(10000, () => get("/api/dashboards/" + encodeURIComponent(name)), show);

@@ -23,11 +23,13 @@ pub struct Program {
     pub name: &'static str,
     pub arguments: Vec<String>,
     pub env: Vec<(String, String)>,
+    /// Whether Lambda's trace header says that the invocations are sampled.
+    pub sampled: bool,
 }
 
 impl Program {
     pub fn new(name: &'static str, path: &Path) -> Self {
-        Self { name, arguments: vec![path.display().to_string()], env: Vec::new() }
+        Self { name, arguments: vec![path.display().to_string()], env: Vec::new(), sampled: false }
     }
 
     pub fn env(&self, name: &str, value: impl Into<String>) -> Self {
@@ -40,13 +42,14 @@ impl Program {
 impl Handler {
     /// Starts a handler on these cores, with nothing in its environment but what Lambda and the settings put there.
     pub fn start(program: &Program, s3: &str, cores: &[usize]) -> Self {
-        let api = RuntimeApi::start();
+        let api = RuntimeApi::start(program.sampled);
         let mut command = Command::new(&program.arguments[0]);
         command
             .args(&program.arguments[1..])
             .env_clear()
             .env("PYTHONDONTWRITEBYTECODE", "1")
-            .stdout(Stdio::null())
+            // A pipe, as in Lambda.
+            .stdout(Stdio::piped())
             .stderr(Stdio::inherit());
         for (name, value) in [
             ("AWS_LAMBDA_RUNTIME_API", api.address.to_string().as_str()),
@@ -54,6 +57,7 @@ impl Handler {
             ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
             ("AWS_LAMBDA_LOG_LEVEL", "ERROR"),
+            ("metrics", "false"),
             ("AWS_REGION", "us-east-1"),
             ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
             ("AWS_SECRET_ACCESS_KEY", "secret-key"),
@@ -71,8 +75,10 @@ impl Handler {
         let ours = sched_getaffinity(Pid::from_raw(0)).expect("our cores");
         pin(cores);
         let started = Instant::now();
-        let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.arguments[0]));
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.arguments[0]));
         sched_setaffinity(Pid::from_raw(0), &ours).expect("our cores");
+        let mut lines = child.stdout.take().expect("its lines");
+        std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
         api.wait_until_ready();
         Self { child, start: started.elapsed(), api }
     }

@@ -14,9 +14,10 @@ mod runtime_api;
 mod s3;
 
 use std::io::Write as _;
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use compare::{SECRET, object};
@@ -327,6 +328,43 @@ impl World {
         pin(&[0]);
     }
 
+    /// What the metrics line and the spans add to a hit of 10 kB: CPU, and the time until the answer is posted.
+    fn telemetry(&self, ours: &Program, report: &mut Report) {
+        let daemon = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let address = daemon.local_addr().expect("an address").to_string();
+        let packets = Arc::new(AtomicU64::new(0));
+        let received = packets.clone();
+        std::thread::spawn(move || {
+            let mut packet = vec![0; 1 << 16];
+            while daemon.recv(&mut packet).is_ok() {
+                received.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let off = ours.env("cache_ttl_secs", "3600");
+        // As in Lambda, which names the daemon whether or not an invocation is sampled.
+        let line = off.env("metrics", "true").env("AWS_XRAY_DAEMON_ADDRESS", address);
+        let sampled = Program { sampled: true, ..line.clone() };
+        let programs = [("off", off), ("the metrics line", line), ("the line and spans by UDP", sampled)];
+        let handlers = programs.map(|(what, program)| (what, self.start(&program)));
+        let mut rounds = vec![Vec::new(); handlers.len()];
+        let mut latencies = vec![Vec::new(); handlers.len()];
+        for (_, handler) in &handlers {
+            check(OURS, &handler.api.invoke(event("/10000")), "/10000");
+            batch(handler, "/10000", 200, 1);
+        }
+        for _ in 0..self.rounds * 2 {
+            for (index, (_, handler)) in handlers.iter().enumerate() {
+                let (cpu, waited) = batch(handler, "/10000", 1_000, 1);
+                rounds[index].push(cpu);
+                latencies[index].extend(waited);
+            }
+        }
+        assert!(packets.load(Ordering::Relaxed) >= self.rounds as u64 * 2_000, "spans were sent");
+        for ((index, (what, _)), latencies) in handlers.iter().enumerate().zip(latencies) {
+            report.telemetry.push(row(what, "10 kB", rounds[index].clone(), latencies));
+        }
+    }
+
     /// CPU of a hit of 240 bytes among few entries and among many, in µs.
     fn growth(&self, ours: &Program, report: &mut Report) {
         let ours = ours.env("cache_ttl_secs", "3600").env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1024");
@@ -400,6 +438,8 @@ fn main() {
     world.memory(&ours, &mut report);
     step("several at once");
     world.concurrency(&ours, &mut report);
+    step("telemetry");
+    world.telemetry(&ours, &mut report);
     step("a growing cache");
     world.growth(&ours, &mut report);
 

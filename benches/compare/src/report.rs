@@ -32,6 +32,8 @@ pub struct Report {
     pub throughput: (f64, f64),
     /// Requests to S3 for a thousand misses at once.
     pub together: u64,
+    /// A hit of 10 kB without telemetry, with the metrics line, and with spans too.
+    pub telemetry: Vec<Row>,
     /// In µs: among 10 entries, and among 100,000.
     pub growth: (f64, f64),
     pub binary_bytes: u64,
@@ -109,6 +111,18 @@ impl Report {
             false,
         );
         target("P9", "GetObject for 1,000 misses at once".to_owned(), self.together as f64, 1.0, true);
+        if let [off, line, spans] = self.telemetry.as_slice() {
+            target(
+                "P8",
+                "hit of 10 kB with the metrics line, not sampled, CPU ÷ without".to_owned(),
+                line.cpu / off.cpu,
+                1.25,
+                true,
+            );
+            target("P8", "the same sampled, spans by UDP, CPU ÷ without".to_owned(), spans.cpu / off.cpu, 3.0, true);
+            let posted = spans.p50 / off.p50;
+            target("P8", "the same, time until the answer is posted ÷ without".to_owned(), posted, 1.3, true);
+        }
         target("P10", "hit among 100,000 entries ÷ among 10, CPU".to_owned(), self.growth.1 / self.growth.0, 1.3, true);
         // Without its peers there is nothing to say of some.
         targets.retain(|target| !target.value.is_nan());
@@ -146,7 +160,7 @@ impl Report {
                 if missed.iter().any(|line| line.starts_with(&format!("{name} {what}:"))) { " **missed**" } else { "" };
             let _ = writeln!(page, "| {name} | {what} | {value:.2}{mark} | {sign} {limit:.2} |");
         }
-        for (title, rows) in [("Hits", &self.hits), ("Misses", &self.misses)] {
+        for (title, rows) in [("Hits", &self.hits), ("Misses", &self.misses), ("Telemetry", &self.telemetry)] {
             let _ = write!(page, "\n{title}: CPU of the handler per invocation, and latency p50 / p99, in µs.\n\n| |");
             let mut sizes: Vec<_> = rows.iter().map(|row| row.size).collect();
             sizes.dedup();

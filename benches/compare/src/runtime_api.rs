@@ -18,6 +18,7 @@ pub struct RuntimeApi {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    sampled: bool,
 }
 
 #[derive(Default)]
@@ -41,10 +42,10 @@ pub struct Answer {
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl RuntimeApi {
-    pub fn start() -> Self {
+    pub fn start(sampled: bool) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let address = listener.local_addr().expect("an address");
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { sampled, ..Shared::default() });
         let served = shared.clone();
         std::thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
@@ -131,8 +132,9 @@ fn serve(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
                 "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nlambda-runtime-aws-request-id: \
                  00000000-0000-0000-0000-{id:012}\r\nlambda-runtime-deadline-ms: {deadline}\r\n\
                  lambda-runtime-invoked-function-arn: arn:aws:lambda:us-east-1:123456789012:function:lambdaapi\r\n\
-                 lambda-runtime-trace-id: Root=1-65000000-0123456789abcdef01234567;Parent=0123456789abcdef;Sampled=0\r\n\
+                 lambda-runtime-trace-id: Root=1-65000000-0123456789abcdef01234567;Parent=0123456789abcdef;Sampled={}\r\n\
                  content-length: {}\r\n\r\n",
+                u8::from(shared.sampled),
                 event.len()
             );
             let mut message = head.into_bytes();
