@@ -40,6 +40,9 @@ pub fn run(env: impl Fn(&str) -> Option<String>) -> ExitCode {
         Ok(config) => {
             let traces = config.telemetry.traces.as_ref().map(Traces::new);
             start_logging(&config.log, traces.as_ref());
+            if config.telemetry.metrics.is_some() {
+                warn_of_lost_metrics(&env);
+            }
             finish(block_on(config.concurrency, serve(config, traces, started)))
         }
         Err(error) => {
@@ -50,6 +53,17 @@ pub fn run(env: impl Fn(&str) -> Option<String>) -> ExitCode {
             }
             finish(Ok(Err(error.into())))
         }
+    }
+}
+
+/// Lambda takes a metrics line for INFO, and drops what is below the level that it is told
+/// ([application log level](https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html)).
+fn warn_of_lost_metrics(env: impl Fn(&str) -> Option<String>) {
+    let level = env("AWS_LAMBDA_LOG_LEVEL").unwrap_or_default();
+    if ["WARN", "ERROR", "FATAL"].iter().any(|above| level.eq_ignore_ascii_case(above)) {
+        warn!(
+            "Lambda drops the metrics at AWS_LAMBDA_LOG_LEVEL={level}: set the application log level to INFO, or metrics=false"
+        );
     }
 }
 

@@ -144,7 +144,7 @@ export class Chart {
     };
     const right = series.some((one) => one.right);
     this.u = new uPlot({
-      width: plot.clientWidth || 300, height: plot.clientHeight || 160, padding: [10, right ? 2 : 12, 0, 0],
+      width: plot.clientWidth || 300, height: plot.clientHeight || 160, padding: [10, right ? 2 : 24, 0, 0],
       legend: { show: false }, drawOrder: stacked ? ["series", "axes"] : ["axes", "series"],
       cursor: { y: false, drag: { x: false }, points: { show: !stacked, size: 7 }, sync: { key: "all" } },
       scales: {
@@ -153,7 +153,7 @@ export class Chart {
         right: { range: spec.full ? [0, spec.full] : linear },
       },
       axes: [
-        axis(null, { space: 64, size: 26, values: (u, marks, _, __, step) => marks.map((v) => step >= 86400 ? day(v) : clock(v).slice(0, step >= 60 ? 5 : 8)) }),
+        axis(null, { space: 64, size: 28, gap: 8, values: (u, marks, _, __, step) => marks.map((v) => step >= 86400 ? day(v) : clock(v).slice(0, step >= 60 ? 5 : 8)) }),
         axis(spec.left, { scale: "y", size: 58, incrs: spec.whole && counts }),
         ...(right ? [axis(spec.right, { scale: "right", side: 1, size: 50, grid: { show: false } })] : []),
       ],
@@ -298,34 +298,23 @@ function start() {
     const box = el("figure", {}, el("figcaption", {}, title, ...tools, at));
     $("charts").append(box);
     const chart = new Chart(box, at);
-    return (series, t, values, rest, more) =>
-      chart.draw({ label: title, series, left: rate, right: percent, whole: true, at: "10 s mean", ...more }, t, values, rest);
+    return (series, t, values, rest, more) => chart.draw({ label: title, series, left: rate, right: percent, whole: true, at: "10 s mean", ...more }, t, values, rest);
   };
   const figures = {
     requests: figure("Requests per second, by variant"), latency: figure("Latency", which, scale), cache: figure("Cache results per second"),
     s3: figure("S3 requests per second"), status: figure("Answers per second, by status"), cold: figure("Cold starts"),
   };
 
-  const tiles = [];
-  function tile(i, label, value, more, bad) {
-    tiles[i] ??= [el("dd"), el("dd", { class: "sub" })];
-    if (!tiles[i][0].isConnected) $("tiles").append(el("div", {}, el("dt", {}, label), ...tiles[i]));
-    put(tiles[i][0], value);
-    put(tiles[i][1], more);
-    tiles[i][0].className = bad ? "bad" : "";
-  }
-
-  let choices;
+  const all = el("optgroup", { label: "Compare variants" }, ...["p50", "p90", "p99"].map((p) => option("all " + p, "all, " + p)));
+  const each = el("optgroup", { label: "One variant: p50, p90, p99" });
+  which.append(all, each);
+  which.value = "all p99";
   function choose(names) {
-    if (choices === (choices = JSON.stringify(names))) return;
-    const before = which.value || "all p99";
-    const cut = (name) => name.length > 24 ? name.slice(0, 23) + "…" : name;
-    which.replaceChildren(
-      el("optgroup", { label: "Compare variants" }, ...["p50", "p90", "p99"].map((p) => option("all " + p, "all, " + p))),
-      el("optgroup", { label: "One variant: p50, p90, p99" }, ...names.map((name) => option("one " + name, cut(name)))),
-    );
+    const before = which.value;
+    if (each.dataset.of === (each.dataset.of = names.join("\n"))) return;
+    each.replaceChildren(...names.map((name) => option("one " + name, name.slice(0, 24))));
     which.value = before;
-    if (which.selectedIndex < 0) which.selectedIndex = 2;
+    if (which.selectedIndex < 0) which.value = "all p99";
   }
 
   function show(state) {
@@ -333,8 +322,10 @@ function start() {
     const { seconds: t, requests = {}, duration = {}, cache = {}, status = {}, s3 = {}, environments: env = {}, spans = {} } = state;
     // The second that is not over yet would look like a drop.
     const full = t.at(-1) >= Math.floor(state.now) ? t.length - 1 : t.length;
-    const recent = (row) => sum(row?.slice(Math.max(0, full - 10), full)) / Math.min(10, full);
-    const whole = (row) => t.map((_, i) => i < full ? row?.[i] ?? null : null);
+    const recent = (row) => {
+      const values = row?.slice(Math.max(0, full - 10), full).filter(known) ?? [];
+      return sum(values) / values.length;
+    };
     const add = (rows) => t.map((_, i) => sum(rows.map((row) => row[i])));
     const window = full < 60 ? `${full} s` : `${Math.round(full / 60)} min`;
 
@@ -345,45 +336,46 @@ function start() {
     const busy = Object.keys(requests).sort((a, b) => sum(requests[b]) - sum(requests[a]));
     const seen = busy.splice(0, 7).sort((a, b) => (a === "none") - (b === "none") || (a < b ? -1 : 1));
     const total = add(Object.values(requests)), all = sum(total);
-    const results = sum(Object.values(cache).map(sum)), hits = sum(cache.hit), bad = sum(status["5xx"]);
-    tile(0, "Requests", rate(recent(total)), `${num(all)} in ${window}`);
-    tile(1, "Latency, p50", ms(overall(state, 0.5)), `all variants, ${window}`);
-    tile(2, "Latency, p99", ms(overall(state, 0.99)), `all variants, ${window}`);
-    tile(3, "Cache hit share", percent(100 * hits / results), `${num(hits)} of ${num(results)}`);
-    tile(4, "S3 calls", rate(recent(s3.requests)), `${num(sum(s3.retries))} retries, ${window}`);
-    tile(5, "Server errors", num(bad), `${percent(100 * bad / all)} of ${window}`, bad);
-    tile(6, "Cold starts", num(sum(state.cold_starts)), `in ${window}; ${num(env.started)} ever`);
-    tile(7, "Running / frozen", `${num(env.running)} / ${num(env.frozen)}`, `environments; most ${num(env.most)}`);
+    const looked = sum(Object.values(cache).map(sum)), hits = sum(cache.hit), bad = sum(status["5xx"]);
+    [
+      ["Requests", rate(recent(total)), `${num(all)} in ${window}`],
+      ["Latency, p50", ms(overall(state, 0.5)), `all variants, ${window}`],
+      ["Latency, p99", ms(overall(state, 0.99)), `all variants, ${window}`],
+      ["Cache hit share", percent(100 * hits / looked), `${num(hits)} of ${num(looked)}`],
+      ["S3 calls", rate(recent(s3.requests)), `${num(sum(s3.retries))} retries, ${window}`],
+      ["Server errors", num(bad), `${percent(100 * bad / all)} of answers`, bad],
+      ["Cold starts", num(sum(state.cold_starts)), `in ${window}; ${num(env.started)} ever`],
+      ["Running / frozen", `${num(env.running)} / ${num(env.frozen)}`, `most at once: ${num(env.most)}`],
+    ].forEach(([label, value, more, bad], i) => {
+      const [, big, small] = ($("tiles").children[i] ?? $("tiles").appendChild(el("div", {}, el("dt", {}, label), el("dd"), el("dd", { class: "sub" })))).children;
+      put(big, value);
+      put(small, more);
+      big.className = bad ? "bad" : "";
+    });
 
-    const lines = (chart, rows, more) => chart(rows.map(([label, , colour, dash]) => ({ label, colour, dash })), t,
-      rows.map(([, row]) => whole(row)), rows.map(([, row]) => recent(row)), more);
-    lines(figures.requests, [
-      ...seen.map((name) => [name, requests[name], colourOf(name)]),
-      ...(busy.length ? [["others", add(busy.map((name) => requests[name])), "grey", "dot"]] : []),
-    ]);
+    const lines = (chart, rows, more, rest = recent) => chart(rows.map(([label, , colour, look]) => ({ label, colour, ...look })), t,
+      rows.map(([, row]) => t.map((_, i) => i < full ? row?.[i] ?? null : null)), rows.map(([, row]) => rest(row)), more);
+    const named = (values, kinds) => Object.entries(kinds).map(([kind, colour]) => [kind, values[kind], colour]);
+    const perVariant = (pick) => seen.map((name) => [name, pick(name), colourOf(name)]);
+    const others = busy.length ? [["others", add(busy.map((name) => requests[name])), "grey", { dash: "dot" }]] : [];
+    lines(figures.requests, [...perVariant((name) => requests[name]), ...others]);
 
     choose(seen);
     const one = which.value.startsWith("one "), choice = which.value.slice(4);
-    const rows = one ? [["p50", "c0"], ["p90", "c2", "dash"], ["p99", "c1", "dot"]].map(([p, ...look]) => [p, duration[choice]?.[p], ...look])
-      : seen.map((name) => [name, duration[name]?.[choice], colourOf(name)]);
-    const middle = (row) => {
-      const values = row?.slice(Math.max(0, full - 10), full).filter(known) ?? [];
-      return sum(values) / values.length;
-    };
-    figures.latency(rows.map(([label, , colour, dash]) => ({ label, colour, dash })), t, rows.map(([, row]) => whole(row)), rows.map(([, row]) => middle(row)),
+    const { p50, p90, p99 } = duration[choice] ?? {};
+    lines(figures.latency, one ? [["p50", p50, "c0"], ["p90", p90, "c2", { dash: "dash" }], ["p99", p99, "c1", { dash: "dot" }]] : perVariant((name) => duration[name]?.[choice]),
       { label: `Latency, ${choice}`, left: ms, whole: false, log: scale.value === "log" });
 
     const share = t.map((_, i) => {
-      const part = (row) => sum(row?.slice(Math.max(0, i - 9), i + 1));
-      return 100 * part(cache.hit) / sum(Object.values(cache).map(part));
-    }).map((v) => known(v) ? v : null);
-    const kinds = [["hit", "c0"], ["stale", "c4"], ["coalesced", "c6"], ["revalidated", "c2"], ["miss", "c1"], ["bypass", "grey"]];
-    figures.cache([...kinds.map(([label, colour]) => ({ label, colour })), { label: "hit share", colour: "text", right: true }], t,
-      [...kinds.map(([kind]) => whole(cache[kind])), whole(share)], [...kinds.map(([kind]) => recent(cache[kind])), share[full - 1]],
-      { stacked: true, full: 100 });
-    lines(figures.s3, [["requests", s3.requests, "c0"], ["retries", s3.retries, "c1", "dash"]]);
-    lines(figures.status, [["2xx", "c0"], ["3xx", "c2"], ["4xx", "c5"], ["5xx", "c1"]].map(([kind, colour]) => [kind, status[kind], colour]), { stacked: true });
-    figures.cold([{ label: "cold starts", colour: "c6", bars: true }], t, [whole(state.cold_starts)], [sum(state.cold_starts)], { left: num, at: window });
+      const part = (row) => sum(row.slice(Math.max(0, i - 9), i + 1));
+      const of = sum(Object.values(cache).map(part));
+      return of ? 100 * part(cache.hit) / of : null;
+    });
+    const results = { hit: "c0", stale: "c4", coalesced: "c6", revalidated: "c2", miss: "c1", bypass: "grey" };
+    lines(figures.cache, [...named(cache, results), ["hit share", share, "text", { right: true }]], { stacked: true, full: 100 });
+    lines(figures.s3, [["requests", s3.requests, "c0"], ["retries", s3.retries, "c1", { dash: "dash" }]]);
+    lines(figures.status, named(status, { "2xx": "c0", "3xx": "c2", "4xx": "c5", "5xx": "c1" }), { stacked: true });
+    lines(figures.cold, [["cold starts", state.cold_starts, "c6", { bars: true }]], { left: num, at: window }, sum);
 
     if (all || spans.received) notice("", `${clock(t[0])} to ${clock(t.at(-1))}, each second. ${num(spans.received)} spans received, ${num(spans.traces)} traces kept.`);
     else notice("empty", "No traffic yet. Send a request, and it is here within seconds: ", $("curl").cloneNode(true));
@@ -422,7 +414,7 @@ function start() {
       cells.status.className = `status s${next.error ? 5 : is.status[0]}`;
       if (next.error) cells.status.append(el("span", { title: "one of its spans failed" }, " ✕"));
       put(cells.n, ms(next.duration_ms));
-      row.is = { ...is, status: `${is.status} ${is.status[0]}xx`, error: next.error ? "error" : "" };
+      row.text = [...Object.values(is), is.status[0] + "xx", next.error ? "error" : ""].join("\n").toLowerCase();
       if (row.open) waterfall();
     };
 
@@ -476,15 +468,12 @@ function start() {
     return row;
   }
 
-  /// Each word has to be in the trace; `variant:v1`, `status:5xx`, `path:/x` ask of one field.
+  /// Each word has to be in the trace.
   function filter() {
     const words = $("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
-    for (const { item, is } of rows.values()) {
-      item.hidden = !words.every((word) => {
-        const [, field, want] = /^(\w+):(.+)$/.exec(word) ?? [];
-        return (field in is ? is[field] : Object.values(is).join("\n")).toLowerCase().includes(field in is ? want : word);
-      });
+    for (const { item, text } of rows.values()) {
+      item.hidden = !words.every((word) => text.includes(word));
       shown += !item.hidden;
     }
     put($("count"), words.length ? `${shown} of ${rows.size}` : rows.size ? `${rows.size}` : "");

@@ -169,7 +169,8 @@ impl Edge {
     fn count(&self, line: &RequestLine) {
         let Distribution { id, cloudwatch, .. } = &self.distribution;
         let put = |name, value| {
-            cloudwatch.put(MetricName::new("AWS/CloudFront", name, &[("DistributionId", id), ("Region", "Global")]), value);
+            cloudwatch
+                .put(MetricName::new("AWS/CloudFront", name, &[("DistributionId", id), ("Region", "Global")]), value);
         };
         let percent = |is| f64::from(u8::from(is)) * 100.0;
         put("Requests", 1.0);

@@ -78,7 +78,8 @@ impl Scope<'_> {
                 })
         };
         let label = |name: &MetricName| {
-            let open = name.dimensions.iter().filter(|(dimension, _)| !wanted.iter().any(|(term, _)| term == dimension));
+            let open =
+                name.dimensions.iter().filter(|(dimension, _)| !wanted.iter().any(|(term, _)| term == dimension));
             open.map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(" ")
         };
         let found = self.cloudwatch.names().into_iter().filter(matches);
@@ -114,7 +115,9 @@ impl Scope<'_> {
             "SQRT" => Ok(map(next()?, f64::sqrt)),
             "ABS" => Ok(map(next()?, f64::abs)),
             "RUNNING_SUM" => {
-                let Outcome::Points(points) = single(next()?) else { return Err("RUNNING_SUM needs a metric".to_owned()) };
+                let Outcome::Points(points) = single(next()?) else {
+                    return Err("RUNNING_SUM needs a metric".to_owned());
+                };
                 let mut sum = 0.0;
                 let running = points.into_iter().map(|point| {
                     sum += point.unwrap_or(0.0);
@@ -124,11 +127,13 @@ impl Scope<'_> {
             }
             "IF" => {
                 let (condition, then, or) = (next()?, next()?, next()?);
-                combine(combine(condition.clone(), then, |condition, then| {
-                    if condition == 0.0 { f64::NAN } else { then }
-                })?, combine(condition, or, |condition, or| if condition == 0.0 { or } else { f64::NAN })?, |then, or| {
-                    if then.is_nan() { or } else { then }
-                })
+                combine(
+                    combine(condition.clone(), then, |condition, then| if condition == 0.0 { f64::NAN } else { then })?,
+                    combine(condition, or, |condition, or| if condition == 0.0 { or } else { f64::NAN })?,
+                    |then, or| {
+                        if then.is_nan() { or } else { then }
+                    },
+                )
             }
             _ => Err(format!("{function} is not known here")),
         }
@@ -378,7 +383,8 @@ mod tests {
             }));
         }
         let scope = scope(&cloudwatch);
-        let search = |terms: &str| format!("SEARCH('{{n,service,variant}} MetricName=\"D\" {terms}', 'SampleCount', 60)");
+        let search =
+            |terms: &str| format!("SEARCH('{{n,service,variant}} MetricName=\"D\" {terms}', 'SampleCount', 60)");
         let points = |count| vec![None, Some(count), None];
         assert_eq!(
             scope.evaluate(&search("service=\"f\"")),

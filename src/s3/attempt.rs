@@ -130,11 +130,6 @@ impl Intercept for EachAttempt {
             span.record("aws.s3.bucket", bucket.as_deref());
             span.record("aws.s3.key", key.as_deref());
         }
-        if let Ok(uri) = context.request().uri().parse::<http::Uri>() {
-            let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
-            span.record("server.address", uri.host());
-            span.record("server.port", i64::from(port));
-        }
         bag.interceptor_state().store_put(AttemptSpan { span, finished: false });
         Ok(())
     }
@@ -144,9 +139,16 @@ impl Intercept for EachAttempt {
         &self,
         context: &mut BeforeTransmitInterceptorContextMut<'_>,
         _: &RuntimeComponents,
-        _: &mut ConfigBag,
+        bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         context.request_mut().headers_mut().remove("x-amzn-trace-id");
+        if let Some(AttemptSpan { span, .. }) = bag.load::<AttemptSpan>()
+            && let Ok(uri) = context.request().uri().parse::<http::Uri>()
+        {
+            let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
+            span.record("server.address", uri.host());
+            span.record("server.port", i64::from(port));
+        }
         Ok(())
     }
 

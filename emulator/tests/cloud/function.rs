@@ -384,7 +384,8 @@ async fn a_log_line_has_the_request_id_key_variant_status_and_duration() {
 
 #[tokio::test]
 async fn the_log_level_is_aws_lambda_log_level_before_rust_log() {
-    let cloud = start(with_env(&[("metrics", "false"), ("AWS_LAMBDA_LOG_LEVEL", "ERROR"), ("RUST_LOG", "trace")])).await;
+    let cloud =
+        start(with_env(&[("metrics", "false"), ("AWS_LAMBDA_LOG_LEVEL", "ERROR"), ("RUST_LOG", "trace")])).await;
     cloud.api("/test.html", &[SECRET]).await;
     let journal = cloud.journal.clone();
     cloud.end().await;

@@ -10,5 +10,6 @@ mod http;
 mod keys;
 mod rules;
 mod support;
+mod telemetry;
 mod tls;
 mod walkthrough;

@@ -1,0 +1,302 @@
+//! What is told of each invocation: its spans, its line, its metrics; and that a collector in trouble costs no answer.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use emulator::cloud::Options;
+use emulator::cloudwatch::MetricName;
+use emulator::fault::S3Fault;
+use emulator::serve;
+use emulator::xray::{Span, XRay};
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::support::{FREE, SECRET, TestCloud, options, start, until, with_env};
+
+/// A cloud that keeps every span.
+fn keeping(options: Options) -> (Options, XRay) {
+    let xray = XRay::keeping_all();
+    (Options { xray: xray.clone(), ..options }, xray)
+}
+
+/// The server spans.
+fn servers(spans: &[Span]) -> Vec<&Span> {
+    spans.iter().filter(|span| span.kind == "server").collect()
+}
+
+/// Every span has a parent that arrived too, up to Lambda's own, and none arrived twice.
+fn assert_whole(spans: &[Span]) {
+    let ids: HashSet<(&str, &str)> = spans.iter().map(|span| (span.trace_id.as_str(), span.id.as_str())).collect();
+    assert_eq!(ids.len(), spans.len(), "no span twice");
+    for span in spans {
+        let of_lambda = span.attributes.contains_key("aws.origin");
+        assert_eq!(span.parent.is_empty(), of_lambda, "{span:?}");
+        assert!(of_lambda || ids.contains(&(&span.trace_id, &span.parent)), "an orphan: {span:?}");
+        assert!(span.start_ns <= span.end_ns, "{span:?}");
+    }
+}
+
+async fn send(cloud: &TestCloud, count: usize) {
+    for number in 0..count {
+        let version = ["v1", "v2"][number % 2];
+        let answer = cloud.api("/test.html", &[SECRET, ("test_version", version)]).await;
+        assert_eq!(answer.status, StatusCode::OK);
+    }
+}
+
+fn attribute<'a>(span: &'a Span, name: &str) -> &'a Value {
+    span.attributes.get(name).unwrap_or(&Value::Null)
+}
+
+#[tokio::test]
+async fn every_span_of_a_frozen_environment_arrives_and_has_its_parent() {
+    let (options, xray) = keeping(Options { environments: 1, ..with_env(&[("cache_ttl_secs", "3600")]) });
+    let cloud = start(options).await;
+    send(&cloud, 200).await;
+    cloud.end().await;
+    let spans = xray.all();
+    assert_whole(&spans);
+    assert_eq!(servers(&spans).len(), 200);
+    let of = |name: &str| spans.iter().filter(|span| span.name == name).count();
+    assert_eq!((of("GET"), of("decision"), of("cache lookup"), of("encoding"), of("post")), (200, 200, 200, 200, 200));
+    assert_eq!(of("S3.GetObject"), 2, "of each variant one");
+}
+
+#[tokio::test]
+async fn spans_of_several_invocations_at_once_arrive_and_a_sigterm_loses_none() {
+    // The batch waits for longer than the test: what arrives, SIGTERM has sent.
+    let env = [("OTEL_BSP_SCHEDULE_DELAY", "60000"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "300")];
+    let (options, xray) = keeping(Options { environments: 1, concurrency: 8, ..with_env(&env) });
+    let cloud = Arc::new(start(options).await);
+    let senders = (0..8).map(|_| {
+        let cloud = cloud.clone();
+        tokio::spawn(async move { send(&cloud, 25).await })
+    });
+    for sender in senders.collect::<Vec<_>>() {
+        sender.await.unwrap();
+    }
+    let Ok(cloud) = Arc::try_unwrap(cloud) else { panic!("nobody else has it") };
+    cloud.end().await;
+    let spans = xray.all();
+    assert_whole(&spans);
+    assert_eq!(servers(&spans).len(), 200);
+}
+
+#[tokio::test]
+async fn a_server_span_says_what_became_of_the_request_and_an_attempt_what_s3_said() {
+    let (options, xray) = keeping(Options { environments: 1, ..options() });
+    let cloud = start(options).await;
+    cloud.api("/test.html?token=private", &[SECRET, ("test_version", "v1"), ("cookie", "session=private")]).await;
+    cloud.api("/nothing.html", &[SECRET]).await;
+    cloud.cloud.faults.set_s3(Some(S3Fault::Error(503, "SlowDown")));
+    cloud.api("/index.html", &[SECRET]).await;
+    let journal = cloud.journal.clone();
+    cloud.end().await;
+    let spans = xray.all();
+    assert_whole(&spans);
+    let servers = servers(&spans);
+    let [found, missing, failed] = servers.as_slice() else { panic!("{servers:#?}") };
+    for (name, wanted) in [
+        ("http.request.method", json!("GET")),
+        ("http.response.status_code", json!(200)),
+        ("url.path", json!("/test.html")),
+        ("url.scheme", json!("https")),
+        ("faas.trigger", json!("http")),
+        ("faas.coldstart", json!(true)),
+        ("cloud.resource_id", json!("arn:aws:lambda:us-east-1:123456789012:function:lambdaapi")),
+        ("nearedge.key", json!("v1/test.html")),
+        ("nearedge.variant", json!("v1")),
+        ("nearedge.outcome", json!("found")),
+        ("nearedge.cache", json!("miss")),
+    ] {
+        assert_eq!(attribute(found, name), &wanted, "{name}");
+    }
+    assert_eq!(found.service, "lambdaapi");
+    assert_eq!((attribute(missing, "nearedge.outcome"), missing.error), (&json!("missing"), false));
+    assert_eq!(
+        (attribute(missing, "faas.coldstart"), attribute(failed, "error.type")),
+        (&json!(false), &json!("unavailable"))
+    );
+    assert!(failed.error);
+    let attempts: Vec<&Span> = spans.iter().filter(|span| span.parent == failed.id && span.kind == "client").collect();
+    assert_eq!(attempts.len(), 3, "each attempt is a span: {attempts:#?}");
+    for (resend, attempt) in attempts.iter().enumerate() {
+        assert!(attempt.error);
+        for (name, wanted) in [
+            ("rpc.system", json!("aws-api")),
+            ("rpc.method", json!("GetObject")),
+            ("aws.s3.bucket", json!("lambda-api-2022")),
+            ("aws.s3.key", json!("index.html")),
+            ("http.response.status_code", json!(503)),
+            ("http.request.resend_count", json!(resend)),
+            ("error.type", json!("503")),
+            ("server.address", json!("127.0.0.1")),
+        ] {
+            assert_eq!(attribute(attempt, name), &wanted, "{name}");
+        }
+        assert!(attribute(attempt, "aws.request_id").is_string());
+    }
+    let told = format!("{spans:?}");
+    for private in ["private", "lambdaapi_test", emulator::cloud::SECRET_ACCESS_KEY, emulator::cloud::SESSION_TOKEN] {
+        assert!(!told.contains(private), "{private} in {told}");
+        assert!(!journal.lines().iter().any(|line| line.starts_with("env") && line.contains(private)));
+    }
+}
+
+#[tokio::test]
+async fn an_invocation_that_is_not_sampled_makes_no_span_unless_our_own_ratio_picks_it() {
+    for (ratio, wanted) in [("0", 0), ("1", 5)] {
+        let (options, xray) = keeping(Options { sampled: 0.0, ..with_env(&[("trace_ratio", ratio)]) });
+        let cloud = start(options).await;
+        send(&cloud, 5).await;
+        cloud.end().await;
+        assert_eq!(servers(&xray.all()).len(), wanted, "trace_ratio={ratio}");
+    }
+}
+
+#[tokio::test]
+async fn traceparent_is_the_parent_where_lambda_does_not_sample() {
+    let (options, xray) = keeping(Options { sampled: 0.0, ..options() });
+    let cloud = start(options).await;
+    let of = |flags: &str| format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}");
+    cloud.api("/test.html", &[SECRET, ("traceparent", &of("01"))]).await;
+    cloud.api("/test.html", &[SECRET, ("traceparent", &of("00"))]).await;
+    cloud.end().await;
+    let spans = xray.all();
+    let [server] = servers(&spans)[..] else { panic!("{spans:#?}") };
+    assert_eq!(
+        (server.trace_id.as_str(), server.parent.as_str()),
+        ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
+    );
+}
+
+/// A collector that takes what comes, and its address; what came, with the header `x-key`.
+async fn collector(status: StatusCode) -> (serve::Server, String, XRay, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind(FREE).await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let (xray, keys) = (XRay::keeping_all(), Arc::new(Mutex::new(Vec::new())));
+    let (to, seen) = (xray.clone(), keys.clone());
+    let server = serve::serve(listener, move |request, _| {
+        let (to, seen) = (to.clone(), seen.clone());
+        async move {
+            assert_eq!((request.method().as_str(), request.uri().path()), ("POST", "/v1/traces"));
+            assert_eq!(request.headers()["content-type"], "application/x-protobuf");
+            let key = request.headers().get("x-key").map_or("", |key| key.to_str().unwrap()).to_owned();
+            seen.lock().unwrap().push(key);
+            let body = serve::collect(request.into_body(), 1 << 20).await.unwrap();
+            assert!(to.take_request(&body));
+            let mut response = Response::new(serve::full(""));
+            *response.status_mut() = status;
+            Ok(response)
+        }
+    });
+    (server, address, xray, keys)
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_set_gets_the_spans_by_otlp_over_http() {
+    let (_collector, address, received, keys) = collector(StatusCode::OK).await;
+    let env =
+        [("OTEL_EXPORTER_OTLP_ENDPOINT", address.as_str()), ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=a%20key,other=1")];
+    let cloud = start(with_env(&env)).await;
+    send(&cloud, 20).await;
+    cloud.end().await;
+    let spans = received.all();
+    assert_eq!(servers(&spans).len(), 20);
+    assert!(keys.lock().unwrap().iter().all(|key| key == "a key"));
+}
+
+#[tokio::test]
+async fn a_collector_that_is_dead_hangs_or_refuses_fails_no_request_and_costs_its_timeout_at_most_now_and_then() {
+    let hanging = TcpListener::bind(FREE).await.unwrap();
+    let hanging_address = format!("http://{}", hanging.local_addr().unwrap());
+    let dead = TcpListener::bind(FREE).await.unwrap();
+    let dead_address = format!("http://{}", dead.local_addr().unwrap());
+    drop(dead);
+    let (_refusing, refusing_address, ..) = collector(StatusCode::SERVICE_UNAVAILABLE).await;
+    for address in [hanging_address, dead_address, refusing_address] {
+        let env = [("OTEL_EXPORTER_OTLP_ENDPOINT", address.as_str()), ("OTEL_EXPORTER_OTLP_TIMEOUT", "300")];
+        let cloud = start(Options { environments: 1, ..with_env(&env) }).await;
+        let started = Instant::now();
+        send(&cloud, 40).await;
+        // One timeout in five seconds, whoever is asked; forty would be twelve seconds.
+        assert!(started.elapsed() < Duration::from_secs(6), "{address}: {:?}", started.elapsed());
+        cloud
+            .logged(|line| line.contains("spans were not taken") && line.contains("OTEL_EXPORTER_OTLP_ENDPOINT"))
+            .await;
+        // A line that tells of dropped spans comes with the next invocation.
+        cloud.logged(|line| line.contains("\"SpansDropped\":")).await;
+        cloud.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_line_makes_metrics_by_service_and_by_variant_and_outcome_and_a_request_mints_no_dimension() {
+    let cloud = start(Options { environments: 1, ..options() }).await;
+    cloud.api("/test.html", &[SECRET, ("test_version", "v1")]).await;
+    cloud.api("/test.html", &[SECRET, ("test_version", "made-up")]).await;
+    cloud.api("/index.html", &[SECRET]).await;
+    cloud.api("/index.html", &[]).await;
+    let cloudwatch = cloud.cloud.cloudwatch.clone();
+    let journal = cloud.journal.clone();
+    let (api, lambda) = (cloud.cloud.stage_prefix.clone(), cloud.cloud.lambda.clone());
+    cloud.end().await;
+    let _ = (api, lambda);
+    let sum = |name: &str, dimensions: &[(&str, &str)]| {
+        let values = cloudwatch.values(&MetricName::new("nearedge", name, dimensions), 0, u64::MAX, u64::MAX);
+        values.concat()
+    };
+    let service = ("service", "lambdaapi");
+    let one = vec![1.0];
+    assert_eq!(sum("Duration", &[service]).len(), 4);
+    for (variant, outcome) in [("v1", "found"), ("other", "missing"), ("none", "found"), ("none", "forbidden")] {
+        let dimensions = [service, ("variant", variant), ("outcome", outcome)];
+        assert_eq!(sum("Duration", &dimensions).len(), 1, "{variant} {outcome}");
+        assert_eq!(sum("BodyBytes", &dimensions).len(), 1, "{variant} {outcome}");
+    }
+    assert_eq!((sum("ColdStart", &[service]), sum("AuthFailure", &[service])), (one.clone(), one.clone()));
+    assert_eq!((sum("ObjectMissing", &[service]), sum("Status4xx", &[service])), (one, vec![1.0, 1.0]));
+    assert_eq!(sum("S3Requests", &[service]).iter().sum::<f64>(), 3.0);
+    assert_eq!(sum("S3Duration", &[service]).len(), 3);
+    assert!(sum("InitDuration", &[service])[0] > 0.0);
+    let variants: HashSet<String> =
+        cloudwatch.names().iter().filter_map(|name| name.dimension("variant").map(str::to_owned)).collect();
+    assert_eq!(variants, ["v1", "other", "none"].map(str::to_owned).into());
+    // The line has what a person looks for, the trace of its header among it.
+    let lines = journal.lines();
+    let line = lines.iter().find(|line| line.contains("made-up/test.html") && line.contains("_aws")).unwrap();
+    let line: Value = serde_json::from_str(&line[line.find('{').unwrap()..]).unwrap();
+    assert_eq!(
+        (&line["status"], &line["test_version"], &line["secret"]),
+        (&json!(404), &json!("made-up"), &json!("current"))
+    );
+    assert_eq!(line["request_id"].as_str().unwrap().len(), 36);
+    assert!(line["trace_id"].as_str().unwrap().starts_with("1-"), "{line}");
+    // What Lambda, the API and the distribution say themselves is there too.
+    let namespaces: HashMap<String, usize> = cloudwatch.names().into_iter().fold(HashMap::new(), |mut all, name| {
+        *all.entry(name.namespace).or_default() += 1;
+        all
+    });
+    assert!(namespaces.contains_key("AWS/Lambda") && namespaces.contains_key("AWS/ApiGateway"), "{namespaces:?}");
+}
+
+#[tokio::test]
+async fn what_lambda_would_drop_is_said_at_the_start() {
+    let cloud = start(with_env(&[("AWS_LAMBDA_LOG_LEVEL", "WARN")])).await;
+    cloud.logged(|line| line.contains("metrics") && line.contains("AWS_LAMBDA_LOG_LEVEL")).await;
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn an_error_is_found_by_its_request_id() {
+    let cloud = start(options()).await;
+    cloud.cloud.faults.set_s3(Some(S3Fault::Error(500, "InternalError")));
+    for _ in 0..3 {
+        cloud.api("/index.html", &[SECRET]).await;
+    }
+    until(|| cloud.journal.lines().iter().filter(|line| line.contains("\"trouble\":\"S3 answered 500")).count() == 3)
+        .await;
+    cloud.end().await;
+}
