@@ -57,8 +57,8 @@ writeFileSync(
     '<script src="/cart/missing.js"></script>',
 );
 
-const ports = [await freePort(), await freePort(), await freePort()];
-const addresses = ["--edge", "--gateway", "--s3"].flatMap((flag, index) => [flag, `127.0.0.1:${ports[index]}`]);
+const ports = [await freePort(), await freePort(), await freePort(), await freePort()];
+const addresses = ["--edge", "--gateway", "--s3", "--console"].flatMap((flag, index) => [flag, `127.0.0.1:${ports[index]}`]);
 const settings = ["--site", site, "--env", "spa_fallback=app.html", "--forward", "accept", "--environments", "8"];
 const cloud = spawn(emulator, [...addresses, ...settings], { stdio: ["ignore", "pipe", "inherit"] });
 const lines = [];

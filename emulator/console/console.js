@@ -1,11 +1,15 @@
-// The console's page, and what the dashboards' page shares with it: elements, numbers with units, charts, polling.
+// The console's page, and what the dashboards' page shares with it.
 // Whatever the server says goes into the page as text, never as HTML.
 
 export const $ = (id) => document.getElementById(id);
 
-export function el(tag, props, ...kids) {
+/// An element: its tag and class, as in "p.notice", then its attributes and listeners, if any, and what is in it.
+export function el(what, props, ...kids) {
+  const [tag, name] = what.split(".");
   const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(props ?? {})) {
+  if (name) node.className = name;
+  if (props?.constructor !== Object) kids.unshift(props ?? "");
+  else for (const [name, value] of Object.entries(props)) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else if (name.startsWith("--")) node.style.setProperty(name, value);
     else if (value != null) node.setAttribute(name, value);
@@ -15,8 +19,6 @@ export function el(tag, props, ...kids) {
 }
 
 const put = (node, text) => { if (node.textContent !== text) node.textContent = text; };
-
-// ---- numbers
 
 const none = "–";
 const known = Number.isFinite;
@@ -40,14 +42,12 @@ export function inUnit(unit) {
   if (/^(count|none|)$/.test(small)) return num;
   if (/^(%|percent)$/.test(small)) return percent;
   if (small === "bytes") return bytes;
-  const factor = { ms: 1, milliseconds: 1, us: 1e-3, "µs": 1e-3, microseconds: 1e-3, s: 1e3, seconds: 1e3 }[small];
+  const factor = { ms: 1, milliseconds: 1, microseconds: 1e-3, s: 1e3, seconds: 1e3 }[small];
   return factor ? (v) => ms(known(v) ? v * factor : v) : suffixed(small === "count/second" ? "/s" : " " + unit);
 }
 
 export const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString("en-GB");
 export const day = (seconds) => new Date(seconds * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short" });
-
-// ---- charts
 
 const root = document.documentElement;
 const charts = new Set();
@@ -57,7 +57,7 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   for (const chart of charts) chart.u?.redraw();
 });
 
-/// A colour is "#rrggbb" or the name of one of the style sheet's.
+/// A colour is "#rrggbb" or a name of the style sheet's.
 const paint = (colour) => colour[0] === "#" ? colour : theme.getPropertyValue("--" + colour).trim();
 const swatch = (colour, kind) => el("i", { class: kind, "--c": colour[0] === "#" ? colour : `var(--${colour})` });
 
@@ -69,24 +69,21 @@ function nice(max) {
 const counts = [1, 10, 100, 1e3, 1e4, 1e5].flatMap((n) => [n, 2 * n, 5 * n]);
 
 /// A chart and its legend in `host`; `at` says of when the legend's values are.
-/// `draw` keeps the chart, unless its series, scale or limits have become others.
 export class Chart {
   constructor(host, at) {
     this.at = at;
-    this.plot = el("div", { class: "plot", role: "img" });
-    this.legend = el("div", { class: "legend", role: "group", "aria-label": "Series: press to hide or show" });
+    this.plot = el("div.plot", { role: "img" });
+    this.legend = el("div.legend", { role: "group", "aria-label": "Series to show" });
     host.append(this.plot, this.legend);
     this.hidden = new Set();
     charts.add(this);
-    this.watch = new ResizeObserver(() => {
+    new ResizeObserver(() => {
       const { clientWidth: width, clientHeight: height } = this.plot;
       if (this.u && width && height) this.u.setSize({ width, height });
-    });
-    this.watch.observe(this.plot);
+    }).observe(this.plot);
   }
 
   destroy() {
-    this.watch.disconnect();
     this.u?.destroy();
     charts.delete(this);
   }
@@ -159,7 +156,7 @@ export class Chart {
       ],
       series: [{}, ...this.order.map((i) => ({
         show: this.shown(i), scale: series[i].right ? "right" : "y", stroke: () => paint(series[i].colour), width: area(i) ? 1 : 1.6,
-        dash: { dash: [6, 4], dot: [2, 3] }[series[i].dash], paths: series[i].bars && uPlot.paths.bars({ size: [0.8, 14] }),
+        dash: { dash: [6, 4] }[series[i].dash], paths: series[i].bars && uPlot.paths.bars({ size: [0.8, 14] }),
         fill: area(i) ? () => `color-mix(in srgb, ${paint(series[i].colour)} 62%, ${paint("panel")})` : undefined,
         // A value between two gaps has no line: it is a point.
         points: { show: false, size: 5, fill: () => paint(series[i].colour), filter: (u, at) => area(i) ? null
@@ -170,12 +167,12 @@ export class Chart {
 
     this.cells = series.map(() => el("b"));
     this.legend.replaceChildren(...series.map(({ label, colour, dash }, i) => {
-      const button = el("button", { type: "button", title: label, "aria-pressed": this.shown(i), onclick: () => {
+      const button = el("button", { title: label, "aria-pressed": this.shown(i), onclick: () => {
         if (!this.hidden.delete(label)) this.hidden.add(label);
         button.setAttribute("aria-pressed", this.shown(i));
         this.u.setSeries(this.order.indexOf(i) + 1, { show: this.shown(i) });
         this.u.setData(this.data());
-      } }, swatch(colour, area(i) ? "fill" : dash), el("span", {}, label), this.cells[i]);
+      } }, swatch(colour, area(i) ? "fill" : dash), el("span", label), this.cells[i]);
       return button;
     }));
   }
@@ -193,7 +190,7 @@ export class Chart {
       ctx.stroke(new Path2D(`M${bbox.left} ${y}H${end}`));
       ctx.font = `${11 * px}px system-ui, sans-serif`;
       ctx.textAlign = "right";
-      ctx.fillText(label ?? "", end - 4, y > bbox.top + 16 * px ? y - 5 * px : y + 13 * px);
+      ctx.fillText(label ?? "", end - 4, y + 13 * px);
       ctx.restore();
     }
   }
@@ -206,8 +203,6 @@ export class Chart {
   }
 }
 
-// ---- polling
-
 let said;
 export function notice(state, ...parts) {
   if (said === (said = state + parts[0])) return;
@@ -215,9 +210,9 @@ export function notice(state, ...parts) {
   $("notice").replaceChildren(...parts);
 }
 
-function connection(state, text = state) {
+function connection(state) {
   $("connection").dataset.state = state;
-  put($("connection"), text);
+  put($("connection"), state);
 }
 
 export async function get(path) {
@@ -226,13 +221,12 @@ export async function get(path) {
   return answer.json();
 }
 
-/// Asks every `period` ms, says it when there is no answer, and goes on by itself when there is one again.
+/// Asks every `period` ms, and goes on by itself after a time without answers.
 export function poll(period, ask, show) {
   let paused = false, lost = 0, timer;
   async function once() {
     clearTimeout(timer);
     if (paused || document.hidden) return;
-    const next = performance.now() + period;
     try {
       const answer = await ask();
       if (paused) return;
@@ -243,11 +237,11 @@ export function poll(period, ask, show) {
     } catch (error) {
       if (paused) return;
       lost ||= Date.now() / 1000;
-      connection("lost", "disconnected");
-      notice("lost", `No good answer from the local cloud since ${clock(lost)} (${error.message}). Is it still running? The figures below may be old; the page goes on by itself when it is back.`);
+      connection("disconnected");
+      notice("disconnected", `No answer from the local cloud since ${clock(lost)} (${error.message}). Is it still running? The page goes on by itself when it is back.`);
     } finally {
       clearTimeout(timer);
-      timer = setTimeout(once, lost ? 1000 : Math.max(100, next - performance.now()));
+      timer = setTimeout(once, lost ? 1000 : period);
     }
   }
   document.addEventListener("visibilitychange", once);
@@ -260,42 +254,29 @@ export function poll(period, ask, show) {
   };
 }
 
-// ---- the page
-
 const colours = new Map(); // of variants, as first seen
 function colourOf(variant) {
   if (!colours.has(variant)) colours.set(variant, variant === "none" ? "grey" : "c" + (colours.size - colours.has("none")) % 7);
   return colours.get(variant);
 }
 
-/// A percentile of all requests out of each second's p50, p90 and p99, which are taken as points of a curve;
-/// the curves' sum, weighted by requests, is the curve of all. It is exact where a second had one request.
-function overall({ duration = {}, requests = {} }, p) {
-  const shares = [0, 0.5, 0.9, 0.99];
-  const curves = Object.entries(duration).flatMap(([variant, { p50, p90, p99 }]) => p50.flatMap((v, i) =>
-    known(v) ? [{ n: requests[variant]?.[i] || 1, x: [Math.max(0, 2 * v - p90[i]), v, p90[i], p99[i]] }] : []));
-  const upTo = (x, v) => {
-    const i = x.findLastIndex((point) => point <= v);
-    return i < 0 ? 0 : i === 3 ? 1 : shares[i] + (shares[i + 1] - shares[i]) * (v - x[i]) / (x[i + 1] - x[i]);
-  };
-  const wanted = p * sum(curves.map((curve) => curve.n));
-  let low = 0, high = Math.max(...curves.map((curve) => curve.x[3]));
-  for (let i = 0; i < 40 && wanted; i++) {
-    const middle = (low + high) / 2;
-    if (sum(curves.map(({ n, x }) => n * upTo(x, middle))) < wanted) low = middle; else high = middle;
-  }
-  return high;
+/// A percentile of all requests, near enough: that of the seconds' percentiles, each weighted by the requests it
+/// stands for. It is exact where a second had one request.
+function overall({ duration = {}, requests = {} }, weights) {
+  const points = Object.keys(duration).flatMap((name) => Object.entries(weights).flatMap(([p, weight]) =>
+    duration[name][p].map((v, i) => [v, weight * (requests[name]?.[i] || 1)]))).filter(([v]) => known(v)).sort((a, b) => a[0] - b[0]);
+  let left = (weights.p99 ? 0.99 : 0.5) * sum(points.map(([, weight]) => weight));
+  return points.find(([, weight]) => (left -= weight) <= 1e-9)?.[0];
 }
 
 function start() {
   let last;
   const again = () => last && show(last);
-  const option = (value, text = value) => el("option", { value }, text);
-  const which = el("select", { "aria-label": "Which latencies", onchange: again });
-  const scale = el("select", { "aria-label": "Scale", onchange: again }, option("log"), option("linear"));
+  const select = (label, ...values) => el("select", { "aria-label": label, onchange: again }, ...values.map((value) => el("option", value)));
+  const which = select("Percentile", "p99", "p90", "p50"), scale = select("Scale", "log", "linear");
   const figure = (title, ...tools) => {
-    const at = el("span", { class: "at" });
-    const box = el("figure", {}, el("figcaption", {}, title, ...tools, at));
+    const at = el("span.at");
+    const box = el("figure", el("figcaption", title, ...tools, at));
     $("charts").append(box);
     const chart = new Chart(box, at);
     return (series, t, values, rest, more) => chart.draw({ label: title, series, left: rate, right: percent, whole: true, at: "10 s mean", ...more }, t, values, rest);
@@ -304,18 +285,6 @@ function start() {
     requests: figure("Requests per second, by variant"), latency: figure("Latency", which, scale), cache: figure("Cache results per second"),
     s3: figure("S3 requests per second"), status: figure("Answers per second, by status"), cold: figure("Cold starts"),
   };
-
-  const all = el("optgroup", { label: "Compare variants" }, ...["p50", "p90", "p99"].map((p) => option("all " + p, "all, " + p)));
-  const each = el("optgroup", { label: "One variant: p50, p90, p99" });
-  which.append(all, each);
-  which.value = "all p99";
-  function choose(names) {
-    const before = which.value;
-    if (each.dataset.of === (each.dataset.of = names.join("\n"))) return;
-    each.replaceChildren(...names.map((name) => option("one " + name, name.slice(0, 24))));
-    which.value = before;
-    if (which.selectedIndex < 0) which.value = "all p99";
-  }
 
   function show(state) {
     last = state;
@@ -326,28 +295,25 @@ function start() {
       const values = row?.slice(Math.max(0, full - 10), full).filter(known) ?? [];
       return sum(values) / values.length;
     };
-    const add = (rows) => t.map((_, i) => sum(rows.map((row) => row[i])));
     const window = full < 60 ? `${full} s` : `${Math.round(full / 60)} min`;
 
     put($("service"), state.service);
     document.title = state.service + ": the console";
 
-    // The busiest seven variants; the others are one line.
-    const busy = Object.keys(requests).sort((a, b) => sum(requests[b]) - sum(requests[a]));
-    const seen = busy.splice(0, 7).sort((a, b) => (a === "none") - (b === "none") || (a < b ? -1 : 1));
-    const total = add(Object.values(requests)), all = sum(total);
+    const seen = Object.keys(requests).sort((a, b) => (a === "none") - (b === "none") || (a < b ? -1 : 1));
+    const total = t.map((_, i) => sum(seen.map((name) => requests[name][i]))), all = sum(total);
     const looked = sum(Object.values(cache).map(sum)), hits = sum(cache.hit), bad = sum(status["5xx"]);
     [
       ["Requests", rate(recent(total)), `${num(all)} in ${window}`],
-      ["Latency, p50", ms(overall(state, 0.5)), `all variants, ${window}`],
-      ["Latency, p99", ms(overall(state, 0.99)), `all variants, ${window}`],
+      ["Latency, p50", ms(overall(state, { p50: 1 })), `all variants, ${window}`],
+      ["Latency, p99", ms(overall(state, { p50: 0.7, p90: 0.245, p99: 0.055 })), `all variants, ${window}`],
       ["Cache hit share", percent(100 * hits / looked), `${num(hits)} of ${num(looked)}`],
       ["S3 calls", rate(recent(s3.requests)), `${num(sum(s3.retries))} retries, ${window}`],
       ["Server errors", num(bad), `${percent(100 * bad / all)} of answers`, bad],
       ["Cold starts", num(sum(state.cold_starts)), `in ${window}; ${num(env.started)} ever`],
       ["Running / frozen", `${num(env.running)} / ${num(env.frozen)}`, `most at once: ${num(env.most)}`],
     ].forEach(([label, value, more, bad], i) => {
-      const [, big, small] = ($("tiles").children[i] ?? $("tiles").appendChild(el("div", {}, el("dt", {}, label), el("dd"), el("dd", { class: "sub" })))).children;
+      const [, big, small] = ($("tiles").children[i] ?? $("tiles").appendChild(el("div", el("dt", label), el("dd"), el("dd.sub")))).children;
       put(big, value);
       put(small, more);
       big.className = bad ? "bad" : "";
@@ -357,14 +323,8 @@ function start() {
       rows.map(([, row]) => t.map((_, i) => i < full ? row?.[i] ?? null : null)), rows.map(([, row]) => rest(row)), more);
     const named = (values, kinds) => Object.entries(kinds).map(([kind, colour]) => [kind, values[kind], colour]);
     const perVariant = (pick) => seen.map((name) => [name, pick(name), colourOf(name)]);
-    const others = busy.length ? [["others", add(busy.map((name) => requests[name])), "grey", { dash: "dot" }]] : [];
-    lines(figures.requests, [...perVariant((name) => requests[name]), ...others]);
-
-    choose(seen);
-    const one = which.value.startsWith("one "), choice = which.value.slice(4);
-    const { p50, p90, p99 } = duration[choice] ?? {};
-    lines(figures.latency, one ? [["p50", p50, "c0"], ["p90", p90, "c2", { dash: "dash" }], ["p99", p99, "c1", { dash: "dot" }]] : perVariant((name) => duration[name]?.[choice]),
-      { label: `Latency, ${choice}`, left: ms, whole: false, log: scale.value === "log" });
+    lines(figures.requests, perVariant((name) => requests[name]));
+    lines(figures.latency, perVariant((name) => duration[name]?.[which.value]), { label: `Latency by variant, ${which.value}`, left: ms, whole: false, log: scale.value === "log" });
 
     const share = t.map((_, i) => {
       const part = (row) => sum(row.slice(Math.max(0, i - 9), i + 1));
@@ -388,15 +348,15 @@ function start() {
   let latest = [];
 
   function makeRow(id) {
-    const panel = el("div", { class: "panel", id: "t" + id, hidden: "" });
+    const panel = el("div.panel", { hidden: "" });
     const cells = Object.fromEntries(["time", "method", "path", "variant", "status", "outcome", "cache", "n"].map((name) => [name, el("span", { class: name })]));
-    const head = el("button", { type: "button", class: "head", "aria-expanded": false, "aria-controls": "t" + id, onclick: () => {
+    const head = el("button.head", { "aria-expanded": false, onclick: () => {
       row.open = !row.open;
       panel.hidden = !row.open;
       head.setAttribute("aria-expanded", row.open);
       if (row.open) waterfall();
     } }, ...Object.values(cells));
-    const row = { item: el("li", {}, head, panel), open: false };
+    const row = { item: el("li", head, panel), open: false };
     let trace, seen, picked;
 
     row.set = (next) => {
@@ -410,9 +370,8 @@ function start() {
         cells[name].title = is[name];
       }
       put(cells.time, `${clock(next.start_ms / 1000)}.${String(Math.floor(next.start_ms) % 1000).padStart(3, "0")}`);
-      cells.variant.prepend(swatch(colourOf(is.variant)));
-      cells.status.className = `status s${next.error ? 5 : is.status[0]}`;
-      if (next.error) cells.status.append(el("span", { title: "one of its spans failed" }, " ✕"));
+      cells.variant.replaceChildren(swatch(colourOf(is.variant)), is.variant);
+      cells.status.className = `status s${is.status[0]} ${next.error ? "bad" : ""}`;
       put(cells.n, ms(next.duration_ms));
       row.text = [...Object.values(is), is.status[0] + "xx", next.error ? "error" : ""].join("\n").toLowerCase();
       if (row.open) waterfall();
@@ -431,34 +390,31 @@ function start() {
         under((child) => child.parent === s.id, depth + 1);
       });
       under((s) => !ids.has(s.parent), 0);
-      const detail = el("div", { class: "detail", id: "a" + id });
+      const detail = el("div.detail");
       const buttons = Array.from(order, ([s, depth]) => {
         const start = ms((s.start_us - from) / 1000), took = ms(s.duration_us / 1000), bad = s.error ? " bad" : "";
         const pick = () => {
           picked = s.id;
           for (const other of buttons) other.setAttribute("aria-current", other === button);
           const pairs = Object.entries({ start, duration: took, "span id": s.id, ...s.attributes });
-          detail.replaceChildren(el("table", {}, el("caption", {}, s.name + (bad && " (error)")), el("tbody", {}, ...pairs.map(([name, value]) =>
-            el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, typeof value === "object" ? JSON.stringify(value) : String(value)))))));
+          detail.replaceChildren(el("table", el("caption", s.name + (bad && " (error)")), el("tbody", ...pairs.map(([name, value]) =>
+            el("tr", el("th", { scope: "row" }, name), el("td", typeof value === "object" ? JSON.stringify(value) : String(value)))))));
         };
         const bar = el("i", { class: s.kind + bad });
         bar.style.left = `min(${100 * (s.start_us - from) / length}%, 100% - 3px)`;
         bar.style.width = `${100 * s.duration_us / length}%`;
-        const button = el("button", {
-          type: "button", class: "span", "data-span": s.id, "aria-controls": "a" + id, onclick: pick, onfocus: pick,
-          "aria-label": `${s.name}, ${s.kind}, level ${depth + 1}, at ${start}, takes ${took}${bad && ", error"}`,
-        }, el("span", { class: "name" + bad, "--d": depth, title: s.name }, (bad && "✕ ") + s.name, el("small", {}, " " + s.kind)),
-        el("span", { class: "track" }, bar), el("span", { class: "n" + bad }, took));
+        const button = el("button.span", { "data-span": s.id, onclick: pick, onfocus: pick },
+          el("span", { class: "name" + bad, "--d": depth, title: s.name }, s.name, el("small", " " + s.kind)), el("span.track", bar), el("span", { class: "n" + bad }, took));
         return button;
       });
-      const ruler = [0, 0.25, 0.5, 0.75, 1].map((part) => el("small", {}, ms(length * part / 1000)));
+      const ruler = [0, 0.25, 0.5, 0.75, 1].map((part) => el("small", ms(length * part / 1000)));
       panel.replaceChildren(
-        el("p", {}, "Trace ", el("code", {}, trace.trace_id), ` of ${day(trace.start_ms / 1000)}, ${spans.length} ${spans.length === 1 ? "span" : "spans"}`),
-        el("div", { class: "ruler", "aria-hidden": true }, el("div", {}, ...ruler)),
+        el("p", "Trace ", el("code", trace.trace_id), ` of ${day(trace.start_ms / 1000)}, spans: ${spans.length}`),
+        el("div.ruler", { "aria-hidden": true }, el("div", ...ruler)),
         el("ol", { onkeydown: (event) => {
           const next = buttons[buttons.indexOf(document.activeElement) + { ArrowDown: 1, ArrowUp: -1 }[event.key]];
           if (next) event.preventDefault(), next.focus();
-        } }, ...buttons.map((button) => el("li", {}, button))), detail,
+        } }, ...buttons.map((button) => el("li", button))), detail,
       );
       const bad = spans.find((s) => s.error)?.id;
       const find = (span) => span && buttons.find((button) => button.dataset.span === span);
@@ -468,7 +424,6 @@ function start() {
     return row;
   }
 
-  /// Each word has to be in the trace.
   function filter() {
     const words = $("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
@@ -476,7 +431,7 @@ function start() {
       item.hidden = !words.every((word) => text.includes(word));
       shown += !item.hidden;
     }
-    put($("count"), words.length ? `${shown} of ${rows.size}` : rows.size ? `${rows.size}` : "");
+    put($("count"), `${shown} of ${rows.size}`);
     list.hidden = !shown;
     $("none").hidden = rows.size > 0;
     $("unmatched").hidden = !rows.size || shown > 0;
@@ -490,9 +445,8 @@ function start() {
     const hold = !now && rows.size && (list.matches(":hover") || list.contains(document.activeElement));
     $("newer").hidden = !hold || !fresh.length;
     if (hold) return put($("newer"), `Show ${fresh.length} newer`);
-    const kept = new Set(next.map((trace) => trace.trace_id));
     for (const [id, row] of rows) {
-      if (kept.has(id) || row.open) continue;
+      if (row.open || next.some((trace) => trace.trace_id === id)) continue;
       row.item.remove();
       rows.delete(id);
     }
@@ -510,7 +464,7 @@ function start() {
     $("traces").focus({ preventScroll: true });
   });
 
-  const pause = poll(1000, () => Promise.all([get("/api/state"), get("/api/traces")]), ([state, list]) => {
+  const pause = poll(990, () => Promise.all([get("/api/state"), get("/api/traces")]), ([state, list]) => {
     show(state);
     traces(list);
   });

@@ -104,6 +104,9 @@ fn fault_answer(status: u16, code: &'static str) -> Response<Body> {
     let mut response = Response::new(serve::full(xml));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    if let Ok(id) = HeaderValue::from_str(&crate::identity::letters(16).to_uppercase()) {
+        response.headers_mut().insert("x-amz-request-id", id);
+    }
     response
 }
 

@@ -12,6 +12,7 @@ use http::{HeaderName, HeaderValue, Uri};
 
 use crate::bucket::{self, Bucket, MissingKey};
 use crate::cloudwatch::CloudWatch;
+use crate::console::{self, Console};
 use crate::edge::{self, BucketOrigin, Distribution};
 use crate::event::Api;
 use crate::fault::Faults;
@@ -30,6 +31,9 @@ pub const SECRET_ACCESS_KEY: &str = "local-nearedge-secret-key-that-opens-nothin
 
 /// The session token that a role's credentials always have.
 pub const SESSION_TOKEN: &str = "local-nearedge-session-token-of-the-role";
+
+/// The function's name, as in the walk-through.
+pub const FUNCTION_NAME: &str = "lambdaapi";
 
 /// The secret header of the walk-through.
 pub const LAMBDA_AUTH: &str = "lambdaapi_test";
@@ -71,6 +75,8 @@ pub struct Options {
     pub edge: SocketAddr,
     /// The address of the API.
     pub gateway: SocketAddr,
+    /// The address of the console, and of the OTLP endpoint.
+    pub console: SocketAddr,
     /// Where the objects are.
     pub storage: Storage,
     /// The bucket's name.
@@ -112,6 +118,7 @@ impl Options {
         Self {
             edge: local(3000),
             gateway: local(3001),
+            console: local(3003),
             storage: Storage::Folder { site, address: local(3002), missing_key: MissingKey::default() },
             bucket: "lambda-api-2022".to_owned(),
             variants: vec!["v1".to_owned(), "v2".to_owned()],
@@ -139,6 +146,8 @@ pub struct Cloud {
     pub edge: SocketAddr,
     /// Where the API is.
     pub gateway: SocketAddr,
+    /// Where the console is.
+    pub console: SocketAddr,
     /// Where S3 is.
     pub s3_endpoint: String,
     /// The bucket's name.
@@ -170,6 +179,8 @@ impl Cloud {
         let text = |error: &dyn fmt::Display| error.to_string();
         let edge = serve::bind(options.edge, "edge", "--edge").await.map_err(|error| text(&error))?;
         let gateway = serve::bind(options.gateway, "API", "--gateway").await.map_err(|error| text(&error))?;
+        let console = serve::bind(options.console, "console", "--console").await.map_err(|error| text(&error))?;
+        let console_address = console.local_addr().map_err(|error| text(&error))?;
         let edge_address = edge.local_addr().map_err(|error| text(&error))?;
         let gateway_address = gateway.local_addr().map_err(|error| text(&error))?;
         let mut servers = Vec::new();
@@ -199,8 +210,9 @@ impl Cloud {
             .await
             .map_err(|error| format!("no port for X-Ray's daemon: {error}"))?;
         let env = handler_env(&options, &endpoint, &credentials, edge_address, daemon_address);
-        let secret = env.iter().rev().find(|(name, _)| name == "lambda_auth").map(|(_, value)| value.clone());
-        let secret = secret.unwrap_or_default();
+        let set = |wanted: &str| env.iter().rev().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
+        let service = set("OTEL_SERVICE_NAME").unwrap_or_else(|| FUNCTION_NAME.to_owned());
+        let secret = set("lambda_auth").unwrap_or_default();
         let lambda = Lambda::new(function(&options, env, &cloudwatch), journal.clone());
         if let Err(problem) = lambda.warm_up().await {
             lambda.shut_down().await;
@@ -209,6 +221,7 @@ impl Cloud {
 
         let stage_prefix = if options.stage == "$default" { String::new() } else { format!("/{}", options.stage) };
         let id = crate::identity::letters(10).to_lowercase();
+        let api_id = id.clone();
         let api = Api {
             domain_name: format!("{id}.execute-api.{}.amazonaws.com", options.region),
             id,
@@ -222,7 +235,7 @@ impl Cloud {
             domain_name: format!("{}.cloudfront.net", crate::identity::letters(13).to_lowercase()),
             api: authority(&gateway_address.to_string())?,
             api_path: stage_prefix.clone(),
-            forwarded: options.forwarded,
+            forwarded: options.forwarded.clone(),
             secret: HeaderValue::from_str(&secret).map_err(|_| "lambda_auth cannot be sent in a header".to_owned())?,
             bucket: BucketOrigin {
                 scheme: url.scheme().cloned().unwrap_or(Scheme::HTTP),
@@ -239,11 +252,22 @@ impl Cloud {
             id: format!("E{}", crate::identity::letters(13).to_uppercase()),
             cloudwatch: cloudwatch.clone(),
         };
+        servers.push(console::serve(
+            console,
+            Console {
+                lambda: lambda.clone(),
+                cloudwatch: cloudwatch.clone(),
+                xray: xray.clone(),
+                service: service.clone(),
+                names: dashboard_names(&options, service, &api_id, &distribution.id),
+            },
+        ));
         servers.push(edge::serve(edge, distribution).map_err(|error| text(&error))?);
 
         Ok(Self {
             edge: edge_address,
             gateway: gateway_address,
+            console: console_address,
             s3_endpoint: endpoint,
             bucket: options.bucket,
             secret,
@@ -265,7 +289,7 @@ impl Cloud {
 
     /// What a person wants to see when it is ready: where things are, and what to try.
     pub fn welcome(&self) -> String {
-        let Self { edge, gateway, s3_endpoint, bucket, secret, stage_prefix, .. } = self;
+        let Self { edge, gateway, console, s3_endpoint, bucket, secret, stage_prefix, .. } = self;
         let (cdn, api) = (format!("http://{edge}"), format!("http://{gateway}{stage_prefix}"));
         let keys = if self.local_bucket.is_some() {
             format!("\n             AWS_ACCESS_KEY_ID={ACCESS_KEY_ID} AWS_SECRET_ACCESS_KEY={SECRET_ACCESS_KEY}")
@@ -279,6 +303,7 @@ nearedge is ready.
   CDN        {cdn}    (CloudFront: adds the secret itself)
   API        {api}    (API Gateway: wants the secret)
   bucket     {s3_endpoint}/{bucket}{keys}
+  console    http://{console}    (CloudWatch and X-Ray: requests, latency, cache, traces, dashboards)
 
 Try it:
 
@@ -303,7 +328,7 @@ fn authority(text: &str) -> Result<Authority, String> {
 
 fn function(options: &Options, env: Vec<(String, String)>, cloudwatch: &CloudWatch) -> Function {
     Function {
-        name: "lambdaapi".to_owned(),
+        name: FUNCTION_NAME.to_owned(),
         program: options.bootstrap.program.clone(),
         arguments: options.bootstrap.arguments.clone(),
         env,
@@ -318,6 +343,19 @@ fn function(options: &Options, env: Vec<(String, String)>, cloudwatch: &CloudWat
         cloudwatch: cloudwatch.clone(),
         xray: options.xray.clone(),
     }
+}
+
+/// What the placeholders of the dashboards stand for here.
+fn dashboard_names(options: &Options, service: String, api: &str, distribution: &str) -> Vec<(&'static str, String)> {
+    let variant = |index: usize| options.variants.get(index).cloned().unwrap_or_else(|| "none".to_owned());
+    vec![
+        ("AWS::Region", options.region.clone()),
+        ("FunctionName", service),
+        ("ApiId", api.to_owned()),
+        ("DistributionId", distribution.to_owned()),
+        ("VariantA", variant(0)),
+        ("VariantB", variant(1)),
+    ]
 }
 
 /// The walk-through's settings, the role's credentials, and what the user sets over them.

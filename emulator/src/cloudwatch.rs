@@ -121,6 +121,11 @@ impl CloudWatch {
         names
     }
 
+    /// The second of the oldest value that is kept.
+    pub fn first(&self) -> Option<u64> {
+        self.kept().metrics.values().filter_map(|values| values.keys().next().copied()).min()
+    }
+
     /// The values of each period of `start..end`, in seconds since 1970.
     pub fn values(&self, name: &MetricName, start: u64, end: u64, period: u64) -> Vec<Vec<f64>> {
         let periods = usize::try_from(end.saturating_sub(start).div_ceil(period.max(1))).unwrap_or(0);

@@ -146,7 +146,9 @@ fn logs(properties: &Value, scope: &Scope<'_>) -> Result<Log, String> {
         });
         return Ok(("timeSeries", json!([]), json!([]), series.collect()));
     }
-    let text = |value: &Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{}", (value * 10.0).round() / 10.0));
+    let text = |value: &Option<f64>| {
+        value.map_or_else(|| "–".to_owned(), |value| format!("{}", (value * 10.0).round() / 10.0))
+    };
     let rows = table.rows.iter().map(|(_, values)| values.iter().map(text).collect::<Vec<_>>());
     Ok(("table", json!(table.columns), json!(rows.collect::<Vec<_>>()), json!([])))
 }

@@ -44,6 +44,9 @@ pub fn run(query: &str, lines: &[(u64, Value)], start: u64, end: u64, period: u6
             "stats" => {
                 let (columns, by) = rest.rsplit_once(" by ").unwrap_or((rest, ""));
                 let columns = split(columns).into_iter().map(column).collect::<Result<Vec<_>, _>>()?;
+                if columns.is_empty() {
+                    return Err("stats of nothing".to_owned());
+                }
                 table = Some(tabulate(&columns, &lines, by.trim().starts_with("bin("), (start, end, period)));
             }
             other => return Err(format!("{other:?} is not known here")),
@@ -65,11 +68,19 @@ fn tabulate(columns: &[Column], lines: &[&(u64, Value)], by_time: bool, span: (u
             }
             let value = |line: &Value| column.fields.iter().find_map(|field| lookup(line, field)?.as_f64());
             let values: Vec<f64> = within().filter_map(|(_, line)| value(line)).collect();
-            if column.function == "SampleCount" { Some(values.len() as f64) } else { statistic(&values, &column.function) }
+            if column.function == "SampleCount" {
+                Some(values.len() as f64)
+            } else {
+                statistic(&values, &column.function)
+            }
         });
         (*from, values.collect())
     };
-    Table { columns: columns.iter().map(|column| column.name.clone()).collect(), rows: starts.iter().map(row).collect(), by_time }
+    Table {
+        columns: columns.iter().map(|column| column.name.clone()).collect(),
+        rows: starts.iter().map(row).collect(),
+        by_time,
+    }
 }
 
 type Filter = Box<dyn Fn(&Value) -> bool>;
@@ -91,7 +102,8 @@ fn filter(condition: &str) -> Result<Filter, String> {
 fn column(text: &str) -> Result<Column, String> {
     let wrong = || format!("stats {text} is not known here");
     let (call, name) = text.rsplit_once(" as ").unwrap_or((text, text));
-    let (function, arguments) = call.trim().strip_suffix(')').and_then(|call| call.split_once('(')).ok_or_else(wrong)?;
+    let (function, arguments) =
+        call.trim().strip_suffix(')').and_then(|call| call.split_once('(')).ok_or_else(wrong)?;
     let arguments = split(arguments);
     let field = *arguments.first().ok_or_else(wrong)?;
     let function = match (function, arguments.get(1)) {

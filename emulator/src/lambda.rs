@@ -354,6 +354,11 @@ impl Lambda {
         (state.environments.len() - frozen, frozen)
     }
 
+    /// How many environments there may be.
+    pub fn most(&self) -> usize {
+        self.0.function.environments
+    }
+
     /// How many environments have been started.
     pub fn started(&self) -> u64 {
         lock(&self.0.state).started

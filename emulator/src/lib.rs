@@ -16,6 +16,7 @@
 //! - [`runtime_api`]: what a handler process talks to
 //! - [`bucket`]: S3's protocol over a [`site`]
 //! - [`cloudwatch`]: metrics and Lambda's own log lines; [`xray`]: spans
+//! - [`console`]: the page that shows them; [`dashboard`], [`metric_math`], [`insights`]: CloudWatch's dashboards, worked out
 //! - [`fault`]: what can be made to go wrong
 //! - [`journal`]: one readable line a request
 //! - [`identity`]: ids in the forms that AWS gives them
@@ -25,11 +26,14 @@ pub mod answer;
 pub mod bucket;
 pub mod cloud;
 pub mod cloudwatch;
+pub mod console;
+pub mod dashboard;
 pub mod edge;
 pub mod event;
 pub mod fault;
 pub mod gateway;
 pub mod identity;
+pub mod insights;
 pub mod journal;
 pub mod lambda;
 pub mod metric_math;

@@ -42,6 +42,10 @@ struct Cli {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3002", help_heading = "Addresses")]
     s3: SocketAddr,
 
+    /// Where the console listens, and the OTLP endpoint
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3003", help_heading = "Addresses")]
+    console: SocketAddr,
+
     /// The folder to serve as the bucket; it is only read, what is put over S3 stays in memory
     #[arg(long, value_name = "DIR", default_value = SAMPLE_SITE, help_heading = "Objects", hide_default_value = true)]
     site: PathBuf,
@@ -94,6 +98,9 @@ struct Cli {
     /// Answer 503 when all environments are busy, as at Lambda's concurrency limit, instead of waiting
     #[arg(long, help_heading = "Function")]
     throttle: bool,
+    /// How many of the invocations X-Ray samples, from 0 to 1
+    #[arg(long, value_name = "RATIO", default_value_t = 1.0, value_parser = ratio, help_heading = "Function")]
+    sampled: f64,
     /// The region that everything believes to be in
     #[arg(long, value_name = "REGION", default_value = "us-east-1", help_heading = "Function")]
     region: String,
@@ -139,6 +146,10 @@ fn seconds(text: &str) -> Result<Duration, String> {
         Ok(seconds) if (0.1..=900.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         _ => Err("use a number of seconds from 0.1 to 900, which is Lambda's limit".to_owned()),
     }
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio)).ok_or_else(|| "use a number from 0 to 1".to_owned())
 }
 
 fn stage(text: &str) -> Result<String, String> {
@@ -233,6 +244,7 @@ fn options(cli: Cli) -> Result<Options, String> {
     Ok(Options {
         edge: cli.edge,
         gateway: cli.gateway,
+        console: cli.console,
         storage,
         bucket: cli.bucket,
         variants: cli.variants,
@@ -246,6 +258,7 @@ fn options(cli: Cli) -> Result<Options, String> {
         concurrency: cli.concurrency.into(),
         freeze: !cli.no_freeze,
         throttle: cli.throttle,
+        sampled: cli.sampled,
         ..Options::new(bootstrap, PathBuf::new())
     })
 }

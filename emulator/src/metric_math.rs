@@ -97,7 +97,11 @@ impl Scope<'_> {
             _ => Err(format!("{function} needs a value")),
         };
         match function {
-            "SUM" | "AVG" | "MAX" | "MIN" => Ok(aggregate(function, next()?)),
+            "SUM" | "AVG" | "MAX" | "MIN" => Ok(match next()? {
+                // Of nothing comes nothing, for as long as is looked at.
+                Outcome::Many(all) if all.is_empty() => Outcome::Points(vec![None; self.periods()]),
+                value => aggregate(function, value),
+            }),
             "FILL" => {
                 let (value, filler) = (next()?, next()?);
                 let Outcome::Number(filler) = filler else { return Err("FILL fills with a number".to_owned()) };
@@ -112,7 +116,6 @@ impl Scope<'_> {
                     number @ Outcome::Number(_) => number,
                 })
             }
-            "SQRT" => Ok(map(next()?, f64::sqrt)),
             "ABS" => Ok(map(next()?, f64::abs)),
             "RUNNING_SUM" => {
                 let Outcome::Points(points) = single(next()?) else {
@@ -202,7 +205,7 @@ fn combine(left: Outcome, right: Outcome, function: impl Fn(f64, f64) -> f64) ->
     })
 }
 
-/// By recursive descent: comparison, sum, product, unary, and what stands for itself.
+/// By recursive descent: comparison, sum, product, power, unary, and what stands for itself.
 struct Parser<'a, 's> {
     rest: &'a str,
     scope: &'s Scope<'s>,
@@ -253,14 +256,19 @@ impl<'a> Parser<'a, '_> {
         }
     }
 
+    fn power(&mut self) -> Result<Outcome, String> {
+        let base = self.unary()?;
+        if self.take("^") { combine(base, self.unary()?, f64::powf) } else { Ok(base) }
+    }
+
     fn product(&mut self) -> Result<Outcome, String> {
-        let mut left = self.unary()?;
+        let mut left = self.power()?;
         loop {
             left = if self.take("*") {
-                combine(left, self.unary()?, |left, right| left * right)?
+                combine(left, self.power()?, |left, right| left * right)?
             } else if self.take("/") {
                 // Nothing comes of a division by nothing.
-                combine(left, self.unary()?, |left, right| if right == 0.0 { f64::INFINITY } else { left / right })?
+                combine(left, self.power()?, |left, right| if right == 0.0 { f64::INFINITY } else { left / right })?
             } else {
                 return Ok(left);
             };
@@ -361,7 +369,7 @@ mod tests {
             ("SUM([m1, m2])", Outcome::Points(vec![Some(3.0), Some(3.0), Some(4.0)])),
             ("SUM(m2)", Outcome::Number(5.0)),
             ("RUNNING_SUM(m1)", Outcome::Points(vec![Some(1.0), Some(1.0), Some(5.0)])),
-            ("SQRT(m1)", Outcome::Points(vec![Some(1.0), None, Some(2.0)])),
+            ("m1 ^ 0.5", Outcome::Points(vec![Some(1.0), None, Some(2.0)])),
             ("IF(m2 > 2, m2, 9)", Outcome::Points(vec![Some(9.0), Some(3.0), Some(9.0)])),
         ] {
             assert_eq!(scope.evaluate(expression).as_ref(), Ok(&wanted), "{expression}");

@@ -9,7 +9,8 @@ use tokio::process::{Child, ChildStdout, Command};
 
 use crate::support::{emulator, until};
 
-const FREE_PORTS: [&str; 6] = ["--edge", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--s3", "127.0.0.1:0"];
+const FREE_PORTS: [&str; 8] =
+    ["--edge", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--s3", "127.0.0.1:0", "--console", "127.0.0.1:0"];
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(emulator());
@@ -113,7 +114,7 @@ async fn a_taken_port_is_one_clear_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     // The last of two options of a name counts.
-    for flag in ["--edge", "--gateway", "--s3"] {
+    for flag in ["--edge", "--gateway", "--s3", "--console"] {
         let mut command = Command::new(emulator());
         let others = FREE_PORTS.chunks(2).filter(|pair| pair[0] != flag).flatten();
         let output = command.args(others).args([flag, &address]).output().await.unwrap();

@@ -4,6 +4,7 @@
 mod bucket;
 mod cache;
 mod command;
+mod console;
 mod faults;
 mod function;
 mod http;

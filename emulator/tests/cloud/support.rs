@@ -63,7 +63,15 @@ pub(crate) fn options() -> Options {
 pub(crate) fn with_env(env: &[(&str, &str)]) -> Options {
     let handler = Bootstrap { program: emulator(), arguments: vec!["as-bootstrap".to_owned()] };
     let env = NOTHING_FRESH.iter().chain(env).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Options { edge: FREE, gateway: FREE, storage: storage(), environments: 2, env, ..Options::new(handler, site()) }
+    Options {
+        edge: FREE,
+        gateway: FREE,
+        console: FREE,
+        storage: storage(),
+        environments: 2,
+        env,
+        ..Options::new(handler, site())
+    }
 }
 
 /// A running cloud; its processes end with it.

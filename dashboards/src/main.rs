@@ -1,0 +1,51 @@
+//! `cargo run -p dashboards` writes `dashboards/aws` and `dashboards/aws-cn` anew; with `--print FILE NAME=VALUE…` it
+//! prints one of them with its placeholders filled in.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments.as_slice() {
+        [] => write_all(),
+        ["--print", file, values @ ..] => print(file, values),
+        _ => Err("usage: dashboards [--print aws/latency.json FunctionName=lambdaapi ApiId=…]".to_owned()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            drop(writeln!(std::io::stderr(), "dashboards: {problem}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn write_all() -> Result<(), String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (name, text) in dashboards::files() {
+        let path = folder.join(name);
+        let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+        std::fs::create_dir_all(path.parent().unwrap_or(folder)).map_err(failed)?;
+        std::fs::write(&path, text).map_err(failed)?;
+        drop(writeln!(std::io::stdout(), "{}", path.display()));
+    }
+    Ok(())
+}
+
+fn print(file: &str, values: &[&str]) -> Result<(), String> {
+    let (_, mut text) = dashboards::files()
+        .into_iter()
+        .find(|(name, _)| name == file)
+        .ok_or_else(|| format!("there is no {file}: ls dashboards/aws dashboards/aws-cn"))?;
+    for value in values {
+        let (name, value) = value.split_once('=').ok_or_else(|| format!("{value} is no NAME=VALUE"))?;
+        text = text.replace(&format!("${{{name}}}"), value);
+    }
+    if let Some((_, rest)) = text.split_once("${") {
+        return Err(format!("{} has no value: add {0}=…", rest.split('}').next().unwrap_or_default()));
+    }
+    drop(write!(std::io::stdout(), "{text}"));
+    Ok(())
+}

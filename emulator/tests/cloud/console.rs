@@ -1,0 +1,99 @@
+//! The console: what it shows comes from the lines and spans of the run, and every dashboard can be drawn.
+
+use emulator::cloud::Options;
+use http::{Method, Request, StatusCode};
+use serde_json::Value;
+
+use crate::support::{SECRET, TestCloud, options, start, until, with_env};
+
+async fn console(cloud: &TestCloud, path: &str) -> Value {
+    let answer = cloud.send(Method::GET, &format!("http://{}{path}", cloud.cloud.console), &[]).await;
+    assert_eq!(answer.status, StatusCode::OK, "{path}");
+    serde_json::from_slice(&answer.body).unwrap()
+}
+
+fn total(value: &Value) -> f64 {
+    value.as_array().unwrap().iter().filter_map(Value::as_f64).sum()
+}
+
+#[tokio::test]
+async fn the_state_counts_what_was_answered_by_variant_and_source() {
+    let cloud = start(Options { environments: 1, ..with_env(&[("cache_ttl_secs", "3600")]) }).await;
+    for version in ["v1", "v1", "v2"] {
+        cloud.api("/test.html", &[SECRET, ("test_version", version)]).await;
+    }
+    // The second under way is not counted until it is over.
+    let mut state = console(&cloud, "/api/state").await;
+    while state["requests"]["v2"].as_array().is_none() || total(&state["requests"]["v2"]) < 1.0 {
+        state = console(&cloud, "/api/state").await;
+    }
+    assert_eq!((total(&state["requests"]["v1"]), total(&state["requests"]["v2"])), (2.0, 1.0), "{state}");
+    assert_eq!((total(&state["cache"]["miss"]), total(&state["cache"]["hit"])), (2.0, 1.0), "{state}");
+    assert_eq!((total(&state["status"]["2xx"]), total(&state["s3"]["requests"])), (3.0, 2.0), "{state}");
+    assert_eq!(total(&state["cold_starts"]), 1.0);
+    assert_eq!((&state["environments"]["frozen"], &state["environments"]["started"]), (&1.into(), &1.into()));
+    assert!(state["duration"]["v1"]["p99"].as_array().unwrap().iter().any(Value::is_number));
+    for seconds in ["requests", "cache", "status", "s3"] {
+        for values in state[seconds].as_object().unwrap().values() {
+            assert_eq!(values.as_array().unwrap().len(), state["seconds"].as_array().unwrap().len(), "{seconds}");
+        }
+    }
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn a_trace_is_listed_with_the_spans_of_its_waterfall() {
+    let cloud = start(options()).await;
+    cloud.api("/test.html", &[SECRET, ("test_version", "v1")]).await;
+    until(|| cloud.cloud.xray.latest(1)[0]["spans"].as_array().is_some_and(|spans| spans.len() > 5)).await;
+    let traces = console(&cloud, "/api/traces").await;
+    let trace = &traces[0];
+    assert_eq!((&trace["status"], &trace["variant"], &trace["cache"]), (&200.into(), &"v1".into(), &"miss".into()));
+    let names: Vec<&str> =
+        trace["spans"].as_array().unwrap().iter().map(|span| span["name"].as_str().unwrap()).collect();
+    for name in ["lambdaapi", "GET", "decision", "cache lookup", "S3.GetObject", "encoding", "post"] {
+        assert!(names.contains(&name), "{name} in {names:?}");
+    }
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn every_widget_of_every_dashboard_is_worked_out_from_what_the_run_emitted() {
+    let cloud = start(Options { environments: 1, ..options() }).await;
+    for version in ["v1", "v2", "v1"] {
+        cloud.cdn("/test.html", &[("test_version", version)]).await;
+    }
+    until(|| cloud.cloud.cloudwatch.names().iter().filter(|name| name.dimension("variant") == Some("v2")).count() > 1)
+        .await;
+    let mut drawn = 0;
+    for name in ["latency", "experiment", "cache", "cold-starts"] {
+        let board = console(&cloud, &format!("/api/dashboards/{name}")).await;
+        for widget in board["widgets"].as_array().unwrap() {
+            assert!(widget["problem"].is_null(), "{name}: {widget}");
+            let series = widget["series"].as_array().unwrap();
+            drawn += series.iter().filter(|series| total(&series["v"]) > 0.0).count();
+        }
+    }
+    assert!(drawn > 40, "{drawn} series have values");
+    let page = cloud.send(Method::GET, &format!("http://{}/dashboards/latency", cloud.cloud.console), &[]).await;
+    assert_eq!((page.status, page.header("content-type")), (StatusCode::OK, "text/html; charset=utf-8"));
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn what_is_no_page_and_no_spans_gets_a_clear_answer() {
+    let cloud = start(options()).await;
+    let base = format!("http://{}", cloud.cloud.console);
+    for (method, path, status) in [
+        (Method::GET, "/", StatusCode::OK),
+        (Method::GET, "/nothing", StatusCode::NOT_FOUND),
+        (Method::GET, "/dashboards/nothing", StatusCode::NOT_FOUND),
+        (Method::GET, "/api/dashboards/nothing", StatusCode::NOT_FOUND),
+        (Method::DELETE, "/", StatusCode::METHOD_NOT_ALLOWED),
+    ] {
+        assert_eq!(cloud.send(method, &format!("{base}{path}"), &[]).await.status, status, "{path}");
+    }
+    let spans = Request::post(format!("{base}/v1/traces")).body("no spans".into()).unwrap();
+    assert_eq!(cloud.request(spans).await.status, StatusCode::BAD_REQUEST);
+    cloud.end().await;
+}
