@@ -1,9 +1,9 @@
 // The console's page, and what the dashboards' page shares with it.
-// Whatever the server says goes into the page as text, never as HTML.
+// What the server says is put in as text, never as HTML.
 
 export const $ = (id) => document.getElementById(id);
 
-/// An element: its tag and class, as in "p.notice", then its attributes and listeners, if any, and what is in it.
+/// An element: tag and class, as in "p.notice", then attributes and listeners, if any, and what is in it.
 export function el(what, props, ...kids) {
   const [tag, name] = what.split(".");
   const node = document.createElement(tag);
@@ -77,10 +77,12 @@ export class Chart {
     host.append(this.plot, this.legend);
     this.hidden = new Set();
     charts.add(this);
-    new ResizeObserver(() => {
-      const { clientWidth: width, clientHeight: height } = this.plot;
-      if (this.u && width && height) this.u.setSize({ width, height });
-    }).observe(this.plot);
+    new ResizeObserver(() => this.fit()).observe(this.plot);
+  }
+
+  fit() {
+    const { clientWidth: width, clientHeight: height } = this.plot;
+    if (width && height && (this.u?.width !== width || this.u.height !== height)) this.u?.setSize({ width, height });
   }
 
   destroy() {
@@ -97,6 +99,7 @@ export class Chart {
     else this.build();
     this.key = key;
     this.tell();
+    this.fit();
     const parts = spec.series.map(({ label }, i) => `${label} ${this.write(i, rest[i])}`);
     this.plot.setAttribute("aria-label", `${spec.label}: ${parts.join(", ") || "no data"} (${spec.at})`);
   }
@@ -177,7 +180,7 @@ export class Chart {
     }));
   }
 
-  /// Limits, such as an alarm's: dashed lines with their names.
+  /// Limits, such as an alarm's.
   limits({ ctx, bbox, valToPos }) {
     const px = devicePixelRatio, end = bbox.left + bbox.width;
     for (const { label, value } of this.spec.marks ?? []) {
@@ -195,7 +198,7 @@ export class Chart {
     }
   }
 
-  /// The legend's values: those under the pointer, or else the resting ones.
+  /// The legend's values: those pointed at, or else the resting ones.
   tell() {
     const at = this.u?.cursor.left >= 0 ? this.u.cursor.idx : null;
     this.cells?.forEach((cell, i) => put(cell, this.write(i, at == null ? this.rest[i] : this.values[i][at])));
@@ -221,7 +224,6 @@ export async function get(path) {
   return answer.json();
 }
 
-/// Asks every `period` ms, and goes on by itself after a time without answers.
 export function poll(period, ask, show) {
   let paused = false, lost = 0, timer;
   async function once() {
@@ -238,7 +240,7 @@ export function poll(period, ask, show) {
       if (paused) return;
       lost ||= Date.now() / 1000;
       connection("disconnected");
-      notice("disconnected", `No answer from the local cloud since ${clock(lost)} (${error.message}). Is it still running? The page goes on by itself when it is back.`);
+      notice("disconnected", `No answer from the local cloud since ${clock(lost)} (${error.message}). Is it running? The page goes on by itself when it is back.`);
     } finally {
       clearTimeout(timer);
       timer = setTimeout(once, lost ? 1000 : period);
@@ -258,15 +260,6 @@ const colours = new Map(); // of variants, as first seen
 function colourOf(variant) {
   if (!colours.has(variant)) colours.set(variant, variant === "none" ? "grey" : "c" + (colours.size - colours.has("none")) % 7);
   return colours.get(variant);
-}
-
-/// A percentile of all requests, near enough: that of the seconds' percentiles, each weighted by the requests it
-/// stands for. It is exact where a second had one request.
-function overall({ duration = {}, requests = {} }, weights) {
-  const points = Object.keys(duration).flatMap((name) => Object.entries(weights).flatMap(([p, weight]) =>
-    duration[name][p].map((v, i) => [v, weight * (requests[name]?.[i] || 1)]))).filter(([v]) => known(v)).sort((a, b) => a[0] - b[0]);
-  let left = (weights.p99 ? 0.99 : 0.5) * sum(points.map(([, weight]) => weight));
-  return points.find(([, weight]) => (left -= weight) <= 1e-9)?.[0];
 }
 
 function start() {
@@ -298,6 +291,7 @@ function start() {
     const window = full < 60 ? `${full} s` : `${Math.round(full / 60)} min`;
 
     put($("service"), state.service);
+    put($("curl"), `curl -H "test_version:v1" ${state.cdn}/test.html`);
     document.title = state.service + ": the console";
 
     const seen = Object.keys(requests).sort((a, b) => (a === "none") - (b === "none") || (a < b ? -1 : 1));
@@ -305,8 +299,8 @@ function start() {
     const looked = sum(Object.values(cache).map(sum)), hits = sum(cache.hit), bad = sum(status["5xx"]);
     [
       ["Requests", rate(recent(total)), `${num(all)} in ${window}`],
-      ["Latency, p50", ms(overall(state, { p50: 1 })), `all variants, ${window}`],
-      ["Latency, p99", ms(overall(state, { p50: 0.7, p90: 0.245, p99: 0.055 })), `all variants, ${window}`],
+      ["Latency, p50", ms(state.overall?.p50), `all variants, ${window}`],
+      ["Latency, p99", ms(state.overall?.p99), `all variants, ${window}`],
       ["Cache hit share", percent(100 * hits / looked), `${num(hits)} of ${num(looked)}`],
       ["S3 calls", rate(recent(s3.requests)), `${num(sum(s3.retries))} retries, ${window}`],
       ["Server errors", num(bad), `${percent(100 * bad / all)} of answers`, bad],

@@ -259,6 +259,7 @@ impl Cloud {
                 cloudwatch: cloudwatch.clone(),
                 xray: xray.clone(),
                 service: service.clone(),
+                cdn: format!("http://{edge_address}"),
                 names: dashboard_names(&options, service, &api_id, &distribution.id),
             },
         ));

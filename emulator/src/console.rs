@@ -55,6 +55,8 @@ pub struct Console {
     pub xray: XRay,
     /// The value of the dimension `service`.
     pub service: String,
+    /// The address of the distribution.
+    pub cdn: String,
     /// What the placeholders of the dashboards stand for here.
     pub names: Vec<(&'static str, String)>,
 }
@@ -78,6 +80,9 @@ impl Console {
         }
         if let Some((_, kind, file)) = FILES.iter().find(|(known, ..)| *known == path) {
             return Ok(text(StatusCode::OK, kind, *file));
+        }
+        if path == "/favicon.ico" {
+            return Ok(text(StatusCode::NO_CONTENT, "image/x-icon", ""));
         }
         Ok(match path.strip_prefix("/api/").map(|path| path.split_once('/').unwrap_or((path, ""))) {
             Some(("state", "")) => json_of(&self.state()),
@@ -156,6 +161,8 @@ impl Console {
         let percentile = |seconds: &Vec<Vec<f64>>, stat: &str| -> Vec<Option<f64>> {
             seconds.windows(before + 1).map(|window| statistic(&window.concat(), stat)).collect()
         };
+        let all: Vec<f64> =
+            by_variant.values().flat_map(|seconds| seconds.iter().skip(before)).flatten().copied().collect();
         let each = |what: &dyn Fn(&Vec<Vec<f64>>) -> Value| -> Value {
             by_variant
                 .iter()
@@ -174,6 +181,8 @@ impl Console {
         json!({
             "now": end,
             "service": self.service,
+            "cdn": self.cdn,
+            "overall": {"p50": statistic(&all, "p50"), "p90": statistic(&all, "p90"), "p99": statistic(&all, "p99")},
             "seconds": (start..end).collect::<Vec<_>>(),
             "requests": each(&|seconds| json!(requests(seconds))),
             "duration": each(&|seconds| json!({
