@@ -385,3 +385,127 @@ fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_s3::config::Credentials;
+    use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
+    use opentelemetry::{InstrumentationScope, KeyValue};
+
+    fn config(destination: Destination) -> ExportConfig {
+        let (timeout, delay) = (Duration::from_millis(200), Duration::from_millis(10));
+        ExportConfig { destination, timeout, queue_spans: 100, batch_spans: 40, delay, certificate: None }
+    }
+
+    fn span(number: u64, text_bytes: usize) -> SpanData {
+        let flags = TraceFlags::SAMPLED;
+        let context = SpanContext::new(TraceId::from(7), SpanId::from(number + 1), flags, false, TraceState::default());
+        SpanData {
+            span_context: context,
+            parent_span_id: SpanId::INVALID,
+            parent_span_is_remote: false,
+            span_kind: SpanKind::Internal,
+            name: "span".into(),
+            start_time: SystemTime::UNIX_EPOCH,
+            end_time: SystemTime::now(),
+            attributes: vec![KeyValue::new("text", "x".repeat(text_bytes))],
+            dropped_attributes_count: 0,
+            events: Default::default(),
+            links: Default::default(),
+            status: Status::Unset,
+            instrumentation_scope: InstrumentationScope::builder("nearedge").build(),
+        }
+    }
+
+    fn exporter(config: &ExportConfig) -> Exporter {
+        let queue = Arc::new(SpanQueue::new(config));
+        let anchors = http_client::bundled_anchors();
+        Exporter::new(config, queue, &Resource::builder_empty().build(), anchors, None).unwrap()
+    }
+
+    fn received(daemon: &UdpSocket) -> Vec<usize> {
+        daemon.set_nonblocking(true).unwrap();
+        let mut packet = vec![0; 1 << 16];
+        let mut counts = Vec::new();
+        while let Ok(bytes) = daemon.recv(&mut packet) {
+            let spans = STANDARD.decode_to_vec(packet[..bytes].strip_prefix(PACKET_PREFIX).unwrap()).unwrap();
+            let request = ExportTraceServiceRequest::decode(spans.as_slice()).unwrap();
+            counts.push(request.resource_spans[0].scope_spans[0].spans.len());
+        }
+        counts
+    }
+
+    fn daemon() -> (UdpSocket, ExportConfig) {
+        let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = daemon.local_addr().unwrap().to_string();
+        (daemon, config(Destination::Udp(address)))
+    }
+
+    #[tokio::test]
+    async fn spans_go_out_in_batches_and_what_is_more_than_the_queue_holds_is_counted() {
+        let (daemon, config) = daemon();
+        let exporter = exporter(&config);
+        (0..130).for_each(|number| exporter.queue.push(span(number, 10)));
+        assert_eq!(exporter.dropped(), 30);
+        exporter.flush().await;
+        assert_eq!(received(&daemon), [40, 40, 20]);
+        exporter.flush().await;
+        assert_eq!(received(&daemon), [0; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_no_packet_holds_is_divided_and_a_span_that_none_holds_is_counted() {
+        let (daemon, config) = daemon();
+        let exporter = exporter(&config);
+        (0..8).for_each(|number| exporter.queue.push(span(number, 10_000)));
+        exporter.queue.push(span(8, 70_000));
+        exporter.flush().await;
+        let counts = received(&daemon);
+        assert_eq!((counts.iter().sum::<usize>(), exporter.dropped()), (8, 1), "{counts:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_collector_that_fails_is_left_alone_for_a_while_and_what_ends_meanwhile_waits() {
+        let gone = "http://127.0.0.1:1/v1/traces".parse().unwrap();
+        let exporter = exporter(&config(Destination::Http { endpoint: gone, headers: Vec::new() }));
+        exporter.queue.push(span(0, 1));
+        exporter.flush().await;
+        assert_eq!(exporter.dropped(), 1, "there is no retry");
+        exporter.queue.push(span(1, 1));
+        exporter.flush().await;
+        assert_eq!((exporter.dropped(), exporter.queue.spans().len()), (1, 1));
+        tokio::time::advance(PAUSE).await;
+        exporter.flush().await;
+        assert_eq!((exporter.dropped(), exporter.queue.spans().len()), (2, 0));
+    }
+
+    #[tokio::test]
+    async fn what_goes_to_x_rays_own_endpoint_is_signed_for_it() {
+        assert_eq!(xray_region("xray.eu-west-1.amazonaws.com"), Some("eu-west-1"));
+        assert_eq!(xray_region("xray.cn-north-1.amazonaws.com.cn"), Some("cn-north-1"));
+        assert_eq!(xray_region("collector.example.com"), None);
+        let credentials = Credentials::new("AKIDEXAMPLE", "secret-key", Some("token".into()), None, "test");
+        let signer = Signer { region: "eu-west-1".into(), credentials: SharedCredentialsProvider::new(credentials) };
+        let endpoint: Uri = "https://xray.eu-west-1.amazonaws.com/v1/traces".parse().unwrap();
+        let mut signed = request(&endpoint, &[], b"spans".to_vec()).unwrap();
+        signer.sign(&mut signed, b"spans").await.unwrap();
+        let authorization = signed.headers()["authorization"].to_str().unwrap();
+        assert!(authorization.starts_with("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/"), "{authorization}");
+        assert!(authorization.contains("/eu-west-1/xray/aws4_request"), "{authorization}");
+        assert_eq!(signed.headers()["x-amz-security-token"], "token");
+    }
+
+    #[tokio::test]
+    async fn a_span_that_is_not_sampled_is_not_sent() {
+        let (daemon, config) = daemon();
+        let exporter = exporter(&config);
+        let enqueue = Enqueue(exporter.queue.clone());
+        let unsampled =
+            SpanContext::new(TraceId::from(7), SpanId::from(9), TraceFlags::default(), false, TraceState::default());
+        enqueue.on_end(SpanData { span_context: unsampled, ..span(0, 1) });
+        enqueue.on_end(span(1, 1));
+        exporter.flush().await;
+        assert_eq!(received(&daemon), [1]);
+    }
+}

@@ -164,3 +164,99 @@ fn unit(unit: Unit) -> metrique_writer_core::Unit {
         Unit::Count => metrique_writer_core::Unit::Count,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::SecretMatch;
+    use crate::object::ObjectKey;
+    use crate::origin::Record;
+    use crate::store::Tally;
+    use proptest::prelude::*;
+    use serde_json::json;
+    use std::time::Duration;
+
+    fn writer() -> LineWriter {
+        let variants = Variants(vec!["v1".to_owned(), "v2".to_owned()]);
+        LineWriter::new(MetricsConfig { namespace: "nearedge".to_owned(), service: "lambdaapi".to_owned(), variants })
+    }
+
+    fn record(key: &str, variant: &str, trouble: Option<&str>) -> Record {
+        Record {
+            status: 200,
+            outcome: "found",
+            key: Some(ObjectKey::new(key.to_owned())),
+            variant: Some(variant.to_owned()),
+            secret: Some(SecretMatch::Current),
+            body_bytes: 5_120,
+            missing: None,
+            trouble: trouble.map(str::to_owned),
+            source: Some(Source::Hit),
+            waited: Duration::ZERO,
+            oversize: false,
+        }
+    }
+
+    fn written(writer: &LineWriter, record: &Record) -> String {
+        let duration = Duration::from_micros(93);
+        let measured =
+            Measured { record, duration, tally: Tally::default(), spans_dropped: 0, init: None, rotating: false };
+        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_438_490_551);
+        let line = LogLine { request_id: "8476a536", trace_id: Some("1-65-01"), measured, at };
+        writer.format(&line, |line| Ok(String::from_utf8(line.to_vec()).unwrap())).unwrap()
+    }
+
+    #[test]
+    fn a_line_is_the_metrics_and_what_a_person_looks_for() {
+        let line = written(&writer(), &record("v1/test.html", "v1", None));
+        assert!(line.ends_with("}\n") && line.len() < 1_024, "{} {line}", line.len());
+        let unit = |name: &str, unit: &str| json!({"Name": name, "Unit": unit});
+        let (duration, bytes) = (unit("Duration", "Milliseconds"), unit("BodyBytes", "Bytes"));
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&line).unwrap(),
+            json!({
+                "_aws": {
+                    "Timestamp": 1_795_438_490_551_u64,
+                    "CloudWatchMetrics": [
+                        {
+                            "Namespace": "nearedge",
+                            "Dimensions": [["service"]],
+                            "Metrics": [duration, bytes, unit("Status2xx", "Count"), unit("CacheHit", "Count")],
+                        },
+                        {
+                            "Namespace": "nearedge",
+                            "Dimensions": [["service", "variant", "outcome"]],
+                            "Metrics": [duration, bytes],
+                        },
+                    ],
+                },
+                "Duration": 0.093, "BodyBytes": 5_120, "Status2xx": 1, "CacheHit": 1,
+                "service": "lambdaapi", "variant": "v1", "outcome": "found", "message": "answered",
+                "request_id": "8476a536", "trace_id": "1-65-01", "key": "v1/test.html", "cache": "hit",
+                "secret": "current", "status": 200,
+            })
+        );
+    }
+
+    #[test]
+    fn a_version_that_is_not_listed_is_a_property_and_no_dimension() {
+        let line = written(&writer(), &record("made-up/x", "made-up", None));
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&line["variant"], &line["test_version"]), (&json!("other"), &json!("made-up")));
+    }
+
+    proptest! {
+        // A key is what a viewer asked for: whatever is in it, a line stays one line, and says what was asked.
+        #[test]
+        fn no_key_and_no_trouble_break_a_line(key in "(?s:.){1,60}", trouble in "(?s:.){0,60}") {
+            let writer = writer();
+            // The second is written where the first was.
+            written(&writer, &record("first", "v1", Some("first")));
+            let line = written(&writer, &record(&key, "v2", Some(&trouble)));
+            prop_assert_eq!(line.matches('\n').count(), 1);
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            prop_assert_eq!(line["key"].as_str(), Some(key.as_str()));
+            prop_assert_eq!(line["trouble"].as_str(), Some(trouble.as_str()));
+        }
+    }
+}

@@ -222,3 +222,104 @@ impl Variants {
         self.0.iter().find(|known| *known == variant).map_or(OTHER_VARIANT, String::as_str)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{BTreeMap, HashSet};
+    use std::time::Duration;
+
+    fn record() -> Record {
+        Record {
+            status: 200,
+            outcome: "found",
+            key: None,
+            variant: Some("v1".to_owned()),
+            secret: Some(SecretMatch::Current),
+            body_bytes: 10,
+            missing: None,
+            trouble: None,
+            source: Some(Source::Hit),
+            waited: Duration::ZERO,
+            oversize: false,
+        }
+    }
+
+    fn said(record: &Record, change: impl FnOnce(&mut Measured<'_>)) -> BTreeMap<&'static str, f64> {
+        let duration = Duration::from_nanos(93_400);
+        let mut measured =
+            Measured { record, duration, tally: Tally::default(), spans_dropped: 0, init: None, rotating: false };
+        change(&mut measured);
+        let mut all = BTreeMap::new();
+        measured.each(|metric, value| assert_eq!(all.insert(metric.name(), value), None, "{} twice", metric.name()));
+        all
+    }
+
+    #[test]
+    fn a_hit_says_five_things_and_nothing_of_what_did_not_happen() {
+        let wanted = [("BodyBytes", 10.0), ("CacheHit", 1.0), ("Duration", 0.093), ("Status2xx", 1.0)];
+        assert_eq!(said(&record(), |_| {}), BTreeMap::from(wanted));
+    }
+
+    #[test]
+    fn what_is_out_of_the_ordinary_is_counted_once_each() {
+        let miss = Record {
+            source: Some(Source::Miss),
+            waited: Duration::from_millis(12),
+            missing: Some(Missing::AccessDenied),
+            secret: Some(SecretMatch::Next),
+            status: 404,
+            oversize: true,
+            ..record()
+        };
+        let all = said(&miss, |measured| {
+            measured.tally = Tally { held_bytes: 7, evictions: 2, requests: 3, retries: 1 };
+            measured.spans_dropped = 5;
+            measured.init = Some(Duration::from_millis(4));
+        });
+        for (name, value) in [
+            ("CacheMiss", 1.0),
+            ("S3Duration", 12.0),
+            ("S3Requests", 3.0),
+            ("S3Retries", 1.0),
+            ("AccessDenied", 1.0),
+            ("SecretNext", 1.0),
+            ("Status4xx", 1.0),
+            ("Oversize", 1.0),
+            ("CacheBytes", 7.0),
+            ("CacheEvictions", 2.0),
+            ("SpansDropped", 5.0),
+            ("ColdStart", 1.0),
+            ("InitDuration", 4.0),
+        ] {
+            assert_eq!(all.get(name), Some(&value), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_secret_in_use_is_counted_only_while_there_is_another() {
+        let key = "SecretCurrent";
+        assert!(!said(&record(), |_| {}).contains_key(key));
+        assert!(said(&record(), |measured| measured.rotating = true).contains_key(key));
+        let refused = Record { secret: None, ..record() };
+        assert!(said(&refused, |_| {}).contains_key("AuthFailure"));
+    }
+
+    #[test]
+    fn every_source_and_every_status_class_has_a_metric_of_its_own() {
+        let sources: HashSet<_> = Source::ALL.map(Metric::of_source).into();
+        assert_eq!(sources.len(), Source::ALL.len());
+        for (status, metric) in [(204, Some(Metric::Status2xx)), (304, Some(Metric::Status3xx)), (99, None)] {
+            assert_eq!(Metric::of_status(status), metric);
+        }
+    }
+
+    #[test]
+    fn a_request_mints_no_dimension() {
+        let variants = Variants(vec!["v1".to_owned()]);
+        assert_eq!(
+            [None, Some("v1"), Some("v2"), Some("none"), Some("V1")].map(|asked| variants.dimension(asked)),
+            ["none", "v1", "other", "other", "other"]
+        );
+    }
+}

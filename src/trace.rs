@@ -224,3 +224,106 @@ pub(crate) fn fail(span: &Span, error_type: &str, message: &str) {
     span.record("otel.status_code", "ERROR");
     span.record("otel.status_description", message);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ROOT: &str = "1-5759e988-bd862e3fe1be46a994272793";
+
+    fn policy(ratio: f64) -> TracePolicy {
+        let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOn));
+        TracePolicy { sampler, ratio, lambda: true, traceparent: true }
+    }
+
+    fn parent(policy: &TracePolicy, header: &str, traceparent: Option<&str>) -> Option<(String, String, bool)> {
+        let request = Request { traceparent: traceparent.map(Into::into), ..Request::default() };
+        let context = policy.parent(LambdaHeader::parse(header), &request)?;
+        Some((context.trace_id().to_string(), context.span_id().to_string(), context.is_sampled()))
+    }
+
+    fn header(sampled: u8) -> String {
+        format!("Root={ROOT};Parent=53995c3f42cd8ad8;Sampled={sampled};Lineage=1:a1b2:0")
+    }
+
+    #[test]
+    fn lambdas_header_names_the_trace_the_parent_and_whether_it_is_sampled() {
+        let read = LambdaHeader::parse("Root=1-5759e988-bd862e3fe1be46a994272793; Parent=53995c3f42cd8ad8; Sampled=1")
+            .unwrap();
+        assert_eq!(read.root, ROOT);
+        assert_eq!(read.trace_id.to_string(), "5759e988bd862e3fe1be46a994272793");
+        assert_eq!((read.parent.to_string().as_str(), read.sampled), ("53995c3f42cd8ad8", true));
+        for bad in [
+            "",
+            "Root=1-5759e988-bd862e3fe1be46a994272793",
+            "Parent=53995c3f42cd8ad8;Sampled=1",
+            "Root=1-5759e988-bd862e3fe1be46a99427279;Parent=53995c3f42cd8ad8",
+            "Root=2-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8",
+            "Root=1-00000000-000000000000000000000000;Parent=53995c3f42cd8ad8",
+            "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=0000000000000000",
+            "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=+3995c3f42cd8ad8",
+        ] {
+            assert_eq!(LambdaHeader::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn w3c_3_2_a_traceparent_is_read_and_what_is_none_is_ignored() {
+        let read = |field: &str| traceparent(field).map(|context| (context.is_sampled(), context.is_remote()));
+        let ids = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331";
+        assert_eq!(read(&format!("00-{ids}-01")), Some((true, true)));
+        assert_eq!(read(&format!("00-{ids}-00")), Some((false, true)));
+        assert_eq!(read(&format!("cc-{ids}-01-of-the-future")), Some((true, true)));
+        for bad in [
+            String::new(),
+            format!("00-{ids}"),
+            format!("00-{ids}-01-more"),
+            format!("ff-{ids}-01"),
+            format!("0-{ids}-01"),
+            format!("00-{}-01", ids.to_uppercase()),
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01".to_owned(),
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01".to_owned(),
+        ] {
+            assert_eq!(read(&bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_parent_is_lambdas_where_it_samples_then_traceparents_then_lambdas() {
+        let policy = policy(0.0);
+        let viewer = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let of_lambda =
+            |sampled| Some(("5759e988bd862e3fe1be46a994272793".to_owned(), "53995c3f42cd8ad8".to_owned(), sampled));
+        let of_viewer = Some(("0af7651916cd43dd8448eb211c80319c".to_owned(), "b7ad6b7169203331".to_owned(), true));
+        assert_eq!(parent(&policy, &header(1), Some(viewer)), of_lambda(true));
+        assert_eq!(parent(&policy, &header(0), Some(viewer)), of_viewer);
+        assert_eq!(parent(&policy, &header(0), Some("nonsense")), of_lambda(false));
+        assert_eq!(parent(&policy, "", Some(viewer)), of_viewer);
+        assert_eq!(parent(&policy, "", None), None);
+        let neither = TracePolicy { lambda: false, traceparent: false, ..policy };
+        assert_eq!(parent(&neither, &header(1), Some(viewer)), None);
+    }
+
+    #[test]
+    fn of_those_that_lambda_does_not_sample_our_own_ratio_takes_its_share_by_the_trace() {
+        let picked = |ratio: f64| {
+            let policy = policy(ratio);
+            let traces = (0..2_000_u64).map(|number| {
+                let low = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                format!("Root=1-5759e988-bd862e3f{low:016x};Parent=53995c3f42cd8ad8;Sampled=0")
+            });
+            traces.filter(|header| parent(&policy, header, None).unwrap().2).count()
+        };
+        assert_eq!((picked(0.0), picked(1.0)), (0, 2_000));
+        assert!((150..250).contains(&picked(0.1)), "{}", picked(0.1));
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_makes_it_panic(header in "(Root=1-)?[0-9a-f;=A-Zé-]{0,60}(;Parent=[0-9a-fé]{0,17})?", field in "[0-9a-fé-]{0,60}") {
+            let _ = LambdaHeader::parse(&header);
+            let _ = traceparent(&field);
+        }
+    }
+}

@@ -284,3 +284,156 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
         attributes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, ConfigError};
+    use std::collections::HashMap;
+
+    const COMPLETE: [(&str, &str); 8] = [
+        ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"),
+        ("AWS_LAMBDA_FUNCTION_NAME", "lambdaapi"),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+        ("AWS_REGION", "us-east-1"),
+        ("bucket", "lambda-api-2022"),
+        ("lambda_auth", "swordfish"),
+        ("redirect_path", "https://d1.cloudfront.net"),
+    ];
+    const DAEMON: (&str, &str) = ("AWS_XRAY_DAEMON_ADDRESS", "169.254.79.129:2000");
+    const COLLECTOR: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/");
+
+    fn read(changes: &[(&str, &str)]) -> Result<TelemetryConfig, ConfigError> {
+        let env: HashMap<&str, &str> = COMPLETE.iter().chain(changes).copied().collect();
+        Config::from_env(|name| env.get(name).map(|value| (*value).to_owned())).map(|config| config.telemetry)
+    }
+
+    fn faults(changes: &[(&str, &str)]) -> Vec<&'static str> {
+        read(changes).unwrap_err().0.iter().map(|fault| fault.name).collect()
+    }
+
+    fn traces(changes: &[(&str, &str)]) -> TracesConfig {
+        read(changes).unwrap().traces.unwrap()
+    }
+
+    fn endpoint(changes: &[(&str, &str)]) -> String {
+        match traces(changes).export.destination {
+            Destination::Http { endpoint, .. } => endpoint.to_string(),
+            Destination::Udp(address) => format!("udp {address}"),
+        }
+    }
+
+    #[test]
+    fn spans_go_to_the_endpoint_that_is_set_or_else_to_lambdas_daemon_or_else_nowhere() {
+        assert!(read(&[]).unwrap().traces.is_none());
+        assert_eq!(endpoint(&[DAEMON]), "udp 169.254.79.129:2000");
+        assert_eq!(
+            endpoint(&[("AWS_XRAY_DAEMON_ADDRESS", "tcp:127.0.0.1:2000 udp:127.0.0.2:2001")]),
+            "udp 127.0.0.2:2001"
+        );
+        assert_eq!(endpoint(&[DAEMON, COLLECTOR]), "http://collector:4318/v1/traces");
+        let own = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://xray.eu-west-1.amazonaws.com/v1/traces");
+        assert_eq!(endpoint(&[COLLECTOR, own]), "https://xray.eu-west-1.amazonaws.com/v1/traces", "as it is");
+        for off in [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")] {
+            assert!(read(&[COLLECTOR, off]).unwrap().traces.is_none(), "{off:?}");
+        }
+        assert!(read(&[COLLECTOR, ("OTEL_SDK_DISABLED", "no")]).unwrap().traces.is_some());
+    }
+
+    #[test]
+    fn opentelemetrys_variables_mean_what_its_specification_says() {
+        let export = traces(&[
+            COLLECTOR,
+            ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=a%20b, x=1"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "9000"),
+            ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "250"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "7"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+        ])
+        .export;
+        assert_eq!(
+            (export.timeout, export.delay, export.queue_spans),
+            (Duration::from_millis(250), Duration::from_millis(100), 7)
+        );
+        let Destination::Http { headers, .. } = &export.destination else { panic!("{export:?}") };
+        assert_eq!(headers[0], ("api-key".parse().unwrap(), "a b".parse().unwrap()));
+        assert!(!format!("{export:?}").contains("a b"), "a key is no secret to the log: {export:?}");
+        assert_eq!(traces(&[COLLECTOR]).export.timeout, Duration::from_millis(500));
+        let sampler = |name: &str, argument: &str| {
+            let set = [COLLECTOR, ("OTEL_TRACES_SAMPLER", name), ("OTEL_TRACES_SAMPLER_ARG", argument)];
+            format!("{:?}", traces(&set).policy.sampler)
+        };
+        assert_eq!(sampler("", ""), "ParentBased(AlwaysOn)");
+        assert_eq!(sampler("always_off", ""), "AlwaysOff");
+        assert_eq!(sampler("traceidratio", "0.25"), "TraceIdRatioBased(0.25)");
+        assert_eq!(sampler("parentbased_traceidratio", "0.5"), "ParentBased(TraceIdRatioBased(0.5))");
+        let propagators = |list| {
+            let policy = traces(&[COLLECTOR, ("OTEL_PROPAGATORS", list)]).policy;
+            (policy.lambda, policy.traceparent)
+        };
+        assert_eq!(propagators(""), (true, true));
+        assert_eq!(propagators("tracecontext,baggage"), (false, true));
+        assert_eq!((propagators("xray-lambda"), propagators("none")), ((true, false), (false, false)));
+    }
+
+    #[test]
+    fn the_resource_says_which_function_it_is_and_what_is_set_goes_over_what_is_found() {
+        let set = [COLLECTOR, ("OTEL_RESOURCE_ATTRIBUTES", "cloud.region=mars,team=a%2Cb,service.name=listed")];
+        let resource = traces(&set).resource;
+        let of = |name: &str| resource.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        for (name, value) in [
+            ("cloud.provider", "aws"),
+            ("cloud.platform", "aws_lambda"),
+            ("cloud.region", "mars"),
+            ("faas.name", "lambdaapi"),
+            ("faas.max_memory", "134217728"),
+            ("team", "a,b"),
+            ("service.name", "listed"),
+        ] {
+            assert_eq!(of(name), Some(value), "{name}");
+        }
+        let metrics = read(&[("OTEL_SERVICE_NAME", "shop")]).unwrap().metrics.unwrap();
+        assert_eq!((metrics.service.as_str(), metrics.namespace.as_str()), ("shop", "nearedge"));
+    }
+
+    #[test]
+    fn the_variants_of_metrics_are_a_list_of_ours() {
+        let variants = |changes: &[(&str, &str)]| read(changes).unwrap().metrics.unwrap().variants.0;
+        assert_eq!(variants(&[]), ["v1", "v2"]);
+        assert_eq!(variants(&[("test_versions", "a,b,c")]), ["a", "b", "c"]);
+        assert_eq!(variants(&[("test_versions", "a,b,c"), ("metrics_variants", "a, b")]), ["a", "b"]);
+        assert!(read(&[("metrics", "false")]).unwrap().metrics.is_none());
+        assert_eq!(faults(&[("metrics_variants", "a,../b")]), ["metrics_variants"]);
+        let many: Vec<String> = (0..21).map(|number| format!("v{number}")).collect();
+        assert_eq!(faults(&[("metrics_variants", &many.join(","))]), ["metrics_variants"]);
+    }
+
+    #[test]
+    fn what_cannot_be_had_is_a_fault_and_never_passed_over() {
+        for (name, bad) in [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "grpc://collector"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "gzip"),
+            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/key.pem"),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere.pem"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "secret-key"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
+            ("OTEL_TRACES_EXPORTER", "zipkin"),
+            ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
+            ("OTEL_PROPAGATORS", "b3"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
+            ("trace_ratio", "2"),
+            ("AWS_XRAY_DAEMON_ADDRESS", "somewhere"),
+            ("metrics_namespace", "AWS/Lambda"),
+            ("metrics_namespace", "a b"),
+        ] {
+            // The others are looked at where spans go to a collector.
+            let collector = if name == "AWS_XRAY_DAEMON_ADDRESS" { ("metrics", "true") } else { COLLECTOR };
+            let error = read(&[collector, (name, bad)]).unwrap_err();
+            assert_eq!(error.0.iter().map(|fault| fault.name).collect::<Vec<_>>(), [name], "{error}");
+            assert!(!error.to_string().contains("secret-key"), "{error}");
+        }
+    }
+}
