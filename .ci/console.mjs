@@ -107,11 +107,16 @@ try {
   ok(charts.length === 6 && charts.every(Boolean), "every chart says in words what it shows", JSON.stringify(charts));
   ok(charts[0].includes("v1") && charts[0].includes("v2"), "requests are told apart by variant", charts[0]);
 
-  const head = page.locator("#list .head", { hasText: "miss" }).first();
-  await head.click();
+  await page.waitForFunction(() => {
+    // Of what S3 was asked for.
+    const said = (head) => [...head.querySelectorAll("*")].some((part) => /^(miss|revalidated)$/.test(part.textContent));
+    const head = [...document.querySelectorAll("#list .head")].find(said);
+    head?.click();
+    return Boolean(head);
+  });
   const names = await page.$$eval("#list .span", (all) => all.map((row) => row.textContent));
   for (const name of ["lambdaapi", "GET", "decision", "cache lookup", "S3.GetObject", "encoding", "post"]) {
-    ok(names.some((text) => text.includes(name)), `the waterfall of a miss has the span ${name}`, names);
+    ok(names.some((text) => text.includes(name)), `the waterfall of what S3 was asked for has the span ${name}`, names);
   }
   await page.locator("#list .span", { hasText: "S3.GetObject" }).first().click();
   const attributes = await page.textContent("#list .detail table");

@@ -70,6 +70,17 @@ fn scenarios() -> Vec<Scenario> {
             }),
         ),
     ];
+    scenarios.push((
+        "line/hit",
+        Box::new(|| {
+            let (lines, origin) = (fixture::lines(), origin(10_000, HOUR));
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let (event, deadline) = (event("/docs/test.html"), Instant::now() + HOUR);
+            let answered = (0..2).map(|_| runtime.block_on(fixture::answer(&origin, &event, deadline)));
+            let record = answered.last().unwrap().record;
+            Box::new(move || lines.write(black_box(&fixture::line(&record)), std::io::sink()).unwrap())
+        }),
+    ));
     let hour = HOUR;
     for (name, bytes, ttl, event, status) in [
         ("answer/hit/240B", 240, hour, usual(), 200),

@@ -27,8 +27,10 @@
 //! - [`store`]: the one seam: something that fetches a key
 //! - [`s3`]: a store over aws-sdk-s3, with an HTTP client of its own (`http_client`)
 //! - [`cache`]: a store around a store: bounded, revalidating, coalescing (`flight`)
-//! - [`origin`]: event in, payload out: the steps above in a row
-//! - [`telemetry`]: JSON log lines
+//! - [`origin`]: request in, payload out: the steps above in a row
+//! - [`telemetry`]: JSON log lines, and what collects spans
+//! - [`metric`]: the table of metrics; [`log_line`]: the line of an invocation, in Embedded Metric Format
+//! - [`trace`]: parents, sampling and spans; [`exporter`]: spans out, after the answer
 //! - [`runtime`]: the Lambda loop; answers go out by `runtime_api`
 //! - [`bootstrap`]: config → store → cache → origin → run, for the deployed binary and the local cloud alike
 

@@ -41,7 +41,7 @@ pub struct LogLine<'a> {
     pub at: SystemTime,
 }
 
-/// Writes lines to standard output.
+/// Writes lines.
 pub struct LineWriter {
     config: MetricsConfig,
     /// One line at a time, in a buffer that is used again.
@@ -70,18 +70,15 @@ impl LineWriter {
     /// Writes a line with one write.
     ///
     /// # Errors
-    /// When standard output is closed or full.
-    pub fn write(&self, line: &LogLine<'_>) -> io::Result<()> {
-        self.format(line, |written| io::stdout().lock().write_all(written))
-    }
-
-    fn format<T>(&self, line: &LogLine<'_>, take: impl FnOnce(&[u8]) -> io::Result<T>) -> io::Result<T> {
+    /// When `out` is closed or full.
+    pub fn write(&self, line: &LogLine<'_>, mut out: impl Write) -> io::Result<()> {
         let mut format = self.format.lock().unwrap_or_else(PoisonError::into_inner);
         let (emf, buffer) = &mut *format;
         buffer.clear();
-        emf.format(&Written { line, config: &self.config }, buffer)
-            .map_err(|error| io::Error::other(error.to_string()))?;
-        take(buffer)
+        let entry = Written { line, config: &self.config };
+        emf.format(&entry, buffer).map_err(|error| io::Error::other(error.to_string()))?;
+        // Under the lock too: lines do not run into each other.
+        out.write_all(buffer)
     }
 }
 
@@ -203,7 +200,9 @@ mod tests {
             Measured { record, duration, tally: Tally::default(), spans_dropped: 0, init: None, rotating: false };
         let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_438_490_551);
         let line = LogLine { request_id: "8476a536", trace_id: Some("1-65-01"), measured, at };
-        writer.format(&line, |line| Ok(String::from_utf8(line.to_vec()).unwrap())).unwrap()
+        let mut out = Vec::new();
+        writer.write(&line, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
     }
 
     #[test]

@@ -285,7 +285,7 @@ impl<S: Store> Shared<S> {
         let init = cold.then_some(self.init);
         let measured = Measured { record, duration, tally, spans_dropped, init, rotating };
         let line = LogLine { request_id, trace_id, measured, at: SystemTime::now() };
-        if let Err(error) = lines.write(&line) {
+        if let Err(error) = lines.write(&line, std::io::stdout().lock()) {
             // Where standard output is the trouble this is not read either; it is all that can be done.
             debug!(request_id, %error, "the line of an invocation could not be written");
         }

@@ -57,10 +57,10 @@ fn latency(partition: Partition) -> Vec<Widget> {
             own(Metric::Duration, json!({"label": "nearedge Duration", "stat": percentile, "color": "#2ca02c"})),
             own(
                 Metric::S3Duration,
-                json!({"label": "of that, waiting for S3", "stat": percentile, "color": "#7f7f7f"}),
+                json!({"label": "waiting for S3, where it was asked", "stat": percentile, "color": "#7f7f7f"}),
             ),
         ]);
-        widgets.push(Widget::graph(8, &format!("Every hop, {percentile}"), "ms", hops));
+        widgets.push(Widget::graph(8, &format!("Every hop, {percentile}"), "ms", hops).taller());
     }
     widgets.push(Widget::graph(
         12,
@@ -173,7 +173,7 @@ fn experiment() -> Vec<Widget> {
         rows
     }));
     widgets.push(
-        Widget::graph(12, "Requests by variant", "a minute", {
+        Widget::graph(24, "Requests by variant", "a minute", {
             let all = format!("SUM({})", search(Metric::Duration, &[("variant", "other")], "SampleCount", 60));
             let none = format!("SUM({})", search(Metric::Duration, &[("variant", "none")], "SampleCount", 60));
             let mut rows: Vec<Value> = VARIANTS
@@ -189,7 +189,7 @@ fn experiment() -> Vec<Widget> {
         .stacked(),
     );
     widgets.push(Widget::graph(
-        12,
+        24,
         "Outcomes",
         "a minute",
         vec![expression(&search(Metric::Duration, &[], "SampleCount", 60), json!({"id": "all", "label": ""}))],

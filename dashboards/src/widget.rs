@@ -58,6 +58,13 @@ impl Widget {
         self
     }
 
+    /// With room for a long legend.
+    #[must_use]
+    pub fn taller(mut self) -> Self {
+        self.height += 2;
+        self
+    }
+
     /// With a line across at a value.
     #[must_use]
     pub fn line_at(mut self, value: f64, label: &str) -> Self {

@@ -41,9 +41,9 @@ export function inUnit(unit) {
   const small = (unit ?? "").toLowerCase();
   if (/^(count|none|)$/.test(small)) return num;
   if (/^(%|percent)$/.test(small)) return percent;
-  if (small === "bytes") return bytes;
+  if (small.startsWith("bytes")) return bytes;
   const factor = { ms: 1, milliseconds: 1, microseconds: 1e-3, s: 1e3, seconds: 1e3 }[small];
-  return factor ? (v) => ms(known(v) ? v * factor : v) : suffixed(small === "count/second" ? "/s" : " " + unit);
+  return factor ? (v) => ms(known(v) ? v * factor : v) : small.length > 8 ? num : suffixed(small === "count/second" ? "/s" : " " + unit);
 }
 
 export const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString("en-GB");
@@ -356,8 +356,7 @@ function start() {
     row.set = (next) => {
       if (seen === (seen = JSON.stringify(next))) return;
       trace = next;
-      const about = (next.spans.find((span) => !span.parent) ?? next.spans[0])?.attributes ?? {};
-      const is = { method: about["http.request.method"] ?? next.name, path: about["url.path"], variant: next.variant ?? "none", status: next.status, outcome: next.outcome, cache: next.cache };
+      const is = { method: next.method ?? next.name, path: next.path, variant: next.variant ?? "none", status: next.status, outcome: next.outcome, cache: next.cache };
       for (const name in is) {
         is[name] = String(is[name] ?? none);
         put(cells[name], is[name]);

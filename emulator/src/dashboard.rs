@@ -36,15 +36,26 @@ pub fn draw(
     let body: Value = serde_json::from_str(&body).map_err(|error| error.to_string())?;
     let widgets = body["widgets"].as_array().ok_or("it has no widgets")?;
     let period = end.saturating_sub(start).div_ceil(PERIODS_MAX).max(1);
-    let scope = || Scope { cloudwatch, start, end, period, known: HashMap::new() };
-    Ok(widgets.iter().map(|widget| draw_widget(widget, scope())).collect())
+    // Only whole periods: one that is not over yet would look like a drop.
+    let end = end - end.saturating_sub(start) % period;
+    let scope = |start, period| Scope { cloudwatch, start, end, period, known: HashMap::new() };
+    let draw = |widget: &Value| {
+        if widget["properties"]["view"] == "singleValue" {
+            // One figure, of the five minutes that CloudWatch would take, or of what there is of them.
+            let start = start.max(end.saturating_sub(300));
+            draw_widget(widget, scope(start, end.saturating_sub(start).max(1)))
+        } else {
+            draw_widget(widget, scope(start, period))
+        }
+    };
+    Ok(widgets.iter().map(draw).collect())
 }
 
 fn draw_widget(widget: &Value, scope: Scope<'_>) -> Value {
     let properties = &widget["properties"];
     let mut drawn = json!({
         "x": widget["x"], "y": widget["y"], "width": widget["width"], "height": widget["height"],
-        "title": properties["title"], "unit": properties["yAxis"]["left"]["label"], "stacked": properties["stacked"],
+        "title": properties["title"], "unit": unit(properties, scope.period), "stacked": properties["stacked"],
         "series": [], "annotations": properties["annotations"]["horizontal"],
     });
     let worked_out = match widget["type"].as_str() {
@@ -69,6 +80,12 @@ fn draw_widget(widget: &Value, scope: Scope<'_>) -> Value {
         }
     }
     drawn
+}
+
+/// CloudWatch's periods are minutes; the periods of a short run are as long as they are.
+fn unit(properties: &Value, period: u64) -> Option<String> {
+    let unit = properties["yAxis"]["left"]["label"].as_str()?;
+    Some(unit.replace("a minute", &format!("in {period} s")))
 }
 
 fn metrics(properties: &Value, mut scope: Scope<'_>) -> Result<Value, String> {
