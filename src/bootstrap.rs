@@ -31,6 +31,9 @@ const PRELOAD_BUDGET: Duration = Duration::from_secs(5);
 /// How long opening a connection may keep the first event waiting.
 const PREWARM_BUDGET: Duration = Duration::from_secs(2);
 
+/// How long spans may take at the end: Lambda leaves half a second.
+const LAST_FLUSH: Duration = Duration::from_millis(400);
+
 /// Runs the function until the Runtime API goes away; `env` gives the value of a variable.
 ///
 /// What prevents the start is told to the Runtime API and the log, and ends in a non-zero exit code.
@@ -90,7 +93,7 @@ async fn serve(config: Config, traces: Option<Traces>, started: Instant) -> Resu
         Some(exporter) => {
             let ended = until_terminated(runtime::run(origin, pace, telemetry)).await;
             // Whatever has ended by now is sent, whoever stopped us.
-            exporter.flush().await;
+            exporter.flush(Instant::now() + LAST_FLUSH).await;
             ended
         }
     }

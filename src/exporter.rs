@@ -10,7 +10,7 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_sdk_s3::config::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
@@ -231,9 +231,10 @@ impl Exporter {
         self.queue.dropped()
     }
 
-    /// Sends what has ended, within the timeout; what is not sent by then is dropped and counted.
-    pub async fn flush(&self) {
-        if self.queue.spans().is_empty() {
+    /// Sends what has ended, within the timeout and before `latest`; what is not sent by then is dropped and counted.
+    pub async fn flush(&self, latest: Instant) {
+        // An invocation that has no time left would be ended for it: its spans go with the next one's.
+        if self.queue.spans().is_empty() || latest <= Instant::now() {
             return;
         }
         let mut failed = self.failed.lock().await;
@@ -241,7 +242,7 @@ impl Exporter {
             return;
         }
         *failed = None;
-        let deadline = tokio::time::Instant::now() + self.timeout;
+        let deadline = (tokio::time::Instant::now() + self.timeout).min(latest.into());
         loop {
             let spans = self.queue.take();
             if spans.is_empty() {
@@ -270,7 +271,7 @@ impl Exporter {
     pub(crate) async fn run(&self) {
         loop {
             let _ = tokio::time::timeout(self.delay, self.queue.enough.notified()).await;
-            self.flush().await;
+            self.flush(Instant::now() + self.timeout).await;
         }
     }
 
@@ -424,6 +425,10 @@ mod tests {
         Exporter::new(config, queue, &Resource::builder_empty().build(), anchors, None).unwrap()
     }
 
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
     fn received(daemon: &UdpSocket) -> Vec<usize> {
         daemon.set_nonblocking(true).unwrap();
         let mut packet = vec![0; 1 << 16];
@@ -448,9 +453,9 @@ mod tests {
         let exporter = exporter(&config);
         (0..130).for_each(|number| exporter.queue.push(span(number, 10)));
         assert_eq!(exporter.dropped(), 30);
-        exporter.flush().await;
+        exporter.flush(soon()).await;
         assert_eq!(received(&daemon), [40, 40, 20]);
-        exporter.flush().await;
+        exporter.flush(soon()).await;
         assert_eq!(received(&daemon), [0; 0]);
     }
 
@@ -460,7 +465,7 @@ mod tests {
         let exporter = exporter(&config);
         (0..8).for_each(|number| exporter.queue.push(span(number, 10_000)));
         exporter.queue.push(span(8, 70_000));
-        exporter.flush().await;
+        exporter.flush(soon()).await;
         let counts = received(&daemon);
         assert_eq!((counts.iter().sum::<usize>(), exporter.dropped()), (8, 1), "{counts:?}");
     }
@@ -470,13 +475,13 @@ mod tests {
         let gone = "http://127.0.0.1:1/v1/traces".parse().unwrap();
         let exporter = exporter(&config(Destination::Http { endpoint: gone, headers: Vec::new() }));
         exporter.queue.push(span(0, 1));
-        exporter.flush().await;
+        exporter.flush(soon()).await;
         assert_eq!(exporter.dropped(), 1, "there is no retry");
         exporter.queue.push(span(1, 1));
-        exporter.flush().await;
+        exporter.flush(soon()).await;
         assert_eq!((exporter.dropped(), exporter.queue.spans().len()), (1, 1));
         tokio::time::advance(PAUSE).await;
-        exporter.flush().await;
+        exporter.flush(soon()).await;
         assert_eq!((exporter.dropped(), exporter.queue.spans().len()), (2, 0));
     }
 
@@ -497,6 +502,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn without_time_nothing_is_sent_and_nothing_is_lost() {
+        let (daemon, config) = daemon();
+        let exporter = exporter(&config);
+        exporter.queue.push(span(0, 1));
+        exporter.flush(Instant::now()).await;
+        assert_eq!((received(&daemon).len(), exporter.dropped()), (0, 0));
+        exporter.flush(soon()).await;
+        assert_eq!(received(&daemon), [1]);
+    }
+
+    #[tokio::test]
     async fn a_span_that_is_not_sampled_is_not_sent() {
         let (daemon, config) = daemon();
         let exporter = exporter(&config);
@@ -505,7 +521,7 @@ mod tests {
             SpanContext::new(TraceId::from(7), SpanId::from(9), TraceFlags::default(), false, TraceState::default());
         enqueue.on_end(SpanData { span_context: unsampled, ..span(0, 1) });
         enqueue.on_end(span(1, 1));
-        exporter.flush().await;
+        exporter.flush(soon()).await;
         assert_eq!(received(&daemon), [1]);
     }
 }

@@ -81,6 +81,8 @@ pub async fn run<S: Store>(origin: Origin<S>, pace: Pace, telemetry: Telemetry) 
     if let Some(traces) = telemetry.traces.as_ref().filter(|_| shared) {
         let exporter = traces.exporter.clone();
         tokio::spawn(async move { exporter.run().await });
+        // Lambda tells an environment that is to go only if something in it registered an extension.
+        tokio::spawn(async { runtime_api().be_extension("nearedge").await });
     }
     let invoke = Invoke(Arc::new(Shared {
         api: runtime_api(),
@@ -231,7 +233,7 @@ impl<S: Store> Shared<S> {
             error!(request_id, "after the answer: {}", Failure::from_panic(panic));
         }
         if let Some(traces) = self.telemetry.traces.as_ref().filter(|_| !self.shared) {
-            traces.exporter.flush().await;
+            traces.exporter.flush(deadline).await;
         }
     }
 

@@ -12,6 +12,7 @@ use http::StatusCode;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tracing::debug;
 
 /// Lambda's protection against an answer that reaches another invocation: echoed as it came.
 pub(crate) const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
@@ -22,6 +23,12 @@ const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 
 /// The version of the API, in every path.
 const VERSION: &str = "/2018-06-01/runtime";
+
+/// The version of the Extensions API, which is at the same address.
+const EXTENSION_VERSION: &str = "/2020-01-01/extension";
+
+/// Says which extension it is that asks.
+const EXTENSION_ID: &str = "lambda-extension-identifier";
 
 /// The most header fields that a response may have.
 const FIELDS_MAX: usize = 32;
@@ -38,6 +45,8 @@ pub(crate) struct RuntimeApi {
     authority: String,
     /// What stands before each path: the API's version, and before it what a substitute of the API puts there.
     base: String,
+    /// The same for the Extensions API.
+    extension_base: String,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -65,8 +74,8 @@ impl RuntimeApi {
         let (authority, path) = address.split_once('/').unwrap_or((address, ""));
         let authority = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
         let path = path.trim_end_matches('/');
-        let base = if path.is_empty() { VERSION.to_owned() } else { format!("/{path}{VERSION}") };
-        Self { authority, base, idle: Mutex::default() }
+        let base = |version: &str| if path.is_empty() { version.to_owned() } else { format!("/{path}{version}") };
+        Self { base: base(VERSION), extension_base: base(EXTENSION_VERSION), authority, idle: Mutex::default() }
     }
 
     /// Posts the answer of an invocation, and gives the status of the receipt.
@@ -116,6 +125,35 @@ impl RuntimeApi {
         let mut head = self.head("GET", &["/invocation/next"]);
         head.extend_from_slice(b"\r\n");
         self.exchange(head.into(), &[const { Bytes::new() }; 3]).await?.into_invocation()
+    }
+
+    /// Registers an extension that wants to hear of nothing, and stays: for a process with one in it, Lambda says SIGTERM
+    /// before it ends the environment
+    /// ([Extensions API](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html)). Where there is no such
+    /// API, that is all.
+    pub(crate) async fn be_extension(&self, name: &str) {
+        let waited = async {
+            let mut head = self.extension_head("POST", "/register");
+            field(&mut head, "lambda-extension-name", Some(name.as_bytes()));
+            let body = [Bytes::from_static(b"{\"events\":[]}"), Bytes::new(), Bytes::new()];
+            field(&mut head, "content-type", Some(b"application/json"));
+            field(&mut head, "content-length", Some(body[0].len().to_string().as_bytes()));
+            head.extend_from_slice(b"\r\n");
+            let id = self.exchange(head.into(), &body).await?.field(EXTENSION_ID)?;
+            let mut head = self.extension_head("GET", "/event/next");
+            field(&mut head, EXTENSION_ID, id.as_deref());
+            head.extend_from_slice(b"\r\n");
+            // It is answered never: nothing was asked for.
+            self.exchange(head.into(), &[const { Bytes::new() }; 3]).await
+        };
+        if let Err(error) = waited.await {
+            debug!(%error, "no extension could be registered: spans of the last seconds may be lost at the end");
+        }
+    }
+
+    fn extension_head(&self, method: &str, path: &str) -> Vec<u8> {
+        let Self { extension_base, authority, .. } = self;
+        format!("{method} {extension_base}{path} HTTP/1.1\r\nhost: {authority}\r\n").into_bytes()
     }
 
     async fn report(&self, mut head: Vec<u8>, error_type: &'static str, message: &str) -> io::Result<StatusCode> {
@@ -214,6 +252,15 @@ struct Response {
 }
 
 impl Response {
+    /// The value of a header field.
+    fn field(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+        let mut parsed = httparse::Response::new(&mut fields);
+        parsed.parse(&self.head).map_err(|error| invalid(error.to_string()))?;
+        let found = parsed.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
+        Ok(found.map(|field| field.value.to_vec()))
+    }
+
     fn into_invocation(self) -> io::Result<Invocation> {
         if self.status != StatusCode::OK {
             return Err(invalid(format!("{} instead of an event", self.status)));
@@ -565,6 +612,26 @@ mod tests {
         ] {
             let api = RuntimeApi::new(address);
             assert_eq!((api.authority.as_str(), api.base.as_str()), (authority, base), "{address}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_extension_registers_for_nothing_and_waits_by_the_id_that_it_was_given() {
+        let (listener, api) = api().await;
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let registered = read_until(&mut stream, "{\"events\":[]}").await;
+            assert!(registered.starts_with("POST /2020-01-01/extension/register HTTP/1.1\r\n"), "{registered}");
+            assert!(registered.contains("\r\nlambda-extension-name: nearedge\r\n"), "{registered}");
+            let answer = "HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: id-7\r\nContent-Length: 2\r\n\r\n{}";
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            let waiting = read_until(&mut stream, "\r\n\r\n").await;
+            assert!(waiting.starts_with("GET /2020-01-01/extension/event/next HTTP/1.1\r\n"), "{waiting}");
+            assert!(waiting.contains("\r\nlambda-extension-identifier: id-7\r\n"), "{waiting}");
+        };
+        tokio::select! {
+            () = server => {}
+            () = api.be_extension("nearedge") => panic!("it waits for ever"),
         }
     }
 

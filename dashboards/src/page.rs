@@ -47,18 +47,15 @@ fn latency(partition: Partition) -> Vec<Widget> {
             hops.push(distribution(
                 partition,
                 "OriginLatency",
-                json!({"label": "CloudFront OriginLatency", "stat": percentile, "color": "#9467bd"}),
+                json!({"label": "CloudFront", "stat": percentile, "color": "#9467bd"}),
             ));
         }
         hops.extend([
-            api("Latency", json!({"label": "HTTP API Latency", "stat": percentile, "color": "#1f77b4"})),
-            api("IntegrationLatency", json!({"label": "IntegrationLatency", "stat": percentile, "color": "#17becf"})),
-            function("Duration", json!({"label": "Lambda Duration", "stat": percentile, "color": "#ff7f0e"})),
-            own(Metric::Duration, json!({"label": "nearedge Duration", "stat": percentile, "color": "#2ca02c"})),
-            own(
-                Metric::S3Duration,
-                json!({"label": "waiting for S3, where it was asked", "stat": percentile, "color": "#7f7f7f"}),
-            ),
+            api("Latency", json!({"label": "HTTP API", "stat": percentile, "color": "#1f77b4"})),
+            api("IntegrationLatency", json!({"label": "integration", "stat": percentile, "color": "#17becf"})),
+            function("Duration", json!({"label": "Lambda", "stat": percentile, "color": "#ff7f0e"})),
+            own(Metric::Duration, json!({"label": "nearedge", "stat": percentile, "color": "#2ca02c"})),
+            own(Metric::S3Duration, json!({"label": "S3, where asked", "stat": percentile, "color": "#7f7f7f"})),
         ]);
         widgets.push(Widget::graph(8, &format!("Every hop, {percentile}"), "ms", hops).taller());
     }
@@ -77,7 +74,7 @@ fn latency(partition: Partition) -> Vec<Widget> {
             api("IntegrationLatency", json!({"id": "integration", "stat": "p50", "visible": false})),
             own(Metric::Duration, json!({"id": "own", "stat": "p50", "visible": false})),
             expression("latency - integration", json!({"id": "gateway", "label": "HTTP API"})),
-            expression("integration - own", json!({"id": "lambda", "label": "Lambda and its network"})),
+            expression("integration - own", json!({"id": "lambda", "label": "Lambda"})),
         ],
     ));
     let mut requests = vec![
@@ -141,7 +138,7 @@ fn experiment() -> Vec<Widget> {
         VARIANTS.iter().map(share).collect()
     };
     let mut widgets = vec![Widget::text(
-        3,
+        2,
         "# Experiment: ${VariantA} against ${VariantB}\nWhat the origin can say: who is asked for how often, how fast, and \
          with what outcome. Whether people like a variant is for your analytics. A difference is worth a look when its \
          band of 95 % does not hold zero; the band is of all requests since the left edge of the graph, so choose a start \
@@ -368,7 +365,7 @@ fn cold_starts() -> Vec<Widget> {
     let stats = |columns: &str| format!("{REPORTS} | stats {columns} by bin(5m)");
     vec![
         Widget::text(
-            3,
+            2,
             "# Cold starts and memory\nFrom the lines that Lambda writes of each invocation (`platform.report`; with the text \
              log format `REPORT`, whose memory is in bytes). A cold start costs its first viewer the init; the memory \
              setting buys CPU too, so a function that is far from its limit may still gain from more.",

@@ -41,14 +41,15 @@ impl Widget {
             "title": title, "view": "singleValue", "region": "${AWS::Region}", "period": 300, "metrics": metrics,
             "sparkline": true,
         });
-        Self { kind: "metric", width, height: 4, properties }
+        Self { kind: "metric", width, height: 3, properties }
     }
 
     /// A query over the function's log lines.
     pub fn query(width: u64, title: &str, view: &str, query: &str) -> Self {
         let query = format!("SOURCE '/aws/lambda/${{FunctionName}}' | {query}");
         let properties = json!({"title": title, "view": view, "region": "${AWS::Region}", "query": query});
-        Self { kind: "log", width, height: 6, properties }
+        let height = if view == "table" { 3 } else { 6 };
+        Self { kind: "log", width, height, properties }
     }
 
     /// One series above the other.

@@ -33,6 +33,9 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, BoxError> {
     let path = request.uri().path().to_owned();
+    if let Some(route) = path.strip_prefix("/2020-01-01/extension/") {
+        return extension(route, &request).await;
+    }
     let Some(route) = path.strip_prefix("/2018-06-01/runtime/") else {
         return Ok(refuse(StatusCode::NOT_FOUND, "UnknownPath"));
     };
@@ -64,6 +67,24 @@ async fn answer(
             Ok(accept(true))
         }
         _ => Ok(refuse(StatusCode::NOT_FOUND, "UnknownPath")),
+    }
+}
+
+/// The Extensions API, for one that hears of nothing
+/// ([Extensions API](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html)).
+async fn extension(route: &str, request: &Request<Incoming>) -> Result<Response<Body>, BoxError> {
+    match (request.method(), route) {
+        (&Method::POST, "register") if request.headers().contains_key("lambda-extension-name") => {
+            let mut response =
+                serve::json(StatusCode::OK, r#"{"functionName":"lambdaapi","functionVersion":"$LATEST"}"#);
+            let id = HeaderValue::try_from(crate::identity::uuid())?;
+            response.headers_mut().insert("lambda-extension-identifier", id);
+            Ok(response)
+        }
+        (&Method::GET, "event/next") if request.headers().contains_key("lambda-extension-identifier") => {
+            std::future::pending().await
+        }
+        _ => Ok(refuse(StatusCode::FORBIDDEN, "Extension.Unknown")),
     }
 }
 
