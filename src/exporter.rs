@@ -279,7 +279,7 @@ impl Exporter {
         match &self.to {
             Link::Http(post) => {
                 let Post { client, endpoint, headers, signer } = &**post;
-                let body = self.encode(spans);
+                let body = self.request(spans).encode_to_vec();
                 let request = || request(endpoint, headers, body.clone());
                 let mut first = request()?;
                 if let Some(signer) = signer {
@@ -295,30 +295,42 @@ impl Exporter {
                 // The rest of the answer is of no interest; what it counts as rejected is the collector's to log.
                 if status.is_success() { Ok(()) } else { Err(format!("{endpoint} answered {status}")) }
             }
-            Link::Udp(socket) => self.send_packets(socket, spans),
+            Link::Udp(socket) => self.send_packets(socket, self.request(spans)),
         }
     }
 
     /// Sends spans in as few packets as hold them.
-    fn send_packets(&self, socket: &UdpSocket, mut spans: Vec<SpanData>) -> Result<(), String> {
-        let packet = packet(&self.encode(spans.clone()));
+    fn send_packets(&self, socket: &UdpSocket, mut request: ExportTraceServiceRequest) -> Result<(), String> {
+        let packet = packet(&request.encode_to_vec());
         if packet.len() <= PACKET_BYTES_MAX {
             // Not a system call that waits: there is room, or the packet is lost, as UDP's are.
             return socket.send(&packet).map(drop).map_err(|error| error.to_string());
         }
-        if spans.len() == 1 {
+        let Some(rest) = split_off(&mut request) else {
             self.queue.drop_spans(1);
             return Ok(());
-        }
-        let rest = spans.split_off(spans.len() / 2);
-        self.send_packets(socket, spans)?;
+        };
+        self.send_packets(socket, request)?;
         self.send_packets(socket, rest)
     }
 
-    fn encode(&self, spans: Vec<SpanData>) -> Vec<u8> {
-        let resource_spans = group_spans_by_resource_and_scope(spans, &self.resource);
-        ExportTraceServiceRequest { resource_spans }.encode_to_vec()
+    fn request(&self, spans: Vec<SpanData>) -> ExportTraceServiceRequest {
+        ExportTraceServiceRequest { resource_spans: group_spans_by_resource_and_scope(spans, &self.resource) }
     }
+}
+
+/// Takes the second half of a request's spans off, with all that is said of them; none if there is only one.
+fn split_off(request: &mut ExportTraceServiceRequest) -> Option<ExportTraceServiceRequest> {
+    // All our spans are of one resource and one scope.
+    let scope_spans = request.resource_spans.first_mut()?.scope_spans.first_mut()?;
+    if scope_spans.spans.len() < 2 {
+        return None;
+    }
+    let second = scope_spans.spans.split_off(scope_spans.spans.len() / 2);
+    let first = std::mem::replace(&mut scope_spans.spans, second);
+    let rest = request.clone();
+    request.resource_spans.first_mut()?.scope_spans.first_mut()?.spans = first;
+    Some(rest)
 }
 
 impl fmt::Debug for Exporter {

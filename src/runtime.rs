@@ -32,7 +32,7 @@ use crate::request::Request;
 use crate::runtime_api::{INVOCATION_ID, Invocation, RuntimeApi};
 use crate::store::{Source, Store, Tally};
 use crate::telemetry::Once;
-use crate::trace::{self, Incoming, LambdaHeader, TracePolicy, child_span};
+use crate::trace::{self, Incoming, TracePolicy, child_span};
 
 /// What is taken for the time left where the Runtime API does not say it: the walk-through's timeout.
 const UNKNOWN_DEADLINE: Duration = Duration::from_secs(20);
@@ -201,7 +201,7 @@ impl<S: Store> Shared<S> {
         debug!(request_id, budget_ms = budget.as_millis(), event_bytes = invocation.event.len(), "invoked");
         let deadline = started + budget;
         let cold = !self.answered.swap(true, Ordering::Relaxed);
-        let header = invocation.trace.as_deref().and_then(LambdaHeader::parse);
+        let header = invocation.trace.as_deref();
         let answered = match event::parse(&invocation.event) {
             Ok(request) => {
                 let span = match &self.telemetry.traces {
@@ -222,11 +222,8 @@ impl<S: Store> Shared<S> {
             }
         };
         match answered {
-            Ok(record) => {
-                let root = header.map(|header| header.root);
-                self.log(request_id, root, &record, started.elapsed(), cold);
-            }
-            Err(failure) => error!(request_id, trace_id = header.map(|header| header.root), "{failure}"),
+            Ok(record) => self.log(request_id, header, &record, started.elapsed(), cold),
+            Err(failure) => error!(request_id, trace_id = header.and_then(trace::root_of), "{failure}"),
         }
         // Before the next event is asked for: the environment may be frozen then.
         if let Err(panic) = AssertUnwindSafe(self.origin.settle(deadline)).catch_unwind().await {
@@ -272,7 +269,11 @@ impl<S: Store> Shared<S> {
     }
 
     /// Writes the line of an invocation.
-    fn log(&self, request_id: &str, trace_id: Option<&str>, record: &Record, duration: Duration, cold: bool) {
+    fn log(&self, request_id: &str, header: Option<&str>, record: &Record, duration: Duration, cold: bool) {
+        if self.telemetry.lines.is_none() && record.trouble.is_none() && !tracing::enabled!(tracing::Level::INFO) {
+            return;
+        }
+        let trace_id = header.and_then(trace::root_of);
         if let Some(trouble) = &record.trouble
             && let Some(unsaid) = self.warnings.may(Instant::now())
         {

@@ -43,20 +43,24 @@ pub struct TracePolicy {
     pub traceparent: bool,
 }
 
+/// The trace that Lambda's header names, as it is written there, unchecked.
+pub(crate) fn root_of(header: &str) -> Option<&str> {
+    let root = header.split_once("Root=")?.1;
+    Some(root.split_once(';').map_or(root, |(root, _)| root))
+}
+
 /// Lambda's trace header
 /// ([tracing header](https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LambdaHeader<'a> {
-    /// The trace, as it is written there.
-    pub root: &'a str,
+struct LambdaHeader {
     trace_id: TraceId,
     parent: SpanId,
     sampled: bool,
 }
 
-impl<'a> LambdaHeader<'a> {
+impl LambdaHeader {
     /// Reads the header; `None` if it names no trace or no parent.
-    pub fn parse(header: &'a str) -> Option<Self> {
+    fn parse(header: &str) -> Option<Self> {
         let (mut root, mut parent, mut sampled) = (None, None, false);
         for field in header.split(';') {
             match field.trim_ascii().split_once('=') {
@@ -74,7 +78,7 @@ impl<'a> LambdaHeader<'a> {
         }
         let (high, low) = (hex(seconds)?, hex(rest.get(..8)?)?);
         let trace_id = u128::from(high) << 96 | u128::from(low) << 64 | u128::from(hex(rest.get(8..)?)?);
-        (trace_id != 0).then_some(Self { root, trace_id: trace_id.into(), parent: parent?, sampled })
+        (trace_id != 0).then_some(Self { trace_id: trace_id.into(), parent: parent?, sampled })
     }
 
     fn context(self, sampled: bool) -> SpanContext {
@@ -118,7 +122,7 @@ pub struct Incoming<'a> {
     /// Its id.
     pub request_id: &'a str,
     /// Lambda's trace header.
-    pub header: Option<LambdaHeader<'a>>,
+    pub header: Option<&'a str>,
     /// What was asked.
     pub request: &'a Request<'a>,
     /// The ARN that was invoked.
@@ -141,8 +145,8 @@ impl TracePolicy {
     }
 
     /// Whose child the invocation is.
-    fn parent(&self, header: Option<LambdaHeader<'_>>, request: &Request<'_>) -> Option<SpanContext> {
-        let header = header.filter(|_| self.lambda);
+    fn parent(&self, header: Option<&str>, request: &Request<'_>) -> Option<SpanContext> {
+        let header = header.filter(|_| self.lambda).and_then(LambdaHeader::parse);
         if let Some(header) = header.filter(|header| header.sampled) {
             return Some(header.context(true));
         }
@@ -150,8 +154,17 @@ impl TracePolicy {
         field.and_then(traceparent).or_else(|| header.map(|header| header.context(self.picks(header.trace_id))))
     }
 
+    /// Whether it takes one look to know that an invocation is not sampled: most are not, and each would pay for the rest.
+    fn is_refused_at_once(&self, incoming: &Incoming<'_>) -> bool {
+        let nobody_else = incoming.request.traceparent.is_none() && self.ratio == 0.0 && self.lambda;
+        nobody_else && self.follows_parent() && incoming.header.is_some_and(|header| header.contains("Sampled=0"))
+    }
+
     /// The server span of an invocation; none where it is not sampled.
     pub fn begin(&self, incoming: &Incoming<'_>) -> Span {
+        if self.is_refused_at_once(incoming) {
+            return Span::none();
+        }
         let parent = self.parent(incoming.header, incoming.request);
         if self.follows_parent() && parent.as_ref().is_some_and(|parent| !parent.is_sampled()) {
             return Span::none();
@@ -239,7 +252,7 @@ mod tests {
 
     fn parent(policy: &TracePolicy, header: &str, traceparent: Option<&str>) -> Option<(String, String, bool)> {
         let request = Request { traceparent: traceparent.map(Into::into), ..Request::default() };
-        let context = policy.parent(LambdaHeader::parse(header), &request)?;
+        let context = policy.parent(Some(header), &request)?;
         Some((context.trace_id().to_string(), context.span_id().to_string(), context.is_sampled()))
     }
 
@@ -251,7 +264,7 @@ mod tests {
     fn lambdas_header_names_the_trace_the_parent_and_whether_it_is_sampled() {
         let read = LambdaHeader::parse("Root=1-5759e988-bd862e3fe1be46a994272793; Parent=53995c3f42cd8ad8; Sampled=1")
             .unwrap();
-        assert_eq!(read.root, ROOT);
+        assert_eq!(root_of(&header(1)), Some(ROOT));
         assert_eq!(read.trace_id.to_string(), "5759e988bd862e3fe1be46a994272793");
         assert_eq!((read.parent.to_string().as_str(), read.sampled), ("53995c3f42cd8ad8", true));
         for bad in [
