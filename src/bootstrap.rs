@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 
 use crate::cache::Cache;
 use crate::config::{Config, S3Config, TracesConfig, WarmUp};
-use crate::exporter::Exporter;
+use crate::exporter::{Exporter, Occasion};
 use crate::http_client::{bundled_anchors, read_anchors};
 use crate::log_line::LineWriter;
 use crate::object::{Fetched, Head};
@@ -64,7 +64,8 @@ pub fn run(env: impl Fn(&str) -> Option<String>) -> ExitCode {
 fn warn_of_lost_metrics(env: impl Fn(&str) -> Option<String>) {
     let level = env("AWS_LAMBDA_LOG_LEVEL").unwrap_or_default();
     if ["WARN", "ERROR", "FATAL"].iter().any(|above| level.eq_ignore_ascii_case(above)) {
-        warn!(
+        // At these levels a warning would not be seen.
+        error!(
             "Lambda drops the metrics at AWS_LAMBDA_LOG_LEVEL={level}: set the application log level to INFO, or metrics=false"
         );
     }
@@ -93,7 +94,7 @@ async fn serve(config: Config, traces: Option<Traces>, started: Instant) -> Resu
         Some(exporter) => {
             let ended = until_terminated(runtime::run(origin, pace, telemetry)).await;
             // Whatever has ended by now is sent, whoever stopped us.
-            exporter.flush(Instant::now() + LAST_FLUSH).await;
+            exporter.flush(Occasion::Last, Instant::now() + LAST_FLUSH).await;
             ended
         }
     }

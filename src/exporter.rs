@@ -2,12 +2,12 @@
 //!
 //! Spans wait in a queue until the answer is posted; then they are sent, and only then is the next event asked for, so
 //! that no freeze loses them. A collector that is slow, dead or absent costs no more than the timeout, once in
-//! [`PAUSE`], and never an answer. opentelemetry-otlp would send them too, but it retries, reads the environment by
+//! [`PAUSE`], and never an answer. Nothing is sent twice but for an idle connection that turns out to be closed. opentelemetry-otlp would send them too, but it retries, reads the environment by
 //! itself, and brings a second HTTP client or none.
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -60,18 +60,37 @@ pub struct ExportConfig {
     pub certificate: Option<Vec<u8>>,
 }
 
-/// Where spans go.
-#[derive(Debug, Clone)]
+/// Where spans go. `Debug` shows neither the values of header fields nor the query of an address.
+#[derive(Clone)]
 pub enum Destination {
     /// OTLP over HTTP, in protobuf ([OTLP/HTTP](https://opentelemetry.io/docs/specs/otlp/#otlphttp)).
     Http {
         /// The address that spans are posted to.
         endpoint: Uri,
-        /// Header fields of each request. `Debug` shows none of their values.
+        /// Header fields of each request.
         headers: Vec<(HeaderName, HeaderValue)>,
     },
     /// X-Ray's daemon: `host:port`.
     Udp(String),
+}
+
+impl fmt::Debug for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http { endpoint, headers } => {
+                let names: Vec<_> = headers.iter().map(|(name, _)| name).collect();
+                f.debug_struct("Http").field("endpoint", &shown(endpoint)).field("headers", &names).finish()
+            }
+            Self::Udp(address) => f.debug_tuple("Udp").field(address).finish(),
+        }
+    }
+}
+
+/// An address without what may be a key in it: the user, the query.
+fn shown(endpoint: &Uri) -> String {
+    let (scheme, host) = (endpoint.scheme_str().unwrap_or_default(), endpoint.host().unwrap_or_default());
+    let port = endpoint.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{scheme}://{host}{port}{}", endpoint.path())
 }
 
 /// Ended spans, until they are sent.
@@ -93,7 +112,8 @@ impl SpanQueue {
             most: config.queue_spans,
             dropped: AtomicU64::new(0),
             enough: tokio::sync::Notify::new(),
-            batch: config.batch_spans,
+            // What never comes together is not waited for.
+            batch: config.batch_spans.min(config.queue_spans),
         }
     }
 
@@ -122,6 +142,17 @@ impl SpanQueue {
         }
         let rest = spans.split_off(self.batch);
         std::mem::replace(&mut *spans, rest)
+    }
+
+    /// Puts spans back that could not be sent for want of time.
+    fn put_back(&self, mut spans: Vec<SpanData>) {
+        let mut queue = self.spans();
+        spans.append(&mut queue);
+        let over = spans.len().saturating_sub(self.most);
+        spans.truncate(self.most);
+        *queue = spans;
+        drop(queue);
+        self.drop_spans(over);
     }
 
     fn drop_spans(&self, count: usize) {
@@ -163,8 +194,19 @@ pub struct Exporter {
     to: Link,
     timeout: Duration,
     delay: Duration,
-    /// When the collector last failed. Held while something is sent: one batch at a time.
-    failed: tokio::sync::Mutex<Option<Moment>>,
+    /// Since when the collector is left alone, if it is. Held while something is sent: one batch at a time.
+    resting: tokio::sync::Mutex<Option<Moment>>,
+}
+
+/// When spans are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// Between an answer and the next event, which waits.
+    BetweenEvents,
+    /// Beside the invocations; nobody waits.
+    Beside,
+    /// At the end: a collector that is left alone is asked all the same.
+    Last,
 }
 
 enum Link {
@@ -222,7 +264,7 @@ impl Exporter {
             to,
             timeout: config.timeout,
             delay: config.delay,
-            failed: tokio::sync::Mutex::default(),
+            resting: tokio::sync::Mutex::default(),
         })
     }
 
@@ -231,32 +273,42 @@ impl Exporter {
         self.queue.dropped()
     }
 
-    /// Sends what has ended, within the timeout and before `latest`; what is not sent by then is dropped and counted.
-    pub async fn flush(&self, latest: Instant) {
-        // An invocation that has no time left would be ended for it: its spans go with the next one's.
-        if self.queue.spans().is_empty() || latest <= Instant::now() {
+    /// Sends what has ended by now, within the timeout and before `latest`. What there is no time for waits; what the
+    /// collector does not take is dropped and counted.
+    pub async fn flush(&self, occasion: Occasion, latest: Instant) {
+        let mut left = self.queue.spans().len();
+        let began = tokio::time::Instant::now();
+        let deadline = (began + self.timeout).min(latest.into());
+        if left == 0 || deadline <= began {
             return;
         }
-        let mut failed = self.failed.lock().await;
-        if failed.is_some_and(|failed| Moment::now().is_within(PAUSE, failed)) {
+        let Ok(mut resting) = tokio::time::timeout_at(deadline, self.resting.lock()).await else { return };
+        let is_resting = resting.is_some_and(|since| Moment::now().is_within(PAUSE, since));
+        if is_resting && occasion != Occasion::Last {
             return;
         }
-        *failed = None;
-        let deadline = (tokio::time::Instant::now() + self.timeout).min(latest.into());
-        loop {
+        *resting = None;
+        // Whether the time is our own bound, and not the end of an invocation.
+        let is_own_bound = deadline >= began + self.timeout;
+        let mut is_first = true;
+        while left > 0 {
             let spans = self.queue.take();
-            if spans.is_empty() {
-                return;
-            }
             let count = spans.len();
-            let sent = tokio::time::timeout_at(deadline, self.send(spans)).await;
-            let problem = match sent {
-                Ok(Ok(())) => continue,
-                Ok(Err(problem)) => problem,
-                Err(_) => format!("no answer within {} ms", self.timeout.as_millis()),
+            left = left.saturating_sub(count);
+            // Who has less than the whole time to answer in has done nothing wrong by not answering.
+            let spare = (!(is_first && is_own_bound)).then(|| spans.clone());
+            is_first = false;
+            let problem = match (tokio::time::timeout_at(deadline, self.send(spans)).await, spare) {
+                (Ok(Ok(())), _) => continue,
+                (Ok(Err(problem)), _) => problem,
+                (Err(_), None) => format!("no answer within {} ms", self.timeout.as_millis()),
+                (Err(_), Some(spare)) => {
+                    self.queue.put_back(spare);
+                    break;
+                }
             };
             self.queue.drop_spans(count);
-            *failed = Some(Moment::now());
+            *resting = Some(Moment::now());
             warn!(
                 spans = count,
                 "spans were not taken: {problem}; trying again in {} s. Check OTEL_EXPORTER_OTLP_ENDPOINT and the \
@@ -265,13 +317,17 @@ impl Exporter {
             );
             return;
         }
+        // Or every event would wait for a collector that is merely slow.
+        if occasion == Occasion::BetweenEvents && is_own_bound && began.elapsed() > self.timeout / 2 {
+            *resting = Some(Moment::now());
+        }
     }
 
     /// Sends by batch, for ever: for an environment that several invocations share, and that is never frozen.
     pub(crate) async fn run(&self) {
         loop {
             let _ = tokio::time::timeout(self.delay, self.queue.enough.notified()).await;
-            self.flush(Instant::now() + self.timeout).await;
+            self.flush(Occasion::Beside, Instant::now() + self.timeout).await;
         }
     }
 
@@ -293,30 +349,50 @@ impl Exporter {
                 };
                 let status = answered.map_err(|error| chain(&error))?.status();
                 // The rest of the answer is of no interest; what it counts as rejected is the collector's to log.
-                if status.is_success() { Ok(()) } else { Err(format!("{endpoint} answered {status}")) }
+                if status.is_success() { Ok(()) } else { Err(format!("{} answered {status}", shown(endpoint))) }
             }
             Link::Udp(socket) => self.send_packets(socket, self.request(spans)),
         }
     }
 
-    /// Sends spans in as few packets as hold them.
+    /// Sends spans in as few packets as hold them; what no packet holds, and what there is no room for, is lost, as UDP's
+    /// are, and counted.
+    ///
+    /// # Errors
+    /// When nobody listens. Then what is left of this request counts as not sent.
     fn send_packets(&self, socket: &UdpSocket, mut request: ExportTraceServiceRequest) -> Result<(), String> {
         let packet = packet(&request.encode_to_vec());
         if packet.len() <= PACKET_BYTES_MAX {
-            // Not a system call that waits: there is room, or the packet is lost, as UDP's are.
-            return socket.send(&packet).map(drop).map_err(|error| error.to_string());
+            return match socket.send(&packet) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.queue.drop_spans(span_count(&request));
+                    Ok(())
+                }
+                // It may be of a packet before this one: another try tells.
+                Err(_) => socket.send(&packet).map(drop).map_err(|error| error.to_string()),
+                Ok(_) => Ok(()),
+            };
         }
-        let Some(rest) = split_off(&mut request) else {
-            self.queue.drop_spans(1);
-            return Ok(());
-        };
-        self.send_packets(socket, request)?;
-        self.send_packets(socket, rest)
+        match split_off(&mut request) {
+            None => {
+                self.queue.drop_spans(1);
+                Ok(())
+            }
+            Some(rest) => {
+                self.send_packets(socket, request)?;
+                self.send_packets(socket, rest)
+            }
+        }
     }
 
     fn request(&self, spans: Vec<SpanData>) -> ExportTraceServiceRequest {
         ExportTraceServiceRequest { resource_spans: group_spans_by_resource_and_scope(spans, &self.resource) }
     }
+}
+
+fn span_count(request: &ExportTraceServiceRequest) -> usize {
+    let scopes = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
+    scopes.map(|scope| scope.spans.len()).sum()
 }
 
 /// Takes the second half of a request's spans off, with all that is said of them; none if there is only one.
@@ -347,7 +423,9 @@ fn packet(spans: &[u8]) -> Vec<u8> {
 }
 
 fn socket(daemon: &str) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind(SocketAddr::from(([0, 0, 0, 0], 0)))?;
+    let daemon = daemon.to_socket_addrs()?.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    let any: IpAddr = if daemon.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0))?;
     socket.connect(daemon)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
@@ -465,9 +543,9 @@ mod tests {
         let exporter = exporter(&config);
         (0..130).for_each(|number| exporter.queue.push(span(number, 10)));
         assert_eq!(exporter.dropped(), 30);
-        exporter.flush(soon()).await;
+        exporter.flush(Occasion::BetweenEvents, soon()).await;
         assert_eq!(received(&daemon), [40, 40, 20]);
-        exporter.flush(soon()).await;
+        exporter.flush(Occasion::BetweenEvents, soon()).await;
         assert_eq!(received(&daemon), [0; 0]);
     }
 
@@ -477,7 +555,7 @@ mod tests {
         let exporter = exporter(&config);
         (0..8).for_each(|number| exporter.queue.push(span(number, 10_000)));
         exporter.queue.push(span(8, 70_000));
-        exporter.flush(soon()).await;
+        exporter.flush(Occasion::BetweenEvents, soon()).await;
         let counts = received(&daemon);
         assert_eq!((counts.iter().sum::<usize>(), exporter.dropped()), (8, 1), "{counts:?}");
     }
@@ -487,13 +565,13 @@ mod tests {
         let gone = "http://127.0.0.1:1/v1/traces".parse().unwrap();
         let exporter = exporter(&config(Destination::Http { endpoint: gone, headers: Vec::new() }));
         exporter.queue.push(span(0, 1));
-        exporter.flush(soon()).await;
+        exporter.flush(Occasion::BetweenEvents, soon()).await;
         assert_eq!(exporter.dropped(), 1, "there is no retry");
         exporter.queue.push(span(1, 1));
-        exporter.flush(soon()).await;
+        exporter.flush(Occasion::BetweenEvents, soon()).await;
         assert_eq!((exporter.dropped(), exporter.queue.spans().len()), (1, 1));
         tokio::time::advance(PAUSE).await;
-        exporter.flush(soon()).await;
+        exporter.flush(Occasion::BetweenEvents, soon()).await;
         assert_eq!((exporter.dropped(), exporter.queue.spans().len()), (2, 0));
     }
 
@@ -513,14 +591,103 @@ mod tests {
         assert_eq!(signed.headers()["x-amz-security-token"], "token");
     }
 
+    /// A collector that answers after so long, and how many batches it has got.
+    fn collector(delay: Duration) -> (Uri, Arc<AtomicU64>) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}/v1/traces?key=secret", listener.local_addr().unwrap()).parse().unwrap();
+        let got = Arc::new(AtomicU64::new(0));
+        let counted = got.clone();
+        std::thread::spawn(move || {
+            use std::io::{BufRead, BufReader, Read, Write};
+            while let Ok((stream, _)) = listener.accept() {
+                let counted = counted.clone();
+                std::thread::spawn(move || {
+                    let mut stream = BufReader::new(stream);
+                    loop {
+                        let (mut length, mut line) = (0, String::new());
+                        while line != "\r\n" {
+                            line.clear();
+                            if stream.read_line(&mut line).unwrap_or(0) == 0 {
+                                return;
+                            }
+                            let lower = line.to_lowercase();
+                            if let Some(value) = lower.strip_prefix("content-length:") {
+                                length = value.trim().parse().unwrap();
+                            }
+                        }
+                        stream.read_exact(&mut vec![0; length]).unwrap();
+                        counted.fetch_add(1, Ordering::SeqCst);
+                        std::thread::sleep(delay);
+                        let _ = stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+                    }
+                });
+            }
+        });
+        (endpoint, got)
+    }
+
+    #[tokio::test]
+    async fn a_collector_that_is_slow_loses_nothing_and_is_then_left_alone_while_events_wait() {
+        let (endpoint, got) = collector(Duration::from_millis(120));
+        let exporter = exporter(&config(Destination::Http { endpoint, headers: Vec::new() }));
+        (0..100).for_each(|number| exporter.queue.push(span(number, 1)));
+        // Of three batches, each of 120 ms, 200 ms hold one: what is cut short waits.
+        exporter.flush(Occasion::BetweenEvents, soon()).await;
+        assert_eq!(exporter.dropped(), 0);
+        let waiting = exporter.queue.spans().len();
+        assert!(waiting == 60 || waiting == 20, "{waiting}");
+        let asked = got.load(Ordering::SeqCst);
+        exporter.queue.push(span(200, 1));
+        while !exporter.queue.spans().is_empty() {
+            exporter.flush(Occasion::Last, soon()).await;
+        }
+        assert!(got.load(Ordering::SeqCst) > asked && exporter.dropped() == 0, "{}", exporter.dropped());
+    }
+
+    #[tokio::test]
+    async fn an_invocation_that_ends_before_the_collector_answers_blames_nobody() {
+        let (endpoint, _) = collector(Duration::from_millis(100));
+        let exporter = exporter(&config(Destination::Http { endpoint, headers: Vec::new() }));
+        exporter.queue.push(span(0, 1));
+        exporter.flush(Occasion::BetweenEvents, Instant::now() + Duration::from_millis(20)).await;
+        assert_eq!((exporter.dropped(), exporter.queue.spans().len()), (0, 1));
+        assert!(exporter.resting.lock().await.is_none());
+        exporter.flush(Occasion::BetweenEvents, soon()).await;
+        assert_eq!((exporter.dropped(), exporter.queue.spans().len()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn at_the_end_a_collector_that_is_left_alone_is_asked_all_the_same() {
+        let (daemon, config) = daemon();
+        let exporter = exporter(&config);
+        *exporter.resting.lock().await = Some(Moment::now());
+        exporter.queue.push(span(0, 1));
+        exporter.flush(Occasion::BetweenEvents, soon()).await;
+        assert_eq!(received(&daemon), [0; 0]);
+        exporter.flush(Occasion::Last, soon()).await;
+        assert_eq!(received(&daemon), [1]);
+    }
+
+    #[test]
+    fn neither_a_key_in_a_header_nor_one_in_an_address_is_shown() {
+        let headers = vec![("x-key".parse().unwrap(), "sesame".parse().unwrap())];
+        let endpoint = "https://me:sesame@host:4318/v1/traces?key=sesame".parse().unwrap();
+        let destination = Destination::Http { endpoint, headers };
+        let said = format!("{destination:?}");
+        assert!(
+            said.contains("https://host:4318/v1/traces") && said.contains("x-key") && !said.contains("sesame"),
+            "{said}"
+        );
+    }
+
     #[tokio::test]
     async fn without_time_nothing_is_sent_and_nothing_is_lost() {
         let (daemon, config) = daemon();
         let exporter = exporter(&config);
         exporter.queue.push(span(0, 1));
-        exporter.flush(Instant::now()).await;
+        exporter.flush(Occasion::BetweenEvents, Instant::now()).await;
         assert_eq!((received(&daemon).len(), exporter.dropped()), (0, 0));
-        exporter.flush(soon()).await;
+        exporter.flush(Occasion::BetweenEvents, soon()).await;
         assert_eq!(received(&daemon), [1]);
     }
 
@@ -533,7 +700,7 @@ mod tests {
             SpanContext::new(TraceId::from(7), SpanId::from(9), TraceFlags::default(), false, TraceState::default());
         enqueue.on_end(SpanData { span_context: unsampled, ..span(0, 1) });
         enqueue.on_end(span(1, 1));
-        exporter.flush(soon()).await;
+        exporter.flush(Occasion::BetweenEvents, soon()).await;
         assert_eq!(received(&daemon), [1]);
     }
 }

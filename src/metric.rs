@@ -94,9 +94,9 @@ table! {
     Duration, Milliseconds, VariantToo, "From the event's arrival until Lambda has the answer; its SampleCount is the number of requests.";
     BodyBytes, Bytes, VariantToo, "The bytes of the body that the client gets.";
     S3Duration, Milliseconds, Service, "How long an answer waited for S3, retries included; only answers that did.";
-    S3Requests, Count, Service, "The requests made to S3, retries included.";
+    S3Requests, Count, Service, "The requests made to S3, retries and those before the first event included.";
     S3Retries, Count, Service, "Those of them that were made because another had failed.";
-    CacheHit, Count, Service, "Answers from memory, without a word to S3.";
+    CacheHit, Count, Service, "Answers from memory alone, without a word to S3.";
     CacheMiss, Count, Service, "Answers that S3 was asked for.";
     CacheRevalidated, Count, Service, "Answers from memory after S3 said that the object is unchanged.";
     CacheCoalesced, Count, Service, "Answers from what another invocation was asking S3 for at the same time.";
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hit_says_five_things_and_nothing_of_what_did_not_happen() {
+    fn a_hit_says_four_things_and_nothing_of_what_did_not_happen() {
         let wanted = [("BodyBytes", 10.0), ("CacheHit", 1.0), ("Duration", 0.093), ("Status2xx", 1.0)];
         assert_eq!(said(&record(), |_| {}), BTreeMap::from(wanted));
     }

@@ -100,6 +100,11 @@ impl<S: Store> Origin<S> {
         self.store.tally()
     }
 
+    /// Whether a request has the secret.
+    pub fn trusts(&self, request: &Request<'_>) -> bool {
+        request.lambda_auth.as_deref().is_some_and(|presented| self.policy.secrets.matches(presented).is_some())
+    }
+
     /// Whether a rotation of the secret is under way.
     pub fn is_rotating(&self) -> bool {
         self.policy.secrets.has_next()
@@ -159,7 +164,8 @@ impl<S: Store> Origin<S> {
             }
             Action::Missing { key } => {
                 let part = if request.method == Method::Head { Part::Head } else { Part::Whole };
-                self.missing(key, Missing::NoSuchKey, part, deadline).await
+                // S3 was not asked, so it has said nothing.
+                Found { missing: None, ..self.missing(key, Missing::NoSuchKey, part, deadline).await }
             }
             Action::Fetch { first, others, part } => {
                 let fits = |head: &Head, part: Option<&Range<u64>>| {
@@ -196,7 +202,7 @@ impl<S: Store> Origin<S> {
         let mut waited = Duration::ZERO;
         for candidate in std::iter::once(first).chain(others) {
             let reply = self.fetch(&Ask { key: &candidate.key, ..*ask }, deadline).await;
-            source = Some(reply.source);
+            source = further(source, reply.source);
             waited += reply.waited;
             let trouble = reply.fetched.as_ref().err().or(reply.trouble.as_ref()).and_then(FetchError::trouble);
             let trouble = trouble.map(str::to_owned);
@@ -224,12 +230,13 @@ impl<S: Store> Origin<S> {
             };
         }
         let missing = self.missing(&first.key, why, ask.part, deadline).await;
+        let source = missing.source.map_or(source, |of_document| further(source, of_document));
         Found { source, waited: waited + missing.waited, ..missing }
     }
 
     async fn missing<'a>(&self, key: &ObjectKey, why: Missing, part: Part, deadline: Instant) -> Found<'a> {
         let mut outcome = Outcome::NotFetched(key.clone(), FetchError::Missing(why));
-        let mut waited = Duration::ZERO;
+        let (mut waited, mut source) = (Duration::ZERO, None);
         if let Some(document) = &self.exceptions.error_document {
             let fits = |head: &Head, _: Option<&Range<u64>>| {
                 let object = Object { head: head.clone(), range: None, body: Body::default() };
@@ -238,11 +245,12 @@ impl<S: Store> Origin<S> {
             // A document that is itself missing, too large or in trouble is no reason for another error.
             let reply = self.fetch(&Ask::plain(document, part, &fits), deadline).await;
             waited = reply.waited;
+            source = Some(reply.source);
             if let Ok(Fetched::Object(object)) = reply.fetched {
                 outcome = Outcome::ErrorDocument(object);
             }
         }
-        Found { asked: Some(key.clone()), missing: Some(why), waited, ..outcome.into() }
+        Found { asked: Some(key.clone()), missing: Some(why), waited, source, ..outcome.into() }
     }
 
     /// Whether an answer can hold an outcome with its body, which is not there yet: Lambda counts the whole JSON.
@@ -289,6 +297,11 @@ const FRAME_BYTES: u64 = 1024;
 fn fits_for_sure(head: &Head, part: Option<&Range<u64>>) -> bool {
     let bytes = part.map_or(head.bytes, |part| part.end.saturating_sub(part.start));
     base64_bytes(bytes).saturating_add(head.json().len() as u64 + FRAME_BYTES) <= PAYLOAD_BYTES_MAX
+}
+
+/// Of two answers that one answer took, the one that had to go further than memory.
+fn further(before: Option<Source>, after: Source) -> Option<Source> {
+    before.filter(|source| *source != Source::Hit).or(Some(after))
 }
 
 /// What came of carrying out a decision.

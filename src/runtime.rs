@@ -24,7 +24,7 @@ use serde::de::IgnoredAny;
 use tracing::{Instrument, Span, debug, error, info, warn};
 
 use crate::event::{self, EventError};
-use crate::exporter::Exporter;
+use crate::exporter::{Exporter, Occasion};
 use crate::log_line::{LineWriter, LogLine};
 use crate::metric::Measured;
 use crate::origin::{Answer, Origin, Record};
@@ -39,6 +39,9 @@ const UNKNOWN_DEADLINE: Duration = Duration::from_secs(20);
 
 /// In 2001: a deadline before it is no time of day but a duration. cargo-lambda sends 600000.
 const EARLIEST_DEADLINE_MS: u64 = 1_000_000_000_000;
+
+/// What is left of an invocation's time when the last span has to be sent: the time to ask for the next event in.
+const FLUSH_MARGIN: Duration = Duration::from_millis(50);
 
 /// How the loop is run.
 #[derive(Debug, Clone, Copy)]
@@ -81,14 +84,13 @@ pub async fn run<S: Store>(origin: Origin<S>, pace: Pace, telemetry: Telemetry) 
     if let Some(traces) = telemetry.traces.as_ref().filter(|_| shared) {
         let exporter = traces.exporter.clone();
         tokio::spawn(async move { exporter.run().await });
-        // Lambda tells an environment that is to go only if something in it registered an extension.
-        tokio::spawn(async { runtime_api().be_extension("nearedge").await });
+        stay_informed().await;
     }
     let invoke = Invoke(Arc::new(Shared {
         api: runtime_api(),
         deadline_margin: pace.deadline_margin,
         shared,
-        counted: Mutex::new((origin.tally(), 0)),
+        counted: Mutex::default(),
         origin,
         init: telemetry.started.elapsed(),
         telemetry,
@@ -100,6 +102,18 @@ pub async fn run<S: Store>(origin: Origin<S>, pace: Pace, telemetry: Telemetry) 
     let unused = service_fn(async |_: LambdaEvent<IgnoredAny>| Ok::<(), Error>(()));
     let runtime = Runtime::new(unused).layer(InPlaceOf(invoke));
     if pace.concurrency > 1 { runtime.run_concurrent().await } else { runtime.run().await }
+}
+
+/// Lambda tells an environment that is to go only if something in it has registered an extension.
+async fn stay_informed() {
+    let api = runtime_api();
+    let registered = tokio::time::timeout(Duration::from_secs(1), api.register_extension("nearedge")).await;
+    match registered.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
+        Ok(id) => drop(tokio::spawn(async move { api.wait_as(&id).await })),
+        Err(error) => {
+            warn!(%error, "no extension could be registered: spans of the last seconds may be lost at the end");
+        }
+    }
 }
 
 /// Tells the Runtime API that the function cannot start.
@@ -196,21 +210,21 @@ impl<S: Store> Shared<S> {
     /// An invocation from its event to the moment when the next may come.
     async fn handle(&self, invocation: &Invocation) {
         let started = Instant::now();
-        let budget = budget(invocation.deadline_ms, self.deadline_margin);
+        let left = time_left(invocation.deadline_ms);
+        let budget = left.saturating_sub(self.deadline_margin);
         let request_id = invocation.request_id.as_str();
         debug!(request_id, budget_ms = budget.as_millis(), event_bytes = invocation.event.len(), "invoked");
         let deadline = started + budget;
-        let cold = !self.answered.swap(true, Ordering::Relaxed);
+        let cold = !self.answered.load(Ordering::Relaxed);
         let header = invocation.trace.as_deref();
+        let mut span = Span::none();
         let answered = match event::parse(&invocation.event) {
             Ok(request) => {
-                let span = match &self.telemetry.traces {
-                    Some(traces) => {
-                        let arn = self.arn.get().map_or("", String::as_str);
-                        traces.policy.begin(&Incoming { request_id, header, request: &request, arn, cold })
-                    }
-                    None => Span::none(),
-                };
+                if let Some(traces) = &self.telemetry.traces {
+                    let arn = self.arn.get().map_or("", String::as_str);
+                    let trusted = request.traceparent.is_some() && self.origin.trusts(&request);
+                    span = traces.policy.begin(&Incoming { request_id, header, request: &request, trusted, arn, cold });
+                }
                 let answered = self.answer(invocation, &request, &span, deadline);
                 // The span lasts until Lambda has the answer.
                 if span.is_disabled() { answered.await } else { answered.instrument(span.clone()).await }
@@ -222,15 +236,17 @@ impl<S: Store> Shared<S> {
             }
         };
         match answered {
-            Ok(record) => self.log(request_id, header, &record, started.elapsed(), cold),
-            Err(failure) => error!(request_id, trace_id = header.and_then(trace::root_of), "{failure}"),
+            Ok(record) => self.log(request_id, &span, header, &record, started.elapsed()),
+            Err(failure) => error!(request_id, trace_id = trace::trace_id(&span, header).as_deref(), "{failure}"),
         }
+        // It ends here, and is sent with the others.
+        drop(span);
         // Before the next event is asked for: the environment may be frozen then.
         if let Err(panic) = AssertUnwindSafe(self.origin.settle(deadline)).catch_unwind().await {
             error!(request_id, "after the answer: {}", Failure::from_panic(panic));
         }
         if let Some(traces) = self.telemetry.traces.as_ref().filter(|_| !self.shared) {
-            traces.exporter.flush(deadline).await;
+            traces.exporter.flush(Occasion::BetweenEvents, started + left.saturating_sub(FLUSH_MARGIN)).await;
         }
     }
 
@@ -269,11 +285,13 @@ impl<S: Store> Shared<S> {
     }
 
     /// Writes the line of an invocation.
-    fn log(&self, request_id: &str, header: Option<&str>, record: &Record, duration: Duration, cold: bool) {
-        if self.telemetry.lines.is_none() && record.trouble.is_none() && !tracing::enabled!(tracing::Level::INFO) {
+    fn log(&self, request_id: &str, span: &Span, header: Option<&str>, record: &Record, duration: Duration) {
+        if self.telemetry.lines.is_none() && record.trouble.is_none() && !tracing::event_enabled!(tracing::Level::INFO)
+        {
             return;
         }
-        let trace_id = header.and_then(trace::root_of);
+        let trace_id = trace::trace_id(span, header);
+        let trace_id = trace_id.as_deref();
         if let Some(trouble) = &record.trouble
             && let Some(unsaid) = self.warnings.may(Instant::now())
         {
@@ -285,12 +303,12 @@ impl<S: Store> Shared<S> {
         };
         let (tally, spans_dropped) = self.since_last_line();
         let rotating = self.origin.is_rotating();
-        let init = cold.then_some(self.init);
+        let init = (!self.answered.swap(true, Ordering::Relaxed)).then_some(self.init);
         let measured = Measured { record, duration, tally, spans_dropped, init, rotating };
         let line = LogLine { request_id, trace_id, measured, at: SystemTime::now() };
         if let Err(error) = lines.write(&line, std::io::stdout().lock()) {
             // Where standard output is the trouble this is not read either; it is all that can be done.
-            debug!(request_id, %error, "the line of an invocation could not be written");
+            warn!(request_id, %error, "the line of an invocation could not be written");
         }
     }
 
@@ -314,15 +332,13 @@ fn told(request_id: &str, posted: std::io::Result<StatusCode>) {
     }
 }
 
-/// The time that S3 has: up to the invocation's own deadline, less the margin to answer in.
-fn budget(deadline_ms: u64, margin: Duration) -> Duration {
-    let left = if deadline_ms < EARLIEST_DEADLINE_MS {
-        UNKNOWN_DEADLINE
-    } else {
-        let deadline = SystemTime::UNIX_EPOCH + Duration::from_millis(deadline_ms);
-        deadline.duration_since(SystemTime::now()).unwrap_or_default()
-    };
-    left.saturating_sub(margin)
+/// The time until the invocation's own deadline. S3 has that, less the margin to answer in.
+fn time_left(deadline_ms: u64) -> Duration {
+    if deadline_ms < EARLIEST_DEADLINE_MS {
+        return UNKNOWN_DEADLINE;
+    }
+    let deadline = SystemTime::UNIX_EPOCH + Duration::from_millis(deadline_ms);
+    deadline.duration_since(SystemTime::now()).unwrap_or_default()
 }
 
 fn explain_refusal(request_id: &str, status: StatusCode) {
@@ -392,22 +408,19 @@ mod tests {
     }
 
     #[test]
-    fn s3_has_the_time_to_the_deadline_less_the_margin() {
-        let deadline = milliseconds(SystemTime::now() + Duration::from_secs(10));
-        let left = budget(deadline, Duration::from_secs(1));
-        assert!(left <= Duration::from_secs(9) && left > Duration::from_secs(8), "{left:?}");
-        assert_eq!(budget(deadline, Duration::from_secs(11)), Duration::ZERO);
+    fn the_time_left_is_that_to_the_deadline() {
+        let left = time_left(milliseconds(SystemTime::now() + Duration::from_secs(10)));
+        assert!(left <= Duration::from_secs(10) && left > Duration::from_secs(9), "{left:?}");
     }
 
     #[test]
     fn a_deadline_that_is_past_leaves_no_time() {
-        let deadline = milliseconds(SystemTime::now() - Duration::from_secs(1));
-        assert_eq!(budget(deadline, Duration::ZERO), Duration::ZERO);
+        assert_eq!(time_left(milliseconds(SystemTime::now() - Duration::from_secs(1))), Duration::ZERO);
     }
 
     #[test]
     fn a_deadline_that_is_no_time_of_day_is_taken_for_unknown() {
         let cargo_lambdas = milliseconds(SystemTime::UNIX_EPOCH + Duration::from_millis(600_000));
-        assert_eq!(budget(cargo_lambdas, Duration::from_secs(1)), Duration::from_secs(19));
+        assert_eq!(time_left(cargo_lambdas), Duration::from_secs(20));
     }
 }

@@ -12,7 +12,6 @@ use http::StatusCode;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tracing::debug;
 
 /// Lambda's protection against an answer that reaches another invocation: echoed as it came.
 pub(crate) const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
@@ -127,28 +126,34 @@ impl RuntimeApi {
         self.exchange(head.into(), &[const { Bytes::new() }; 3]).await?.into_invocation()
     }
 
-    /// Registers an extension that wants to hear of nothing, and stays: for a process with one in it, Lambda says SIGTERM
-    /// before it ends the environment
-    /// ([Extensions API](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html)). Where there is no such
-    /// API, that is all.
-    pub(crate) async fn be_extension(&self, name: &str) {
-        let waited = async {
-            let mut head = self.extension_head("POST", "/register");
-            field(&mut head, "lambda-extension-name", Some(name.as_bytes()));
-            let body = [Bytes::from_static(b"{\"events\":[]}"), Bytes::new(), Bytes::new()];
-            field(&mut head, "content-type", Some(b"application/json"));
-            field(&mut head, "content-length", Some(body[0].len().to_string().as_bytes()));
-            head.extend_from_slice(b"\r\n");
-            let id = self.exchange(head.into(), &body).await?.field(EXTENSION_ID)?;
-            let mut head = self.extension_head("GET", "/event/next");
-            field(&mut head, EXTENSION_ID, id.as_deref());
-            head.extend_from_slice(b"\r\n");
-            // It is answered never: nothing was asked for.
-            self.exchange(head.into(), &[const { Bytes::new() }; 3]).await
-        };
-        if let Err(error) = waited.await {
-            debug!(%error, "no extension could be registered: spans of the last seconds may be lost at the end");
-        }
+    /// Registers an extension that wants to hear of nothing: to a process with one in it, Lambda says SIGTERM before it
+    /// ends the environment. It has to be registered before the first event is asked for, and then [`Self::wait_as`]
+    /// ([Extensions API](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html)).
+    ///
+    /// # Errors
+    /// When there is no such API, or it refuses.
+    pub(crate) async fn register_extension(&self, name: &str) -> io::Result<Vec<u8>> {
+        let mut head = self.extension_head("POST", "/register");
+        let body = [Bytes::from_static(b"{\"events\":[]}"), Bytes::new(), Bytes::new()];
+        field(&mut head, "lambda-extension-name", Some(name.as_bytes()));
+        field(&mut head, "content-type", Some(b"application/json"));
+        field(&mut head, "content-length", Some(body[0].len().to_string().as_bytes()));
+        head.extend_from_slice(b"\r\n");
+        let response = self.exchange(head.into(), &body).await?;
+        let id = response.field(EXTENSION_ID)?.filter(|_| response.status == StatusCode::OK);
+        id.ok_or_else(|| invalid(format!("{} instead of an extension's id", response.status)))
+    }
+
+    /// Waits as an extension that hears of nothing: for ever.
+    ///
+    /// # Errors
+    /// When the API goes away, or answers after all.
+    pub(crate) async fn wait_as(&self, extension: &[u8]) -> io::Result<()> {
+        let mut head = self.extension_head("GET", "/event/next");
+        field(&mut head, EXTENSION_ID, Some(extension));
+        head.extend_from_slice(b"\r\n");
+        let response = self.exchange(head.into(), &[const { Bytes::new() }; 3]).await?;
+        Err(invalid(format!("{} to an extension that asked for nothing", response.status)))
     }
 
     fn extension_head(&self, method: &str, path: &str) -> Vec<u8> {
@@ -629,10 +634,26 @@ mod tests {
             assert!(waiting.starts_with("GET /2020-01-01/extension/event/next HTTP/1.1\r\n"), "{waiting}");
             assert!(waiting.contains("\r\nlambda-extension-identifier: id-7\r\n"), "{waiting}");
         };
+        let extension = async {
+            let id = api.register_extension("nearedge").await.unwrap();
+            api.wait_as(&id).await
+        };
         tokio::select! {
             () = server => {}
-            () = api.be_extension("nearedge") => panic!("it waits for ever"),
+            ended = extension => panic!("it waits for ever: {ended:?}"),
         }
+    }
+
+    #[tokio::test]
+    async fn where_no_extension_is_taken_that_is_an_error() {
+        let (listener, api) = api().await;
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            read_until(&mut stream, "{\"events\":[]}").await;
+            stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        };
+        let ((), registered) = tokio::join!(server, api.register_extension("nearedge"));
+        assert!(registered.unwrap_err().to_string().contains("403"));
     }
 
     #[tokio::test]

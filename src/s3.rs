@@ -22,10 +22,11 @@ use aws_sdk_s3::primitives::{ByteStream, DateTime, DateTimeFormat as Format};
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::retry::ErrorKind;
+use tracing::field;
 
 mod attempt;
 
-use self::attempt::{Attempts, EachAttempt};
+use self::attempt::{Attempts, EachAttempt, OnlySigned, Unfinished};
 use crate::conditional::{Conditions, EntityTag, entity_tags, http_date};
 use crate::config::S3Config;
 use crate::http_client;
@@ -33,6 +34,7 @@ use crate::object::{Body, BodyEncoder, FetchError, Fetched, Head, Metadata, Miss
 use crate::payload::PAYLOAD_BYTES_MAX;
 use crate::range::ByteRange;
 use crate::store::{Ask, Part, Reply, Source, Store, Tally};
+use crate::trace::child_span;
 
 /// The longest wait before the first retry; it doubles with each. The SDK's second is for batch jobs: a
 /// viewer is waiting here.
@@ -195,7 +197,17 @@ impl S3 {
             return Ok(answered);
         }
         let mut encoder = BodyEncoder::with_capacity(usize::try_from(length).unwrap_or(0));
-        if !read(output.body, &mut encoder).await? {
+        // The attempt's span ends with the head of the response.
+        let mut reading = Unfinished::new(child_span!(
+            "S3 body",
+            http.response.body.size = i64::try_from(length).unwrap_or(i64::MAX),
+            "error.type" = field::Empty,
+            otel.status_code = field::Empty,
+        ));
+        let read = read(output.body, &mut encoder).await;
+        reading.finish(read.as_ref().err().map(|_| "broken off"));
+        drop(reading);
+        if !read? {
             return Ok(Fetched::TooLarge(head));
         }
         let body = encoder.finish();
@@ -316,13 +328,25 @@ impl S3 {
         // A signature covers the method.
         let signed = match part {
             Part::Whole => {
-                let request =
-                    self.client.get_object().bucket(&self.bucket).key(key).customize().config_override(signing);
+                let request = self
+                    .client
+                    .get_object()
+                    .bucket(&self.bucket)
+                    .key(key)
+                    .customize()
+                    .config_override(signing)
+                    .interceptor(OnlySigned);
                 request.presigned(config).await.map_err(|error| failed(&error))?
             }
             Part::Head => {
-                let request =
-                    self.client.head_object().bucket(&self.bucket).key(key).customize().config_override(signing);
+                let request = self
+                    .client
+                    .head_object()
+                    .bucket(&self.bucket)
+                    .key(key)
+                    .customize()
+                    .config_override(signing)
+                    .interceptor(OnlySigned);
                 request.presigned(config).await.map_err(|error| failed(&error))?
             }
         };

@@ -8,6 +8,8 @@
 //! [FaaS]: https://opentelemetry.io/docs/specs/semconv/faas/faas-spans/
 //! [the AWS SDK]: https://opentelemetry.io/docs/specs/semconv/cloud-providers/aws-sdk/
 
+use std::borrow::Cow;
+
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, TraceContextExt, TraceFlags, TraceId, TraceState};
 use opentelemetry_sdk::trace::{Sampler, SamplingDecision, ShouldSample};
@@ -125,6 +127,8 @@ pub struct Incoming<'a> {
     pub header: Option<&'a str>,
     /// What was asked.
     pub request: &'a Request<'a>,
+    /// Whether the request has the secret: nobody else may say that it is to be traced.
+    pub trusted: bool,
     /// The ARN that was invoked.
     pub arn: &'a str,
     /// Whether it is the environment's first.
@@ -145,19 +149,27 @@ impl TracePolicy {
     }
 
     /// Whose child the invocation is.
-    fn parent(&self, header: Option<&str>, request: &Request<'_>) -> Option<SpanContext> {
-        let header = header.filter(|_| self.lambda).and_then(LambdaHeader::parse);
+    fn parent(&self, incoming: &Incoming<'_>) -> Option<SpanContext> {
+        let header = incoming.header.filter(|_| self.lambda).and_then(LambdaHeader::parse);
         if let Some(header) = header.filter(|header| header.sampled) {
             return Some(header.context(true));
         }
-        let field = request.traceparent.as_deref().filter(|_| self.traceparent);
-        field.and_then(traceparent).or_else(|| header.map(|header| header.context(self.picks(header.trace_id))))
+        let field = incoming.request.traceparent.as_deref().filter(|_| self.traceparent && incoming.trusted);
+        let viewers = field.and_then(traceparent);
+        let ours = header.map(|header| header.context(self.picks(header.trace_id)));
+        let sampled = [&viewers, &ours].into_iter().flatten().find(|context| context.is_sampled()).cloned();
+        sampled.or(viewers).or(ours)
+    }
+
+    /// Whether Lambda says no to an invocation without naming what it would be part of.
+    fn is_refused(&self, header: Option<&str>) -> bool {
+        self.lambda && header.is_some_and(|header| header.contains("Sampled=0"))
     }
 
     /// Whether it takes one look to know that an invocation is not sampled: most are not, and each would pay for the rest.
     fn is_refused_at_once(&self, incoming: &Incoming<'_>) -> bool {
-        let nobody_else = incoming.request.traceparent.is_none() && self.ratio == 0.0 && self.lambda;
-        nobody_else && self.follows_parent() && incoming.header.is_some_and(|header| header.contains("Sampled=0"))
+        let nobody_else = incoming.request.traceparent.is_none() && self.ratio == 0.0;
+        nobody_else && self.follows_parent() && self.is_refused(incoming.header)
     }
 
     /// The server span of an invocation; none where it is not sampled.
@@ -165,8 +177,12 @@ impl TracePolicy {
         if self.is_refused_at_once(incoming) {
             return Span::none();
         }
-        let parent = self.parent(incoming.header, incoming.request);
-        if self.follows_parent() && parent.as_ref().is_some_and(|parent| !parent.is_sampled()) {
+        let parent = self.parent(incoming);
+        let is_sampled = match &parent {
+            Some(parent) => parent.is_sampled(),
+            None => !self.is_refused(incoming.header),
+        };
+        if self.follows_parent() && !is_sampled {
             return Span::none();
         }
         let method = match incoming.request.method {
@@ -204,6 +220,21 @@ impl TracePolicy {
         }
         span
     }
+}
+
+/// The trace of an invocation, for its log line: as Lambda's header has it, if its span is part of that.
+pub(crate) fn trace_id<'a>(span: &Span, header: Option<&'a str>) -> Option<Cow<'a, str>> {
+    let of_lambda = header.and_then(root_of);
+    if span.is_disabled() {
+        return of_lambda.map(Cow::Borrowed);
+    }
+    let id = span.context().span().span_context().trace_id().to_string();
+    let same = of_lambda.is_some_and(|root| {
+        root.strip_prefix("1-")
+            .and_then(|root| root.split_once('-'))
+            .is_some_and(|(seconds, rest)| id.strip_prefix(seconds) == Some(rest))
+    });
+    of_lambda.filter(|_| same).map(Cow::Borrowed).or(Some(Cow::Owned(id)))
 }
 
 /// Says on the server span what became of the invocation.
@@ -252,7 +283,9 @@ mod tests {
 
     fn parent(policy: &TracePolicy, header: &str, traceparent: Option<&str>) -> Option<(String, String, bool)> {
         let request = Request { traceparent: traceparent.map(Into::into), ..Request::default() };
-        let context = policy.parent(Some(header), &request)?;
+        let incoming =
+            Incoming { request_id: "", header: Some(header), request: &request, trusted: true, arn: "", cold: false };
+        let context = policy.parent(&incoming)?;
         Some((context.trace_id().to_string(), context.span_id().to_string(), context.is_sampled()))
     }
 
@@ -314,8 +347,26 @@ mod tests {
         assert_eq!(parent(&policy, &header(0), Some("nonsense")), of_lambda(false));
         assert_eq!(parent(&policy, "", Some(viewer)), of_viewer);
         assert_eq!(parent(&policy, "", None), None);
+        let unsampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+        assert!(!parent(&policy, &header(0), Some(unsampled)).unwrap().2);
+        let all = TracePolicy { ratio: 1.0, ..policy.clone() };
+        assert_eq!(parent(&all, &header(0), Some(unsampled)), of_lambda(true), "our own share is ours");
         let neither = TracePolicy { lambda: false, traceparent: false, ..policy };
         assert_eq!(parent(&neither, &header(1), Some(viewer)), None);
+    }
+
+    #[test]
+    fn what_lambda_refuses_without_a_parent_is_no_root_of_ours_and_strangers_sample_nothing() {
+        let request = Request {
+            traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+            ..Request::default()
+        };
+        let headers = [Some("Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0"), None];
+        for (header, trusted, refused) in [(headers[0], false, true), (headers[1], false, false)] {
+            let incoming = Incoming { request_id: "", header, request: &request, trusted, arn: "", cold: false };
+            assert!(policy(0.0).parent(&incoming).is_none());
+            assert_eq!(policy(0.0).is_refused(header), refused, "{header:?}");
+        }
     }
 
     #[test]

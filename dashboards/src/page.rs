@@ -99,21 +99,9 @@ fn latency(partition: Partition) -> Vec<Widget> {
     widgets
 }
 
-/// The sum over all outcomes, or of some, of a variant; where there is none it is 0.
-fn count(variant: &str, outcomes: &[&str]) -> String {
-    count_in(60, variant, outcomes)
-}
-
-fn count_in(period: u64, variant: &str, outcomes: &[&str]) -> String {
-    let one = |terms: &[(&str, &str)]| search(Metric::Duration, terms, "SampleCount", period);
-    let searches: Vec<String> = match outcomes {
-        [] => vec![one(&[("variant", variant)])],
-        outcomes => outcomes.iter().map(|outcome| one(&[("variant", variant), ("outcome", outcome)])).collect(),
-    };
-    match searches.as_slice() {
-        [search] => format!("FILL(SUM({search}), 0)"),
-        searches => format!("FILL(SUM([{}]), 0)", searches.join(", ")),
-    }
+/// The requests of a variant, whatever came of them.
+fn requests_in(period: u64, variant: &str) -> String {
+    format!("FILL(SUM({}), 0)", search(Metric::Duration, &[("variant", variant)], "SampleCount", period))
 }
 
 /// What is the origin's fault.
@@ -122,13 +110,24 @@ const FAILED: [&str; 3] = ["unavailable", "timed_out", "failed"];
 fn experiment() -> Vec<Widget> {
     let hidden = |id: &str| json!({"id": id, "visible": false});
     let requests = || -> Vec<Value> {
-        VARIANTS.iter().map(|(id, variant, _)| expression(&count(variant, &[]), hidden(&format!("n{id}")))).collect()
-    };
-    let rate = |outcomes: &[&str], prefix: &str| -> Vec<Value> {
-        let counted = VARIANTS
+        VARIANTS
             .iter()
-            .map(|(id, variant, _)| expression(&count(variant, outcomes), hidden(&format!("{prefix}{id}"))));
-        requests().into_iter().chain(counted).collect()
+            .map(|(id, variant, _)| expression(&requests_in(60, variant), hidden(&format!("n{id}"))))
+            .collect()
+    };
+    // Metrics by name, not by SEARCH, which has nothing to fill where an outcome never was: the good case.
+    let rate = |outcomes: &[&str], prefix: &str| -> Vec<Value> {
+        let mut rows = requests();
+        for (id, variant, _) in VARIANTS {
+            let ids: Vec<String> = (1..=outcomes.len()).map(|number| format!("{prefix}{id}{number}")).collect();
+            for (one, outcome) in ids.iter().zip(outcomes) {
+                let options = json!({"id": one, "stat": "SampleCount", "visible": false});
+                rows.push(own_of(Metric::Duration, variant, outcome, options));
+            }
+            let sum: Vec<String> = ids.iter().map(|one| format!("FILL({one}, 0)")).collect();
+            rows.push(expression(&format!("0 * n{id} + {}", sum.join(" + ")), hidden(&format!("{prefix}{id}"))));
+        }
+        rows
     };
     let shares = |prefix: &str| -> Vec<Value> {
         let share = |(id, variant, color): &(&str, &str, &str)| {
@@ -151,7 +150,7 @@ fn experiment() -> Vec<Widget> {
             .iter()
             .map(|(id, variant, color)| {
                 expression(
-                    &count_in(300, variant, &[]),
+                    &requests_in(300, variant),
                     json!({"id": format!("n{id}"), "label": variant, "color": color}),
                 )
             })
@@ -159,7 +158,7 @@ fn experiment() -> Vec<Widget> {
     ));
     widgets.push(Widget::numbers(12, "Share of the two in five minutes, %", {
         let counted =
-            |(id, variant, _): &(&str, &str, &str)| expression(&count_in(300, variant, &[]), hidden(&format!("n{id}")));
+            |(id, variant, _): &(&str, &str, &str)| expression(&requests_in(300, variant), hidden(&format!("n{id}")));
         let mut rows: Vec<Value> = VARIANTS.iter().map(counted).collect();
         rows.extend(VARIANTS.iter().map(|(id, variant, color)| {
             expression(
@@ -176,7 +175,10 @@ fn experiment() -> Vec<Widget> {
             let mut rows: Vec<Value> = VARIANTS
                 .iter()
                 .map(|(id, variant, color)| {
-                    expression(&count(variant, &[]), json!({"id": format!("n{id}"), "label": variant, "color": color}))
+                    expression(
+                        &requests_in(60, variant),
+                        json!({"id": format!("n{id}"), "label": variant, "color": color}),
+                    )
                 })
                 .collect();
             rows.push(expression(&all, json!({"id": "other", "label": "other", "color": "#7f7f7f"})));

@@ -98,28 +98,43 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
     }
 
     fn traces(&mut self, service: &str) -> Option<TracesConfig> {
-        let policy = TracePolicy {
-            sampler: self.sampler(),
-            ratio: self.number("trace_ratio", 0.0, 0.0..=1.0),
-            ..self.propagators()
-        };
-        let exporter = self.text("OTEL_TRACES_EXPORTER");
-        if let Some(other) = exporter.as_deref().filter(|exporter| !matches!(*exporter, "otlp" | "none")) {
-            let problem = format!("is {other:?}: use otlp or none");
-            self.fault("OTEL_TRACES_EXPORTER", problem);
+        // Off is off: what is set for somebody else's exporter then is no fault of ours.
+        if self.text("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+            return None;
         }
-        let disabled = self.text("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        let destination = self.destination();
+        match self.text("OTEL_TRACES_EXPORTER").as_deref() {
+            None | Some("otlp") => {}
+            Some("none") => return None,
+            Some(other) => {
+                let problem = format!("is {other:?}: use otlp or none");
+                self.fault("OTEL_TRACES_EXPORTER", problem);
+            }
+        }
+        let destination = self.destination()?;
+        let policy =
+            TracePolicy { sampler: self.sampler(), ratio: self.ratio("trace_ratio", 0.0), ..self.propagators() };
+        let timeout_ms = self.either_number("TIMEOUT", TIMEOUT_MS, 1..=60_000);
         let export = ExportConfig {
-            destination: destination?,
-            timeout: Duration::from_millis(self.either_number("TIMEOUT", TIMEOUT_MS, 1..=60_000)),
+            destination,
+            timeout: Duration::from_millis(timeout_ms.min(self.number("OTEL_BSP_EXPORT_TIMEOUT", 30_000, 1..=600_000))),
             queue_spans: self.number("OTEL_BSP_MAX_QUEUE_SIZE", 2048, 1..=65_536),
             batch_spans: self.number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512, 1..=65_536),
-            delay: Duration::from_millis(self.number("OTEL_BSP_SCHEDULE_DELAY", 5_000, 0..=600_000)),
+            delay: Duration::from_millis(self.number("OTEL_BSP_SCHEDULE_DELAY", 5_000, 1..=600_000)),
             certificate: self.certificate(),
         };
-        let off = disabled || exporter.as_deref() == Some("none");
-        (!off).then(|| TracesConfig { policy, export, resource: self.resource(service) })
+        Some(TracesConfig { policy, export, resource: self.resource(service) })
+    }
+
+    /// A share, from 0 to 1.
+    fn ratio(&mut self, name: &'static str, default: f64) -> f64 {
+        let Some(text) = self.text(name) else { return default };
+        match text.parse() {
+            Ok(ratio) if (0.0..=1.0).contains(&ratio) => ratio,
+            _ => {
+                self.fault(name, format!("is {text:?}: use a number from 0 to 1, such as 0.05"));
+                default
+            }
+        }
     }
 
     /// Where spans go: to the endpoint that is set, or else to X-Ray's daemon, which Lambda names.
@@ -223,7 +238,7 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
         let root = match root {
             "always_on" => Sampler::AlwaysOn,
             "always_off" => Sampler::AlwaysOff,
-            "traceidratio" => Sampler::TraceIdRatioBased(self.number("OTEL_TRACES_SAMPLER_ARG", 1.0, 0.0..=1.0)),
+            "traceidratio" => Sampler::TraceIdRatioBased(self.ratio("OTEL_TRACES_SAMPLER_ARG", 1.0)),
             _ => {
                 let problem = format!(
                     "is {name:?}: use always_on, always_off or traceidratio, each also as parentbased_always_on and so on"
@@ -335,8 +350,10 @@ mod tests {
         assert_eq!(endpoint(&[DAEMON, COLLECTOR]), "http://collector:4318/v1/traces");
         let own = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://xray.eu-west-1.amazonaws.com/v1/traces");
         assert_eq!(endpoint(&[COLLECTOR, own]), "https://xray.eu-west-1.amazonaws.com/v1/traces", "as it is");
+        // Whatever else is set, for somebody else.
+        let others = [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_PROPAGATORS", "b3")];
         for off in [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")] {
-            assert!(read(&[COLLECTOR, off]).unwrap().traces.is_none(), "{off:?}");
+            assert!(read(&[COLLECTOR, off, others[0], others[1]]).unwrap().traces.is_none(), "{off:?}");
         }
         assert!(read(&[COLLECTOR, ("OTEL_SDK_DISABLED", "no")]).unwrap().traces.is_some());
     }
@@ -350,6 +367,7 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "250"),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "7"),
             ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+            ("OTEL_BSP_EXPORT_TIMEOUT", "9000"),
         ])
         .export;
         assert_eq!(
@@ -425,6 +443,8 @@ mod tests {
             ("OTEL_PROPAGATORS", "b3"),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
             ("trace_ratio", "2"),
+            ("trace_ratio", "0,05"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "0"),
             ("AWS_XRAY_DAEMON_ADDRESS", "somewhere"),
             ("metrics_namespace", "AWS/Lambda"),
             ("metrics_namespace", "a b"),

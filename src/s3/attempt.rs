@@ -35,24 +35,61 @@ pub(super) struct Attempts {
 #[derive(Debug)]
 pub(super) struct EachAttempt(pub(super) Arc<Attempts>);
 
-/// The span of the attempt under way.
+/// The span of something that may be given up half-way.
 #[derive(Debug)]
-struct AttemptSpan {
+pub(super) struct Unfinished {
     span: Span,
     finished: bool,
 }
 
-impl Storable for AttemptSpan {
+impl Unfinished {
+    pub(super) fn new(span: Span) -> Self {
+        Self { span, finished: false }
+    }
+
+    /// It ended, well or with this kind of error.
+    pub(super) fn finish(&mut self, error_type: Option<&str>) {
+        self.finished = true;
+        if let Some(error_type) = error_type {
+            self.span.record("error.type", error_type);
+            self.span.record("otel.status_code", "ERROR");
+        }
+    }
+}
+
+impl Storable for Unfinished {
     type Storer = StoreReplace<Self>;
 }
 
-impl Drop for AttemptSpan {
+impl Drop for Unfinished {
     fn drop(&mut self) {
         // Nobody waits for it any more: its time was over.
         if !self.finished {
-            self.span.record("error.type", "timeout");
-            self.span.record("otel.status_code", "ERROR");
+            self.finish(Some("timeout"));
         }
+    }
+}
+
+/// Marks a call that is only signed: no request is made, and none is counted.
+#[derive(Debug)]
+pub(super) struct OnlySigned;
+
+impl Storable for OnlySigned {
+    type Storer = StoreReplace<Self>;
+}
+
+impl Intercept for OnlySigned {
+    fn name(&self) -> &'static str {
+        "OnlySigned"
+    }
+
+    fn read_before_execution(
+        &self,
+        _: &BeforeSerializationInterceptorContextRef<'_>,
+        bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        bag.interceptor_state().store_put(Self);
+        Ok(())
     }
 }
 
@@ -97,6 +134,9 @@ impl Intercept for EachAttempt {
         _: &RuntimeComponents,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        if bag.load::<OnlySigned>().is_some() {
+            return Ok(());
+        }
         let resends = bag.load::<RequestAttempts>().map_or(0, |attempts| attempts.attempts().saturating_sub(1));
         self.0.made.fetch_add(1, Ordering::Relaxed);
         self.0.retries.fetch_add(u64::from(resends > 0), Ordering::Relaxed);
@@ -130,7 +170,7 @@ impl Intercept for EachAttempt {
             span.record("aws.s3.bucket", bucket.as_deref());
             span.record("aws.s3.key", key.as_deref());
         }
-        bag.interceptor_state().store_put(AttemptSpan { span, finished: false });
+        bag.interceptor_state().store_put(Unfinished::new(span));
         Ok(())
     }
 
@@ -142,7 +182,7 @@ impl Intercept for EachAttempt {
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         context.request_mut().headers_mut().remove("x-amzn-trace-id");
-        if let Some(AttemptSpan { span, .. }) = bag.load::<AttemptSpan>()
+        if let Some(Unfinished { span, .. }) = bag.load::<Unfinished>()
             && let Ok(uri) = context.request().uri().parse::<http::Uri>()
         {
             let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
@@ -174,29 +214,22 @@ impl Intercept for EachAttempt {
         _: &RuntimeComponents,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let Some(attempt) = bag.get_mut_from_interceptor_state::<AttemptSpan>() else { return Ok(()) };
-        attempt.finished = true;
-        describe(&attempt.span, context.response());
+        let Some(attempt) = bag.get_mut_from_interceptor_state::<Unfinished>() else { return Ok(()) };
+        describe(attempt, context.response());
         // It ends here, not with the next attempt.
-        bag.interceptor_state().unset::<AttemptSpan>();
+        bag.interceptor_state().unset::<Unfinished>();
         Ok(())
     }
 }
 
 /// Says on the span what S3 answered, if it did.
-fn describe(span: &Span, response: Option<&HttpResponse>) {
-    let Some(response) = response else {
-        span.record("error.type", "no response");
-        span.record("otel.status_code", "ERROR");
-        return;
-    };
-    let status = response.status().as_u16();
+fn describe(attempt: &mut Unfinished, response: Option<&HttpResponse>) {
+    let Some(response) = response else { return attempt.finish(Some("no response")) };
+    let (span, status) = (&attempt.span, response.status().as_u16());
     span.record("http.response.status_code", i64::from(status));
     span.record("aws.request_id", response.headers().get("x-amz-request-id"));
     span.record("aws.extended_request_id", response.headers().get("x-amz-id-2"));
     // 304 and 416 are answers, and 404 is what is asked for when a variant may lack an object.
-    if status >= 500 || matches!(status, 400 | 403) {
-        span.record("error.type", status.to_string());
-        span.record("otel.status_code", "ERROR");
-    }
+    let failed = status >= 500 || matches!(status, 400 | 403);
+    attempt.finish(failed.then(|| status.to_string()).as_deref());
 }

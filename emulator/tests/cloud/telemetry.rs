@@ -300,3 +300,58 @@ async fn an_error_is_found_by_its_request_id() {
         .await;
     cloud.end().await;
 }
+
+#[tokio::test]
+async fn an_address_that_is_only_signed_is_no_request_to_s3() {
+    let (options, xray) = keeping(Options { environments: 1, ..options() });
+    let cloud = start(options).await;
+    cloud.put("large.bin", vec![0; 5 << 20], "application/octet-stream").await;
+    let answer = cloud.api("/large.bin", &[SECRET]).await;
+    assert_eq!(answer.status, StatusCode::TEMPORARY_REDIRECT);
+    let cloudwatch = cloud.cloud.cloudwatch.clone();
+    cloud.end().await;
+    let spans = xray.all();
+    let attempts: Vec<&Span> = spans.iter().filter(|span| span.kind == "client").collect();
+    assert_eq!((attempts.len(), attempts[0].error), (1, false), "{attempts:#?}");
+    let name = MetricName::new("nearedge", "S3Requests", &[("service", "lambdaapi")]);
+    assert_eq!(cloudwatch.values(&name, 0, u64::MAX, u64::MAX).concat(), [1.0]);
+}
+
+#[tokio::test]
+async fn the_reading_of_a_body_is_a_span_and_a_body_that_breaks_off_is_an_error_of_it() {
+    let (options, xray) = keeping(Options { environments: 1, ..options() });
+    let cloud = start(options).await;
+    cloud.api("/index.html", &[SECRET]).await;
+    cloud.cloud.faults.set_s3(Some(S3Fault::HalfBody));
+    cloud.api("/v1/test.html", &[SECRET]).await;
+    cloud.end().await;
+    let spans = xray.all();
+    assert_whole(&spans);
+    let bodies: Vec<(bool, &Value)> = spans
+        .iter()
+        .filter(|span| span.name == "S3 body")
+        .map(|span| (span.error, attribute(span, "error.type")))
+        .collect();
+    assert_eq!(bodies, [(false, &Value::Null), (true, &json!("broken off"))]);
+}
+
+#[tokio::test]
+async fn without_the_secret_traceparent_samples_nothing() {
+    let (options, xray) = keeping(Options { sampled: 0.0, ..options() });
+    let cloud = start(options).await;
+    let traceparent = ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    assert_eq!(cloud.api("/test.html", &[traceparent]).await.status, StatusCode::FORBIDDEN);
+    cloud.end().await;
+    assert!(xray.all().is_empty());
+}
+
+#[tokio::test]
+async fn a_line_names_the_trace_that_its_spans_are_in() {
+    let (options, xray) = keeping(Options { sampled: 0.0, ..options() });
+    let cloud = start(options).await;
+    let traceparent = ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    cloud.api("/test.html", &[SECRET, traceparent]).await;
+    cloud.logged(|line| line.contains(r#""trace_id":"0af7651916cd43dd8448eb211c80319c""#)).await;
+    cloud.end().await;
+    assert_eq!(servers(&xray.all()).len(), 1);
+}
