@@ -327,7 +327,8 @@ impl Exporter {
     pub(crate) async fn run(&self) {
         loop {
             let _ = tokio::time::timeout(self.delay, self.queue.enough.notified()).await;
-            self.flush(Occasion::Beside, Instant::now() + self.timeout).await;
+            // Nothing ends before the timeout does.
+            self.flush(Occasion::Beside, Instant::now() + 2 * self.timeout).await;
         }
     }
 
@@ -654,6 +655,24 @@ mod tests {
         assert!(exporter.resting.lock().await.is_none());
         exporter.flush(Occasion::BetweenEvents, soon()).await;
         assert_eq!((exporter.dropped(), exporter.queue.spans().len()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn beside_the_invocations_too_a_collector_that_hangs_is_left_alone() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}/v1/traces", listener.local_addr().unwrap()).parse().unwrap();
+        let exporter = exporter(&config(Destination::Http { endpoint, headers: Vec::new() }));
+        exporter.queue.push(span(0, 1));
+        let blamed = async {
+            while exporter.dropped() == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = exporter.run() => {}
+            ended = tokio::time::timeout(Duration::from_secs(10), blamed) => assert!(ended.is_ok(), "it waits for ever"),
+        }
+        assert!(exporter.resting.lock().await.is_some());
     }
 
     #[tokio::test]
