@@ -55,6 +55,8 @@ async fn every_span_of_a_frozen_environment_arrives_and_has_its_parent() {
     let (options, xray) = keeping(Options { environments: 1, ..with_env(&[("cache_ttl_secs", "3600")]) });
     let cloud = start(options).await;
     send(&cloud, 200).await;
+    // The last one's too, though nothing comes after it: nobody says SIGTERM to an environment without an extension.
+    until(|| servers(&xray.all()).len() == 200).await;
     cloud.end().await;
     let spans = xray.all();
     assert_whole(&spans);
@@ -354,4 +356,39 @@ async fn a_line_names_the_trace_that_its_spans_are_in() {
     cloud.logged(|line| line.contains(r#""trace_id":"0af7651916cd43dd8448eb211c80319c""#)).await;
     cloud.end().await;
     assert_eq!(servers(&xray.all()).len(), 1);
+}
+
+#[tokio::test]
+async fn what_several_wait_for_is_in_the_trace_of_the_one_that_asked() {
+    let env = [("cache_ttl_secs", "3600")];
+    let (options, xray) = keeping(Options { environments: 1, concurrency: 8, ..with_env(&env) });
+    let cloud = Arc::new(start(options).await);
+    for key in 0..12 {
+        cloud.put(&format!("together-{key}.txt"), "x".repeat(200_000), "text/plain").await;
+    }
+    cloud.cloud.faults.set_s3(Some(S3Fault::Latency(Duration::from_millis(30))));
+    for key in 0..12 {
+        let asked = (0..8).map(|_| {
+            let cloud = cloud.clone();
+            tokio::spawn(async move { cloud.api(&format!("/together-{key}.txt"), &[SECRET]).await.status })
+        });
+        for answered in asked.collect::<Vec<_>>() {
+            assert_eq!(answered.await.unwrap(), StatusCode::OK);
+        }
+    }
+    let Ok(cloud) = Arc::try_unwrap(cloud) else { panic!("nobody else has it") };
+    cloud.end().await;
+    let spans = xray.all();
+    assert_whole(&spans);
+    let asked: HashSet<&str> = servers(&spans)
+        .into_iter()
+        .filter(|span| attribute(span, "nearedge.cache") == "miss")
+        .map(|span| span.id.as_str())
+        .collect();
+    assert_eq!(asked.len(), 12);
+    for name in ["S3.GetObject", "S3 body"] {
+        let parents: HashSet<&str> =
+            spans.iter().filter(|span| span.name == name).map(|span| span.parent.as_str()).collect();
+        assert_eq!(parents, asked, "{name}");
+    }
 }
