@@ -2,7 +2,7 @@
 //!
 //! Spans wait in a queue until the answer is posted; then they are sent, and only then is the next event asked for, so
 //! that no freeze loses them. A collector that is slow, dead or absent costs no more than the timeout, once in
-//! [`PAUSE`], and never an answer. Nothing is sent twice but for an idle connection that turns out to be closed. opentelemetry-otlp would send them too, but it retries, reads the environment by
+//! `PAUSE`, and never an answer. Nothing is sent twice but for an idle connection that turns out to be closed. opentelemetry-otlp would send them too, but it retries, reads the environment by
 //! itself, and brings a second HTTP client or none.
 
 use std::fmt;
