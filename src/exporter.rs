@@ -1,9 +1,11 @@
 //! Ended spans → a collector: OTLP over HTTP, or over UDP to X-Ray's daemon as the AWS Distro for OpenTelemetry does it.
 //!
 //! Spans wait in a queue until the answer is posted; then they are sent, and only then is the next event asked for, so
-//! that no freeze loses them. A collector that is slow, dead or absent costs no more than the timeout, once in
-//! `PAUSE`, and never an answer. Nothing is sent twice but for an idle connection that turns out to be closed. opentelemetry-otlp would send them too, but it retries, reads the environment by
-//! itself, and brings a second HTTP client or none.
+//! that no freeze loses them. A collector that is slow, dead or absent costs no more than the timeout, once in `PAUSE`,
+//! and never an answer. Nothing is sent twice but over an idle connection that turns out to be closed.
+//!
+//! opentelemetry-otlp would send them too, but it retries, reads the environment by itself, and brings a second HTTP
+//! client or none.
 
 use std::fmt;
 use std::io;
