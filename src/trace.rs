@@ -161,7 +161,7 @@ impl TracePolicy {
         sampled.or(viewers).or(ours)
     }
 
-    /// Whether Lambda says no to an invocation without naming what it would be part of.
+    /// Whether Lambda says no to an invocation, whatever else its header says.
     fn is_refused(&self, header: Option<&str>) -> bool {
         self.lambda && header.is_some_and(|header| header.contains("Sampled=0"))
     }
