@@ -440,7 +440,8 @@ mod tests {
     use super::*;
     use std::collections::HashMap;
 
-    const COMPLETE: [(&str, &str); 8] = [
+    /// All that has to be set.
+    pub(super) const COMPLETE: [(&str, &str); 8] = [
         ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"),
         ("AWS_LAMBDA_FUNCTION_NAME", "lambdaapi"),
         ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),

@@ -303,19 +303,10 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::tests::COMPLETE;
     use crate::config::{Config, ConfigError};
     use std::collections::HashMap;
 
-    const COMPLETE: [(&str, &str); 8] = [
-        ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"),
-        ("AWS_LAMBDA_FUNCTION_NAME", "lambdaapi"),
-        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
-        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
-        ("AWS_REGION", "us-east-1"),
-        ("bucket", "lambda-api-2022"),
-        ("lambda_auth", "swordfish"),
-        ("redirect_path", "https://d1.cloudfront.net"),
-    ];
     const DAEMON: (&str, &str) = ("AWS_XRAY_DAEMON_ADDRESS", "169.254.79.129:2000");
     const COLLECTOR: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/");
 
