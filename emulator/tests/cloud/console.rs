@@ -86,6 +86,19 @@ async fn every_widget_of_every_dashboard_is_worked_out_from_what_the_run_emitted
 }
 
 #[tokio::test]
+async fn the_console_is_an_otlp_endpoint_too() {
+    let first = start(options()).await;
+    let address = format!("http://{}", first.cloud.console);
+    // Another cloud's handler sends its spans to this one's console.
+    let second = start(with_env(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &address)])).await;
+    second.api("/test.html", &[SECRET, ("test_version", "v2")]).await;
+    until(|| first.cloud.xray.counts().0 >= 5).await;
+    assert_eq!(console(&first, "/api/traces").await[0]["variant"], "v2");
+    second.end().await;
+    first.end().await;
+}
+
+#[tokio::test]
 async fn what_is_no_page_and_no_spans_gets_a_clear_answer() {
     let cloud = start(options()).await;
     let base = format!("http://{}", cloud.cloud.console);
