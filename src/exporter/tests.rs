@@ -250,3 +250,21 @@ async fn a_span_that_is_not_sampled_is_not_sent() {
     exporter.flush(Occasion::BetweenEvents, soon()).await;
     assert_eq!(received(&daemon), [1]);
 }
+
+#[tokio::test]
+async fn a_queue_that_holds_less_than_a_batch_is_sent_when_it_is_full() {
+    let (daemon, config) = daemon();
+    // Nobody waits for the delay.
+    let exporter = exporter(&ExportConfig { queue_spans: 5, delay: Duration::from_secs(600), ..config });
+    (0..5).for_each(|number| exporter.queue.push(span(number, 1)));
+    let sent = async {
+        while !exporter.queue.spans().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = exporter.run() => {}
+        ended = tokio::time::timeout(Duration::from_secs(10), sent) => assert!(ended.is_ok(), "it waits for the delay"),
+    }
+    assert_eq!(received(&daemon), [5]);
+}
