@@ -12,9 +12,7 @@ pub fn all() -> Value {
         properties["AlarmName"] = format!("${{FunctionName}}-{id}").into();
         properties["AlarmActions"] = json!([{"Ref": "AlarmTopic"}]);
         properties["TreatMissingData"] = "notBreaching".into();
-        for name in ["AlarmName", "AlarmDescription"] {
-            properties[name] = json!({"Fn::Sub": properties[name]});
-        }
+        properties["AlarmName"] = json!({"Fn::Sub": properties["AlarmName"]});
         alarms.insert(format!("Alarm{id}"), json!({"Type": "AWS::CloudWatch::Alarm", "Properties": properties}));
     };
     add(

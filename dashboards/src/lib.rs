@@ -8,9 +8,11 @@
 //! - [`widget`]: a widget and its place in the grid
 //! - [`page`]: the four dashboards
 //! - [`alarm`]: the alarms, each with the reason for its threshold
+//! - [`template`]: all of them inside the CloudFormation templates of `deploy/`
 
 pub mod alarm;
 pub mod page;
+pub mod template;
 pub mod widget;
 
 use serde_json::{Value, json};

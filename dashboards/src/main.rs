@@ -1,9 +1,12 @@
-//! `cargo run -p dashboards` writes `dashboards/aws` and `dashboards/aws-cn` anew; with `--print FILE NAME=VALUE…` it
+//! `cargo run -p dashboards` writes `dashboards/aws` and `dashboards/aws-cn` anew, and their part of the
+//! templates in `deploy`; with `--print FILE NAME=VALUE…` it
 //! prints one of them with its placeholders filled in.
 
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+
+use dashboards::{Partition, template};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -29,6 +32,14 @@ fn write_all() -> Result<(), String> {
         let failed = |error: std::io::Error| format!("{}: {error}", path.display());
         std::fs::create_dir_all(path.parent().unwrap_or(folder)).map_err(failed)?;
         std::fs::write(&path, text).map_err(failed)?;
+        drop(writeln!(std::io::stdout(), "{}", path.display()));
+    }
+    for partition in Partition::ALL {
+        let path = folder.join("../deploy").join(format!("{}.yaml", partition.name()));
+        let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        let template = std::fs::read_to_string(&path).map_err(|error| failed(&error))?;
+        let template = template::complete(partition, &template).map_err(|error| failed(&error))?;
+        std::fs::write(&path, template).map_err(|error| failed(&error))?;
         drop(writeln!(std::io::stdout(), "{}", path.display()));
     }
     Ok(())

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use dashboards::{Partition, template};
 use nearedge::metric::{Dimensions, Metric, NAMESPACE, Unit};
 use nearedge::store::Source;
 use serde_json::Value;
@@ -71,6 +72,19 @@ fn what_is_committed_is_what_the_generator_makes() {
         for file in std::fs::read_dir(Path::new(FOLDER).join(folder)).unwrap() {
             let name = format!("{folder}/{}", file.unwrap().file_name().to_string_lossy());
             assert!(known.contains(&name), "{name} is made by nothing: delete it");
+        }
+    }
+}
+
+#[test]
+fn the_templates_of_deploy_carry_what_the_generator_makes() {
+    for partition in Partition::ALL {
+        let path = Path::new(FOLDER).join("../deploy").join(format!("{}.yaml", partition.name()));
+        let committed = std::fs::read_to_string(&path).unwrap();
+        let made = template::complete(partition, &committed).unwrap();
+        assert!(committed == made, "{}: run `cargo run -p dashboards` and commit the result", path.display());
+        for id in dashboards::alarm::all().as_object().unwrap().keys() {
+            assert!(committed.contains(&format!("\n  {id}: {{")), "{id} is not in {}", path.display());
         }
     }
 }
@@ -256,7 +270,7 @@ fn every_alarm_says_why_its_threshold_is_what_it_is_and_watches_what_is_emitted(
     assert!(alarms.len() >= 8);
     for (id, alarm) in alarms {
         let properties = &alarm["Properties"];
-        let why = properties["AlarmDescription"]["Fn::Sub"].as_str().unwrap();
+        let why = properties["AlarmDescription"].as_str().unwrap();
         // CloudWatch takes 1,024 characters.
         assert!((80..=1024).contains(&why.len()), "{id}: {why}");
         assert!(properties["Threshold"].is_number() && properties["TreatMissingData"] == "notBreaching", "{id}");
