@@ -1,0 +1,256 @@
+#!/usr/bin/env bash
+# From an empty account to a running A/B test, in AWS and in AWS China.
+#
+#   deploy/deploy.sh up [--artifact ZIP] [--set Name=Value]…   make or update the stack
+#   deploy/deploy.sh set Name=Value…                          change parameters; the code stays what it is
+#   deploy/deploy.sh site DIR [--delete] [--force]            upload the site
+#   deploy/deploy.sh status                                   what runs, and what to try
+#   deploy/deploy.sh back [VERSION]                           to the version before, at once
+#   deploy/deploy.sh purge [PATH]…                            have the distribution ask again ('/*')
+#   deploy/deploy.sh down                                     delete the stack; the bucket stays
+#
+#   --stack NAME       the stack (nearedge, or STACK)
+#   --dry-run          only print what would be run
+#   --artifact ZIP     what deploy/build.sh made (target/deploy/nearedge-arm64.zip)
+#   --artifact-bucket NAME   where it goes; made when it is not there (nearedge-ACCOUNT-REGION)
+#   --set Name=Value   a parameter of the template (deploy/aws.yaml, deploy/aws-cn.yaml); kept from then on
+#   --set-from Name=VARIABLE  the same, its value in an environment variable: for secrets
+#   --cache-control VALUE    for what is uploaded (public, max-age=60)
+#   --immutable GLOB   files whose names change with their content: kept for a year; can be repeated
+#   --delete           remove from the bucket what is not in DIR, last
+#   --force            upload unchanged files too, when their headers are to change
+#
+# Region and credentials are the AWS CLI's: AWS_REGION, AWS_PROFILE. In cn-north-1 and cn-northwest-1 the template is that of
+# AWS China. The first `up` makes a secret unless LambdaAuth or SecretArn is given.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=aws.sh
+. "$here/aws.sh"
+
+command=${1:-}
+[ $# -gt 0 ] && shift
+artifact='' artifact_bucket='' delete='' force='' cache_control='public, max-age=60'
+settings=() secrets=() immutable=() words=()
+while [ $# -gt 0 ]; do
+  case $1 in
+  --dry-run) dry_run=yes ;;
+  --delete) delete=yes ;;
+  --force) force=yes ;;
+  --stack | --artifact | --artifact-bucket | --cache-control | --immutable | --set | --set-from)
+    [ $# -gt 1 ] || die "$1 needs a value: deploy.sh --help" 2
+    case $1 in
+    --stack) stack=$2 ;;
+    --artifact) artifact=$2 ;;
+    --artifact-bucket) artifact_bucket=$2 ;;
+    --cache-control) cache_control=$2 ;;
+    --immutable) immutable+=("$2") ;;
+    --set | --set-from)
+      [[ $2 =~ ^[A-Za-z]+= ]] || die "$1 $2: use Name=Value, with a parameter of the template" 2
+      if [ "$1" = --set ]; then
+        settings+=("$2")
+      else
+        variable=${2#*=}
+        [ -n "${!variable:-}" ] || die "$1 $2: the environment variable $variable is not set" 2
+        secrets+=("$2")
+      fi
+      ;;
+    esac
+    shift
+    ;;
+  -h | --help) usage; exit 0 ;;
+  -*) die "there is no $1: deploy.sh --help" 2 ;;
+  *) words+=("$1") ;;
+  esac
+  shift
+done
+
+# Parameters of the distribution or of nothing that runs: a new value makes no new version of the function.
+beside='^(Release|SecretSent|CertificateArn|CertificateId|Caching|CacheDefaultTtl|PriceClass|ViewerProtocol|WebAclArn|LogRetentionDays|Watch|AlarmEmail|AdditionalMetrics|ApiPort|Rollout)='
+
+checksum() { if command -v sha256sum >/dev/null; then sha256sum "$@"; else shasum -a 256 "$@"; fi | cut -c1-64; }
+json_text() { sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' <<<"$1"; }
+is_set() { local each; for each in ${settings[@]+"${settings[@]}"} ${secrets[@]+"${secrets[@]}"}; do [ "${each%%=*}" = "$1" ] && return; done; return 1; }
+
+# The parameters that the stack has, a Name=Value a line; a secret's value is stars.
+parameters() {
+  aws cloudformation describe-stacks --stack-name "$stack" \
+    --query "Stacks[0].Parameters[].join('=', [ParameterKey, ParameterValue])" --output text | tr '\t' '\n'
+}
+
+up() {
+  local digest key
+  if ! is_set Architecture && [[ $artifact == *x86_64* ]]; then settings+=(Architecture=x86_64); fi
+  [ -n "$artifact" ] || artifact="$here/../target/deploy/nearedge-arm64.zip"
+  [ -f "$artifact" ] || [ -n "$dry_run" ] || die "there is no $artifact: deploy/build.sh makes it"
+  [ -n "$artifact_bucket" ] || artifact_bucket="nearedge-$account-$region"
+  # Named by its content: what is there is never overwritten, and the way back never needs a build.
+  digest=$([ -f "$artifact" ] && checksum "$artifact" || echo DIGEST)
+  key="nearedge/$digest.zip"
+  if [ -n "$dry_run" ] || ! aws s3api head-bucket --bucket "$artifact_bucket" >/dev/null 2>&1; then
+    run aws s3 mb "s3://$artifact_bucket"
+    run aws s3api put-public-access-block --bucket "$artifact_bucket" --public-access-block-configuration \
+      BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true
+  fi
+  if [ -n "$dry_run" ] || ! aws s3api head-object --bucket "$artifact_bucket" --key "$key" >/dev/null 2>&1; then
+    run aws s3 cp --only-show-errors "$artifact" "s3://$artifact_bucket/$key"
+  fi
+  settings+=("ArtifactBucket=$artifact_bucket" "ArtifactKey=$key")
+  if [ -n "$dry_run" ] || ! stack_exists; then
+    if ! is_set LambdaAuth && ! is_set SecretArn; then
+      # shellcheck disable=SC2034 # read by its name
+      made_secret=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+      secrets+=(LambdaAuth=made_secret)
+      note "a secret is made; deploy.sh status says how to read it"
+    fi
+  fi
+  deploy
+}
+
+# The stack with `settings` and `secrets` on top of what it has.
+deploy() {
+  local template="$here/$partition.yaml" previous='' digest label stamp file pair variable separator=''
+  [ -n "$dry_run" ] || ! stack_exists || previous=$(parameters)
+  [ -n "$artifact_bucket" ] || artifact_bucket=$(sed -n 's/^ArtifactBucket=//p' <<<"$previous")
+
+  # Release names the code and the settings, so that nothing new makes no new version. A secret's text is in no label: a
+  # new secret is told by the time.
+  stamp=$(sed -n 's/^Release=[^-]*-[^-]*-//p' <<<"$previous")
+  [ ${#secrets[@]} = 0 ] || stamp=$(date +%s)
+  for pair in "${settings[@]}"; do previous=$(grep -v "^${pair%%=*}=" <<<"$previous" || true); done
+  digest=$(printf '%s\n' "$previous" "${settings[@]}" | sed -n 's#^ArtifactKey=nearedge/##p')
+  label=$({ printf '%s\n' "$previous" "${settings[@]}" | grep -Ev "$beside" | sort && cat "$template"; } | checksum)
+  settings+=("Release=${digest:0:8}-${label:0:8}${stamp:+-$stamp}")
+
+  # CodeDeploy starts from the version that the stack knows; after `back` the alias is on another.
+  if stack_exists && ! is_set Rollout && [ "$(live_version)" != "$(output FunctionVersion)" ]; then
+    note 'the alias was moved by hand: the new version takes over at once, and Rollout is AllAtOnce until it is set again'
+    settings+=(Rollout=AllAtOnce)
+  fi
+
+  file=$(mktemp)
+  # shellcheck disable=SC2064 # the name as it is now
+  trap "rm -f '$file'" EXIT
+  {
+    printf '['
+    for pair in "${settings[@]}"; do
+      printf '%s\n"%s"' "$separator" "$(json_text "$pair")"
+      separator=,
+    done
+    for pair in ${secrets[@]+"${secrets[@]}"}; do
+      variable=${pair#*=}
+      printf ',\n"%s"' "$(json_text "${pair%%=*}=${!variable}")"
+    done
+    printf '\n]\n'
+  } >"$file"
+  if [ -n "$dry_run" ]; then
+    printf '# the parameters, in a file so that no secret is on a command line:\n'
+    printf '#   %s\n' "${settings[@]}" ${secrets[@]+"${secrets[@]/%=*/=(secret)}"}
+    file=PARAMETERS.json
+  fi
+  run aws cloudformation deploy --stack-name "$stack" --template-file "$template" --capabilities CAPABILITY_IAM \
+    --s3-bucket "${artifact_bucket:-ARTIFACTS}" --s3-prefix nearedge --no-fail-on-empty-changeset --parameter-overrides "file://$file" ||
+    failed_because
+}
+
+# What CloudFormation says first is the cause; the rest follows from it.
+failed_because() {
+  aws cloudformation describe-stack-events --stack-name "$stack" --output text --max-items 60 \
+    --query "StackEvents[?ends_with(ResourceStatus, 'FAILED')].[LogicalResourceId, ResourceStatusReason]" |
+    grep -v 'cancelled$' | tail -3 >&2 || true
+  die "the stack $stack is as it was before: mend the cause above and run it again. A stack that failed to be made has to be deleted first (deploy.sh down)"
+}
+
+site() {
+  local dir=${words[0]:-} bucket verb=(sync) pass each exclude_immutable=()
+  [ -d "$dir" ] || die "site needs the folder to upload: deploy.sh site ./public" 2
+  bucket=$(output BucketName)
+  [ -z "$force" ] || verb=(cp --recursive)
+  for each in ${immutable[@]+"${immutable[@]}"}; do exclude_immutable+=(--exclude "$each"); done
+  # Pages last, so that none names what is not there yet; a type that is text says its charset.
+  upload() { # CACHE-CONTROL CONTENT-TYPE FILTER…
+    local cache=$1 type=$2
+    shift 2
+    run aws s3 "${verb[@]}" --only-show-errors "$dir" "s3://$bucket/" "$@" --cache-control "$cache" ${type:+--content-type "$type"}
+  }
+  typed=(css:text/css js:text/javascript mjs:text/javascript svg:image/svg+xml json:application/json txt:text/plain xml:application/xml html:text/html)
+  for each in ${immutable[@]+"${immutable[@]}"}; do
+    upload 'public, max-age=31536000, immutable' '' --exclude '*' --include "$each"
+  done
+  pass=()
+  for each in "${typed[@]}"; do pass+=(--exclude "*.${each%%:*}"); done
+  upload "$cache_control" '' "${pass[@]}" ${exclude_immutable[@]+"${exclude_immutable[@]}"}
+  for each in "${typed[@]}"; do
+    upload "$cache_control" "${each#*:}; charset=utf-8" --exclude '*' --include "*.${each%%:*}" ${exclude_immutable[@]+"${exclude_immutable[@]}"}
+  done
+  [ -z "$delete" ] || run aws s3 sync --only-show-errors --delete "$dir" "s3://$bucket/"
+}
+
+status() {
+  local function
+  function=$(output FunctionName)
+  printf 'stack     %s, %s\n' "$stack" "$(ask STATUS aws cloudformation describe-stacks --stack-name "$stack" --query 'Stacks[0].StackStatus' --output text)"
+  printf 'version   %s is live%s\n' "$(live_version)" "$(
+    ask '' aws lambda get-alias --function-name "$function" --name live --query 'RoutingConfig.AdditionalVersionWeights' --output text | sed 's/^None$//;s/^/, with /;s/^, with $//'
+  )"
+  printf 'address   %s\nAPI       %s\nbucket    %s\n' "$(output Address)" "$(output ApiAddress)" "$(output BucketName)"
+  # shellcheck disable=SC2016 # it is for the reader's shell
+  printf '\nThe secret, into this shell:\n  LAMBDA_AUTH=$(aws lambda get-function-configuration --function-name %s --qualifier live --query Environment.Variables.lambda_auth --output text)\nTry:\n' "$function"
+  local try
+  for try in 1 2 3 4 5 6 7; do printf '  %s\n' "$(output Try$try)"; done
+  # shellcheck disable=SC2016
+  printf 'All of it:\n  LAMBDA_AUTH=$LAMBDA_AUTH deploy/smoke.sh %s %s\n' "$(output Address)" "$(output ApiAddress)"
+}
+
+back() {
+  local function live to=${words[0]:-} deployment
+  function=$(output FunctionName)
+  live=$(live_version)
+  if [ -z "$to" ]; then
+    to=$(ask BEFORE aws lambda list-versions-by-function --function-name "$function" --query 'Versions[].Version' --output text |
+      tr '\t' '\n' | { grep -E '^[0-9]+$' || true; } | sort -n | awk -v live="$live" '$1 < live' | tail -1)
+    [ -z "$dry_run" ] || to=BEFORE
+  fi
+  [ -n "$to" ] || die "there is no version before $live: deploy.sh back VERSION names one"
+  # A rollout under way would move the alias again.
+  for deployment in $(ask '' aws deploy list-deployments --include-only-statuses InProgress --query 'deployments[]' --output text 2>/dev/null || true); do
+    case $(aws deploy get-deployment --deployment-id "$deployment" --query 'deploymentInfo.applicationName' --output text) in
+    "$stack"-*) run aws deploy stop-deployment --deployment-id "$deployment" --auto-rollback-enabled ;;
+    esac
+  done
+  run aws lambda update-alias --function-name "$function" --name live --function-version "$to" --routing-config 'AdditionalVersionWeights={}' --output text --query FunctionVersion >/dev/null
+  note "version $to answers instead of $live. The stack still describes $live: the next \`up\` puts a new version in place of both"
+}
+
+case $command in
+up | set | site | status | back | purge | down) ;;
+'' | -h | --help | help) usage; exit 0 ;;
+*) die "there is no command $command: deploy.sh --help" 2 ;;
+esac
+ready
+case $command in
+up)
+  up
+  [ -n "$dry_run" ] || status
+  ;;
+set)
+  need_stack
+  for each in ${words[@]+"${words[@]}"}; do
+    [[ $each =~ ^[A-Za-z]+= ]] || die "set $each: use Name=Value, with a parameter of the template" 2
+    settings+=("$each")
+  done
+  [ ${#settings[@]} -gt 0 ] || [ ${#secrets[@]} -gt 0 ] || die 'set needs Name=Value: deploy.sh set MemorySize=512' 2
+  deploy
+  ;;
+site) need_stack; site ;;
+status) need_stack; status ;;
+back) need_stack; back ;;
+purge) need_stack; [ ${#words[@]} -gt 0 ] || words=('/*'); invalidate "${words[@]}" ;;
+down)
+  need_stack
+  bucket=$(output BucketName)
+  run aws cloudformation delete-stack --stack-name "$stack"
+  run aws cloudformation wait stack-delete-complete --stack-name "$stack"
+  note "the stack is gone; the bucket $bucket and its objects are not: aws s3 rb --force s3://$bucket"
+  ;;
+esac
