@@ -17,6 +17,7 @@
 //! - [`bucket`]: S3's protocol over a [`site`]
 //! - [`cloudwatch`]: metrics and Lambda's own log lines; [`xray`]: spans
 //! - [`console`]: the page that shows them; [`dashboard`], [`metric_math`], [`insights`]: CloudWatch's dashboards, worked out
+//! - [`policy`]: whether a real distribution is right for the origin; starts nothing
 //! - [`fault`]: what can be made to go wrong
 //! - [`journal`]: one readable line a request
 //! - [`identity`]: ids in the forms that AWS gives them
@@ -37,6 +38,7 @@ pub mod insights;
 pub mod journal;
 pub mod lambda;
 pub mod metric_math;
+pub mod policy;
 pub mod runtime_api;
 pub mod serve;
 pub mod site;

@@ -11,12 +11,13 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
-use clap::Parser;
 use clap::builder::TypedValueParser;
+use clap::{Parser, Subcommand};
 use emulator::bucket::MissingKey;
 use emulator::cloud::{Bootstrap, Cloud, Options, Storage};
 use emulator::fault::{self, Faults, S3Fault};
 use emulator::journal::{HandlerLog, Journal};
+use emulator::policy;
 use http::{HeaderName, Uri};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -30,8 +31,11 @@ const AS_BOOTSTRAP: &str = "as-bootstrap";
 /// CDN that adds the secret header, an HTTP API with payload format 2.0, the real handler in frozen
 /// execution environments, and a bucket that checks signatures. Every request is one line on the terminal.
 #[derive(Debug, Parser)]
-#[command(name = "emulator", version, after_help = AFTER_HELP)]
+#[command(name = "emulator", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
 struct Cli {
+    #[command(subcommand)]
+    task: Option<Task>,
+
     /// Where the CDN listens
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000", help_heading = "Addresses")]
     edge: SocketAddr,
@@ -116,6 +120,15 @@ struct Cli {
     logs: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Check a CloudFront distribution for this origin, without starting anything
+    Policy {
+        #[command(subcommand)]
+        command: policy::command::Command,
+    },
+}
+
 const SAMPLE_SITE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/site");
 
 const AFTER_HELP: &str = "\
@@ -124,7 +137,8 @@ Examples:
   cargo run -- --env variant_fallback=true         with a setting of the handler
   cargo run -- --fault s3-error=503                with an S3 that throttles
   cargo run -- --missing-key access-denied         as with the walk-through's role
-  cargo run --release -- --bootstrap ./bootstrap   another handler in our place";
+  cargo run --release -- --bootstrap ./bootstrap   another handler in our place
+  cargo run -- policy check deploy/aws.yaml        what is wrong with a distribution for this origin";
 
 fn fault_help() -> String {
     format!("Make something go wrong: {}", fault::HELP)
@@ -167,6 +181,9 @@ fn main() -> ExitCode {
         return be_bootstrap(arguments.next(), arguments.next());
     }
     let cli = Cli::parse();
+    if let Some(Task::Policy { command }) = &cli.task {
+        return policy::command::run(command);
+    }
     let ended = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime.block_on(run(cli)),
         Err(error) => Err(format!("no threads to run on: {error}")),

@@ -1,0 +1,71 @@
+//! The managed policies of CloudFront that a behaviour can name by id, as their pages list them:
+//! [cache policies](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/using-managed-cache-policies.html),
+//! [origin request policies](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/using-managed-origin-request-policies.html).
+
+use super::distribution::{CachePolicy, Names, RequestPolicy, Ttl};
+
+/// The managed cache policy of this id.
+pub(super) fn cache_policy(id: &str) -> Option<CachePolicy> {
+    let (headers, strings, ttl): (&[&str], Names, (u64, u64, u64)) = match id {
+        // CachingDisabled
+        "4135ea2d-6df8-44a3-9df3-4b5a84be39ad" => (&[], Names::None, (0, 0, 0)),
+        // CachingOptimized, CachingOptimizedForUncompressedObjects
+        "658327ea-f89d-4fab-a63d-7e88639e58f6" | "b2884449-e4de-46a7-ac36-70bc7f1ddd6d" => {
+            (&[], Names::None, (1, 86_400, 31_536_000))
+        }
+        // Amplify
+        "2e54312d-136d-493c-8eb9-b001f22f67d2" => {
+            (&["authorization", "cloudfront-viewer-country", "host"], Names::All, (2, 2, 600))
+        }
+        // Elemental-MediaPackage
+        "08627262-05a9-4f76-9ded-b50ca2e3a84f" => {
+            (&["origin"], Names::listed(["aws.manifestfilter", "start", "end", "m"]), (0, 86_400, 31_536_000))
+        }
+        // UseOriginCacheControlHeaders, and the same with query strings
+        "83da9c7e-98b4-4e11-a168-04f0df8e2c65" => (&ORIGIN_CACHE_CONTROL, Names::None, (0, 0, 31_536_000)),
+        "4cc15a8a-d715-48a4-82b8-cc0b614638fe" => (&ORIGIN_CACHE_CONTROL, Names::All, (0, 0, 31_536_000)),
+        _ => return None,
+    };
+    let (minimum, default, maximum) = ttl;
+    Some(CachePolicy {
+        headers: Names::listed(headers.iter().copied()),
+        query_strings: strings,
+        ttl: Ttl { minimum, default, maximum },
+    })
+}
+
+const ORIGIN_CACHE_CONTROL: [&str; 5] =
+    ["host", "origin", "x-http-method-override", "x-http-method", "x-method-override"];
+
+/// The managed origin request policy of this id.
+pub(super) fn request_policy(id: &str) -> Option<RequestPolicy> {
+    let (headers, query_strings) = match id {
+        // AllViewer, and the same with CloudFront's own headers
+        "216adef6-5c7f-47e4-b989-5492eafa07d3" | "33f36d7e-f396-46d9-90e0-52428a34d9dc" => (Names::All, Names::All),
+        // AllViewerExceptHostHeader
+        "b689b0a8-53d0-40ab-baf2-68738e2966ac" => (Names::all_but(["host"]), Names::All),
+        // CORS-CustomOrigin
+        "59781a5b-3903-41f3-afcb-af62929ccde1" => (Names::listed(["origin"]), Names::None),
+        // CORS-S3Origin
+        "88a5eaf4-2fd4-4709-b370-b4c650ea3fcf" => {
+            (Names::listed(["origin", "access-control-request-headers", "access-control-request-method"]), Names::None)
+        }
+        // Elemental-MediaTailor-PersonalizedManifests
+        "775133bc-15f2-49f9-abea-afb2e0bf67d2" => (
+            Names::listed([
+                "origin",
+                "access-control-request-headers",
+                "access-control-request-method",
+                "user-agent",
+                "x-forwarded-for",
+            ]),
+            Names::All,
+        ),
+        // UserAgentRefererHeaders
+        "acba4595-bd28-49b8-b9fe-13317c0390fa" => (Names::listed(["user-agent", "referer"]), Names::None),
+        // HostHeaderOnly
+        "bf0718e1-ba1e-49d1-88b1-f726733018ae" => (Names::listed(["host"]), Names::None),
+        _ => return None,
+    };
+    Some(RequestPolicy { headers, query_strings })
+}
