@@ -286,9 +286,20 @@ impl Distribution {
             return Err("it has no DefaultCacheBehavior: give a DistributionConfig".to_owned());
         }
         let behaviors = items(&config["CacheBehaviors"]).iter().chain([&config["DefaultCacheBehavior"]]);
+        // A behaviour may name a group of origins: its first is the one that is asked.
+        let groups: BTreeMap<String, String> = items(&config["OriginGroups"])
+            .iter()
+            .filter_map(|group| Some((text(&group["Id"]), text(&items(&group["Members"]).first()?["OriginId"]))))
+            .collect();
+        let resolved = |mut behavior: Behavior| {
+            if let Some(first) = groups.get(&behavior.origin) {
+                behavior.origin.clone_from(first);
+            }
+            behavior
+        };
         Ok(Self {
             aliases: texts(&config["Aliases"]),
-            behaviors: behaviors.map(|each| behavior(each, policies)).collect(),
+            behaviors: behaviors.map(|each| resolved(behavior(each, policies))).collect(),
             errors: items(&config["CustomErrorResponses"]).iter().map(error_response).collect(),
             certificate_of_acm: ["AcmCertificateArn", "ACMCertificateArn"]
                 .iter()

@@ -275,11 +275,15 @@ impl Template {
             _ => format!("${{{name}}}"),
         };
         match self.parameters.get(name) {
-            // A secret that is left empty here is given when the stack is made.
-            Some(value) if self.is_secret(name) && text_of(value).is_empty() => Some(pseudo.into()),
+            // A secret is given when the stack is made: only a default stands in the template.
+            Some(value) if self.is_secret(name) && !self.is_written_down(name, value) => Some(pseudo.into()),
             Some(value) => Some(value.clone()),
             None => Some(pseudo.into()),
         }
+    }
+
+    fn is_written_down(&self, name: &str, value: &Value) -> bool {
+        !text_of(value).is_empty() && self.document["Parameters"][name].get("Default") == Some(value)
     }
 
     fn in_china(&self) -> bool {

@@ -1,0 +1,447 @@
+//! `policy check`: each seeded fault is found, by its rule, in both shapes of a configuration; the templates of `deploy/` have
+//! none, whatever their parameters say; and it can be run on what a stranger gives it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use emulator::policy::distribution::{Policies, matches};
+use emulator::policy::template::{Template, read};
+use emulator::policy::{Finding, Severity, Subject, check};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn here(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn load(name: &str) -> Value {
+    read(&std::fs::read_to_string(here(name)).unwrap()).unwrap()
+}
+
+/// What an emulated account that others wrote printed for the distribution of `deploy/aws.yaml`.
+fn distribution() -> Value {
+    load("tests/policy/distribution.json")
+}
+
+fn policies() -> Policies {
+    let policy = load("tests/policy/origin-request-policy.json")["OriginRequestPolicy"].clone();
+    let mut policies = Policies::default();
+    policies.add(policy["Id"].as_str().unwrap(), &policy).unwrap();
+    policies
+}
+
+fn subject(config: &Value) -> Subject {
+    Subject::of_config(config, &policies(), false).unwrap()
+}
+
+fn ids(findings: &[Finding]) -> Vec<&'static str> {
+    let mut ids: Vec<_> = findings.iter().map(|finding| finding.id).collect();
+    ids.dedup();
+    ids
+}
+
+fn of_template(text: &str, region: &str, values: &[(&str, &str)]) -> Vec<Finding> {
+    let values: Vec<_> = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let template = Template::new(read(text).unwrap(), region, &values).unwrap();
+    let subjects = Subject::of_template(&template, Policies::default(), region.starts_with("cn-")).unwrap();
+    subjects.iter().flat_map(|(_, subject)| check(subject)).collect()
+}
+
+fn template(name: &str) -> String {
+    std::fs::read_to_string(here("../deploy").join(name)).unwrap()
+}
+
+#[test]
+fn a_distribution_that_the_template_made_has_nothing_wrong() {
+    assert_eq!(check(&subject(&distribution())), []);
+}
+
+/// A fault by its rule, and how it is made in what the API prints.
+type Fault = (&'static str, fn(&mut Value));
+
+const LEGACY: &str = r#"{"QueryString": true, "Cookies": {"Forward": "all"},
+    "Headers": {"Quantity": 2, "Items": ["test_version", "redirect"]}}"#;
+
+fn legacy(config: &mut Value, headers: &[&str], ttls: [u64; 3]) {
+    let behavior = &mut config["DefaultCacheBehavior"];
+    behavior["ForwardedValues"] = serde_json::from_str(LEGACY).unwrap();
+    behavior["ForwardedValues"]["Headers"]["Items"] = json!(headers);
+    for (name, ttl) in ["MinTTL", "DefaultTTL", "MaxTTL"].iter().zip(ttls) {
+        behavior[*name] = ttl.into();
+    }
+    for name in ["CachePolicyId", "OriginRequestPolicyId"] {
+        behavior.as_object_mut().unwrap().remove(name);
+    }
+}
+
+fn secret(config: &mut Value, value: &str) {
+    config["Origins"]["Items"][0]["CustomHeaders"]["Items"][0]["HeaderValue"] = value.into();
+}
+
+fn behaviors(config: &mut Value) -> &mut Vec<Value> {
+    config["CacheBehaviors"]["Items"].as_array_mut().unwrap()
+}
+
+fn behavior_with(pattern: &str, like: &Value) -> Value {
+    let mut behavior = like.clone();
+    behavior["PathPattern"] = pattern.into();
+    behavior
+}
+
+const FAULTS: [Fault; 33] = [
+    ("header-not-forwarded", |c| c["DefaultCacheBehavior"]["OriginRequestPolicyId"] = Value::Null),
+    ("header-not-forwarded", |c| {
+        // CORS-CustomOrigin
+        c["DefaultCacheBehavior"]["OriginRequestPolicyId"] = "59781a5b-3903-41f3-afcb-af62929ccde1".into();
+    }),
+    ("header-not-forwarded", |c| legacy(c, &["test_version"], [0, 0, 0])),
+    ("header-not-in-key", |c| {
+        // CachingOptimized in place of CachingDisabled: the commonest slip.
+        c["DefaultCacheBehavior"]["CachePolicyId"] = "658327ea-f89d-4fab-a63d-7e88639e58f6".into();
+    }),
+    ("host-forwarded", |c| {
+        // AllViewer
+        c["DefaultCacheBehavior"]["OriginRequestPolicyId"] = "216adef6-5c7f-47e4-b989-5492eafa07d3".into();
+    }),
+    ("host-forwarded", |c| legacy(c, &["test_version", "redirect", "Host"], [0, 0, 0])),
+    ("key-of-everything", |c| legacy(c, &["*"], [0, 60, 600])),
+    ("secret-missing", |c| c["Origins"]["Items"][0]["CustomHeaders"] = json!({"Quantity": 0})),
+    ("secret-missing", |c| secret(c, "")),
+    ("secret-weak", |c| secret(c, "lambdaapi_test")),
+    ("secret-weak", |c| secret(c, "hunter2")),
+    ("secret-weak", |c| secret(c, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab")),
+    ("secret-leaks", |c| c["Origins"]["Items"][1]["CustomHeaders"] = c["Origins"]["Items"][0]["CustomHeaders"].clone()),
+    ("secret-in-clear", |c| {
+        c["Origins"]["Items"][0]["CustomOriginConfig"]["OriginProtocolPolicy"] = "http-only".into()
+    }),
+    ("secret-in-clear", |c| {
+        c["Origins"]["Items"][0]["CustomOriginConfig"]["OriginProtocolPolicy"] = "match-viewer".into()
+    }),
+    ("old-tls", |c| {
+        c["Origins"]["Items"][0]["CustomOriginConfig"]["OriginSslProtocols"]["Items"] = json!(["TLSv1", "TLSv1.2"])
+    }),
+    ("origin-timeout", |c| c["Origins"]["Items"][0]["CustomOriginConfig"]["OriginReadTimeout"] = 10.into()),
+    ("ttl-minimum", |c| legacy(c, &["test_version", "redirect"], [60, 60, 600])),
+    ("ttl-default", |c| legacy(c, &["test_version", "redirect"], [0, 86_400, 31_536_000])),
+    ("ttl-order", |c| legacy(c, &["test_version", "redirect"], [0, 600, 60])),
+    ("error-caching", |c| c["CustomErrorResponses"] = json!({"Quantity": 0})),
+    ("error-caching", |c| {
+        let errors = c["CustomErrorResponses"]["Items"].as_array_mut().unwrap();
+        errors.iter_mut().find(|error| error["ErrorCode"] == 503).unwrap()["ErrorCachingMinTTL"] = 60.into();
+    }),
+    ("error-replaced", |c| {
+        let errors = c["CustomErrorResponses"]["Items"].as_array_mut().unwrap();
+        *errors.iter_mut().find(|error| error["ErrorCode"] == 404).unwrap() = json!({"ErrorCode": 404, "ResponsePagePath": "/index.html", "ResponseCode": "200", "ErrorCachingMinTTL": 0});
+    }),
+    ("behaviour-takes-versions", |c| {
+        let pictures = behavior_with("*.png", &behaviors(c)[0]);
+        behaviors(c).push(pictures);
+    }),
+    ("behaviour-shadowed", |c| {
+        let all = behavior_with("/v*", &behaviors(c)[0]);
+        behaviors(c).insert(0, all);
+    }),
+    ("redirect-loops", |c| {
+        behaviors(c).remove(1);
+    }),
+    ("redirect-loops", |c| behaviors(c)[0]["TargetOriginId"] = "api".into()),
+    ("origin-path", |c| c["Origins"]["Items"][1]["OriginPath"] = "/site".into()),
+    ("bucket-open", |c| c["Origins"]["Items"][1]["OriginAccessControlId"] = "".into()),
+    ("bucket-website", |c| {
+        let origin = &mut c["Origins"]["Items"][1];
+        origin["DomainName"] = "site.s3-website-us-east-1.amazonaws.com".into();
+        origin["CustomOriginConfig"] = json!({"OriginProtocolPolicy": "http-only"});
+        origin.as_object_mut().unwrap().remove("S3OriginConfig");
+    }),
+    ("viewer-in-clear", |c| c["DefaultCacheBehavior"]["ViewerProtocolPolicy"] = "allow-all".into()),
+    ("policy-unknown", |c| {
+        c["DefaultCacheBehavior"]["OriginRequestPolicyId"] = "00000000-0000-0000-0000-000000000000".into()
+    }),
+    ("not-in-china", |c| c["Origins"]["Items"][1]["DomainName"] = "site.s3.cn-north-1.amazonaws.com.cn".into()),
+];
+
+#[test]
+fn each_seeded_fault_is_found_by_its_rule_with_its_cure() {
+    for (index, (id, spoil)) in FAULTS.iter().enumerate() {
+        let mut document = distribution();
+        spoil(&mut document["DistributionConfig"]);
+        let findings = check(&subject(&document));
+        let found = findings.iter().find(|finding| finding.id == *id);
+        let found = found.unwrap_or_else(|| panic!("fault {index}, {id}: only {:?}", ids(&findings)));
+        assert!(!found.place.is_empty() && found.why.len() > 20 && found.cure.len() > 20, "{found}");
+    }
+}
+
+#[test]
+fn every_rule_has_a_fault_that_seeds_it() {
+    let rules = std::fs::read_to_string(here("src/policy/rule.rs")).unwrap();
+    let known: Vec<&str> = FAULTS.iter().map(|(id, _)| *id).collect();
+    // Those that only a template can show have tests of their own below.
+    let elsewhere = ["secret-in-template", "redirect-path", "query-not-forwarded", "accept-not-forwarded"];
+    let mut seen = 0;
+    for line in rules.lines().map(str::trim) {
+        let Some(id) = line.strip_prefix('"').and_then(|line| line.strip_suffix("\",")) else { continue };
+        if id.contains(' ') || !id.contains('-') {
+            continue;
+        }
+        seen += 1;
+        assert!(known.contains(&id) || elsewhere.contains(&id), "nothing seeds {id}");
+    }
+    assert!(seen >= 25, "{seen} rules were read");
+}
+
+#[test]
+fn no_finding_repeats_a_secret() {
+    for value in ["hunter2hunter2", "lambdaapi_test", "aaaaaaaaaaaaaaaaaaaaaaaaab"] {
+        let mut document = distribution();
+        secret(&mut document["DistributionConfig"], value);
+        let findings = check(&subject(&document));
+        assert!(!findings.is_empty());
+        for finding in findings {
+            assert!(!finding.to_string().contains(value), "{finding}");
+        }
+    }
+}
+
+#[test]
+fn errors_that_are_kept_are_worse_where_the_key_has_no_version() {
+    let mut document = distribution();
+    document["DistributionConfig"]["CustomErrorResponses"] = json!({"Quantity": 0});
+    let worse = check(&subject(&document));
+    legacy(&mut document["DistributionConfig"], &["test_version", "redirect"], [0, 0, 0]);
+    let bad = check(&subject(&document));
+    assert_eq!((ids(&worse), worse[0].severity), (vec!["error-caching"], Severity::Error));
+    assert_eq!((ids(&bad), bad[0].severity), (vec!["error-caching"], Severity::Warning));
+}
+
+#[test]
+fn a_group_of_origins_counts_as_its_first() {
+    let mut document = distribution();
+    let config = &mut document["DistributionConfig"];
+    config["OriginGroups"] = json!({"Quantity": 1, "Items": [{"Id": "both", "Members": {"Quantity": 2,
+        "Items": [{"OriginId": "api"}, {"OriginId": "bucket"}]}}]});
+    config["DefaultCacheBehavior"]["TargetOriginId"] = "both".into();
+    assert_eq!(check(&subject(&document)), []);
+    document["DistributionConfig"]["DefaultCacheBehavior"]["OriginRequestPolicyId"] = Value::Null;
+    assert_eq!(ids(&check(&subject(&document))), ["header-not-forwarded"]);
+}
+
+#[test]
+fn our_templates_have_nothing_wrong_by_default() {
+    for region in ["us-east-1", "eu-west-1"] {
+        assert_eq!(of_template(&template("aws.yaml"), region, &[]), []);
+    }
+    for region in ["cn-north-1", "cn-northwest-1"] {
+        assert_eq!(of_template(&template("aws-cn.yaml"), region, &[("Alias", "ab.example.com.cn")]), []);
+    }
+}
+
+proptest! {
+    #[test]
+    fn our_templates_have_nothing_wrong_whatever_their_parameters_say(
+        caching: bool, spa: bool, four: bool, rotating: bool, sends_next: bool, manager: bool, alias: bool,
+        variants in proptest::sample::subsequence(vec!["v1", "blue", "2026.11", "a_b"], 2..=4),
+        timeout in 3_u8..=28,
+    ) {
+        let timeout = timeout.to_string();
+        let mut values = vec![("VariantA", variants[0]), ("VariantB", variants[1]), ("Timeout", &timeout)];
+        if four {
+            values.extend(variants.get(2).map(|variant| ("VariantC", *variant)));
+            values.extend(variants.get(3).map(|variant| ("VariantD", *variant)));
+        }
+        if spa { values.push(("SpaFallback", "index.html")); }
+        if rotating { values.push(("LambdaAuthNext", "x")); }
+        if sends_next { values.push(("SecretSent", "next")); }
+        if manager {
+            values.extend([("SecretArn", "arn:aws:secretsmanager:eu-west-1:111111111111:secret:s"), ("SecretVersionId", "1")]);
+            if rotating { values.push(("SecretNextVersionId", "2")); }
+        }
+        let mut china = values.clone();
+        china.extend([("Alias", "ab.example.com.cn"), ("CertificateId", "ASCA")]);
+        if caching { values.push(("Caching", "on")); }
+        if alias { values.extend([("Alias", "ab.example.com"), ("CertificateArn", "arn")]); }
+        prop_assert_eq!(of_template(&template("aws.yaml"), "eu-west-1", &values), []);
+        prop_assert_eq!(of_template(&template("aws-cn.yaml"), "cn-north-1", &china), []);
+    }
+
+    #[test]
+    fn a_pattern_takes_what_its_letters_stars_and_question_marks_say(pattern in "[ab*?/]{0,8}", path in "[ab/]{0,8}") {
+        // The same, letter by letter with every choice tried.
+        fn slow(pattern: &[u8], path: &[u8]) -> bool {
+            match (pattern.split_first(), path.split_first()) {
+                (None, None) => true,
+                (Some((b'*', rest)), _) if slow(rest, path) => true,
+                (Some((b'*', _)), Some((_, left))) => slow(pattern, left),
+                (Some((wanted, rest)), Some((got, left))) if *wanted == b'?' || wanted == got => slow(rest, left),
+                _ => false,
+            }
+        }
+        let bare = |text: &str| text.strip_prefix('/').unwrap_or(text).as_bytes().to_vec();
+        prop_assert_eq!(matches(&pattern, &path), slow(&bare(&pattern), &bare(&path)));
+    }
+
+    #[test]
+    fn whatever_is_read_is_answered_and_never_a_panic(text in "[ -~\n]{0,200}") {
+        if let Ok(document) = read(&text) {
+            drop(Subject::of_config(&document, &Policies::default(), false).map(|subject| check(&subject)));
+            if let Ok(template) = Template::new(document, "us-east-1", &[]) {
+                drop(Subject::of_template(&template, Policies::default(), false));
+            }
+        }
+    }
+}
+
+/// The template with one line changed.
+fn changed(from: &str, to: &str) -> String {
+    let text = template("aws.yaml");
+    assert!(text.contains(from), "{from}");
+    text.replace(from, to)
+}
+
+#[test]
+fn faults_are_found_in_a_template_too() {
+    let header = "AllowedPattern: '[!-~]*'\n    Description: The secret that CloudFront sends";
+    let cases = [
+        (
+            "host-forwarded",
+            changed(
+                "Headers: [test_version, redirect, !If [HasSpaFallback, accept, !Ref AWS::NoValue]]\n        QueryStringsConfig: {QueryStringBehavior: all}",
+                "Headers: [test_version, redirect, host]\n        QueryStringsConfig: {QueryStringBehavior: all}",
+            ),
+        ),
+        ("header-not-forwarded", changed("          OriginRequestPolicyId: !Ref OriginRequestPolicy\n", "")),
+        (
+            "secret-in-template",
+            changed(header, "AllowedPattern: '[!-~]*'\n    x: ").replacen(
+                "NoEcho: true\n    Default: ''",
+                "NoEcho: true\n    Default: 5f0c9d3e7a41b86295dc1f3870be64a9",
+                1,
+            ),
+        ),
+        (
+            "redirect-path",
+            changed(
+                "- !If [HasAlias, !Sub 'https://${Alias}', !Sub 'https://${Distribution.DomainName}']",
+                "- !Sub 'https://${Api}.execute-api.${AWS::Region}.${AWS::URLSuffix}'",
+            ),
+        ),
+        (
+            "query-not-forwarded",
+            changed("variant_fallback: !Ref VariantFallback", "redirect_query: 'true'")
+                .replace("QueryStringBehavior: all", "QueryStringBehavior: none"),
+        ),
+        (
+            "accept-not-forwarded",
+            changed(
+                "spa_fallback: !If [HasSpaFallback, !Ref SpaFallback, !Ref AWS::NoValue]",
+                "spa_fallback: shell.html",
+            ),
+        ),
+        ("origin-timeout", changed("OriginReadTimeout: 30", "OriginReadTimeout: 5")),
+    ];
+    for (id, text) in cases {
+        assert_eq!(ids(&of_template(&text, "eu-west-1", &[])), [id]);
+    }
+    let caching = changed(
+        "Headers: [test_version, redirect, !If [HasSpaFallback, accept, !Ref AWS::NoValue]]\n          QueryStringsConfig: {QueryStringBehavior: none}",
+        "Headers: [redirect]\n          QueryStringsConfig: {QueryStringBehavior: none}",
+    );
+    assert!(ids(&of_template(&caching, "eu-west-1", &[("Caching", "on")])).contains(&"header-not-in-key"));
+    assert_eq!(of_template(&caching, "eu-west-1", &[]), [], "without caching there is no key");
+}
+
+#[test]
+fn the_template_of_aws_is_refused_for_china() {
+    assert_eq!(ids(&of_template(&template("aws.yaml"), "cn-north-1", &[])), ["not-in-china"]);
+}
+
+fn command(arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_emulator"))
+        .args(["policy", "check"])
+        .args(arguments)
+        .current_dir(here(""))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn the_command_exits_0_for_nothing_1_for_findings_and_2_for_what_makes_no_sense() {
+    let good = command(&["../deploy/aws.yaml"], "");
+    assert_eq!(good.status.code(), Some(0), "{}", String::from_utf8_lossy(&good.stderr));
+
+    let mut document = distribution();
+    secret(&mut document["DistributionConfig"], "lambdaapi_test");
+    let bad = command(&["-", "--policy", "tests/policy/origin-request-policy.json", "--json"], &document.to_string());
+    assert_eq!(bad.status.code(), Some(1));
+    let line: Value = serde_json::from_slice(&bad.stdout).unwrap();
+    assert_eq!(line["id"], "secret-weak");
+
+    for (arguments, input, hint) in [
+        (&["-"][..], "{}", "Origins"),
+        (&["-"], "Resources: {}", "no AWS::CloudFront::Distribution"),
+        (&["-"], "a: [", "neither JSON nor YAML"),
+        (&["-"], "", "nothing in it"),
+        (&["no-such-file"], "", "no-such-file"),
+        (&["../deploy/aws.yaml", "--set", "Nonsense=1"], "", "no parameter Nonsense"),
+        (&["-", "--policy", "tests/policy/distribution.json"], "{}", "get-cache-policy"),
+    ] {
+        let output = command(arguments, input);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(hint) && said.lines().count() == 1, "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn conditions_and_functions_are_worked_out_as_cloudformation_does() {
+    let text = "
+Parameters:
+  Stage: {Type: String, Default: prod}
+  Count: {Type: Number, Default: 0}
+  Secret: {Type: String, NoEcho: true, Default: ''}
+Conditions:
+  Prod: !Equals [!Ref Stage, prod]
+  None: !Equals [!Ref Count, 0]
+  NoSecret: !Equals [!Ref Secret, '']
+  Both: !And [!Condition Prod, !Not [!Condition None]]
+  Either: !Or [!Condition Both, !Condition NoSecret]
+Resources:
+  R:
+    Type: T
+    Properties:
+      a: !If [Prod, yes it is, no]
+      b: !If [Both, 1, !Ref AWS::NoValue]
+      c: !Sub '${Stage}-${R}-${R.Arn}-${!Literal}-${AWS::Partition}'
+      d: !Sub ['${x}', {x: !Ref Stage}]
+      e: !Join ['/', [a, !If [Both, b, !Ref AWS::NoValue], !Ref Stage]]
+      f: !Select [1, !Split ['.', 'a.b.c']]
+      g: !GetAtt R.Arn
+      h: !Ref Secret
+      i: !If [Either, on, off]
+      j: {'Fn::ImportValue': other}
+  Gone: {Type: T, Condition: Both, Properties: {}}
+";
+    let template = Template::new(read(text).unwrap(), "cn-north-1", &[]).unwrap();
+    let resources = template.resources("T").unwrap();
+    assert_eq!(resources.len(), 1);
+    assert_eq!(
+        resources[0].1,
+        json!({
+            "a": "yes it is", "c": "prod-${R}-${R.Arn}-${Literal}-aws-cn", "d": "prod", "e": "a/prod", "f": "b", "g": "${R.Arn}",
+            "h": "${Secret}", "i": "on", "j": "${Fn::ImportValue}",
+        })
+    );
+    for circle in [
+        "Conditions: {A: !Condition A}\nResources: {R: {Type: T, Condition: A}}",
+        "Resources: {R: {Type: T, Condition: B}}",
+    ] {
+        let template = Template::new(read(circle).unwrap(), "us-east-1", &[]).unwrap();
+        assert!(template.resources("T").is_err());
+    }
+}

@@ -1,0 +1,374 @@
+//! Every resource and setting of the published walk-through's console steps is in the templates of `deploy/`, step by step; and
+//! what production adds to them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::path::Path;
+
+use emulator::policy::template::{Template, read};
+use serde_json::{Value, json};
+
+const SECRET_OF_THE_TEMPLATE: &str = "${LambdaAuth}";
+
+struct Rendered {
+    china: bool,
+    template: Template,
+}
+
+impl Rendered {
+    /// Both templates, as they are rendered in each region that they are for.
+    fn all(values: &[(&str, &str)]) -> Vec<Self> {
+        ["us-east-1", "eu-west-1", "cn-north-1", "cn-northwest-1"]
+            .iter()
+            .map(|region| Self::in_region(region, values))
+            .collect()
+    }
+
+    fn in_region(region: &str, values: &[(&str, &str)]) -> Self {
+        let china = region.starts_with("cn-");
+        let file = if china { "aws-cn.yaml" } else { "aws.yaml" };
+        let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(file)).unwrap();
+        let mut values: Vec<_> = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        if china {
+            values.push(("Alias".to_owned(), "ab.example.com.cn".to_owned()));
+        }
+        Self { china, template: Template::new(read(&text).unwrap(), region, &values).unwrap() }
+    }
+
+    /// The only resource of a type.
+    fn only(&self, kind: &str) -> Value {
+        let mut found = self.template.resources(kind).unwrap();
+        assert_eq!(found.len(), 1, "{kind}");
+        found.remove(0).1
+    }
+
+    fn named(&self, kind: &str, id: &str) -> Value {
+        let found = self.template.resources(kind).unwrap();
+        found.into_iter().find(|(name, _)| name == id).unwrap_or_else(|| panic!("{kind} {id}")).1
+    }
+
+    fn distribution(&self) -> Value {
+        self.only("AWS::CloudFront::Distribution")["DistributionConfig"].clone()
+    }
+
+    /// The statements of the function's role.
+    fn statements(&self) -> Vec<Value> {
+        let role = self.named("AWS::IAM::Role", "Role");
+        role["Policies"][0]["PolicyDocument"]["Statement"].as_array().unwrap().clone()
+    }
+}
+
+#[test]
+fn step_1_a_bucket_that_is_private_encrypted_and_versioned() {
+    for rendered in Rendered::all(&[]) {
+        let bucket = rendered.only("AWS::S3::Bucket");
+        let block = &bucket["PublicAccessBlockConfiguration"];
+        for setting in ["BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"] {
+            assert_eq!(block[setting], true, "{setting}");
+        }
+        assert_eq!(bucket["VersioningConfiguration"]["Status"], "Enabled");
+        let encryption = &bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"][0];
+        assert_eq!(encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"], "AES256");
+    }
+}
+
+#[test]
+fn step_2_a_role_for_the_objects_and_the_logs() {
+    for rendered in Rendered::all(&[]) {
+        let statements = rendered.statements();
+        let allows = |action: &str, resource: &str| {
+            statements.iter().any(|statement| {
+                let actions = &statement["Action"];
+                statement["Effect"] == "Allow"
+                    && (actions == action
+                        || actions.as_array().is_some_and(|all| all.iter().any(|each| each == action)))
+                    && statement["Resource"].as_str().unwrap().contains(resource)
+            })
+        };
+        assert!(allows("s3:GetObject", "${Bucket.Arn}/*"));
+        assert!(allows("s3:ListBucket", "${Bucket.Arn}"));
+        for action in ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"] {
+            assert!(allows(action, ":log-group:/aws/lambda/lambdaapi:*"), "{action}");
+        }
+        assert_eq!(allows("xray:PutTraceSegments", "*"), !rendered.china, "X-Ray where it exists");
+        // Nothing beside it: no wildcard of actions, and of resources only where X-Ray knows no other.
+        for statement in &statements {
+            assert!(!statement["Action"].to_string().contains(":*"), "{statement}");
+            assert!(statement["Resource"] != "*" || statement["Sid"] == "Traces", "{statement}");
+        }
+        let trust = &rendered.named("AWS::IAM::Role", "Role")["AssumeRolePolicyDocument"]["Statement"][0];
+        assert_eq!(trust["Principal"]["Service"], "lambda.amazonaws.com");
+    }
+}
+
+#[test]
+fn step_3_the_function_lambdaapi_with_its_three_settings_and_20_seconds() {
+    for rendered in Rendered::all(&[]) {
+        let function = rendered.only("AWS::Lambda::Function");
+        assert_eq!(function["FunctionName"], "lambdaapi");
+        assert_eq!(function["Timeout"], 20);
+        assert_eq!(function["Runtime"], "provided.al2023");
+        assert_eq!(function["Architectures"], json!(["arm64"]));
+        assert_eq!(function["Role"], "${Role.Arn}");
+        let settings = &function["Environment"]["Variables"];
+        assert_eq!(settings["bucket"], "${Bucket}");
+        assert_eq!(settings["lambda_auth"], SECRET_OF_THE_TEMPLATE);
+        let address = if rendered.china { "https://ab.example.com.cn" } else { "https://${Distribution.DomainName}" };
+        assert_eq!(settings["redirect_path"], address);
+        assert_eq!(settings["test_versions"], "v1,v2");
+        assert!(settings.get("lambda_auth_next").is_none(), "a second secret only during a rotation");
+    }
+    let x86 = Rendered::in_region(
+        "us-east-1",
+        &[("Architecture", "x86_64"), ("MemorySize", "512"), ("LogRetentionDays", "7")],
+    );
+    let function = x86.only("AWS::Lambda::Function");
+    assert_eq!((&function["Architectures"][0], &function["MemorySize"]), (&json!("x86_64"), &json!("512")));
+    assert_eq!(x86.named("AWS::Logs::LogGroup", "LogGroup")["RetentionInDays"], "7");
+}
+
+#[test]
+fn step_4_an_http_api_with_a_lambda_integration_and_the_default_stage() {
+    for rendered in Rendered::all(&[]) {
+        assert_eq!(rendered.only("AWS::ApiGatewayV2::Api")["ProtocolType"], "HTTP");
+        let integration = rendered.only("AWS::ApiGatewayV2::Integration");
+        assert_eq!(integration["IntegrationType"], "AWS_PROXY");
+        assert_eq!(integration["PayloadFormatVersion"], "2.0");
+        assert_eq!(integration["IntegrationUri"], "${LiveAlias}");
+        // The walk-through's /{proxy+} leaves out `/` itself.
+        let route = rendered.only("AWS::ApiGatewayV2::Route");
+        assert_eq!((&route["RouteKey"], &route["Target"]), (&json!("$default"), &json!("integrations/${Integration}")));
+        let stage = rendered.only("AWS::ApiGatewayV2::Stage");
+        assert_eq!((&stage["StageName"], &stage["AutoDeploy"]), (&json!("$default"), &json!(true)));
+        let permission = rendered.only("AWS::Lambda::Permission");
+        assert_eq!(permission["Principal"], "apigateway.amazonaws.com");
+        assert_eq!(permission["FunctionName"], "${LiveAlias}");
+        let partition = if rendered.china { "arn:aws-cn:" } else { "arn:aws:" };
+        assert!(permission["SourceArn"].as_str().unwrap().starts_with(partition));
+    }
+}
+
+#[test]
+fn step_5_a_distribution_with_the_api_as_its_origin_the_secret_and_https_only() {
+    for rendered in Rendered::all(&[]) {
+        let distribution = rendered.distribution();
+        let api = &distribution["Origins"][0];
+        let suffix = if rendered.china { ".amazonaws.com.cn" } else { ".amazonaws.com" };
+        let domain = api["DomainName"].as_str().unwrap();
+        assert!(domain.starts_with("${Api}.execute-api.") && domain.ends_with(suffix), "{domain}");
+        assert_eq!(api["CustomOriginConfig"]["OriginProtocolPolicy"], "https-only");
+        assert_eq!(
+            api["OriginCustomHeaders"],
+            json!([{"HeaderName": "lambda_auth", "HeaderValue": SECRET_OF_THE_TEMPLATE}])
+        );
+        let behavior = &distribution["DefaultCacheBehavior"];
+        assert_eq!(
+            (&behavior["TargetOriginId"], &behavior["ViewerProtocolPolicy"]),
+            (&api["Id"], &json!("https-only"))
+        );
+        assert_eq!(behavior["Compress"], true);
+    }
+}
+
+#[test]
+fn step_6_test_version_redirect_all_query_strings_and_all_cookies_are_forwarded_and_nothing_is_cached() {
+    for rendered in Rendered::all(&[]) {
+        let behavior = &rendered.distribution()["DefaultCacheBehavior"];
+        if rendered.china {
+            assert_eq!(
+                behavior["ForwardedValues"],
+                json!({"Headers": ["test_version", "redirect"], "QueryString": true, "Cookies": {"Forward": "all"}})
+            );
+            assert_eq!(
+                (&behavior["MinTTL"], &behavior["DefaultTTL"], &behavior["MaxTTL"]),
+                (&json!(0), &json!(0), &json!(0))
+            );
+        } else {
+            // The managed policy CachingDisabled.
+            assert_eq!(behavior["CachePolicyId"], "4135ea2d-6df8-44a3-9df3-4b5a84be39ad");
+            assert_eq!(behavior["OriginRequestPolicyId"], "${OriginRequestPolicy}");
+            let policy = rendered.only("AWS::CloudFront::OriginRequestPolicy")["OriginRequestPolicyConfig"].clone();
+            assert_eq!(
+                policy["HeadersConfig"],
+                json!({"HeaderBehavior": "whitelist", "Headers": ["test_version", "redirect"]})
+            );
+            assert_eq!(policy["QueryStringsConfig"]["QueryStringBehavior"], "all");
+            assert_eq!(policy["CookiesConfig"]["CookieBehavior"], "all");
+        }
+    }
+}
+
+#[test]
+fn step_7_a_second_origin_serves_the_redirected_address_from_the_bucket() {
+    let values = [("VariantC", "v3"), ("VariantD", "v4")];
+    for (values, variants) in [(&values[..0], &["v1", "v2"][..]), (&values, &["v1", "v2", "v3", "v4"])] {
+        for rendered in Rendered::all(values) {
+            let distribution = rendered.distribution();
+            let bucket = &distribution["Origins"][1];
+            assert_eq!(bucket["DomainName"], "${Bucket.RegionalDomainName}");
+            if rendered.china {
+                let identity = &bucket["S3OriginConfig"]["OriginAccessIdentity"];
+                assert_eq!(identity, "origin-access-identity/cloudfront/${OriginAccessIdentity}");
+            } else {
+                assert_eq!(bucket["OriginAccessControlId"], "${OriginAccessControl.Id}");
+            }
+            let behaviors = distribution["CacheBehaviors"].as_array().unwrap();
+            let patterns: Vec<_> = behaviors.iter().map(|behavior| behavior["PathPattern"].as_str().unwrap()).collect();
+            assert_eq!(patterns, variants.iter().map(|variant| format!("/{variant}/*")).collect::<Vec<_>>());
+            assert!(behaviors.iter().all(|behavior| behavior["TargetOriginId"] == bucket["Id"]));
+            let policy = &rendered.only("AWS::S3::BucketPolicy")["PolicyDocument"]["Statement"];
+            let allowed = policy.as_array().unwrap().iter().find(|statement| statement["Effect"] == "Allow").unwrap();
+            let folders: Vec<_> = variants.iter().map(|variant| format!("${{Bucket.Arn}}/{variant}/*")).collect();
+            assert_eq!(allowed["Resource"], json!(folders), "the variants' folders and nothing else");
+            let function = rendered.only("AWS::Lambda::Function");
+            assert_eq!(function["Environment"]["Variables"]["test_versions"], variants.join(","));
+        }
+    }
+}
+
+#[test]
+fn step_8_the_seven_commands_are_outputs_with_the_addresses_filled_in_and_no_secret() {
+    for rendered in Rendered::all(&[]) {
+        let outputs = rendered.template.outputs().unwrap();
+        let command = |number: u8| outputs[format!("Try{number}")]["Value"].as_str().unwrap().to_owned();
+        for number in 1..=7 {
+            let command = command(number);
+            let address = match (number, rendered.china) {
+                (..=5, _) => "${Api.ApiEndpoint}/",
+                (_, true) => "https://ab.example.com.cn/",
+                (_, false) => "https://${Distribution.DomainName}/",
+            };
+            assert!(command.starts_with("curl ") && command.contains(address), "{command}");
+        }
+        assert!(
+            command(4).ends_with("/test.png > test.png")
+                && command(5).contains("redirect:true")
+                && command(7).contains("-I")
+        );
+        assert!(!outputs.to_string().contains(SECRET_OF_THE_TEMPLATE), "the secret is no output");
+    }
+}
+
+#[test]
+fn logs_are_json_at_info_so_that_the_metrics_pass_and_have_an_end() {
+    for rendered in Rendered::all(&[]) {
+        let logging = &rendered.only("AWS::Lambda::Function")["LoggingConfig"];
+        assert_eq!((&logging["LogFormat"], &logging["ApplicationLogLevel"]), (&json!("JSON"), &json!("INFO")));
+        for (_, group) in rendered.template.resources("AWS::Logs::LogGroup").unwrap() {
+            assert_eq!(group["RetentionInDays"], 30);
+        }
+        let format =
+            rendered.only("AWS::ApiGatewayV2::Stage")["AccessLogSettings"]["Format"].as_str().unwrap().to_owned();
+        let fields: Value = serde_json::from_str(&format).unwrap();
+        assert!(fields.as_object().unwrap().len() >= 8, "the access log is one JSON object a line");
+        assert!(!format.contains("lambda_auth") && !format.contains("header"), "and no header is in it");
+    }
+}
+
+#[test]
+fn with_caching_on_the_key_holds_what_chooses_the_answer() {
+    let rendered = Rendered::in_region("eu-west-1", &[("Caching", "on"), ("SpaFallback", "index.html")]);
+    assert_eq!(rendered.distribution()["DefaultCacheBehavior"]["CachePolicyId"], "${CachePolicy}");
+    let policy = rendered.named("AWS::CloudFront::CachePolicy", "CachePolicy")["CachePolicyConfig"].clone();
+    let headers = &policy["ParametersInCacheKeyAndForwardedToOrigin"]["HeadersConfig"]["Headers"];
+    assert_eq!(headers, &json!(["test_version", "redirect", "accept"]));
+    assert_eq!(policy["MinTTL"], 0, "no-store is heeded");
+}
+
+#[test]
+fn errors_are_not_kept_by_the_distribution() {
+    for rendered in Rendered::all(&[]) {
+        let distribution = rendered.distribution();
+        for code in [400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504] {
+            let error = distribution["CustomErrorResponses"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|error| error["ErrorCode"] == code);
+            assert_eq!(error.unwrap()["ErrorCachingMinTTL"], 0, "{code}");
+        }
+    }
+}
+
+#[test]
+fn during_a_rotation_the_function_takes_both_secrets_and_the_distribution_sends_the_one_that_is_named() {
+    for (sent, header) in [("current", "${LambdaAuth}"), ("next", "${LambdaAuthNext}")] {
+        for rendered in Rendered::all(&[("LambdaAuthNext", "given"), ("SecretSent", sent)]) {
+            let settings = rendered.only("AWS::Lambda::Function")["Environment"]["Variables"].clone();
+            assert_eq!(
+                (&settings["lambda_auth"], &settings["lambda_auth_next"]),
+                (&json!("${LambdaAuth}"), &json!("${LambdaAuthNext}"))
+            );
+            assert_eq!(rendered.distribution()["Origins"][0]["OriginCustomHeaders"][0]["HeaderValue"], header);
+        }
+    }
+    let arn = "arn:aws:secretsmanager:eu-west-1:111111111111:secret:ab";
+    for (sent, version) in [("current", "1"), ("next", "2")] {
+        let values = [("SecretArn", arn), ("SecretVersionId", "1"), ("SecretNextVersionId", "2"), ("SecretSent", sent)];
+        for rendered in Rendered::all(&values) {
+            let secret = |version: &str| format!("{{{{resolve:secretsmanager:{arn}:SecretString:::{version}}}}}");
+            let settings = rendered.only("AWS::Lambda::Function")["Environment"]["Variables"].clone();
+            assert_eq!(
+                (&settings["lambda_auth"], &settings["lambda_auth_next"]),
+                (&json!(secret("1")), &json!(secret("2")))
+            );
+            assert_eq!(rendered.distribution()["Origins"][0]["OriginCustomHeaders"][0]["HeaderValue"], secret(version));
+        }
+    }
+    // `next` without a second secret would send nothing.
+    for rendered in Rendered::all(&[("SecretSent", "next")]) {
+        assert_eq!(
+            rendered.distribution()["Origins"][0]["OriginCustomHeaders"][0]["HeaderValue"],
+            SECRET_OF_THE_TEMPLATE
+        );
+    }
+}
+
+#[test]
+fn a_new_version_takes_over_by_steps_and_goes_back_when_an_alarm_fires() {
+    for rendered in Rendered::all(&[]) {
+        let alias = rendered.only("AWS::Lambda::Alias");
+        assert_eq!((&alias["Name"], &alias["FunctionVersion"]), (&json!("live"), &json!("${Version.Version}")));
+        let group = rendered.only("AWS::CodeDeploy::DeploymentGroup");
+        assert_eq!(group["DeploymentConfigName"], "CodeDeployDefault.LambdaCanary10Percent5Minutes");
+        assert_eq!(group["AutoRollbackConfiguration"]["Enabled"], true);
+        assert_eq!(group["AlarmConfiguration"]["Alarms"].as_array().unwrap().len(), 3);
+    }
+    for rendered in Rendered::all(&[("Rollout", "AllAtOnce")]) {
+        assert!(rendered.template.resources("AWS::CodeDeploy::DeploymentGroup").unwrap().is_empty());
+    }
+}
+
+#[test]
+fn dashboards_and_alarms_come_along_unless_they_are_not_wanted() {
+    for rendered in Rendered::all(&[]) {
+        assert_eq!(rendered.template.resources("AWS::CloudWatch::Dashboard").unwrap().len(), 4);
+        assert_eq!(rendered.template.resources("AWS::CloudWatch::Alarm").unwrap().len(), 11);
+        for (id, dashboard) in rendered.template.resources("AWS::CloudWatch::Dashboard").unwrap() {
+            let body: Value = serde_json::from_str(dashboard["DashboardBody"].as_str().unwrap()).unwrap();
+            assert!(!body["widgets"].as_array().unwrap().is_empty(), "{id}");
+        }
+    }
+    for rendered in Rendered::all(&[("Watch", "false")]) {
+        for kind in ["AWS::CloudWatch::Dashboard", "AWS::CloudWatch::Alarm", "AWS::SNS::Topic"] {
+            assert!(rendered.template.resources(kind).unwrap().is_empty(), "{kind}");
+        }
+    }
+}
+
+#[test]
+fn what_aws_china_lacks_is_not_in_its_template() {
+    for rendered in Rendered::all(&[]).into_iter().filter(|rendered| rendered.china) {
+        for kind in [
+            "AWS::CloudFront::CachePolicy",
+            "AWS::CloudFront::OriginRequestPolicy",
+            "AWS::CloudFront::OriginAccessControl",
+            "AWS::CloudFront::MonitoringSubscription",
+        ] {
+            assert!(rendered.template.resources(kind).unwrap().is_empty(), "{kind}");
+        }
+        let distribution = rendered.distribution();
+        assert_eq!(distribution["Aliases"], json!(["ab.example.com.cn"]));
+        assert_eq!(distribution["ViewerCertificate"]["IamCertificateId"], "${CertificateId}");
+        assert!(rendered.only("AWS::Lambda::Function").get("TracingConfig").is_none());
+    }
+}
