@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue, Uri};
 use crate::bucket::{self, Bucket, MissingKey};
 use crate::cloudwatch::CloudWatch;
 use crate::console::{self, Console};
-use crate::edge::{self, BucketOrigin, Distribution};
+use crate::edge::{self, BucketOrigin, Distribution, OriginHeader};
 use crate::event::Api;
 use crate::fault::Faults;
 use crate::gateway::{self, Gateway};
@@ -152,8 +152,10 @@ pub struct Cloud {
     pub s3_endpoint: String,
     /// The bucket's name.
     pub bucket: String,
-    /// The secret header's value.
+    /// The secret header's value, as it was at the start.
     pub secret: String,
+    /// The secret header that the edge sends.
+    pub origin_header: OriginHeader,
     /// The local bucket, when there is one.
     pub local_bucket: Option<Arc<Bucket>>,
     /// The function.
@@ -231,12 +233,14 @@ impl Cloud {
         servers.push(gateway::serve(gateway, api));
 
         let url: Uri = endpoint.parse().map_err(|error| format!("{endpoint} is no address of S3: {error}"))?;
+        let header = HeaderValue::from_str(&secret).map_err(|_| "lambda_auth cannot be sent in a header".to_owned())?;
+        let origin_header = OriginHeader::secret(header);
         let distribution = Distribution {
             domain_name: format!("{}.cloudfront.net", crate::identity::letters(13).to_lowercase()),
             api: authority(&gateway_address.to_string())?,
             api_path: stage_prefix.clone(),
             forwarded: options.forwarded.clone(),
-            secret: HeaderValue::from_str(&secret).map_err(|_| "lambda_auth cannot be sent in a header".to_owned())?,
+            secret: origin_header.clone(),
             bucket: BucketOrigin {
                 scheme: url.scheme().cloned().unwrap_or(Scheme::HTTP),
                 authority: url
@@ -272,6 +276,7 @@ impl Cloud {
             s3_endpoint: endpoint,
             bucket: options.bucket,
             secret,
+            origin_header,
             local_bucket,
             lambda,
             faults,

@@ -3,6 +3,7 @@
 //! [Request and response behaviour for custom origins](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/RequestAndResponseBehaviorCustomOrigin.html).
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -62,6 +63,28 @@ pub struct BucketOrigin {
     pub credentials: Credentials,
 }
 
+/// The value of a custom origin header, which can be changed while the distribution runs.
+#[derive(Debug, Clone)]
+pub struct OriginHeader(Arc<Mutex<HeaderValue>>);
+
+impl OriginHeader {
+    /// With a secret value, which is in no Debug output.
+    pub fn secret(mut value: HeaderValue) -> Self {
+        value.set_sensitive(true);
+        Self(Arc::new(Mutex::new(value)))
+    }
+
+    /// Sends this one from now on.
+    pub fn change(&self, mut value: HeaderValue) {
+        value.set_sensitive(true);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = value;
+    }
+
+    fn value(&self) -> HeaderValue {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// A distribution.
 #[derive(Debug, Clone)]
 pub struct Distribution {
@@ -74,7 +97,7 @@ pub struct Distribution {
     /// What the origin request policy forwards besides the walk-through's headers.
     pub forwarded: Vec<HeaderName>,
     /// The custom origin header `lambda_auth`.
-    pub secret: HeaderValue,
+    pub secret: OriginHeader,
     /// The second origin.
     pub bucket: BucketOrigin,
     /// The first path segments that have a behaviour of their own, to the second origin.
@@ -219,7 +242,7 @@ impl Edge {
             }
         }
         // A custom origin header replaces the viewer's of the same name.
-        headers.insert("lambda_auth", self.distribution.secret.clone());
+        headers.insert("lambda_auth", self.distribution.secret.value());
         let authority = self.distribution.api.clone();
         let path =
             format!("{}{}", self.distribution.api_path, parts.uri.path_and_query().map_or("/", PathAndQuery::as_str));

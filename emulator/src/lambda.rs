@@ -133,6 +133,8 @@ struct Poll {
 pub struct Environment {
     /// Its number, from 1.
     pub id: u64,
+    /// Of which configuration it is.
+    version: u64,
     started: Instant,
     /// How long it took from the start to the first `/next`.
     init: OnceLock<Duration>,
@@ -179,14 +181,28 @@ impl Environment {
 
 #[derive(Default)]
 struct State {
+    /// What is set over the function's own environment, and how often that has changed.
+    settings: Vec<(String, String)>,
+    version: u64,
     environments: HashMap<u64, Arc<Environment>>,
     idle: Vec<Poll>,
+    /// Those of environments that take no more invocations.
+    retired: Vec<Poll>,
     waiting: VecDeque<oneshot::Sender<Result<Poll, FunctionError>>>,
     started: u64,
     closed: bool,
 }
 
 impl State {
+    /// Its environment takes no more invocations, and goes when the last has ended.
+    fn retire(&mut self, poll: Poll) {
+        if lock(&poll.environment.in_flight).as_ref().is_none_or(HashMap::is_empty) {
+            poll.environment.signal(Signal::SIGTERM);
+            poll.environment.signal(Signal::SIGCONT);
+        }
+        self.retired.push(poll);
+    }
+
     /// Whether every invocation of an environment has ended, down to its asking for the next.
     fn is_idle(&self, environment: &Environment, concurrency: usize) -> bool {
         let polls = self.idle.iter().filter(|poll| poll.environment.id == environment.id).count();
@@ -364,6 +380,21 @@ impl Lambda {
         lock(&self.0.state).started
     }
 
+    /// Sets variables in the function's environment, over those that it has; an empty value takes one away. New
+    /// environments have them; those that run end what they are at and go, as when an alias moves to a new version
+    /// ([versions](https://docs.aws.amazon.com/lambda/latest/dg/configuration-versions.html)).
+    pub fn configure(&self, settings: &[(&str, &str)]) {
+        let mut state = lock(&self.0.state);
+        for (name, value) in settings {
+            state.settings.retain(|(known, _)| known != name);
+            state.settings.push(((*name).to_owned(), (*value).to_owned()));
+        }
+        state.version += 1;
+        for poll in std::mem::take(&mut state.idle) {
+            state.retire(poll);
+        }
+    }
+
     /// Takes an idle environment, or starts one, or waits for one.
     async fn acquire(&self) -> Result<Result<Poll, FunctionError>, InvokeError> {
         let arrived = {
@@ -404,6 +435,10 @@ impl Lambda {
 
     fn park(&self, mut poll: Poll) {
         let mut state = lock(&self.0.state);
+        if poll.environment.version != state.version {
+            state.retire(poll);
+            return;
+        }
         while let Some(waiting) = state.waiting.pop_front() {
             match waiting.send(Ok(poll)) {
                 Ok(()) => return,
@@ -425,6 +460,7 @@ impl Lambda {
         state.started += 1;
         let environment = Arc::new(Environment {
             id: state.started,
+            version: state.version,
             started: Instant::now(),
             init: OnceLock::new(),
             invocations: AtomicU64::new(0),
@@ -458,6 +494,7 @@ impl Lambda {
         let mut state = lock(&self.0.state);
         state.environments.remove(&environment.id);
         state.idle.retain(|poll| poll.environment.id != environment.id);
+        state.retired.retain(|poll| poll.environment.id != environment.id);
         *lock(&environment.in_flight) = None;
         if !state.closed {
             self.0.journal.line(format_args!("env {}  {reason}", environment.id));
@@ -480,7 +517,7 @@ impl Lambda {
             .args(&function.arguments)
             .env_clear()
             .envs(lambda_env(function, &address.to_string()))
-            .envs(function.env.iter().map(|(name, value)| (name, value)))
+            .envs(self.environment_variables())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -496,6 +533,13 @@ impl Lambda {
             environment.signal(Signal::SIGKILL);
         }
         Ok((child, server))
+    }
+
+    fn environment_variables(&self) -> HashMap<String, String> {
+        let mut variables: HashMap<_, _> = self.0.function.env.iter().cloned().collect();
+        variables.extend(lock(&self.0.state).settings.iter().cloned());
+        variables.retain(|_, value| !value.is_empty());
+        variables
     }
 
     /// Waits for the end of the process, and says how it came.

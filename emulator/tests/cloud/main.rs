@@ -9,6 +9,7 @@ mod faults;
 mod function;
 mod http;
 mod keys;
+mod rotation;
 mod rules;
 mod support;
 mod telemetry;
