@@ -47,12 +47,16 @@ ready() {
   fi
 }
 
-# output NAME: an output of the stack.
-output() {
-  ask "$1" aws cloudformation describe-stacks --stack-name "$stack" \
-    --query "Stacks[0].Outputs[?OutputKey=='$1'].OutputValue" --output text
+# The stack's outputs and parameters, a kind, a name and a value a line; asked once, and again after a change.
+known=''
+learn() {
+  known=$(aws cloudformation describe-stacks --stack-name "$stack" --output text \
+    --query "Stacks[0].[[['status', '', StackStatus]], Outputs[].['output', OutputKey, OutputValue], Parameters[].['parameter', ParameterKey, ParameterValue]][]" 2>/dev/null)
 }
-stack_exists() { [ -z "$dry_run" ] && aws cloudformation describe-stacks --stack-name "$stack" >/dev/null 2>&1; }
+of_stack() { awk -F '\t' -v kind="$1" -v name="$2" '$1 == kind && $2 == name { print $3 }' <<<"$known"; }
+output() { ask "$1" of_stack output "$1"; }
+parameter() { ask "$1" of_stack parameter "$1"; }
+stack_exists() { [ -z "$dry_run" ] && { [ -n "$known" ] || learn; }; }
 need_stack() { [ -n "$dry_run" ] || stack_exists || die "there is no stack $stack in $region: deploy.sh up makes one, --stack names another"; }
 # What the live alias answers with: the version, and beside it while a rollout is under way the share of the next.
 live_version() { ask VERSION aws lambda get-alias --function-name "$(output FunctionName)" --name live --query FunctionVersion --output text; }

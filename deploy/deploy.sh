@@ -73,10 +73,7 @@ json_text() { sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' <<<"$1"; }
 is_set() { local each; for each in ${settings[@]+"${settings[@]}"} ${secrets[@]+"${secrets[@]}"}; do [ "${each%%=*}" = "$1" ] && return; done; return 1; }
 
 # The parameters that the stack has, a Name=Value a line; a secret's value is stars.
-parameters() {
-  aws cloudformation describe-stacks --stack-name "$stack" \
-    --query "Stacks[0].Parameters[].join('=', [ParameterKey, ParameterValue])" --output text | tr '\t' '\n'
-}
+parameters() { awk -F '\t' '$1 == "parameter" { print $2 "=" $3 }' <<<"$known"; }
 
 up() {
   local digest key
@@ -109,18 +106,19 @@ up() {
 
 # The stack with `settings` and `secrets` on top of what it has.
 deploy() {
-  local template="$here/$partition.yaml" previous='' digest label stamp file pair variable separator=''
+  local template="$here/$partition.yaml" previous='' changes='' digest label file pair variable separator=''
   [ -n "$dry_run" ] || ! stack_exists || previous=$(parameters)
   [ -n "$artifact_bucket" ] || artifact_bucket=$(sed -n 's/^ArtifactBucket=//p' <<<"$previous")
 
-  # Release names the code and the settings, so that nothing new makes no new version. A secret's text is in no label: a
-  # new secret is told by the time.
-  stamp=$(sed -n 's/^Release=[^-]*-[^-]*-//p' <<<"$previous")
-  [ ${#secrets[@]} = 0 ] || stamp=$(date +%s)
-  for pair in "${settings[@]}"; do previous=$(grep -v "^${pair%%=*}=" <<<"$previous" || true); done
-  digest=$(printf '%s\n' "$previous" "${settings[@]}" | sed -n 's#^ArtifactKey=nearedge/##p')
-  label=$({ printf '%s\n' "$previous" "${settings[@]}" | grep -Ev "$beside" | sort && cat "$template"; } | checksum)
-  settings+=("Release=${digest:0:8}-${label:0:8}${stamp:+-$stamp}")
+  # Release names the code, the template and the time, and stays what it is where nothing changes for the function: then there
+  # is no new version either.
+  digest=$(printf '%s\n' "$previous" "${settings[@]}" | sed -n 's#^ArtifactKey=nearedge/\(.\{8\}\).*#\1#p' | tail -1)
+  label=$(checksum "$template" | cut -c1-8)
+  [[ $(sed -n 's/^Release=//p' <<<"$previous") == *-"$label"-* ]] && [ ${#secrets[@]} = 0 ] || changes=yes
+  for pair in "${settings[@]}"; do
+    grep -Eq "$beside" <<<"$pair" || grep -Fxq -- "$pair" <<<"$previous" || changes=yes
+  done
+  [ -z "$changes" ] || settings+=("Release=$digest-$label-$(date +%s)")
 
   # CodeDeploy starts from the version that the stack knows; after `back` the alias is on another.
   if stack_exists && ! is_set Rollout && [ "$(live_version)" != "$(output FunctionVersion)" ]; then
@@ -151,6 +149,7 @@ deploy() {
   run aws cloudformation deploy --stack-name "$stack" --template-file "$template" --capabilities CAPABILITY_IAM \
     --s3-bucket "${artifact_bucket:-ARTIFACTS}" --s3-prefix nearedge --no-fail-on-empty-changeset --parameter-overrides "file://$file" ||
     failed_because
+  [ -n "$dry_run" ] || learn
 }
 
 # What CloudFormation says first is the cause; the rest follows from it.
@@ -189,7 +188,7 @@ site() {
 status() {
   local function
   function=$(output FunctionName)
-  printf 'stack     %s, %s\n' "$stack" "$(ask STATUS aws cloudformation describe-stacks --stack-name "$stack" --query 'Stacks[0].StackStatus' --output text)"
+  printf 'stack     %s, %s\n' "$stack" "$(ask STATUS of_stack status '')"
   printf 'version   %s is live%s\n' "$(live_version)" "$(
     ask '' aws lambda get-alias --function-name "$function" --name live --query 'RoutingConfig.AdditionalVersionWeights' --output text | sed 's/^None$//;s/^/, with /;s/^, with $//'
   )"

@@ -35,7 +35,10 @@ done
 ready
 need_stack
 
-set_stack() { "$here/deploy.sh" set --stack "$stack" ${dry_run:+--dry-run} "$@"; }
+set_stack() {
+  "$here/deploy.sh" set --stack "$stack" ${dry_run:+--dry-run} "$@"
+  [ -n "$dry_run" ] || learn
+}
 function=$(output FunctionName) api=$(output ApiAddress)
 # A setting of the version that answers; empty when it is not set.
 live_setting() {
@@ -43,7 +46,6 @@ live_setting() {
   value=$(aws lambda get-function-configuration --function-name "$function" --qualifier live --query "Environment.Variables.$1" --output text)
   [ "$value" = None ] || printf '%s' "$value"
 }
-sends() { aws cloudformation describe-stacks --stack-name "$stack" --query "Stacks[0].Parameters[?ParameterKey=='SecretSent'].ParameterValue" --output text; }
 # Whether the API opens to the secret on standard input, which is on no command line.
 opens() {
   [ -n "$dry_run" ] || [ "$({ printf 'header = "lambda_auth: '; cat; printf '"\n'; } | curl -sS --max-time 15 -o /dev/null -w '%{http_code}' -K - "$api/")" != 403 ]
@@ -77,7 +79,7 @@ export NEW_LAMBDA_AUTH
 printf '%s' "$NEW_LAMBDA_AUTH" | opens || die "the API does not take the new secret: nothing else was changed; rotate.sh goes on from here once it does"
 
 echo '2 of 3: the distribution sends the new secret'
-if [ -n "$dry_run" ] || [ "$(sends)" != next ]; then set_stack SecretSent=next; fi
+if [ -n "$dry_run" ] || [ "$(parameter SecretSent)" != next ]; then set_stack SecretSent=next; fi
 run aws cloudfront wait distribution-deployed --id "$(output DistributionId)"
 if [ -n "$dry_run" ]; then
   echo '# wait until CloudWatch counts no request with the old secret for three minutes'

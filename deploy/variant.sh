@@ -38,11 +38,11 @@ ready
 need_stack
 
 bucket=$(output BucketName)
-aside=$(ask ARTIFACTS aws cloudformation describe-stacks --stack-name "$stack" --query "Stacks[0].Parameters[?ParameterKey=='ArtifactBucket'].ParameterValue" --output text)
+aside=$(parameter ArtifactBucket)
 live="s3://$bucket/$variant/" own="s3://$aside/off/$stack/$variant/"
 holds() { # s3://BUCKET/PREFIX/
   local path=${1#s3://}
-  [ "$(aws s3api list-objects-v2 --bucket "${path%%/*}" --prefix "${path#*/}" --max-items 1 --query 'length(Contents || `[]`)' --output text | head -1)" != 0 ]
+  [ "$(aws s3api list-objects-v2 --bucket "${path%%/*}" --prefix "${path#*/}" --max-keys 1 --no-paginate --query KeyCount --output text)" != 0 ]
 }
 
 # become FROM TO: TO holds what FROM holds. Copied whole first, since a sync would keep an older object of the same size;
