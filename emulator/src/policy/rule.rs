@@ -16,9 +16,11 @@ const SECRET_DIFFERENT_MIN: usize = 8;
 /// Longer than this without asking, and a corrected object is late for everybody who gets no Cache-Control.
 const DEFAULT_TTL_MAX_SECS: u64 = 3_600;
 
-/// The errors that CloudFront keeps although they say `no-store`: it heeds that on 404, 410, 414 and 501 alone
-/// ([HTTP status codes](https://docs.amazonaws.cn/en_us/AmazonCloudFront/latest/DeveloperGuide/HTTPStatusCodes.html)).
-const KEPT_ERRORS: [u64; 8] = [400, 403, 405, 416, 500, 502, 503, 504];
+/// The errors that CloudFront keeps although they say `no-store`: it heeds that on 404, 410, 414 and 501 alone, keeps no 416, and
+/// other 4xx only where they have a `max-age`
+/// ([how long errors are kept](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/custom-error-pages-expiration.html),
+/// [HTTP status codes](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/HTTPStatusCodes.html)).
+const KEPT_ERRORS: [u64; 4] = [500, 502, 503, 504];
 
 /// Every rule, in the order of a request's way: the viewer, the key, the origin, its answer.
 pub(super) fn all(subject: &Subject) -> Vec<Finding> {
