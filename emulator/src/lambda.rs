@@ -537,8 +537,13 @@ impl Lambda {
 
     fn environment_variables(&self) -> HashMap<String, String> {
         let mut variables: HashMap<_, _> = self.0.function.env.iter().cloned().collect();
-        variables.extend(lock(&self.0.state).settings.iter().cloned());
-        variables.retain(|_, value| !value.is_empty());
+        for (name, value) in &lock(&self.0.state).settings {
+            if value.is_empty() {
+                variables.remove(name);
+            } else {
+                variables.insert(name.clone(), value.clone());
+            }
+        }
         variables
     }
 
