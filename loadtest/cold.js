@@ -1,0 +1,21 @@
+// A burst out of nothing: as many requests at once as VUS says, each of which needs an environment of its own. Let the function rest
+// for ten minutes before it, or deploy it anew, so that none is warm.
+
+import { thresholds } from './lib/measure.js';
+import { STATISTICS, summary } from './lib/report.js';
+import { number, someVariant, users, variants } from './lib/settings.js';
+import { found } from './lib/visit.js';
+
+const bursts = Math.max(1, number('BURSTS', 1));
+
+export const options = {
+  scenarios: { cold: { executor: 'per-vu-iterations', vus: users, iterations: bursts, maxDuration: '1m' } },
+  thresholds: thresholds(['found'], (users * bursts) / variants.length / 4),
+  summaryTrendStats: STATISTICS,
+};
+
+export default function () {
+  found(someVariant());
+}
+
+export const handleSummary = summary('cold');

@@ -1,0 +1,24 @@
+// Against the cache: most requests are for keys that nobody has asked for, so each is a miss, and a few are for what everybody
+// wants, which has to stay right and quick beside them.
+
+import { thresholds } from './lib/measure.js';
+import { STATISTICS, summary } from './lib/report.js';
+import { duration, rate, seconds, someVariant, users, variants } from './lib/settings.js';
+import { absent, found } from './lib/visit.js';
+
+const perSecond = rate || 30;
+const time = duration || '1m';
+const WANTED = 0.2;
+
+export const options = {
+  scenarios: { hostile: { executor: 'constant-arrival-rate', rate: perSecond, duration: time, preAllocatedVUs: Math.min(users, 50), maxVUs: users } },
+  thresholds: thresholds(['found', 'absent'], (perSecond * seconds(time) * WANTED) / variants.length / 2),
+  summaryTrendStats: STATISTICS,
+};
+
+export default function () {
+  if (Math.random() < WANTED) found(someVariant());
+  else absent(someVariant());
+}
+
+export const handleSummary = summary('hostile');

@@ -1,0 +1,68 @@
+// What a run is told by its environment: `k6 run -e BASE_URL=… loadtest/steady.js`.
+
+/**
+ * @param {string} name
+ * @param {string} otherwise
+ */
+export function text(name, otherwise) {
+  return __ENV[name] || otherwise;
+}
+
+/**
+ * @param {string} name
+ * @param {number} otherwise
+ */
+export function number(name, otherwise) {
+  const given = __ENV[name];
+  if (!given) return otherwise;
+  const value = Number(given);
+  if (!Number.isFinite(value) || value < 0) throw new Error(`${name}=${given} is no number: give one that is not negative`);
+  return value;
+}
+
+/** Where the distribution is. */
+export const base = text('BASE_URL', 'http://127.0.0.1:3000').replace(/\/$/, '');
+/** The API behind it, for requests that pass the distribution by; none are made without it. */
+export const api = text('API_URL', '').replace(/\/$/, '');
+/** Requests per second. */
+export const rate = number('RATE', 0);
+/** How long, as k6 has it: 30s, 5m. */
+export const duration = text('DURATION', '');
+/** Requests under way at once, at most: more wait or are dropped, which fails the run. */
+export const users = number('VUS', 200);
+/** How slow the slowest hundredth may be, in ms. */
+export const p99 = number('P99_MS', 1000);
+/** How slow the slowest twentieth may be, in ms. */
+export const p95 = number('P95_MS', 500);
+
+/** The share of each variant: VARIANTS=v1=80,v2=20 */
+export const shares = text('VARIANTS', 'v1=50,v2=50')
+  .split(',')
+  .map((part) => {
+    const [name, share] = part.split('=');
+    const value = share === undefined ? 1 : Number(share);
+    if (!name || !(value > 0)) throw new Error(`VARIANTS=${part}: use names and shares, such as v1=80,v2=20`);
+    return { name, share: value };
+  });
+
+/** The variants' names. */
+export const variants = shares.map(({ name }) => name);
+
+/** A variant, by the shares. */
+export function someVariant() {
+  let left = Math.random() * shares.reduce((sum, { share }) => sum + share, 0);
+  for (const { name, share } of shares) {
+    left -= share;
+    if (left < 0) return name;
+  }
+  return variants[0];
+}
+
+/** The seconds of a duration such as 1m30s. @param {string} given */
+export function seconds(given) {
+  const unit = { h: 3600, m: 60, s: 1, ms: 0.001 };
+  let sum = 0;
+  for (const [, amount, name] of given.matchAll(/([0-9.]+)(ms|h|m|s)/g)) sum += Number(amount) * unit[/** @type {keyof typeof unit} */ (name)];
+  if (sum === 0) throw new Error(`${given} is no duration: use 30s, 5m or 1h`);
+  return sum;
+}

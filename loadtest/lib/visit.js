@@ -1,0 +1,135 @@
+// What a viewer asks for, one function an outcome; each checks the whole answer.
+
+import crypto from 'k6/crypto';
+import http from 'k6/http';
+import { count } from './measure.js';
+import { api, base } from './settings.js';
+import { object, pathsOf } from './site.js';
+
+/** @typedef {import('k6/http').RefinedResponse<'binary'>} Answer */
+/** @typedef {{ status: number, bytes?: number, sha256?: string, variant?: string, headers?: { [name: string]: RegExp } }} Wanted */
+
+// 3xx, 403, 404, 412 and 416 are answers that were asked for.
+http.setResponseCallback(http.expectedStatuses({ min: 200, max: 399 }, 400, 403, 404, 412, 416));
+
+/**
+ * Says what of an answer is not as wanted; empty when all of it is.
+ * @param {Answer} answer
+ * @param {Wanted} wanted
+ */
+function problemOf(answer, wanted) {
+  if (answer.error && answer.status === 0) return answer.error;
+  if (answer.status !== wanted.status) return `status ${answer.status}, not ${wanted.status}`;
+  const bytes = answer.body ? answer.body.byteLength : 0;
+  if (wanted.bytes !== undefined && bytes !== wanted.bytes) return `${bytes} bytes, not ${wanted.bytes}`;
+  if (wanted.sha256 !== undefined && (!answer.body || crypto.sha256(answer.body, 'hex') !== wanted.sha256)) return 'other bytes';
+  if (wanted.variant !== undefined && header(answer, 'X-Variant') !== wanted.variant) {
+    return `x-variant ${header(answer, 'X-Variant')}, not ${wanted.variant}`;
+  }
+  for (const [name, pattern] of Object.entries(wanted.headers || {})) {
+    if (!pattern.test(header(answer, name))) return `${name} is '${header(answer, name)}', not ${pattern}`;
+  }
+  return '';
+}
+
+/** @param {Answer} answer @param {string} name as Go writes it: X-Variant */
+function header(answer, name) {
+  return answer.headers[name] || '';
+}
+
+/**
+ * @param {string} method
+ * @param {string} url
+ * @param {string} name what the requests are called together
+ * @param {{ [name: string]: string }} headers
+ */
+function ask(method, url, name, headers) {
+  return /** @type {Answer} */ (http.request(method, url, null, { headers, redirects: 0, responseType: 'binary', tags: { name }, timeout: '30s' }));
+}
+
+/** @param {string} variant */
+function somePath(variant) {
+  const paths = pathsOf(variant);
+  return paths[Math.floor(Math.random() * paths.length)];
+}
+
+/** The headers of an object. */
+const OF_AN_OBJECT = { Etag: /^(W\/)?"[^"]+"$/, Vary: /test_version/, 'Content-Type': /./ };
+
+/** An object of the variant, whole. @param {string} variant */
+export function found(variant, path = somePath(variant)) {
+  const { bytes, sha256 } = object(variant, path);
+  const answer = ask('GET', `${base}/${path}`, 'found', { test_version: variant });
+  count(variant, 'found', answer, problemOf(answer, { status: 200, bytes, sha256, variant, headers: OF_AN_OBJECT }));
+  return answer;
+}
+
+/** The same again with its ETag: nothing new. @param {string} variant */
+export function notModified(variant) {
+  const path = somePath(variant);
+  const etag = header(found(variant, path), 'Etag');
+  const answer = ask('GET', `${base}/${path}`, 'not_modified', { test_version: variant, 'If-None-Match': etag });
+  count(variant, 'not_modified', answer, problemOf(answer, { status: 304, bytes: 0 }));
+}
+
+/** Ten bytes of it. @param {string} variant */
+export function partial(variant) {
+  const path = somePath(variant);
+  const { bytes } = object(variant, path);
+  const from = Math.floor(Math.random() * (bytes - 10));
+  const answer = ask('GET', `${base}/${path}`, 'partial', { test_version: variant, Range: `bytes=${from}-${from + 9}` });
+  const wanted = { status: 206, bytes: 10, variant, headers: { 'Content-Range': new RegExp(`^bytes ${from}-${from + 9}/${bytes}$`) } };
+  count(variant, 'partial', answer, problemOf(answer, wanted));
+}
+
+/** Its headers. @param {string} variant */
+export function head(variant) {
+  const answer = ask('HEAD', `${base}/${somePath(variant)}`, 'head', { test_version: variant });
+  count(variant, 'head', answer, problemOf(answer, { status: 200, bytes: 0, variant, headers: OF_AN_OBJECT }));
+}
+
+/** A redirect, followed to the object in the bucket. @param {string} variant */
+export function redirected(variant) {
+  const path = somePath(variant);
+  const answer = ask('GET', `${base}/${path}`, 'redirect', { test_version: variant, redirect: 'true' });
+  const ends = new RegExp(`^https?://.*/${variant}/${path}$`);
+  const problem = problemOf(answer, { status: 302, bytes: 0, headers: { Location: ends, 'Cache-Control': /no-store/ } });
+  count(variant, 'redirect', answer, problem);
+  if (problem) return;
+  const { bytes, sha256 } = object(variant, path);
+  const followed = ask('GET', header(answer, 'Location'), 'followed', {});
+  count(variant, 'followed', followed, problemOf(followed, { status: 200, bytes, sha256 }));
+}
+
+/** An object that is not there. @param {string} variant */
+export function missing(variant) {
+  const key = `no-such-object-${Math.floor(Math.random() * 50)}`;
+  const answer = ask('GET', `${base}/${key}`, 'missing', { test_version: variant });
+  const text = `no file: ${variant}/${key}`;
+  const wanted = { status: 404, sha256: crypto.sha256(text, 'hex'), headers: { 'Cache-Control': /no-store/ } };
+  count(variant, 'missing', answer, problemOf(answer, wanted));
+}
+
+let asked = 0;
+
+/** An object that nobody has asked for before, and that is not there. @param {string} variant */
+export function absent(variant) {
+  asked += 1;
+  const key = `nobody/${__VU}-${asked}-${Math.floor(Math.random() * 1e9)}.html`;
+  const answer = ask('GET', `${base}/${key}`, 'absent', { test_version: variant });
+  const text = `no file: ${variant}/${key}`;
+  count(variant, 'absent', answer, problemOf(answer, { status: 404, sha256: crypto.sha256(text, 'hex') }));
+}
+
+/** A version that is none. @param {string} variant counted under it */
+export function badVersion(variant) {
+  const answer = ask('GET', `${base}/${somePath(variant)}`, 'bad_version', { test_version: `../${variant}` });
+  count(variant, 'bad_version', answer, problemOf(answer, { status: 400 }));
+}
+
+/** The API, past the distribution and without the secret. @param {string} variant counted under it */
+export function forbidden(variant) {
+  if (!api) return;
+  const answer = ask('GET', `${api}/${somePath(variant)}`, 'forbidden', { test_version: variant });
+  count(variant, 'forbidden', answer, problemOf(answer, { status: 403, sha256: crypto.sha256('request is forbidden', 'hex') }));
+}

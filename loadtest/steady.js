@@ -1,0 +1,20 @@
+// A constant rate: a slow answer does not slow what is asked.
+
+import { thresholds } from './lib/measure.js';
+import { STATISTICS, summary } from './lib/report.js';
+import { duration, rate, seconds, users, variants } from './lib/settings.js';
+import { OUTCOMES, RAREST, mixed } from './lib/traffic.js';
+
+const perSecond = rate || 50;
+const time = duration || '1m';
+// Half of what the shares would give: chance may take the rest.
+const least = (perSecond * seconds(time) * RAREST) / variants.length / 2;
+
+export const options = {
+  scenarios: { steady: { executor: 'constant-arrival-rate', rate: perSecond, duration: time, preAllocatedVUs: Math.min(users, 50), maxVUs: users } },
+  thresholds: thresholds(OUTCOMES, least),
+  summaryTrendStats: STATISTICS,
+};
+
+export default mixed;
+export const handleSummary = summary('steady');
