@@ -58,6 +58,7 @@ pub mod response;
 pub mod runtime;
 mod runtime_api;
 pub mod s3;
+mod stdout;
 pub mod store;
 pub mod telemetry;
 pub mod trace;

@@ -30,6 +30,7 @@ use crate::metric::Measured;
 use crate::origin::{Answer, Origin, Record};
 use crate::request::Request;
 use crate::runtime_api::{INVOCATION_ID, Invocation, RuntimeApi};
+use crate::stdout::{STDOUT, Stdout};
 use crate::store::{Source, Store, Tally};
 use crate::telemetry::Once;
 use crate::trace::{self, Incoming, TracePolicy, child_span};
@@ -286,6 +287,10 @@ impl<S: Store> Shared<S> {
 
     /// Writes the line of an invocation.
     fn log(&self, request_id: &str, span: &Span, header: Option<&str>, record: &Record, duration: Duration) {
+        let lost = STDOUT.lost_by_now();
+        if lost > 0 {
+            warn!(lost, "log lines were lost: nobody read standard output for a while");
+        }
         if self.telemetry.lines.is_none() && record.trouble.is_none() && !tracing::event_enabled!(tracing::Level::INFO)
         {
             return;
@@ -306,7 +311,7 @@ impl<S: Store> Shared<S> {
         let init = (!self.answered.swap(true, Ordering::Relaxed)).then_some(self.init);
         let measured = Measured { record, duration, tally, spans_dropped, init, rotating };
         let line = LogLine { request_id, trace_id, measured, at: SystemTime::now() };
-        if let Err(error) = lines.write(&line, std::io::stdout().lock()) {
+        if let Err(error) = lines.write(&line, Stdout) {
             // Where standard output is the trouble this is not read either; it is all that can be done.
             warn!(request_id, %error, "the line of an invocation could not be written");
         }

@@ -46,9 +46,12 @@ const LAST_BACKOFF: Duration = Duration::from_millis(400);
 /// How long a connection may take to open, within the deadline: a fraction of a second at its worst in one region.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// How long S3 may take until its answer begins, within the deadline. Its slowest, to a first request for a bucket,
-/// take a second; a connection that died unnoticed never answers, and another is tried after this.
+/// How long S3 may take until its answer begins, or goes on, within the deadline. Its slowest, to a first request for a
+/// bucket, take a second; a connection that died unnoticed never answers, and another is tried after this.
 const FIRST_BYTE: Duration = Duration::from_secs(3);
+
+/// How long an attempt may take until there is an answer: an object's head, or an error as a whole.
+const ATTEMPT: Duration = Duration::from_secs(5);
 
 /// How many retries there may be in a row; then each needs successes to be paid with. An S3 in trouble is not asked
 /// three times as much for that.
@@ -81,9 +84,10 @@ impl S3 {
             None => http_client::bundled_anchors(),
         };
         let http = http_client::client(anchors, CONNECT)?;
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http)
-            .timeout_config(TimeoutConfig::builder().read_timeout(FIRST_BYTE).build());
+        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http).timeout_config(
+            // The second for errors, whose bodies are read before there is an answer.
+            TimeoutConfig::builder().read_timeout(FIRST_BYTE).operation_attempt_timeout(ATTEMPT).build(),
+        );
         if config.credentials_in_env {
             // As in every Lambda: nothing else need be looked for, and no profile read.
             loader = loader
@@ -151,7 +155,20 @@ impl S3 {
         }
     }
 
+    /// Asks, and once more where the body breaks off: the SDK tries again only until a body begins.
     async fn send(&self, ask: &Ask<'_>, range: Option<ByteRange>) -> Result<Fetched, FetchError> {
+        if let Ok(fetched) = self.send_once(ask, range).await? {
+            return Ok(fetched);
+        }
+        self.attempts.retries.fetch_add(1, Ordering::Relaxed);
+        self.send_once(ask, range).await?.map_err(|BrokenOff(how)| FetchError::Unavailable(how))
+    }
+
+    async fn send_once(
+        &self,
+        ask: &Ask<'_>,
+        range: Option<ByteRange>,
+    ) -> Result<Result<Fetched, BrokenOff>, FetchError> {
         let Conditions { if_match, if_none_match, if_modified_since, if_unmodified_since } = ask.conditions;
         let date = |field: Option<&str>| field.and_then(http_date).map(DateTime::from);
         let sent = self
@@ -168,7 +185,7 @@ impl S3 {
             .await;
         let output = match sent {
             Ok(output) => output,
-            Err(error) => return self.without_object(ask, &error).await,
+            Err(error) => return self.without_object(ask, &error).await.map(Ok),
         };
         let length = u64::try_from(output.content_length.unwrap_or(0)).unwrap_or(0);
         let selected = match output.content_range.as_deref() {
@@ -194,7 +211,7 @@ impl S3 {
         });
         // From here on nothing of the body is read unless it is to be sent: dropping it closes the connection.
         if let Some(answered) = ask.judge(&head, selected.as_ref().map(|(part, _)| part)) {
-            return Ok(answered);
+            return Ok(Ok(answered));
         }
         let mut encoder = BodyEncoder::with_capacity(usize::try_from(length).unwrap_or(0));
         // The attempt's span ends with the head of the response.
@@ -207,19 +224,21 @@ impl S3 {
         let read = read(output.body, &mut encoder).await;
         reading.finish(read.as_ref().err().map(|_| "broken off"));
         drop(reading);
-        if !read? {
-            return Ok(Fetched::TooLarge(head));
+        match read {
+            Ok(true) => {}
+            Ok(false) => return Ok(Ok(Fetched::TooLarge(head))),
+            Err(broken_off) => return Ok(Err(broken_off)),
         }
         let body = encoder.finish();
         if output.content_length.is_some() && body.bytes() != length {
-            return Err(FetchError::Unavailable(format!("S3 sent {} of {length} bytes", body.bytes())));
+            return Ok(Err(BrokenOff(format!("S3 sent {} of {length} bytes", body.bytes()))));
         }
         // Where S3 did not say how much there would be.
         let head = match &selected {
             None if head.bytes != body.bytes() => Head::new(Metadata { bytes: body.bytes(), ..(*head).clone() }),
             _ => head,
         };
-        Ok(Fetched::Object(Object { head, range: selected.map(|(range, _)| range), body }))
+        Ok(Ok(Fetched::Object(Object { head, range: selected.map(|(range, _)| range), body })))
     }
 
     /// HeadObject; what it says is judged here.
@@ -445,18 +464,26 @@ fn http_date_of(date: &DateTime) -> Option<String> {
     date.fmt(Format::HttpDate).ok()
 }
 
+/// How a body ended before its end.
+#[derive(Debug)]
+struct BrokenOff(String);
+
 /// Reads a body to its end; `false` when there is more of it than was said and than fits.
-async fn read(mut body: ByteStream, encoder: &mut BodyEncoder) -> Result<bool, FetchError> {
-    while let Some(chunk) = body.next().await {
-        match chunk {
-            Ok(chunk) => encoder.push(chunk),
-            Err(error) => return Err(FetchError::Unavailable(format!("S3 broke off its answer: {}", chain(&error)))),
+async fn read(mut body: ByteStream, encoder: &mut BodyEncoder) -> Result<bool, BrokenOff> {
+    loop {
+        match tokio::time::timeout(FIRST_BYTE, body.next()).await {
+            Ok(None) => return Ok(true),
+            Ok(Some(Ok(chunk))) => encoder.push(chunk),
+            Ok(Some(Err(error))) => return Err(BrokenOff(format!("S3 broke off its answer: {}", chain(&error)))),
+            Err(_) => {
+                let ms = FIRST_BYTE.as_millis();
+                return Err(BrokenOff(format!("S3 stopped for {ms} ms in the middle of its answer")));
+            }
         }
         if is_too_large(encoder.bytes()) {
             return Ok(false);
         }
     }
-    Ok(true)
 }
 
 fn status_of<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {

@@ -17,6 +17,7 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::TracesConfig;
 use crate::exporter::{Enqueue, SpanQueue};
+use crate::stdout::Stdout;
 use crate::trace::TracePolicy;
 
 /// Which log lines are written.
@@ -46,8 +47,12 @@ impl LogFilter {
 /// # Errors
 /// When this process writes log lines already.
 pub fn init(filter: &LogFilter, traces: Option<&Traces>) -> Result<(), TryInitError> {
-    let lines =
-        tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(|| Stdout)
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false);
     // Spans are not for the log: what they say, the invocation's line says.
     let filter = filter.0.clone().and(filter_fn(is_safe)).and(filter_fn(|metadata| metadata.is_event()));
     // What a span is told is all that it says: neither lines of code nor threads.

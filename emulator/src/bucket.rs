@@ -25,7 +25,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::net::TcpListener;
 use tokio_util::io::ReaderStream;
 
-use crate::fault::{Faults, S3Fault};
+use crate::fault::{Fault, Faults, S3Fault};
 use crate::serve::{self, Body, BoxError, Server};
 use crate::site::{Content, Headers, Site, Stored};
 
@@ -62,10 +62,12 @@ pub fn serve(listener: TcpListener, bucket: Arc<Bucket>, credentials: &Credentia
     let mut builder = S3ServiceBuilder::new(SharedBucket(bucket));
     builder.set_auth(SimpleAuth::from_single(credentials.access_key_id(), credentials.secret_access_key()));
     let service = builder.build();
-    serve::serve(listener, move |request, _| {
+    let watched = faults.clone();
+    let answer = move |request, _| {
         let (service, fault) = (service.clone(), faults.s3());
         async move { answer(service, request, fault).await }
-    })
+    };
+    serve::serve_while(listener, answer, watched, |faults| !faults.contains(&Fault::S3(S3Fault::Dead)))
 }
 
 async fn answer(
@@ -78,23 +80,30 @@ async fn answer(
         Some(S3Fault::Error(status, code)) => return Ok(fault_answer(*status, code)),
         Some(S3Fault::Hang) => std::future::pending().await,
         Some(S3Fault::Reset) => return Err("the connection is closed, as --fault s3-reset asks".into()),
-        Some(S3Fault::HalfBody) | None => {}
+        Some(S3Fault::HalfBody | S3Fault::Stall | S3Fault::WrongLength | S3Fault::Dead) | None => {}
     }
     let response = service.call(request.map(s3s::Body::from)).await.map_err(BoxError::from)?;
     let (mut parts, body) = response.into_parts();
     parts.headers.insert("x-amz-request-id", HeaderValue::from_str(&crate::identity::letters(16).to_uppercase())?);
-    if fault == Some(S3Fault::HalfBody) {
-        let whole = BodyExt::collect(body).await?.to_bytes();
-        let half = whole.slice(..whole.len() / 2);
-        let end = async {
-            // What has been said so far leaves only when the body has to be waited for.
-            tokio::task::yield_now().await;
-            Err(BoxError::from("the body ends here, as --fault s3-half-body asks"))
-        };
-        let broken = stream::iter([Ok(http_body::Frame::data(half))]).chain(stream::once(end));
-        return Ok(Response::from_parts(parts, http_body_util::StreamBody::new(broken).boxed_unsync()));
+    let whole = match fault {
+        Some(S3Fault::HalfBody | S3Fault::Stall | S3Fault::WrongLength) => BodyExt::collect(body).await?.to_bytes(),
+        _ => return Ok(Response::from_parts(parts, body.boxed_unsync())),
+    };
+    if whole.is_empty() {
+        return Ok(Response::from_parts(parts, serve::full(whole)));
     }
-    Ok(Response::from_parts(parts, body.boxed_unsync()))
+    let come = if fault == Some(S3Fault::WrongLength) { whole.len() - 1 } else { whole.len() / 2 };
+    let stalls = fault == Some(S3Fault::Stall);
+    let end = async move {
+        // What has been said so far leaves only when the body has to be waited for.
+        tokio::task::yield_now().await;
+        if stalls {
+            std::future::pending::<()>().await;
+        }
+        Err(BoxError::from("the body ends here, as --fault asks"))
+    };
+    let broken = stream::iter([Ok(http_body::Frame::data(whole.slice(..come)))]).chain(stream::once(end));
+    Ok(Response::from_parts(parts, http_body_util::StreamBody::new(broken).boxed_unsync()))
 }
 
 fn fault_answer(status: u16, code: &'static str) -> Response<Body> {

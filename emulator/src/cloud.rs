@@ -215,7 +215,7 @@ impl Cloud {
         let set = |wanted: &str| env.iter().rev().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
         let service = set("OTEL_SERVICE_NAME").unwrap_or_else(|| FUNCTION_NAME.to_owned());
         let secret = set("lambda_auth").unwrap_or_default();
-        let lambda = Lambda::new(function(&options, env, &cloudwatch), journal.clone());
+        let lambda = Lambda::new(function(&options, env, &cloudwatch, &faults), journal.clone());
         if let Err(problem) = lambda.warm_up().await {
             lambda.shut_down().await;
             return Err(format!("the handler does not start: {problem}"));
@@ -264,6 +264,7 @@ impl Cloud {
                 xray: xray.clone(),
                 service: service.clone(),
                 cdn: format!("http://{edge_address}"),
+                faults: faults.clone(),
                 names: dashboard_names(&options, service, &api_id, &distribution.id),
             },
         ));
@@ -332,7 +333,7 @@ fn authority(text: &str) -> Result<Authority, String> {
     text.parse().map_err(|error| format!("{text} is no address: {error}"))
 }
 
-fn function(options: &Options, env: Vec<(String, String)>, cloudwatch: &CloudWatch) -> Function {
+fn function(options: &Options, env: Vec<(String, String)>, cloudwatch: &CloudWatch, faults: &Faults) -> Function {
     Function {
         name: FUNCTION_NAME.to_owned(),
         program: options.bootstrap.program.clone(),
@@ -348,6 +349,7 @@ fn function(options: &Options, env: Vec<(String, String)>, cloudwatch: &CloudWat
         sampled: options.sampled,
         cloudwatch: cloudwatch.clone(),
         xray: options.xray.clone(),
+        faults: faults.clone(),
     }
 }
 

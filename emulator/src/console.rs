@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::cloudwatch::{CloudWatch, MetricName, statistic};
 use crate::dashboard::{DASHBOARDS, draw};
+use crate::fault::{CollectorFault, Fault, Faults};
 use crate::identity;
 use crate::lambda::Lambda;
 use crate::serve::{self, Body, BoxError, Server};
@@ -26,6 +27,9 @@ const TRACES: usize = 40;
 
 /// The largest batch of spans.
 const SPANS_BYTES_MAX: usize = 16 << 20;
+
+/// More than the names of all faults.
+const FAULT_BYTES_MAX: usize = 4096;
 
 /// What the page is made of: path, type, text.
 const FILES: [(&str, &str, &str); 6] = [
@@ -57,6 +61,8 @@ pub struct Console {
     pub service: String,
     /// The address of the distribution.
     pub cdn: String,
+    /// What goes wrong.
+    pub faults: Faults,
     /// What the placeholders of the dashboards stand for here.
     pub names: Vec<(&'static str, String)>,
 }
@@ -73,7 +79,18 @@ impl Console {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, BoxError> {
         let path = request.uri().path().to_owned();
         if path == "/v1/traces" {
+            match self.faults.collector() {
+                None => {}
+                Some(CollectorFault::Hang) => std::future::pending().await,
+                Some(CollectorFault::Unavailable) => {
+                    return Ok(text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "as --fault asks\n"));
+                }
+                Some(CollectorFault::Reset) => return Err("the connection is closed, as --fault asks".into()),
+            }
             return Ok(self.take_spans(request).await);
+        }
+        if path == "/fault" {
+            return Ok(self.fault(request).await);
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Ok(text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET and HEAD\n"));
@@ -99,6 +116,27 @@ impl Console {
             }
             _ => text(StatusCode::NOT_FOUND, "text/plain", "there is no such page: go to /\n"),
         })
+    }
+
+    /// What goes wrong: GET says it, PUT changes it to those of the body, one a line, and DELETE ends it.
+    async fn fault(&self, request: Request<Incoming>) -> Response<Body> {
+        match *request.method() {
+            Method::GET | Method::HEAD => {}
+            Method::DELETE => self.faults.set(Vec::new()),
+            Method::PUT => {
+                let body = serve::collect(request.into_body(), FAULT_BYTES_MAX).await.unwrap_or_default();
+                let named: Result<Vec<Fault>, String> =
+                    String::from_utf8_lossy(&body).split_whitespace().map(str::parse).collect();
+                match named {
+                    Ok(faults) if !faults.is_empty() => self.faults.set(faults),
+                    Ok(_) => return text(StatusCode::BAD_REQUEST, "text/plain", "name a fault, or use DELETE\n"),
+                    Err(problem) => return text(StatusCode::BAD_REQUEST, "text/plain", format!("{problem}\n")),
+                }
+            }
+            _ => return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET, PUT and DELETE\n"),
+        }
+        let lines: String = self.faults.all().iter().map(|fault| format!("{fault}\n")).collect();
+        text(StatusCode::OK, "text/plain", lines)
     }
 
     /// OTLP over HTTP: what a collector would take.

@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::cloudwatch::{CloudWatch, MetricName};
+use crate::fault::{Fault, Faults, LambdaFault, happens};
 use crate::identity;
 use crate::journal::Journal;
 use crate::runtime_api;
@@ -75,6 +76,8 @@ pub struct Function {
     pub cloudwatch: CloudWatch,
     /// Where Lambda's own spans go.
     pub xray: XRay,
+    /// What goes wrong.
+    pub faults: Faults,
 }
 
 /// What an invocation came to.
@@ -144,6 +147,8 @@ pub struct Environment {
     in_flight: Mutex<Option<HashMap<String, oneshot::Sender<Completion>>>>,
     /// What the handler reported to `/init/error`.
     init_error: OnceLock<String>,
+    /// Whether the process dies while it posts its next answer.
+    doomed: AtomicBool,
 }
 
 impl Environment {
@@ -166,11 +171,24 @@ impl Environment {
         }
     }
 
-    /// The most memory that its process has had, in MB, where the system says so.
-    fn memory_used_mb(&self) -> Option<u64> {
+    /// The most memory that its process has had (`VmHWM`), or has (`VmRSS`), in MB, where the system says so.
+    fn memory_mb(&self, field: &str) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process_group.get()?)).ok()?;
-        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        most.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes.div_ceil(1024))
+        let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+        value.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes.div_ceil(1024))
+    }
+
+    /// Kills its process if a fault wants that, now that the answer has begun to come; says whether it did.
+    pub fn dies_answering(&self, faults: &Faults) -> bool {
+        let too_large = match faults.lambda() {
+            Some(LambdaFault::Memory(limit)) => self.memory_mb("VmRSS").is_some_and(|held| held > limit),
+            _ => false,
+        };
+        let dies = too_large || self.doomed.load(Ordering::Relaxed);
+        if dies {
+            self.signal(Signal::SIGKILL);
+        }
+        dies
     }
 
     /// Takes note of why the handler cannot start.
@@ -216,6 +234,8 @@ struct Shared {
     state: Mutex<State>,
     /// An environment has gone, or has become idle.
     changed: Notify,
+    /// When a fault last told every environment to go.
+    recycled: Mutex<Option<Instant>>,
 }
 
 /// The Lambda service with its one function.
@@ -225,7 +245,8 @@ pub struct Lambda(Arc<Shared>);
 impl Lambda {
     /// A service that starts environments when they are needed.
     pub fn new(function: Function, journal: Journal) -> Self {
-        Self(Arc::new(Shared { function, journal, state: Mutex::default(), changed: Notify::new() }))
+        let (state, changed, recycled) = (Mutex::default(), Notify::new(), Mutex::default());
+        Self(Arc::new(Shared { function, journal, state, changed, recycled }))
     }
 
     /// Starts one environment ahead of the first request, as Lambda's proactive initialisation does, and
@@ -253,6 +274,15 @@ impl Lambda {
         let mut payload = Some(payload);
         let request_id = identity::uuid();
         let (parent, sampled) = (identity::hex(16), fastrand::f64() < function.sampled);
+        let fault = function.faults.lambda();
+        match fault {
+            Some(LambdaFault::Throttle(percent)) if happens(percent) => {
+                self.count("Throttles", 1.0);
+                return Err(InvokeError::Throttled);
+            }
+            Some(LambdaFault::Sigterm) => self.recycle_each_second(),
+            _ => {}
+        }
         loop {
             let acquired = self.acquire().await;
             if acquired.is_err() {
@@ -268,7 +298,14 @@ impl Lambda {
                 Some(all) => drop(all.insert(request_id.clone(), done)),
                 None => continue,
             }
-            environment.signal(Signal::SIGCONT);
+            match fault {
+                Some(LambdaFault::Hang(percent)) if happens(percent) => environment.signal(Signal::SIGSTOP),
+                Some(LambdaFault::Crash(percent)) if happens(percent) => {
+                    environment.doomed.store(true, Ordering::Relaxed);
+                    environment.signal(Signal::SIGCONT);
+                }
+                _ => environment.signal(Signal::SIGCONT),
+            }
             let timeout_ms = u64::try_from(function.timeout.as_millis()).unwrap_or(u64::MAX);
             let event = Event {
                 request_id: request_id.clone(),
@@ -283,6 +320,9 @@ impl Lambda {
                 environment.complete(&request_id, Err(FunctionError(String::new())));
                 payload = Some(event.payload);
                 continue;
+            }
+            if let Some(LambdaFault::Freeze(time)) = fault {
+                tokio::spawn(freeze_in_the_middle(environment.clone(), request_id.clone(), time));
             }
             let first = environment.invocations.fetch_add(1, Ordering::Relaxed) == 0;
             let cold_start = environment.init.get().copied().filter(|_| first);
@@ -340,7 +380,7 @@ impl Lambda {
             "durationMs": ms(duration),
             "billedDurationMs": ms(duration + cold_start.unwrap_or_default()).ceil(),
             "memorySizeMB": function.memory_mb,
-            "maxMemoryUsedMB": environment.memory_used_mb(),
+            "maxMemoryUsedMB": environment.memory_mb("VmHWM"),
         });
         if let Some(cold_start) = cold_start {
             metrics["initDurationMs"] = ms(cold_start).into();
@@ -353,6 +393,22 @@ impl Lambda {
     fn count(&self, name: &str, value: f64) {
         let function = &self.0.function;
         function.cloudwatch.put(MetricName::new("AWS/Lambda", name, &[("FunctionName", &function.name)]), value);
+    }
+
+    /// Tells every environment to go, once a second.
+    fn recycle_each_second(&self) {
+        let now = Instant::now();
+        let due = {
+            let mut last = lock(&self.0.recycled);
+            let due = last.is_none_or(|last| now.duration_since(last) >= Duration::from_secs(1));
+            if due {
+                *last = Some(now);
+            }
+            due
+        };
+        if due {
+            self.configure(&[]);
+        }
     }
 
     /// How many environments run, and how many are frozen.
@@ -467,6 +523,7 @@ impl Lambda {
             process_group: OnceLock::new(),
             in_flight: Mutex::new(Some(HashMap::new())),
             init_error: OnceLock::new(),
+            doomed: AtomicBool::new(false),
         });
         state.environments.insert(environment.id, environment.clone());
         tokio::spawn(self.clone().run(environment));
@@ -574,17 +631,24 @@ impl Lambda {
     /// Hands on what a process writes, line by line, to its end.
     fn relay(&self, id: u64, stream: Option<impl AsyncRead + Unpin + Send + 'static>) -> JoinHandle<()> {
         let journal = self.0.journal.clone();
-        let cloudwatch = self.0.function.cloudwatch.clone();
+        let (cloudwatch, faults) = (self.0.function.cloudwatch.clone(), self.0.function.faults.clone());
         tokio::spawn(async move {
             let Some(stream) = stream else { return };
             let mut lines = BufReader::new(stream).split(b'\n');
-            while let Ok(Some(line)) = lines.next_segment().await {
+            loop {
+                faults.until(|faults| !faults.contains(&Fault::StdoutFull)).await;
+                let Ok(Some(line)) = lines.next_segment().await else { break };
                 if let Ok(line) = serde_json::from_slice(&line) {
                     cloudwatch.put_line(&line);
                 }
                 journal.handler(id, &String::from_utf8_lossy(&line));
             }
         })
+    }
+
+    /// What goes wrong.
+    pub fn faults(&self) -> &Faults {
+        &self.0.function.faults
     }
 
     /// How many environments there are.
@@ -638,6 +702,21 @@ impl Lambda {
                 return;
             }
             changed.await;
+        }
+    }
+}
+
+/// Freezes an environment in the middle of an invocation, unless that has ended before.
+async fn freeze_in_the_middle(environment: Arc<Environment>, request_id: String, time: Duration) {
+    // The time of a request to S3, or less.
+    tokio::time::sleep(Duration::from_millis(fastrand::u64(0..2))).await;
+    let under_way = || lock(&environment.in_flight).as_ref().is_some_and(|all| all.contains_key(&request_id));
+    if under_way() {
+        environment.signal(Signal::SIGSTOP);
+        tokio::time::sleep(time).await;
+        // One that has ended between the look and the signal is frozen as it should be, unless it has another.
+        if lock(&environment.in_flight).as_ref().is_some_and(|all| !all.is_empty()) {
+            environment.signal(Signal::SIGCONT);
         }
     }
 }

@@ -15,7 +15,7 @@ use clap::builder::TypedValueParser;
 use clap::{Parser, Subcommand};
 use emulator::bucket::MissingKey;
 use emulator::cloud::{Bootstrap, Cloud, Options, Storage};
-use emulator::fault::{self, Faults, S3Fault};
+use emulator::fault::{self, Fault, Faults};
 use emulator::journal::{HandlerLog, Journal};
 use emulator::policy;
 use http::{HeaderName, Uri};
@@ -112,9 +112,9 @@ struct Cli {
     #[arg(long, value_name = "STAGE", default_value = "$default", value_parser = stage, help_heading = "Function")]
     stage: String,
 
-    /// Make something go wrong
-    #[arg(long, value_name = "FAULT", help_heading = "Trouble", long_help = fault_help())]
-    fault: Option<S3Fault>,
+    /// Make something go wrong; can be repeated, and changed while it runs (see the console's /fault)
+    #[arg(long = "fault", value_name = "FAULT", help_heading = "Trouble", long_help = fault_help())]
+    faults: Vec<Fault>,
     /// Show every line of the handler's own log, not only warnings and errors
     #[arg(long, help_heading = "Trouble")]
     logs: bool,
@@ -141,7 +141,7 @@ Examples:
   cargo run -- policy check deploy/aws.yaml        what is wrong with a distribution for this origin";
 
 fn fault_help() -> String {
-    format!("Make something go wrong: {}", fault::HELP)
+    format!("Make something go wrong, can be repeated: {}", fault::HELP)
 }
 
 fn missing_key(answer: &str) -> MissingKey {
@@ -222,7 +222,7 @@ async fn run(cli: Cli) -> Result<(), String> {
     let mut interrupted = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     let mut terminated = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let faults = Faults::default();
-    faults.set_s3(cli.fault.clone());
+    faults.set(cli.faults.clone());
     let journal = Journal::to_stdout(if cli.logs { HandlerLog::All } else { HandlerLog::Trouble });
     let options = options(cli)?;
     let mut ended = pin!(async {

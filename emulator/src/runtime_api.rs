@@ -42,6 +42,9 @@ async fn answer(
     let parts: Vec<&str> = route.split('/').collect();
     match (request.method(), parts.as_slice()) {
         (&Method::GET, ["invocation", "next"]) => next(lambda, environment).await,
+        (&Method::POST, ["invocation", _, "response"]) if environment.dies_answering(lambda.faults()) => {
+            Err("the process is dead, as --fault asks".into())
+        }
         (&Method::POST, ["invocation", id, "response"]) => {
             match serve::collect(request.into_body(), lambda.payload_bytes_max()).await {
                 Ok(answer) => Ok(accept(environment.complete(id, Ok(answer)))),

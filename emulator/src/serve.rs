@@ -22,6 +22,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::fault::{Fault, Faults};
+
 /// Any error that can cross a thread.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -130,6 +132,39 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.accepting.abort();
     }
+}
+
+/// Like [`serve`], while `listens` is true of the faults in force: else nobody listens there, and no connection is open.
+pub fn serve_while<H, F>(
+    listener: TcpListener,
+    handler: H,
+    faults: Faults,
+    listens: impl Fn(&[Fault]) -> bool + Send + Sync + 'static,
+) -> Server
+where
+    H: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response<Body>, BoxError>> + Send + 'static,
+{
+    let accepting = tokio::spawn(async move {
+        let Ok(address) = listener.local_addr() else { return };
+        let mut listener = Some(listener);
+        loop {
+            faults.until(&listens).await;
+            let bound = match listener.take() {
+                Some(listener) => Ok(listener),
+                None => TcpListener::bind(address).await,
+            };
+            // Somebody else may have taken the port meanwhile, and may give it back.
+            let Ok(bound) = bound else {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            };
+            let serving = serve(bound, handler.clone());
+            faults.until(|faults| !listens(faults)).await;
+            drop(serving);
+        }
+    });
+    Server { accepting }
 }
 
 /// Answers requests on `listener` with `handler`; a handler's error closes the connection without an answer.

@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use aws_credential_types::Credentials;
+use bytes::Bytes;
 use emulator::cloud::{Options, Storage};
-use emulator::fault::S3Fault;
-use http::StatusCode;
+use emulator::cloudwatch::MetricName;
+use emulator::fault::{Fault, S3Fault};
+use http::{Method, Request, StatusCode};
 
-use crate::support::{Answer, FREE, SECRET, options, start, with_env};
+use crate::support::{Answer, FREE, SECRET, TestCloud, options, start, until, with_env};
 
 fn assert_trouble(answer: &Answer, status: StatusCode) {
     assert_eq!(answer.status, status, "{}", answer.text());
@@ -107,5 +109,164 @@ async fn a_dead_s3_is_a_503_and_redirects_go_on() {
     assert_trouble(&cloud.api("/test.html", &[SECRET]).await, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(cloud.api("/test.html", &[SECRET, ("redirect", "true")]).await.status, StatusCode::FOUND);
     assert_eq!(cloud.cdn("/v1/test.html", &[]).await.status, StatusCode::BAD_GATEWAY, "the second origin's own");
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_asked_for_once_more() {
+    let cloud = start(Options { environments: 1, ..options() }).await;
+    for fault in [S3Fault::HalfBody, S3Fault::WrongLength] {
+        let before = s3_requests(&cloud);
+        cloud.cloud.faults.set_s3(Some(fault));
+        let answer = cloud.api("/test.html", &[SECRET, ("test_version", "v1")]).await;
+        assert_trouble(&answer, StatusCode::SERVICE_UNAVAILABLE);
+        until(|| s3_requests(&cloud) == before + 2.0).await;
+    }
+    cloud.end().await;
+}
+
+fn s3_requests(cloud: &TestCloud) -> f64 {
+    let name = MetricName::new("nearedge", "S3Requests", &[("service", "lambdaapi")]);
+    cloud.cloud.cloudwatch.values(&name, 0, u64::MAX / 2, u64::MAX / 2).concat().iter().sum()
+}
+
+#[tokio::test]
+async fn an_s3_that_stops_in_the_middle_is_a_503_long_before_the_deadline() {
+    let cloud = start(Options { environments: 1, ..with_env(&[("AWS_MAX_ATTEMPTS", "1")]) }).await;
+    cloud.cloud.faults.set_s3(Some(S3Fault::Stall));
+    assert_trouble(&cloud.api("/", &[SECRET]).await, StatusCode::SERVICE_UNAVAILABLE);
+    cloud.logged(|line| line.contains("S3 stopped for 3000 ms in the middle of its answer")).await;
+    // An error too has a body.
+    assert_trouble(&cloud.api("/no-such-key", &[SECRET]).await, StatusCode::GATEWAY_TIMEOUT);
+    cloud.logged(|line| line.contains("no answer from S3: ")).await;
+    cloud.cloud.faults.set_s3(None);
+    assert_eq!(cloud.api("/", &[SECRET]).await.status, StatusCode::OK);
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn an_s3_that_dies_and_comes_back_is_a_503_until_it_is_back() {
+    let cloud = start(options()).await;
+    assert_eq!(cloud.api("/", &[SECRET]).await.status, StatusCode::OK);
+    cloud.cloud.faults.set_s3(Some(S3Fault::Dead));
+    let s3 = cloud.cloud.s3_endpoint.trim_start_matches("http://").to_owned();
+    until(|| std::net::TcpStream::connect(&s3).is_err()).await;
+    assert_trouble(&cloud.api("/test.html", &[SECRET]).await, StatusCode::SERVICE_UNAVAILABLE);
+    cloud.cloud.faults.set_s3(None);
+    until(|| std::net::TcpStream::connect(&s3).is_ok()).await;
+    assert_eq!(cloud.api("/", &[SECRET]).await.status, StatusCode::OK);
+    cloud.end().await;
+}
+
+fn lambda_fault(cloud: &TestCloud, fault: &str) {
+    cloud.cloud.faults.set(vec![fault.parse().unwrap()]);
+}
+
+#[tokio::test]
+async fn a_process_that_dies_while_it_answers_costs_that_request_and_no_other() {
+    let cloud = start(Options { environments: 1, ..options() }).await;
+    // The emulator's own process holds far more than that.
+    for fault in ["lambda-crash=100", "lambda-memory=1"] {
+        lambda_fault(&cloud, fault);
+        let answer = cloud.api("/", &[SECRET]).await;
+        assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{fault}");
+        assert_eq!(answer.text(), r#"{"message":"Internal Server Error"}"#);
+        cloud.cloud.faults.set(Vec::new());
+        assert_eq!(cloud.api("/", &[SECRET]).await.status, StatusCode::OK, "another environment, after {fault}");
+    }
+    let killed = cloud.journal.lines().iter().filter(|line| line.contains("signal: 9")).count();
+    assert_eq!(killed, 2, "{:#?}", cloud.journal.lines());
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn a_process_that_hangs_is_replaced_after_the_timeout_and_a_throttled_request_is_a_503() {
+    let cloud = start(Options { environments: 1, timeout: Duration::from_millis(300), ..options() }).await;
+    lambda_fault(&cloud, "lambda-hang=100");
+    assert_eq!(cloud.api("/", &[SECRET]).await.status, StatusCode::INTERNAL_SERVER_ERROR);
+    cloud.logged(|line| line.contains("Task timed out after 0.30 seconds")).await;
+    lambda_fault(&cloud, "lambda-throttle=100");
+    assert_eq!(cloud.api("/", &[SECRET]).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    cloud.cloud.faults.set(Vec::new());
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn an_invocation_that_is_frozen_in_the_middle_goes_on_when_it_is_thawed() {
+    let cloud = start(Options { environments: 1, ..options() }).await;
+    let slow = S3Fault::Latency(Duration::from_millis(30));
+    cloud.cloud.faults.set(vec![Fault::S3(slow), "lambda-freeze=150".parse().unwrap()]);
+    let started = Instant::now();
+    assert_eq!(cloud.api("/", &[SECRET]).await.status, StatusCode::OK);
+    assert!(started.elapsed() >= Duration::from_millis(150), "{:?}", started.elapsed());
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn environments_that_are_told_to_go_lose_no_request() {
+    let cloud = start(Options { environments: 2, ..options() }).await;
+    lambda_fault(&cloud, "lambda-sigterm");
+    let started = cloud.cloud.lambda.started();
+    for _ in 0..20 {
+        assert_eq!(cloud.api("/", &[SECRET]).await.status, StatusCode::OK);
+    }
+    until(|| cloud.cloud.lambda.started() > started).await;
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_up_no_answer_and_the_lost_lines_are_told_of() {
+    let timeout = Duration::from_secs(5);
+    let cloud = start(Options { environments: 1, timeout, ..options() }).await;
+    lambda_fault(&cloud, "stdout-full");
+    // A pipe holds 64 KiB; a line has some 800 bytes.
+    for _ in 0..150 {
+        assert_eq!(cloud.api("/", &[SECRET]).await.status, StatusCode::OK);
+    }
+    cloud.cloud.faults.set(Vec::new());
+    let told = |line: &str| line.contains("log lines were lost");
+    let journal = cloud.journal.clone();
+    // Room has to be seen before it is told of.
+    let mut turns = 0;
+    while !journal.lines().iter().any(|line| told(line)) {
+        assert_eq!(cloud.api("/", &[SECRET]).await.status, StatusCode::OK);
+        turns += 1;
+        assert!(turns < 1_000, "it is never told");
+    }
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn faults_change_while_the_cloud_runs_and_a_wrong_one_is_refused_with_the_list() {
+    let cloud = start(options()).await;
+    let url = format!("http://{}/fault", cloud.cloud.console);
+    let put = async |body: &'static str| {
+        let request = Request::builder().method(Method::PUT).uri(&url).body(Bytes::from_static(body.as_bytes()));
+        cloud.request(request.unwrap()).await
+    };
+    assert_eq!(put("s3-error=503\nlambda-freeze=1").await.text(), "s3-error=503\nlambda-freeze=1\n");
+    assert_trouble(&cloud.api("/", &[SECRET]).await, StatusCode::SERVICE_UNAVAILABLE);
+    let refused = put("s3-rain").await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    assert!(refused.text().contains("\"s3-rain\" is no fault") && refused.text().contains("s3-hang"));
+    assert_eq!(put("").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(cloud.send(Method::GET, &url, &[]).await.text(), "s3-error=503\nlambda-freeze=1\n", "as before");
+    assert_eq!(cloud.send(Method::POST, &url, &[]).await.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(cloud.send(Method::DELETE, &url, &[]).await.text(), "");
+    assert_eq!(cloud.api("/", &[SECRET]).await.status, StatusCode::OK);
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn a_collector_in_trouble_costs_no_answer() {
+    let cloud = start(with_env(&[])).await;
+    let endpoint = format!("http://{}", cloud.cloud.console);
+    cloud.cloud.lambda.configure(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]);
+    for fault in ["otlp-hang", "otlp-unavailable", "otlp-reset"] {
+        lambda_fault(&cloud, fault);
+        for _ in 0..5 {
+            assert_eq!(cloud.api("/", &[SECRET]).await.status, StatusCode::OK, "{fault}");
+        }
+    }
     cloud.end().await;
 }
