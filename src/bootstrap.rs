@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
+use crate::allocator;
 use crate::cache::Cache;
 use crate::config::{Config, S3Config, TracesConfig, WarmUp};
 use crate::exporter::{Exporter, Occasion};
@@ -39,6 +40,7 @@ const LAST_FLUSH: Duration = Duration::from_millis(400);
 /// What prevents the start is told to the Runtime API and the log, and ends in a non-zero exit code.
 pub fn run(env: impl Fn(&str) -> Option<String>) -> ExitCode {
     let started = Instant::now();
+    allocator::map_large_blocks();
     match Config::from_env(&env) {
         Ok(config) => {
             let traces = config.telemetry.traces.as_ref().map(Traces::new);

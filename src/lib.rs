@@ -34,6 +34,7 @@
 //! - [`runtime`]: the Lambda loop; answers go out by `runtime_api`
 //! - [`bootstrap`]: config → store → cache → origin → run, for the deployed binary and the local cloud alike
 
+mod allocator;
 pub mod auth;
 pub mod bootstrap;
 pub mod cache;

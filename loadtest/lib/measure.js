@@ -1,13 +1,15 @@
 // What is counted, by variant and outcome, and the thresholds that fail a run.
 
 import { Counter, Rate, Trend } from 'k6/metrics';
-import { p95, p99, variants } from './settings.js';
+import { failures, p95, p99, variants } from './settings.js';
 
 /** Until the last byte, in ms. */
 const answerMs = new Trend('answer_ms', true);
 const answers = new Counter('answers');
-/** Answers that are not what was asked for, to the byte. */
+/** Answers that say they are what was asked for and are not, to the byte. */
 const wrong = new Rate('wrong');
+/** Requests with an error, or nothing, for an answer. */
+const failed = new Rate('failed');
 
 /**
  * Counts an answer.
@@ -17,31 +19,31 @@ const wrong = new Rate('wrong');
  * @param {string} problem what is wrong with it; empty when nothing is
  */
 export function count(variant, outcome, response, problem) {
+  // An error owns up: it cannot be taken for the object. Anything else that is not as wanted is a lie.
+  const verdict = problem === '' ? 'right' : response.error || response.status >= 500 ? 'failed' : 'wrong';
   const tags = { variant, outcome };
-  answerMs.add(response.timings.duration, tags);
+  answerMs.add(response.timings.duration, { ...tags, verdict, status: String(response.status) });
   answers.add(1, tags);
-  wrong.add(problem !== '', tags);
-  if (problem) console.error(`${outcome} ${variant} ${response.url}: ${problem}`);
+  wrong.add(verdict === 'wrong', tags);
+  failed.add(verdict === 'failed', tags);
+  if (problem) console.error(`${verdict.toUpperCase()} ${outcome} ${variant} ${response.url}: ${problem}`);
 }
 
 /**
- * None wrong, none dropped, and for each variant and outcome a least number: a threshold over nothing would pass.
+ * None wrong, none failed, none dropped, and for each variant and outcome a least number: a threshold over nothing would pass.
  * @param {string[]} outcomes those that each variant has
  * @param {number} least how many of each there have to be
  */
 export function thresholds(outcomes, least) {
   /** @type {{ [name: string]: any[] }} */
-  const all = {
-    wrong: [{ threshold: 'rate==0', abortOnFail: false }],
-    dropped_iterations: ['count==0'],
-    http_req_failed: ['rate<0.001'],
-  };
+  const all = { wrong: ['rate==0'], failed: [`rate<=${failures}`], dropped_iterations: ['count==0'] };
   for (const variant of variants) {
     for (const outcome of outcomes) {
       const of = `{variant:${variant},outcome:${outcome}}`;
       all[`answer_ms${of}`] = [`p(95)<${p95}`, `p(99)<${p99}`];
       all[`answers${of}`] = [`count>=${Math.max(1, Math.floor(least))}`];
       all[`wrong${of}`] = ['rate==0'];
+      all[`failed${of}`] = [`rate<=${failures}`];
     }
   }
   return all;

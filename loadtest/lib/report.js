@@ -22,8 +22,8 @@ export function summary(name) {
       const [, variant, outcome] = of;
       const tagged = `{variant:${variant},outcome:${outcome}}`;
       const { count = 0 } = data.metrics[`answers${tagged}`]?.values || {};
-      const { passes = 0 } = data.metrics[`wrong${tagged}`]?.values || {};
-      rows.push({ variant, outcome, count, wrong: passes, p50: values.med, p95: values['p(95)'], p99: values['p(99)'], max: values.max });
+      const many = (/** @type {string} */ metric) => data.metrics[`${metric}${tagged}`]?.values.passes || 0;
+      rows.push({ variant, outcome, count, wrong: many('wrong'), failed: many('failed'), p50: values.med, p95: values['p(95)'], p99: values['p(99)'], max: values.max });
     }
     rows.sort((a, b) => a.outcome.localeCompare(b.outcome) || a.variant.localeCompare(b.variant));
     const failed = Object.entries(data.metrics).flatMap(([metric, { thresholds }]) =>
@@ -35,9 +35,9 @@ export function summary(name) {
     const lines = [
       `${name}: ${requests} requests in ${seconds.toFixed(0)} s, ${(requests / seconds).toFixed(0)} a second, ${result.dropped} dropped`,
       '',
-      '| outcome | variant | answers | wrong | p50 ms | p95 ms | p99 ms | max ms |',
-      '|---|---|---:|---:|---:|---:|---:|---:|',
-      ...rows.map((row) => `| ${row.outcome} | ${row.variant} | ${row.count} | ${row.wrong} | ${ms(row.p50)} | ${ms(row.p95)} | ${ms(row.p99)} | ${ms(row.max)} |`),
+      '| outcome | variant | answers | wrong | failed | p50 ms | p95 ms | p99 ms | max ms |',
+      '|---|---|---:|---:|---:|---:|---:|---:|---:|',
+      ...rows.map((row) => `| ${row.outcome} | ${row.variant} | ${row.count} | ${row.wrong} | ${row.failed} | ${ms(row.p50)} | ${ms(row.p95)} | ${ms(row.p99)} | ${ms(row.max)} |`),
       '',
       failed.length === 0 ? 'Every threshold holds.' : `**Thresholds missed:** ${failed.join('; ')}`,
       '',

@@ -35,6 +35,11 @@ export const p99 = number('P99_MS', 1000);
 /** How slow the slowest twentieth may be, in ms. */
 export const p95 = number('P95_MS', 500);
 
+/** The share of requests that may fail, 0 to 1: errors that own up to it, never wrong bytes. */
+export const failures = number('FAILURES', 0);
+/** What must be in no answer; nothing is looked for without it. */
+export const secret = text('SECRET', '');
+
 /** The share of each variant: VARIANTS=v1=80,v2=20 */
 export const shares = text('VARIANTS', 'v1=50,v2=50')
   .split(',')

@@ -1,6 +1,7 @@
 // The mix of a real test: mostly pages and pictures, some reloads, ranges, HEADs, redirects, and what goes wrong on any site.
 
 import { api, someVariant } from './settings.js';
+import { LIVING, living } from './living.js';
 import * as visit from './visit.js';
 
 /** @type {[number, (variant: string) => unknown][]} */
@@ -16,12 +17,15 @@ const MIX = [
 ];
 
 /** The outcomes of the mix. */
-export const OUTCOMES = ['found', 'not_modified', 'partial', 'head', 'redirect', 'followed', 'missing', 'bad_version'].concat(api ? ['forbidden'] : []);
+export const OUTCOMES = ['found', 'not_modified', 'partial', 'head', 'redirect', 'followed', 'missing', 'bad_version'].concat(api ? ['forbidden'] : [], LIVING > 0 ? ['living'] : []);
+/** The share of what changes, where something does. */
+const CHANGING = 0.8;
 /** The share of the rarest. */
-export const RAREST = 0.01;
+export const RAREST = 0.01 * (LIVING > 0 ? 1 - CHANGING : 1);
 
-/** One visit. */
+/** One visit; where there are objects that change, most are to them. */
 export function mixed() {
+  if (LIVING > 0 && Math.random() < CHANGING) return living(someVariant());
   let left = Math.random() * 100;
   for (const [share, kind] of MIX) {
     left -= share;

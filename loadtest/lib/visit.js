@@ -1,51 +1,10 @@
 // What a viewer asks for, one function an outcome; each checks the whole answer.
 
 import crypto from 'k6/crypto';
-import http from 'k6/http';
+import { ask, header, problemOf } from './ask.js';
 import { count } from './measure.js';
 import { api, base } from './settings.js';
 import { object, pathsOf } from './site.js';
-
-/** @typedef {import('k6/http').RefinedResponse<'binary'>} Answer */
-/** @typedef {{ status: number, bytes?: number, sha256?: string, variant?: string, headers?: { [name: string]: RegExp } }} Wanted */
-
-// 3xx, 403, 404, 412 and 416 are answers that were asked for.
-http.setResponseCallback(http.expectedStatuses({ min: 200, max: 399 }, 400, 403, 404, 412, 416));
-
-/**
- * Says what of an answer is not as wanted; empty when all of it is.
- * @param {Answer} answer
- * @param {Wanted} wanted
- */
-function problemOf(answer, wanted) {
-  if (answer.error && answer.status === 0) return answer.error;
-  if (answer.status !== wanted.status) return `status ${answer.status}, not ${wanted.status}`;
-  const bytes = answer.body ? answer.body.byteLength : 0;
-  if (wanted.bytes !== undefined && bytes !== wanted.bytes) return `${bytes} bytes, not ${wanted.bytes}`;
-  if (wanted.sha256 !== undefined && (!answer.body || crypto.sha256(answer.body, 'hex') !== wanted.sha256)) return 'other bytes';
-  if (wanted.variant !== undefined && header(answer, 'X-Variant') !== wanted.variant) {
-    return `x-variant ${header(answer, 'X-Variant')}, not ${wanted.variant}`;
-  }
-  for (const [name, pattern] of Object.entries(wanted.headers || {})) {
-    if (!pattern.test(header(answer, name))) return `${name} is '${header(answer, name)}', not ${pattern}`;
-  }
-  return '';
-}
-
-/** @param {Answer} answer @param {string} name as Go writes it: X-Variant */
-function header(answer, name) {
-  return answer.headers[name] || '';
-}
-
-/**
- * @param {string} method
- * @param {string} url
- * @param {string} name what the requests are called together
- * @param {{ [name: string]: string }} headers
- */
-function ask(method, url, name, headers) {
-  return /** @type {Answer} */ (http.request(method, url, null, { headers, redirects: 0, responseType: 'binary', tags: { name }, timeout: '30s' }));
-}
 
 /** @param {string} variant */
 function somePath(variant) {

@@ -1,0 +1,25 @@
+"""Percentiles and a name for the machine."""
+
+import math
+import os
+import pathlib
+import platform
+
+
+def percentile(values, percent):
+    """By the nearest rank; NaN of nothing."""
+    ordered = sorted(values)
+    if not ordered:
+        return math.nan
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
+
+
+def machine():
+    """What figures are of: the processor, how many of it, and the system."""
+    model = platform.machine()
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if os.path.exists("/proc/cpuinfo") else []:
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+            break
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{model}, {cores} cores, {platform.system()} {platform.release()}"
