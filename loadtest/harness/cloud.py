@@ -31,7 +31,7 @@ def build():
 class Cloud:
     """The emulator at four ports from `port` on; its lines are kept with the time of each."""
 
-    def __init__(self, emulator, *arguments, port=13100, shell=None):
+    def __init__(self, emulator, *arguments, port=13100, shell=None, env=None):
         self.edge, self.gateway, self.s3, self.console = (f"http://127.0.0.1:{port + number}" for number in range(4))
         command = [str(emulator), "--logs", *arguments]
         for flag, number in (("--edge", 0), ("--gateway", 1), ("--s3", 2), ("--console", 3)):
@@ -41,7 +41,9 @@ class Cloud:
             command = ["sh", "-c", f'{shell}; exec "$@"', "sh", *command]
         self.lines = []
         self.ready = queue.Queue()
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env={**os.environ, **(env or {})}
+        )
         threading.Thread(target=self._read, daemon=True).start()
         try:
             problem = self.ready.get(timeout=30)
