@@ -2,6 +2,9 @@
 # What deploy.sh, rotate.sh and variant.sh share: sourced, never run.
 
 program=$(basename "$0")
+# What a command says on its standard error, where that has to be read.
+said=$(mktemp)
+trap 'rm -f "$said"' EXIT
 stack=${STACK:-nearedge} dry_run=''
 
 die() { printf '%s: %s\n' "$program" "$1" >&2; exit "${2:-1}"; }
@@ -41,17 +44,20 @@ ready() {
   local problem
   if [ -n "$dry_run" ]; then
     account=ACCOUNT
-  elif ! account=$(aws sts get-caller-identity --query Account --output text 2>&1); then
-    problem=$(tail -1 <<<"$account")
+  elif ! account=$(aws sts get-caller-identity --query Account --output text 2>"$said"); then
+    problem=$(tail -1 "$said")
     die "AWS does not know who is asking: run \`aws configure\` or \`aws sso login\`, or set AWS_PROFILE ($problem)" 2
   fi
 }
 
-# The stack's outputs and parameters, a kind, a name and a value a line; asked once, and again after a change.
+# The stack's outputs and parameters, a kind, a name and a value a line; asked once, and again after a change. False when there is
+# no such stack. Not to know is another thing: whoever took it for that would make a new secret for a stack that has one.
 known=''
 learn() {
   known=$(aws cloudformation describe-stacks --stack-name "$stack" --output text \
-    --query "Stacks[0].[[['status', '', StackStatus]], Outputs[].['output', OutputKey, OutputValue], Parameters[].['parameter', ParameterKey, ParameterValue]][]" 2>/dev/null)
+    --query "Stacks[0].[[['status', '', StackStatus]], Outputs[].['output', OutputKey, OutputValue], Parameters[].['parameter', ParameterKey, ParameterValue]][]" 2>"$said") && return
+  grep -q 'does not exist' "$said" || die "CloudFormation does not say whether there is a stack $stack: $(tail -1 "$said")"
+  return 1
 }
 of_stack() { awk -F '\t' -v kind="$1" -v name="$2" '$1 == kind && $2 == name { print $3 }' <<<"$known"; }
 output() { ask "$1" of_stack output "$1"; }
@@ -61,10 +67,18 @@ need_stack() { [ -n "$dry_run" ] || stack_exists || die "there is no stack $stac
 # What the live alias answers with: the version, and beside it while a rollout is under way the share of the next.
 live_version() { ask VERSION aws lambda get-alias --function-name "$(output FunctionName)" --name live --query FunctionVersion --output text; }
 
+# A line of curl's configuration with the secret on standard input as the header, which is then on no command line.
+secret_header() { sed -e 's/[\\"]/\\&/g' -e 's/.*/header = "lambda_auth: &"/'; }
+
 # Has the distribution's edges ask again for these paths, and waits.
 invalidate() {
-  local distribution invalidation
+  local distribution invalidation ttl
   distribution=$(output DistributionId)
+  if [ "$(parameter Caching)" = on ]; then
+    ttl=$(parameter CacheTtlSecs)
+    note "the function itself may keep what was there for $ttl s: the distribution asks after that"
+    run sleep "$((ttl + 1))"
+  fi
   if [ -n "$dry_run" ]; then
     run aws cloudfront create-invalidation --distribution-id "$distribution" --paths "$@"
   else

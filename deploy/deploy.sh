@@ -18,7 +18,8 @@
 #   --cache-control VALUE    for what is uploaded (public, max-age=60)
 #   --immutable GLOB   files whose names change with their content: kept for a year; can be repeated
 #   --delete           remove from the bucket what is not in DIR, last
-#   --force            upload unchanged files too, when their headers are to change
+#   --force            site: upload unchanged files too, when their headers are to change;
+#                      up, set: bring back the code that `back` left
 #
 # Region and credentials are the AWS CLI's: AWS_REGION, AWS_PROFILE. In cn-north-1 and cn-northwest-1 the template is that of
 # AWS China. The first `up` makes a secret unless LambdaAuth or SecretArn is given.
@@ -27,6 +28,11 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=aws.sh
 . "$here/aws.sh"
+
+# A command line can be read by others.
+no_secret() {
+  case $1 in LambdaAuth=?* | LambdaAuthNext=?*) die "${1%%=*} is a secret: put it into an environment variable and give --set-from ${1%%=*}=VARIABLE" 2 ;; esac
+}
 
 command=${1:-}
 [ $# -gt 0 ] && shift
@@ -48,6 +54,7 @@ while [ $# -gt 0 ]; do
     --set | --set-from)
       [[ $2 =~ ^[A-Za-z]+= ]] || die "$1 $2: use Name=Value, with a parameter of the template" 2
       if [ "$1" = --set ]; then
+        no_secret "$2"
         settings+=("$2")
       else
         variable=${2#*=}
@@ -76,9 +83,18 @@ is_set() { local each; for each in ${settings[@]+"${settings[@]}"} ${secrets[@]+
 parameters() { awk -F '\t' '$1 == "parameter" { print $2 "=" $3 }' <<<"$known"; }
 
 up() {
-  local digest key
-  if ! is_set Architecture && [[ $artifact == *x86_64* ]]; then settings+=(Architecture=x86_64); fi
-  [ -n "$artifact" ] || artifact="$here/../target/deploy/nearedge-arm64.zip"
+  local digest key architecture=''
+  # What runs here decides, unless the artifact says otherwise: an architecture that is set once stays set.
+  if [ -z "$artifact" ]; then
+    [ -n "$dry_run" ] || ! stack_exists || architecture=$(parameter Architecture)
+    artifact="$here/../target/deploy/nearedge-${architecture:-arm64}.zip"
+  fi
+  if ! is_set Architecture; then
+    case $artifact in
+    *x86_64*) settings+=(Architecture=x86_64) ;;
+    *arm64*) settings+=(Architecture=arm64) ;;
+    esac
+  fi
   [ -f "$artifact" ] || [ -n "$dry_run" ] || die "there is no $artifact: deploy/build.sh makes it"
   [ -n "$artifact_bucket" ] || artifact_bucket="nearedge-$account-$region"
   # Named by its content: what is there is never overwritten, and the way back never needs a build.
@@ -106,7 +122,7 @@ up() {
 
 # The stack with `settings` and `secrets` on top of what it has.
 deploy() {
-  local template="$here/$partition.yaml" previous='' changes='' digest label file pair variable separator=''
+  local template="$here/$partition.yaml" previous='' changes='' digest label file pair variable separator='' former=''
   [ -n "$dry_run" ] || ! stack_exists || previous=$(parameters)
   [ -n "$artifact_bucket" ] || artifact_bucket=$(sed -n 's/^ArtifactBucket=//p' <<<"$previous")
 
@@ -121,14 +137,20 @@ deploy() {
   [ -z "$changes" ] || settings+=("Release=$digest-$label-$(date +%s)")
 
   # CodeDeploy starts from the version that the stack knows; after `back` the alias is on another.
-  if stack_exists && ! is_set Rollout && [ "$(live_version)" != "$(output FunctionVersion)" ]; then
-    note 'the alias was moved by hand: the new version takes over at once, and Rollout is AllAtOnce until it is set again'
-    settings+=(Rollout=AllAtOnce)
+  if stack_exists && [ "$(live_version)" != "$(output FunctionVersion)" ]; then
+    if [ -z "$force" ] && [ "$digest" = "$(sed -n 's#^ArtifactKey=nearedge/\(.\{8\}\).*#\1#p' <<<"$previous")" ]; then
+      die "version $(live_version) answers since \`back\`, and this would bring the code of $(output FunctionVersion) back: \`up\` with another artifact, or --force where the code was not what was wrong"
+    fi
+    if ! is_set Rollout; then
+      former=$(parameter Rollout)
+      note 'the alias was moved by hand: the new version takes over at once, this time'
+      settings+=(Rollout=AllAtOnce)
+    fi
   fi
 
   file=$(mktemp)
-  # shellcheck disable=SC2064 # the name as it is now
-  trap "rm -f '$file'" EXIT
+  # shellcheck disable=SC2064 # the names as they are now
+  trap "rm -f '$file' '$said'" EXIT
   {
     printf '['
     for pair in "${settings[@]}"; do
@@ -150,6 +172,10 @@ deploy() {
     --s3-bucket "${artifact_bucket:-ARTIFACTS}" --s3-prefix nearedge --no-fail-on-empty-changeset --parameter-overrides "file://$file" ||
     failed_because
   [ -n "$dry_run" ] || learn
+  if [ -n "$former" ] && [ "$former" != AllAtOnce ]; then
+    settings=("Rollout=$former") secrets=()
+    deploy
+  fi
 }
 
 # What CloudFormation says first is the cause; the rest follows from it.
@@ -202,22 +228,30 @@ status() {
 }
 
 back() {
-  local function live to=${words[0]:-} deployment
+  local function arn live next left to=${words[0]:-} deployment
   function=$(output FunctionName)
   live=$(live_version)
-  if [ -z "$to" ]; then
-    to=$(ask BEFORE aws lambda list-versions-by-function --function-name "$function" --query 'Versions[].Version' --output text |
-      tr '\t' '\n' | { grep -E '^[0-9]+$' || true; } | sort -n | awk -v live="$live" '$1 < live' | tail -1)
-    [ -z "$dry_run" ] || to=BEFORE
-  fi
-  [ -n "$to" ] || die "there is no version before $live: deploy.sh back VERSION names one"
-  # A rollout under way would move the alias again.
+  # A rollout under way would move the alias again. It is not to roll back by itself either: that comes later than what follows.
   for deployment in $(ask '' aws deploy list-deployments --include-only-statuses InProgress --query 'deployments[]' --output text 2>/dev/null || true); do
     case $(aws deploy get-deployment --deployment-id "$deployment" --query 'deploymentInfo.applicationName' --output text) in
-    "$stack"-*) run aws deploy stop-deployment --deployment-id "$deployment" --auto-rollback-enabled ;;
+    "$stack"-RolloutApplication-*) run aws deploy stop-deployment --deployment-id "$deployment" --no-auto-rollback-enabled ;;
     esac
   done
+  # While a rollout is under way the alias is still of the version before, with a share for the next.
+  next=$(ask '' aws lambda get-alias --function-name "$function" --name live --query 'keys(RoutingConfig.AdditionalVersionWeights || `{}`)' --output text)
+  [ -z "$next" ] || [ -n "$to" ] || to=$live
+  arn=$(ask ARN aws lambda get-function-configuration --function-name "$function" --query FunctionArn --output text)
+  # Those that were left before are no way back: the one before a bad one may be bad too.
+  left=$(ask '' aws lambda list-tags --resource "$arn" --query 'Tags.left' --output text | sed 's/^None$//')
+  if [ -z "$to" ]; then
+    to=$(ask BEFORE aws lambda list-versions-by-function --function-name "$function" --query 'Versions[].Version' --output text |
+      tr '\t' '\n' | { grep -E '^[0-9]+$' || true; } | sort -n | awk -v live="$live" -v left=" $left " '$1 < live && !index(left, " " $1 " ")' | tail -1)
+    [ -z "$dry_run" ] || to=BEFORE
+  fi
+  [ -n "$to" ] || die "there is no version before $live${left:+ but $left, which were left before}: deploy.sh back VERSION names one"
   run aws lambda update-alias --function-name "$function" --name live --function-version "$to" --routing-config 'AdditionalVersionWeights={}' --output text --query FunctionVersion >/dev/null
+  live=${next:-$live}
+  run aws lambda tag-resource --resource "$arn" --tags "left=$(tail -c 200 <<<"$left $live" | sed 's/^ *//')"
   note "version $to answers instead of $live. The stack still describes $live: the next \`up\` puts a new version in place of both"
 }
 
@@ -236,6 +270,7 @@ set)
   need_stack
   for each in ${words[@]+"${words[@]}"}; do
     [[ $each =~ ^[A-Za-z]+= ]] || die "set $each: use Name=Value, with a parameter of the template" 2
+    no_secret "$each"
     settings+=("$each")
   done
   [ ${#settings[@]} -gt 0 ] || [ ${#secrets[@]} -gt 0 ] || die 'set needs Name=Value: deploy.sh set MemorySize=512' 2

@@ -46,9 +46,12 @@ live_setting() {
   value=$(aws lambda get-function-configuration --function-name "$function" --qualifier live --query "Environment.Variables.$1" --output text)
   [ "$value" = None ] || printf '%s' "$value"
 }
-# Whether the API opens to the secret on standard input, which is on no command line.
+# Whether the API opens to the secret on standard input. No answer and an error are no yes.
 opens() {
-  [ -n "$dry_run" ] || [ "$({ printf 'header = "lambda_auth: '; cat; printf '"\n'; } | curl -sS --max-time 15 -o /dev/null -w '%{http_code}' -K - "$api/")" != 403 ]
+  [ -n "$dry_run" ] || case $(secret_header | curl -sS --max-time 15 -o /dev/null -w '%{http_code}' -K - "$api/") in
+  2?? | 3?? | 404) ;;
+  *) return 1 ;;
+  esac
 }
 
 from_manager=$(output SecretSource)
@@ -56,6 +59,8 @@ from_manager=$(output SecretSource)
 [ -z "$dry_run" ] || from_manager=$version
 if [ -n "$from_manager" ] && [ -z "$version" ]; then
   die 'the secret is in Secrets Manager: put a new version there (aws secretsmanager put-secret-value) and give its id with --secret-version' 2
+elif [ -n "$from_manager" ] && [ -z "$(parameter SecretVersionId)" ]; then
+  die 'the stack takes whatever version is current, so that a new one is in force at once on one side only: deploy.sh set SecretVersionId=… with the one that it has now, then rotate' 2
 elif [ -z "$from_manager" ] && [ -n "$version" ]; then
   die 'the secret is a parameter of the stack, not in Secrets Manager: leave --secret-version out' 2
 fi
@@ -65,6 +70,9 @@ next=''
 [ -n "$dry_run" ] || next=$(live_setting lambda_auth_next)
 if [ -n "$next" ]; then
   note 'it accepts a second one already: going on from there'
+  # The one that is on its way already, and no other: the distribution may be sending it.
+  [ "$version" = "$(parameter SecretNextVersionId)" ] || die "a rotation to version $(parameter SecretNextVersionId) is under way: give that as --secret-version first" 2
+  [ -z "${NEW_LAMBDA_AUTH:-}" ] || [ "$NEW_LAMBDA_AUTH" = "$next" ] || die 'a rotation to another secret is under way: run rotate.sh without NEW_LAMBDA_AUTH first' 2
   NEW_LAMBDA_AUTH=$next
 elif [ -n "$version" ]; then
   set_stack SecretSent=current SecretNextVersionId="$version"

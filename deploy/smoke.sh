@@ -30,7 +30,11 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # The secret goes to curl in a file: a command line can be read by others.
-(umask 077 && printf 'header = "lambda_auth: %s"\n' "$secret" >"$work/secret")
+(
+  umask 077
+  printf '%s\n' "$secret" >"$work/plain"
+  sed -e 's/[\\"]/\\&/g' -e 's/.*/header = "lambda_auth: &"/' "$work/plain" >"$work/secret"
+)
 passed=0 failed=0 skipped=0
 
 ok() { passed=$((passed + 1)); printf 'ok      %s\n' "$1"; }
@@ -98,7 +102,8 @@ if [ -n "$api" ]; then
   ask "$api/"
   expect '1  no secret: 403' 403 'request is forbidden'
   ask "$api/" -K "$work/secret"
-  expect '2  the secret: 200' 200
+  if [ -n "$site" ]; then holds '2  the secret: 200, index.html' "$site/index.html"; else expect '2  the secret: 200' 200; fi
+  cp "$work/body" "$work/index"
   ask "$api/$page" -K "$work/secret" -H "test_version:$b"
   holds "3  $b: its page" "$page_b"
   ask "$api/$picture" -K "$work/secret" -H "test_version:$b"
@@ -109,6 +114,12 @@ if [ -n "$api" ]; then
 else
   skip '1-5 the API' 'give API_URL and LAMBDA_AUTH'
 fi
+ask "$cdn/"
+if [ -s "$work/index" ]; then holds 'the same index.html through the CDN' "$work/index"; else expect 'index.html through the CDN: 200' 200; fi
+ask "$cdn/smoke-no-such-folder/" -H "test_version:$a"
+expect 'a folder stands for its index.html' 404 "no file: $a/smoke-no-such-folder/index.html"
+ask "$cdn/smoke-no-such-object" -H 'test_version:smoke-no-such-version'
+expect 'a version that is not there: 404' 404 'no file: smoke-no-such-version/smoke-no-such-object'
 ask "$cdn/$page" -H "test_version:$a"
 holds "6  $a through the CDN: its page" "$page_a"
 ask "$cdn/$page" -H "test_version:$a" -H redirect:true -I
@@ -166,6 +177,9 @@ echo '-- the secret'
 ask "$cdn/$page" -H "test_version:$a" -H 'lambda_auth: guessed'
 holds "the CDN's own header replaces a viewer's" "$page_a"
 if [ -n "$api" ]; then
+  ask "$api/$page" -K "$work/secret" -X DELETE
+  expect 'DELETE at the API: 405' 405
+  carries 'and the methods that there are' allow '.*GET.*'
   ask "$api/$page" -H 'lambda_auth: guessed'
   expect 'a guess at the API: 403' 403 'request is forbidden'
   ask "$api/$page" -K "$work/secret" -H 'lambda_auth: guessed'
@@ -173,7 +187,7 @@ if [ -n "$api" ]; then
 fi
 if [ -z "$secret" ]; then
   skip 'no answer holds the secret' 'give LAMBDA_AUTH'
-elif grep -qaF -- "$secret" "$work/everything"; then
+elif grep -qaF -f "$work/plain" "$work/everything"; then
   bad 'no answer holds the secret' 'one did'
 else
   ok 'no answer holds the secret'

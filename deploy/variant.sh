@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A bad variant taken out of a running test, and put back: its viewers get another variant's objects.
 #
-#   deploy/variant.sh off v2 --as v1   v2's folder holds v1's objects; its own are put aside
+#   deploy/variant.sh off v2 --as v1   v2's folder holds v1's objects; its own are put aside. To be run again if it was stopped
 #   deploy/variant.sh on v2            v2's own objects are back
 #
 #   --stack NAME     the stack (nearedge, or STACK)
@@ -40,6 +40,8 @@ need_stack
 bucket=$(output BucketName)
 aside=$(parameter ArtifactBucket)
 live="s3://$bucket/$variant/" own="s3://$aside/off/$stack/$variant/"
+# Says that all of it has been put aside: what was interrupted before is done again, what comes after is not lost.
+whole="s3://$aside/off/$stack/$variant.whole"
 holds() { # s3://BUCKET/PREFIX/
   local path=${1#s3://}
   [ "$(aws s3api list-objects-v2 --bucket "${path%%/*}" --prefix "${path#*/}" --max-keys 1 --no-paginate --query KeyCount --output text)" != 0 ]
@@ -55,13 +57,18 @@ become() {
 if [ "$verb" = off ]; then
   if [ -z "$dry_run" ]; then
     holds "s3://$bucket/$as/" || die "s3://$bucket/$as/ holds nothing: $variant stays as it is"
-    ! holds "$own" || die "$variant is off already: variant.sh on $variant puts it back"
   fi
-  become "$live" "$own"
+  if [ -z "$dry_run" ] && holds "$whole"; then
+    note "$variant is off already: its own objects stay where they are"
+  else
+    become "$live" "$own"
+    printf '' | run aws s3 cp --only-show-errors - "$whole"
+  fi
   become "s3://$bucket/$as/" "$live"
 else
-  [ -n "$dry_run" ] || holds "$own" || die "$variant is not off: nothing was put aside"
+  [ -n "$dry_run" ] || holds "$whole" || die "$variant is not off: nothing was put aside, or not all of it"
   become "$own" "$live"
+  run aws s3 rm --only-show-errors "$whole"
   run aws s3 rm --recursive --only-show-errors "$own"
 fi
 # With caching on, test_version is in the key, not in the path.

@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_smithy_runtime_api::client::connection::{CaptureSmithyConnection, ConnectionMetadata};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -91,7 +92,11 @@ impl HttpConnector for SdkClient {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let Self { client, read_timeout } = self.clone();
         HttpConnectorFuture::new(async move {
-            let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
+            let mut request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
+            let captured = connect::capture_connection(&mut request);
+            if let Some(capture) = request.extensions().get::<CaptureSmithyConnection>() {
+                capture.set_connection_retriever(move || metadata(&captured));
+            }
             let answered = client.request(request);
             let answered = match read_timeout {
                 None => answered.await,
@@ -110,6 +115,19 @@ impl HttpConnector for SdkClient {
     }
 }
 
+/// A way to close the connection that a request went over: after a 500 or a 503 the SDK asks another of S3's hosts, by a
+/// connection of its own.
+fn metadata(captured: &connect::CaptureConnection) -> Option<ConnectionMetadata> {
+    captured.connection_metadata().as_ref()?;
+    let captured = captured.clone();
+    let close = move || {
+        if let Some(connected) = captured.connection_metadata().as_ref() {
+            connected.poison();
+        }
+    };
+    Some(ConnectionMetadata::builder().proxied(false).poison_fn(close).build())
+}
+
 /// Whether a connection took too long to open.
 fn is_timeout(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
@@ -125,6 +143,46 @@ fn is_timeout(error: &(dyn Error + 'static)) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// Answers whatever is asked, and counts the connections.
+    async fn server(connections: Arc<AtomicUsize>) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                connections.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(async move {
+                    let mut asked = [0; 4096];
+                    while connection.read(&mut asked).await.is_ok_and(|read| read > 0) {
+                        let answer = b"HTTP/1.1 503 Slow Down\r\ncontent-length: 0\r\n\r\n";
+                        connection.write_all(answer).await.unwrap();
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_the_sdk_condemns_is_not_used_again_and_any_other_is() {
+        let connections = Arc::new(AtomicUsize::new(0));
+        let address = server(connections.clone()).await;
+        let client =
+            SdkClient { client: hyper(bundled_anchors(), Duration::from_secs(1)).unwrap(), read_timeout: None };
+        for (condemned, opened) in [(false, 1), (true, 1), (false, 2), (false, 2)] {
+            let capture = CaptureSmithyConnection::new();
+            let mut request = HttpRequest::get(&address).unwrap();
+            request.add_extension(capture.clone());
+            let answer = client.call(request).await.unwrap();
+            assert_eq!(answer.status().as_u16(), 503);
+            assert_eq!(connections.load(Ordering::Relaxed), opened);
+            if condemned {
+                capture.get().unwrap().poison();
+            }
+        }
+    }
 
     #[test]
     fn the_bundled_anchors_hold_those_that_aws_names() {

@@ -458,11 +458,11 @@ impl Lambda {
             if state.closed {
                 return Err(InvokeError::ShuttingDown);
             }
-            // The one used last is the warmest.
-            while let Some(poll) = state.idle.pop() {
-                if !poll.deliver.is_closed() {
-                    return Ok(Ok(poll));
-                }
+            // The oldest has the most in its memory. Which one Lambda takes is not documented.
+            state.idle.retain(|poll| !poll.deliver.is_closed());
+            let oldest = (0..state.idle.len()).min_by_key(|at| state.idle[*at].environment.id);
+            if let Some(oldest) = oldest {
+                return Ok(Ok(state.idle.swap_remove(oldest)));
             }
             let may_start = state.environments.len() < self.0.function.environments;
             if !may_start && self.0.function.throttle {

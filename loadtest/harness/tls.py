@@ -2,6 +2,7 @@
 
 import asyncio
 import pathlib
+import socket
 import ssl
 import threading
 import urllib.parse
@@ -10,7 +11,7 @@ import trustme
 
 
 class SlowTls:
-    """Listens on `port`; `delay` seconds before each handshake, and every open connection is closed when that changes."""
+    """Listens on `port`; `delay` seconds before each handshake, and every open connection is cut when that changes."""
 
     def __init__(self, behind, port, folder):
         url = urllib.parse.urlsplit(behind)
@@ -22,31 +23,37 @@ class SlowTls:
         authority.cert_pem.write_to_path(str(self.bundle))
         self.url = f"https://localhost:{port}"
         self.loop = asyncio.new_event_loop()
-        self.ready = threading.Event()
-        threading.Thread(target=self._run, daemon=True).start()
-        self.ready.wait(10)
-
-    def _run(self):
-        self.loop.run_until_complete(self._serve())
+        self.listener = socket.create_server(("127.0.0.1", port))
+        self.listener.setblocking(False)
+        threading.Thread(target=self.loop.run_until_complete, args=(self._serve(),), daemon=True).start()
 
     async def _serve(self):
-        async with await asyncio.start_server(self._connection, "127.0.0.1", self.port):
-            self.ready.set()
-            await asyncio.Event().wait()
+        tasks = set()
+        while True:
+            accepted, _ = await self.loop.sock_accept(self.listener)
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            task = self.loop.create_task(self._connection(accepted))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
 
-    async def _connection(self, reader, writer):
-        self.open.add(writer)
-        onward = None
+    async def _connection(self, accepted):
+        # Nothing is read before the handshake, whose first bytes are there by then.
+        await asyncio.sleep(self.delay)
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        onward = transport = None
         try:
-            await asyncio.sleep(self.delay)
-            await writer.start_tls(self.context)
+            transport, _ = await self.loop.connect_accepted_socket(lambda: protocol, accepted, ssl=self.context)
+            self.open.add(transport)
+            writer = asyncio.StreamWriter(transport, protocol, reader, self.loop)
             there, onward = await asyncio.open_connection(*self.behind)
             await asyncio.gather(_pass(reader, onward), _pass(there, writer))
-        except (OSError, ssl.SSLError, asyncio.IncompleteReadError):
+        # The one that asked is gone, or was cut.
+        except OSError:
             pass
         finally:
-            self.open.discard(writer)
-            for each in filter(None, (writer, onward)):
+            self.open.discard(transport)
+            for each in filter(None, (transport, onward)):
                 each.close()
 
     def slow(self, delay):
@@ -54,8 +61,8 @@ class SlowTls:
 
     def _slow(self, delay):
         self.delay = delay
-        for writer in list(self.open):
-            writer.transport.abort()
+        for transport in list(self.open):
+            transport.abort()
 
 
 async def _pass(reader, writer):

@@ -40,6 +40,9 @@ export const failures = number('FAILURES', 0);
 /** What must be in no answer; nothing is looked for without it. */
 export const secret = text('SECRET', '');
 
+/** Whether redirects are followed, to what is not the origin's any more: FOLLOW=no */
+export const follows = text('FOLLOW', 'yes') !== 'no';
+
 /** The share of each variant: VARIANTS=v1=80,v2=20 */
 export const shares = text('VARIANTS', 'v1=50,v2=50')
   .split(',')

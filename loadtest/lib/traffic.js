@@ -1,6 +1,6 @@
 // The mix of a real test: mostly pages and pictures, some reloads, ranges, HEADs, redirects, and what goes wrong on any site.
 
-import { api, someVariant } from './settings.js';
+import { api, follows, someVariant } from './settings.js';
 import { LIVING, living } from './living.js';
 import * as visit from './visit.js';
 
@@ -17,7 +17,11 @@ const MIX = [
 ];
 
 /** The outcomes of the mix. */
-export const OUTCOMES = ['found', 'not_modified', 'partial', 'head', 'redirect', 'followed', 'missing', 'bad_version'].concat(api ? ['forbidden'] : [], LIVING > 0 ? ['living'] : []);
+export const OUTCOMES = ['found', 'not_modified', 'partial', 'head', 'redirect', 'missing', 'bad_version'].concat(
+  follows ? ['followed'] : [],
+  api ? ['forbidden'] : [],
+  LIVING > 0 ? ['living'] : [],
+);
 /** The share of what changes, where something does. */
 const CHANGING = 0.8;
 /** The share of the rarest. */

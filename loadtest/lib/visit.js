@@ -3,7 +3,7 @@
 import crypto from 'k6/crypto';
 import { ask, header, problemOf } from './ask.js';
 import { count } from './measure.js';
-import { api, base } from './settings.js';
+import { api, base, follows } from './settings.js';
 import { object, pathsOf } from './site.js';
 
 /** @param {string} variant */
@@ -27,6 +27,7 @@ export function found(variant, path = somePath(variant)) {
 export function notModified(variant) {
   const path = somePath(variant);
   const etag = header(found(variant, path), 'Etag');
+  if (!etag) return;
   const answer = ask('GET', `${base}/${path}`, 'not_modified', { test_version: variant, 'If-None-Match': etag });
   count(variant, 'not_modified', answer, problemOf(answer, { status: 304, bytes: 0 }));
 }
@@ -54,7 +55,7 @@ export function redirected(variant) {
   const ends = new RegExp(`^https?://.*/${variant}/${path}$`);
   const problem = problemOf(answer, { status: 302, bytes: 0, headers: { Location: ends, 'Cache-Control': /no-store/ } });
   count(variant, 'redirect', answer, problem);
-  if (problem) return;
+  if (problem || !follows) return;
   const { bytes, sha256 } = object(variant, path);
   const followed = ask('GET', header(answer, 'Location'), 'followed', {});
   count(variant, 'followed', followed, problemOf(followed, { status: 200, bytes, sha256 }));

@@ -36,6 +36,8 @@ async fn what_s3_answers_is_sorted_into_503_and_502_and_the_log_says_why() {
     }
     let warnings = cloud.journal.lines().iter().filter(|line| line.contains("\"WARN\"")).count();
     assert_eq!(warnings, 1, "a warning says it once in a while, the lines of the invocations each time");
+    let errors = cloud.journal.lines().into_iter().filter(|line| line.contains("\"ERROR\"")).collect::<Vec<_>>();
+    assert!(errors.is_empty(), "S3's trouble is none of the function's: {errors:?}");
     cloud.cloud.faults.set_s3(None);
     assert_eq!(cloud.api("/", &[SECRET]).await.status, StatusCode::OK, "and it is well again");
     cloud.end().await;
