@@ -42,6 +42,7 @@ ready() {
   # shellcheck disable=SC2034 # for those who source this
   case $region in cn-*) partition=aws-cn ;; *) partition=aws ;; esac
   local problem
+  # shellcheck disable=SC2034 # for those who source this
   if [ -n "$dry_run" ]; then
     account=ACCOUNT
   elif ! account=$(aws sts get-caller-identity --query Account --output text 2>"$said"); then

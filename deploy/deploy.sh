@@ -238,6 +238,7 @@ back() {
     esac
   done
   # While a rollout is under way the alias is still of the version before, with a share for the next.
+  # shellcheck disable=SC2016 # the backquotes are JMESPath's
   next=$(ask '' aws lambda get-alias --function-name "$function" --name live --query 'keys(RoutingConfig.AdditionalVersionWeights || `{}`)' --output text)
   [ -z "$next" ] || [ -n "$to" ] || to=$live
   arn=$(ask ARN aws lambda get-function-configuration --function-name "$function" --query FunctionArn --output text)

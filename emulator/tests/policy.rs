@@ -89,7 +89,7 @@ fn behavior_with(pattern: &str, like: &Value) -> Value {
     behavior
 }
 
-const FAULTS: [Fault; 33] = [
+const FAULTS: [Fault; 37] = [
     ("header-not-forwarded", |c| c["DefaultCacheBehavior"]["OriginRequestPolicyId"] = Value::Null),
     ("header-not-forwarded", |c| {
         // CORS-CustomOrigin
@@ -105,6 +105,14 @@ const FAULTS: [Fault; 33] = [
         c["DefaultCacheBehavior"]["OriginRequestPolicyId"] = "216adef6-5c7f-47e4-b989-5492eafa07d3".into();
     }),
     ("host-forwarded", |c| legacy(c, &["test_version", "redirect", "Host"], [0, 0, 0])),
+    ("host-forwarded", |c| {
+        // AllViewer, to the bucket.
+        behaviors(c)[0]["OriginRequestPolicyId"] = "216adef6-5c7f-47e4-b989-5492eafa07d3".into();
+    }),
+    ("header-overwritten", |c| {
+        let headers = c["Origins"]["Items"][0]["CustomHeaders"]["Items"].as_array_mut().unwrap();
+        headers.push(json!({"HeaderName": "test_version", "HeaderValue": "v1"}));
+    }),
     ("key-of-everything", |c| legacy(c, &["*"], [0, 60, 600])),
     ("secret-missing", |c| c["Origins"]["Items"][0]["CustomHeaders"] = json!({"Quantity": 0})),
     ("secret-missing", |c| secret(c, "")),
@@ -138,6 +146,10 @@ const FAULTS: [Fault; 33] = [
         let pictures = behavior_with("*.png", &behaviors(c)[0]);
         behaviors(c).push(pictures);
     }),
+    ("behaviour-takes-versions", |c| {
+        let page = behavior_with("/test.html", &behaviors(c)[0]);
+        behaviors(c).push(page);
+    }),
     ("behaviour-shadowed", |c| {
         let all = behavior_with("/v*", &behaviors(c)[0]);
         behaviors(c).insert(0, all);
@@ -147,6 +159,7 @@ const FAULTS: [Fault; 33] = [
     }),
     ("redirect-loops", |c| behaviors(c)[0]["TargetOriginId"] = "api".into()),
     ("origin-path", |c| c["Origins"]["Items"][1]["OriginPath"] = "/site".into()),
+    ("origin-path", |c| c["Origins"]["Items"][0]["OriginPath"] = "/prod".into()),
     ("bucket-open", |c| c["Origins"]["Items"][1]["OriginAccessControlId"] = "".into()),
     ("bucket-website", |c| {
         let origin = &mut c["Origins"]["Items"][1];

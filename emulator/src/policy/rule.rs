@@ -9,6 +9,9 @@ use super::{Finding, Severity, Subject};
 const CHOOSING: [&str; 2] = ["test_version", "redirect"];
 const SECRET: &str = "lambda_auth";
 
+/// Paths that are no variant's: a literal behaviour for them takes nothing from the test.
+const OF_NO_VARIANT: [&str; 5] = ["robots.txt", "favicon.ico", "sitemap.xml", "ads.txt", ".well-known/security.txt"];
+
 /// A secret has at least as many characters, and different ones: 16 random letters and digits have 95 bits.
 const SECRET_CHARACTERS_MIN: usize = 16;
 const SECRET_DIFFERENT_MIN: usize = 8;
@@ -108,6 +111,18 @@ impl<'a> Look<'a> {
                     ),
                     "name a folder first, such as /v1/* for a variant's objects or /static/* for what all variants share",
                 );
+            } else if !self.ours.contains(&behavior.origin)
+                && !pattern.contains(['*', '?'])
+                && !OF_NO_VARIANT.contains(&pattern.trim_start_matches('/'))
+            {
+                self.find(
+                    Severity::Warning,
+                    "behaviour-takes-versions",
+                    behavior.name(),
+                    "this one path never reaches the origin that chooses the variant: test_version does nothing there"
+                        .to_owned(),
+                    "take the behaviour away, unless every variant has the same object there",
+                );
             }
         }
         self
@@ -160,6 +175,22 @@ impl<'a> Look<'a> {
             }
         }
         self
+    }
+
+    /// A header that the origin sets replaces the viewer's
+    /// ([add-origin-custom-headers](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/add-origin-custom-headers.html)).
+    fn overwritten(&mut self, origin: &Origin) {
+        for name in CHOOSING {
+            if origin.header(name).is_some() {
+                self.find(
+                    Severity::Error,
+                    "header-overwritten",
+                    format!("the origin {}", origin.id),
+                    format!("its custom header {name} replaces every viewer's: all of them get the same"),
+                    "take the custom header away; lambda_auth is the only one that the origin needs",
+                );
+            }
+        }
     }
 
     fn unknown_policies(&mut self, behavior: &Behavior) {
@@ -313,6 +344,16 @@ impl<'a> Look<'a> {
     fn origins(mut self) -> Self {
         for origin in self.our_origins() {
             let place = format!("the origin {}", origin.id);
+            self.overwritten(origin);
+            if !origin.path.is_empty() {
+                self.find(
+                    Severity::Warning,
+                    "origin-path",
+                    place.clone(),
+                    format!("its OriginPath {} goes before every key, unless that is the API's stage", origin.path),
+                    "leave OriginPath empty, and give the API the stage $default",
+                );
+            }
             let Some(custom) = &origin.custom else { continue };
             if custom.protocol_policy != "https-only" {
                 self.find(
@@ -483,6 +524,19 @@ impl<'a> Look<'a> {
                         .to_owned(),
                     "give the origin an origin access control (in AWS China an origin access identity)",
                 );
+            }
+            let to_it = |behavior: &&Behavior| behavior.origin == origin.id;
+            for behavior in self.distribution.behaviors.iter().filter(to_it) {
+                if origin.custom.is_none() && behavior.caching.forwards_header("host") == Some(true) {
+                    self.find(
+                        Severity::Error,
+                        "host-forwarded",
+                        behavior.name(),
+                        "the viewer's Host reaches S3, which takes it for the bucket's name: every redirect ends in an error"
+                            .to_owned(),
+                        "take Host out of the policy, or leave the origin request policy out",
+                    );
+                }
             }
         }
         self
