@@ -70,7 +70,7 @@ mod tests {
         assert_eq!(kept.len(), between.len());
     }
 
-    /// Run under valgrind too (.ci/run).
+    /// Run under valgrind too (.ci/supply).
     #[test]
     fn blocks_of_every_size_hold_what_was_written_to_them_after_the_setting_changed() {
         let before: Vec<Vec<u8>> = sizes().map(|size| vec![7; size]).collect();

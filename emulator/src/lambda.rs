@@ -322,7 +322,7 @@ impl Lambda {
                 continue;
             }
             if let Some(LambdaFault::Freeze(time)) = fault {
-                tokio::spawn(freeze_in_the_middle(environment.clone(), request_id.clone(), time));
+                tokio::spawn(self.clone().freeze_in_the_middle(environment.clone(), request_id.clone(), time));
             }
             let first = environment.invocations.fetch_add(1, Ordering::Relaxed) == 0;
             let cold_start = environment.init.get().copied().filter(|_| first);
@@ -694,6 +694,23 @@ impl Lambda {
         }
     }
 
+    /// Freezes an environment in the middle of an invocation, unless that has ended before.
+    async fn freeze_in_the_middle(self, environment: Arc<Environment>, request_id: String, time: Duration) {
+        // The time of a request to S3, or less.
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(0..2))).await;
+        let under_way = lock(&environment.in_flight).as_ref().is_some_and(|all| all.contains_key(&request_id));
+        if under_way {
+            environment.signal(Signal::SIGSTOP);
+            tokio::time::sleep(time).await;
+            // One that has asked for its next event by now is frozen as it should be. One that was caught between its answer
+            // and that is not.
+            let state = lock(&self.0.state);
+            if !state.is_idle(&environment, self.0.function.concurrency) {
+                environment.signal(Signal::SIGCONT);
+            }
+        }
+    }
+
     async fn until(&self, reached: impl Fn(&State) -> bool) {
         loop {
             let mut changed = std::pin::pin!(self.0.changed.notified());
@@ -702,21 +719,6 @@ impl Lambda {
                 return;
             }
             changed.await;
-        }
-    }
-}
-
-/// Freezes an environment in the middle of an invocation, unless that has ended before.
-async fn freeze_in_the_middle(environment: Arc<Environment>, request_id: String, time: Duration) {
-    // The time of a request to S3, or less.
-    tokio::time::sleep(Duration::from_millis(fastrand::u64(0..2))).await;
-    let under_way = || lock(&environment.in_flight).as_ref().is_some_and(|all| all.contains_key(&request_id));
-    if under_way() {
-        environment.signal(Signal::SIGSTOP);
-        tokio::time::sleep(time).await;
-        // One that has ended between the look and the signal is frozen as it should be, unless it has another.
-        if lock(&environment.in_flight).as_ref().is_some_and(|all| !all.is_empty()) {
-            environment.signal(Signal::SIGCONT);
         }
     }
 }

@@ -329,7 +329,7 @@ fn a_new_version_takes_over_by_steps_and_goes_back_when_an_alarm_fires() {
         let alias = rendered.only("AWS::Lambda::Alias");
         assert_eq!((&alias["Name"], &alias["FunctionVersion"]), (&json!("live"), &json!("${Version.Version}")));
         let group = rendered.only("AWS::CodeDeploy::DeploymentGroup");
-        assert_eq!(group["DeploymentConfigName"], "CodeDeployDefault.LambdaCanary10Percent5Minutes");
+        assert_eq!(group["DeploymentConfigName"], "CodeDeployDefault.LambdaCanary10Percent10Minutes");
         assert_eq!(group["AutoRollbackConfiguration"]["Enabled"], true);
         assert_eq!(group["AlarmConfiguration"]["Alarms"].as_array().unwrap().len(), 3);
     }

@@ -14,6 +14,9 @@ import urllib.request
 
 from . import ROOT
 
+# Told to go, a script still ends what it has started.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
 ACCESS_KEY_ID = "AKIALOCALNEAREDGE000"
 SECRET_ACCESS_KEY = "local-nearedge-secret-key-that-opens-nothing"
 BUCKET = "lambda-api-2022"

@@ -11,6 +11,7 @@ mod http;
 mod keys;
 mod rotation;
 mod rules;
+mod security;
 mod support;
 mod telemetry;
 mod tls;
