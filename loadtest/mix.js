@@ -3,17 +3,23 @@
 import { sleep } from 'k6';
 import { thresholds } from './lib/measure.js';
 import { STATISTICS, summary } from './lib/report.js';
-import { duration, number, seconds, someVariant, users, variants } from './lib/settings.js';
+import { api, duration, number, seconds, someVariant, users, variants } from './lib/settings.js';
 import * as visit from './lib/visit.js';
 
 const viewers = Math.max(1, Math.min(users, number('VIEWERS', 20)));
 const time = duration || '1m';
 const THINKS_SECONDS = number('THINK_MS', 200) / 1e3;
 
+/** Every visit has these. */
+const USUAL = ['found', 'not_modified', 'redirect', 'followed', 'head', 'partial'];
+/** One in five has these. */
+const RARE = ['missing', 'bad_version'].concat(api ? ['forbidden'] : []);
+// A visit takes five thoughts and some answers.
+const least = Math.min(10, (viewers * seconds(time)) / 20 / variants.length);
+
 export const options = {
   scenarios: { mix: { executor: 'constant-vus', vus: viewers, duration: time, gracefulStop: '30s' } },
-  // A visit takes four thoughts and some answers.
-  thresholds: thresholds(['found', 'not_modified', 'redirect', 'followed', 'head'], Math.min(10, (viewers * seconds(time)) / 20 / variants.length)),
+  thresholds: { ...thresholds(USUAL, least), ...thresholds(RARE, least / 10) },
   summaryTrendStats: STATISTICS,
 };
 
@@ -27,6 +33,13 @@ export default function () {
   visit.redirected(variant);
   sleep(Math.random() * 2 * THINKS_SECONDS);
   visit.head(variant);
+  sleep(Math.random() * 2 * THINKS_SECONDS);
+  visit.partial(variant);
+  if (Math.random() < 0.2) {
+    visit.missing(variant);
+    visit.badVersion(variant);
+    visit.forbidden(variant);
+  }
   sleep(Math.random() * 2 * THINKS_SECONDS);
 }
 
