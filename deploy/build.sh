@@ -59,4 +59,4 @@ for arch in "$@"; do
   mv bom-of-nearedge.json "$out/nearedge-$arch.cdx.json"
   find . -name bom-of-nearedge.json -not -path './target/*' -delete
 done
-printf 'made with %s, %s\n' "$(rustc --version)" "$(cargo zigbuild --version)"
+printf 'made with %s, %s\n' "$(rustc --version)" "$(cargo-zigbuild --version)"

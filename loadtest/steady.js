@@ -7,7 +7,7 @@ import { OUTCOMES, RAREST, mixed } from './lib/traffic.js';
 
 const perSecond = rate || 50;
 const time = duration || '1m';
-// Half of what the shares would give: chance may take the rest.
+// Half of what even shares would give.
 const least = (perSecond * seconds(time) * RAREST) / variants.length / 2;
 
 export const options = {

@@ -56,9 +56,9 @@ export const shares = text('VARIANTS', 'v1=50,v2=50')
 /** The variants' names. */
 export const variants = shares.map(({ name }) => name);
 
-/** A variant, by the shares. */
-export function someVariant() {
-  let left = Math.random() * shares.reduce((sum, { share }) => sum + share, 0);
+/** A variant, by the shares. @param {number} at where, from 0 to 1, among the shares laid side by side; by chance without it */
+export function someVariant(at = Math.random()) {
+  let left = at * shares.reduce((sum, { share }) => sum + share, 0);
   for (const { name, share } of shares) {
     left -= share;
     if (left < 0) return name;

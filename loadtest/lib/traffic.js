@@ -1,5 +1,6 @@
 // The mix of a real test: mostly pages and pictures, some reloads, ranges, HEADs, redirects, and what goes wrong on any site.
 
+import exec from 'k6/execution';
 import { api, follows, someVariant } from './settings.js';
 import { LIVING, living } from './living.js';
 import * as visit from './visit.js';
@@ -22,18 +23,29 @@ export const OUTCOMES = ['found', 'not_modified', 'partial', 'head', 'redirect',
   api ? ['forbidden'] : [],
   LIVING > 0 ? ['living'] : [],
 );
-/** The share of what changes, where something does. */
-const CHANGING = 0.8;
+/** Where something changes, one visit in so many is to what does not. */
+const UNCHANGING = 5;
 /** The share of the rarest. */
-export const RAREST = 0.01 * (LIVING > 0 ? 1 - CHANGING : 1);
+export const RAREST = 0.01 / (LIVING > 0 ? UNCHANGING : 1);
+/** Its multiples lie evenly between 0 and 1, however many there are. */
+const GOLDEN = (Math.sqrt(5) - 1) / 2;
 
-/** One visit; where there are objects that change, most are to them. */
+/**
+ * One visit. Which kind it is goes by its number, not by chance: every hundred visits have the mix exactly, and a short run has
+ * the rarest kinds too.
+ */
 export function mixed() {
-  if (LIVING > 0 && Math.random() < CHANGING) return living(someVariant());
-  let left = Math.random() * 100;
+  let number = exec.scenario.iterationInTest;
+  if (LIVING > 0) {
+    if (number % UNCHANGING !== 0) return living(someVariant());
+    number /= UNCHANGING;
+  }
+  // 37 and 100 have no common divisor: the kinds alternate.
+  let left = (number * 37) % 100;
+  const variant = someVariant((number * GOLDEN) % 1);
   for (const [share, kind] of MIX) {
     left -= share;
-    if (left < 0) return kind(someVariant());
+    if (left < 0) return kind(variant);
   }
-  return visit.found(someVariant());
+  return visit.found(variant);
 }
