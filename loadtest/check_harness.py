@@ -6,15 +6,26 @@ import pathlib
 import sys
 import tempfile
 import unittest
+from dataclasses import replace
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 from harness import k6  # noqa: E402
 from harness.stats import percentile  # noqa: E402
 
-loader = importlib.machinery.SourceFileLoader("compare", str(HERE / "compare"))
-compare = importlib.util.module_from_spec(importlib.util.spec_from_loader("compare", loader))
-loader.exec_module(compare)
+
+
+def script(path):
+    name = pathlib.Path(path).name
+    loader = importlib.machinery.SourceFileLoader(name, str(HERE / path))
+    module = sys.modules[name] = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
+    loader.exec_module(module)
+    return module
+
+
+# They have no `.py`, and leave none of its kind behind.
+sys.dont_write_bytecode = True
+compare, faults, soak = script("compare"), script("local/faults"), script("local/soak")
 
 
 def baseline(machine="this", **row):
@@ -33,13 +44,13 @@ class Compare(unittest.TestCase):
         self.assertEqual(self.regressions(baseline(), now()), [])
 
     def test_a_latency_past_its_limit_is_one_and_is_named(self):
-        self.assertEqual(self.regressions(baseline(), now(p95=16)), [])
-        (found,) = self.regressions(baseline(), now(p95=16.1))
+        self.assertEqual(self.regressions(baseline(), now(p95=10)), [])
+        (found,) = self.regressions(baseline(), now(p95=10.1))
         self.assertIn("found v1 p95", found)
 
     def test_limits_are_wider_on_another_machine(self):
-        self.assertEqual(self.regressions(baseline("that"), now(p95=48)), [])
-        self.assertEqual(len(self.regressions(baseline("that"), now(p95=48.1))), 1)
+        self.assertEqual(self.regressions(baseline("that"), now(p95=30)), [])
+        self.assertEqual(len(self.regressions(baseline("that"), now(p95=30.1))), 1)
 
     def test_a_percentile_of_too_few_answers_says_nothing(self):
         self.assertEqual(self.regressions(baseline(), now(count=199, p99=900)), [])
@@ -50,6 +61,86 @@ class Compare(unittest.TestCase):
     def test_the_median_of_three_runs_is_compared(self):
         result = lambda p95: {"rows": [{"outcome": "found", "variant": "v1", "count": 9, "p50": 1, "p95": p95, "p99": 1}]}
         self.assertEqual(compare.medians([result(9), result(2), result(3)])["found v1"]["p95"], 3)
+
+
+def answer(at, verdict="right", ms=5.0, status="200"):
+    return k6.Answer(float(at), ms, "v1", "found", status, verdict)
+
+
+class Faults(unittest.TestCase):
+    """A drill in which all is well from 0 to 10 s, the fault lasts until 20 s, and it is over until 30 s."""
+
+    FAULT = faults.Fault("s3-500", "S3 answers 500", {"502"}, least=0.05, most=0.5, logged="500 InternalError")
+    LINES = [(15, "12:00:00  env 1  S3 answered 500 InternalError")]
+
+    def problems(self, *more, fault=FAULT, lines=LINES, **others):
+        every = [answer(at / 2) for at in range(0, 60)] + [answer(11 + at, "failed", status="502") for at in range(5)]
+        return faults.judge(fault, every + list(more), lines, 10, 20, **others)[1]
+
+    def test_what_goes_as_stated_has_no_problem(self):
+        self.assertEqual(self.problems(), [])
+
+    def test_one_wrong_answer_is_a_problem_at_any_time(self):
+        for at in (5, 15, 25):
+            self.assertEqual(self.problems(answer(at, "wrong")), ["1 wrong answers: see k6.log"])
+
+    def test_failures_of_another_kind_before_the_fault_or_long_after_it_are_problems(self):
+        self.assertIn("['504']", self.problems(answer(15, "failed", status="504"))[0])
+        self.assertEqual(self.problems(answer(5, "failed", status="502")), ["requests failed before the fault"])
+        self.assertIn("well again 5.0 s", self.problems(answer(25, "failed", status="502"))[0])
+
+    def test_too_many_and_too_few_failures_are_problems(self):
+        self.assertIn("failed, not", self.problems(*[answer(12, "failed", status="502")] * 30)[0])
+        self.assertIn("failed, not", self.problems(*[answer(12)] * 200)[0])
+
+    def test_dropped_requests_and_a_told_secret_are_problems(self):
+        self.assertIn("3 requests were not made", self.problems(dropped=3)[0])
+        told = [*self.LINES, (15, f"12:00:00  env 1  {faults.cloud.SECRET}")]
+        self.assertEqual(self.problems(lines=told), ["a line tells the secret"])
+
+    def test_a_fault_of_which_nothing_is_seen_is_a_problem(self):
+        self.assertIn("no line says", self.problems(lines=[])[0])
+        self.assertEqual(self.problems(proven=False), ["nothing shows that the fault was there"])
+        slow = replace(self.FAULT, slowest=100)
+        self.assertIn("was it there?", self.problems(fault=slow)[0])
+        crowd = replace(self.FAULT, seen="413")
+        self.assertIn("no rude client saw", self.problems(fault=crowd, seen_by=faults.collections.Counter({"200": 9}))[0])
+
+    def test_a_drill_without_requests_in_one_of_its_parts_is_a_problem(self):
+        only = [answer(at) for at in (1, 2, 25)]
+        self.assertTrue(faults.judge(replace(self.FAULT, least=0), only, self.LINES, 10, 20)[1])
+
+
+class Soak(unittest.TestCase):
+    """Two environments over 400 s, of which the second is idle."""
+
+    def checks(self, grows=0.0, most=12.0, **others):
+        class Watcher:
+            samples = [(at, pid, 10.0 + (grows * at / 400 if pid == 7 else 0), 9, 4) for at in range(400) for pid in (0, 7, 8)]
+
+        Watcher.most = {0: 50.0, 7: most, 8: 9.0}
+        answers = others.pop("answers", [answer(at) for at in range(400)])
+        ran = soak.Ran(400, answers, Watcher, 8.0, 1.0, others.get("code", 0), others.get("secrets", 0))
+        return [what for what, _, _, holds in soak.judge(ran) if not holds]
+
+    def test_what_stays_as_it_is_passes(self):
+        self.assertEqual(self.checks(), [])
+
+    def test_one_environment_that_grows_does_not_hide_behind_an_idle_one(self):
+        self.assertEqual(self.checks(grows=6.0), ["memory of the environment 1, MiB, second → last quarter"])
+
+    def test_a_peak_past_p6_fails_however_short(self):
+        (what,) = self.checks(most=8.0 + 1.25 * 8 + 3 + 0.1)
+        self.assertIn("P6", what)
+
+    def test_wrong_and_failed_answers_missed_thresholds_and_told_secrets_fail(self):
+        bad = [answer(at) for at in range(400)] + [answer(399, "wrong"), answer(399, "failed")]
+        self.assertEqual(self.checks(answers=bad), ["answers that are wrong", "answers that failed"])
+        self.assertEqual(self.checks(code=99, secrets=1), ["k6's thresholds", "lines that tell the secret"])
+
+    def test_answers_that_become_slower_fail(self):
+        slower = [answer(at, ms=5 if at < 200 else 50) for at in range(400)]
+        self.assertEqual(self.checks(answers=slower), ["p99 of all answers, ms, second → last quarter"])
 
 
 class Harness(unittest.TestCase):

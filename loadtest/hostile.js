@@ -3,7 +3,7 @@
 
 import { thresholds } from './lib/measure.js';
 import { STATISTICS, summary } from './lib/report.js';
-import { duration, rate, seconds, someVariant, users, variants } from './lib/settings.js';
+import { duration, preallocated, rate, seconds, someVariant, users } from './lib/settings.js';
 import { absent, found } from './lib/visit.js';
 
 const perSecond = rate || 30;
@@ -11,8 +11,8 @@ const time = duration || '1m';
 const WANTED = 0.2;
 
 export const options = {
-  scenarios: { hostile: { executor: 'constant-arrival-rate', rate: perSecond, duration: time, preAllocatedVUs: Math.min(users, 50), maxVUs: users } },
-  thresholds: thresholds(['found', 'absent'], (perSecond * seconds(time) * WANTED) / variants.length / 2),
+  scenarios: { hostile: { executor: 'constant-arrival-rate', rate: perSecond, duration: time, preAllocatedVUs: preallocated, maxVUs: users } },
+  thresholds: thresholds(['found', 'absent'], (share) => (perSecond * seconds(time) * WANTED * share) / 2),
   summaryTrendStats: STATISTICS,
 };
 

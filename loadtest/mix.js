@@ -3,7 +3,7 @@
 import { sleep } from 'k6';
 import { thresholds } from './lib/measure.js';
 import { STATISTICS, summary } from './lib/report.js';
-import { api, duration, number, seconds, someVariant, users, variants } from './lib/settings.js';
+import { api, duration, number, seconds, someVariant, users } from './lib/settings.js';
 import * as visit from './lib/visit.js';
 
 const viewers = Math.max(1, Math.min(users, number('VIEWERS', 20)));
@@ -15,11 +15,11 @@ const USUAL = ['found', 'not_modified', 'redirect', 'followed', 'head', 'partial
 /** One in five has these. */
 const RARE = ['missing', 'bad_version'].concat(api ? ['forbidden'] : []);
 // A visit takes five thoughts and some answers.
-const least = Math.min(10, (viewers * seconds(time)) / 20 / variants.length);
+const least = Math.min(20, (viewers * seconds(time)) / 20);
 
 export const options = {
   scenarios: { mix: { executor: 'constant-vus', vus: viewers, duration: time, gracefulStop: '30s' } },
-  thresholds: { ...thresholds(USUAL, least), ...thresholds(RARE, least / 10) },
+  thresholds: { ...thresholds(USUAL, (share) => least * share), ...thresholds(RARE, (share) => (least * share) / 10) },
   summaryTrendStats: STATISTICS,
 };
 

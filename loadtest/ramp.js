@@ -2,7 +2,7 @@
 
 import { thresholds } from './lib/measure.js';
 import { STATISTICS, summary } from './lib/report.js';
-import { duration, number, p99, rate, seconds, someVariant, users } from './lib/settings.js';
+import { duration, number, p99, preallocated, rate, seconds, someVariant, users } from './lib/settings.js';
 import { found } from './lib/visit.js';
 
 const most = rate || 1000;
@@ -17,12 +17,12 @@ export const options = {
       startRate: rates[0],
       // A jump to each rate, then it is held: what the knee is at can be read off.
       stages: rates.flatMap((target) => [{ target, duration: '0s' }, { target, duration: `${step}s` }]),
-      preAllocatedVUs: Math.min(users, 100),
+      preAllocatedVUs: preallocated,
       maxVUs: users,
     },
   },
   thresholds: {
-    ...thresholds(['found'], 1),
+    ...thresholds(['found'], () => 1),
     // Past the knee the rest says nothing: stop there.
     dropped_iterations: [{ threshold: 'count<10', abortOnFail: true }],
     answer_ms: [{ threshold: `p(99)<${p99}`, abortOnFail: true, delayAbortEval: '5s' }],

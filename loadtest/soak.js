@@ -2,15 +2,15 @@
 
 import { thresholds } from './lib/measure.js';
 import { STATISTICS, summary } from './lib/report.js';
-import { duration, rate, seconds, users, variants } from './lib/settings.js';
+import { duration, preallocated, rate, seconds, users } from './lib/settings.js';
 import { OUTCOMES, RAREST, mixed } from './lib/traffic.js';
 
 const perSecond = rate || 50;
 const time = duration || '30m';
 
 export const options = {
-  scenarios: { soak: { executor: 'constant-arrival-rate', rate: perSecond, duration: time, preAllocatedVUs: Math.min(users, 50), maxVUs: users } },
-  thresholds: thresholds(OUTCOMES, (perSecond * seconds(time) * RAREST) / variants.length / 2),
+  scenarios: { soak: { executor: 'constant-arrival-rate', rate: perSecond, duration: time, preAllocatedVUs: preallocated, maxVUs: users } },
+  thresholds: thresholds(OUTCOMES, (share) => (perSecond * seconds(time) * RAREST * share) / 2),
   summaryTrendStats: STATISTICS,
 };
 

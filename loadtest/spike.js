@@ -2,7 +2,7 @@
 
 import { thresholds } from './lib/measure.js';
 import { STATISTICS, summary } from './lib/report.js';
-import { duration, rate, seconds, users, variants } from './lib/settings.js';
+import { duration, preallocated, rate, seconds, users } from './lib/settings.js';
 import { OUTCOMES, RAREST, mixed } from './lib/traffic.js';
 
 const calm = rate || 20;
@@ -21,11 +21,11 @@ export const options = {
         { target: calm, duration: '1s' },
         { target: calm, duration: `${part}s` },
       ],
-      preAllocatedVUs: Math.min(users, 100),
+      preAllocatedVUs: preallocated,
       maxVUs: users,
     },
   },
-  thresholds: thresholds(OUTCOMES, (visits * RAREST) / variants.length / 2),
+  thresholds: thresholds(OUTCOMES, (share) => (visits * RAREST * share) / 2),
   summaryTrendStats: STATISTICS,
 };
 

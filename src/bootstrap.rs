@@ -40,7 +40,7 @@ const LAST_FLUSH: Duration = Duration::from_millis(400);
 /// What prevents the start is told to the Runtime API and the log, and ends in a non-zero exit code.
 pub fn run(env: impl Fn(&str) -> Option<String>) -> ExitCode {
     let started = Instant::now();
-    allocator::map_large_blocks();
+    let _ = allocator::map_large_blocks();
     match Config::from_env(&env) {
         Ok(config) => {
             let traces = config.telemetry.traces.as_ref().map(Traces::new);

@@ -290,6 +290,7 @@ impl<S: Store> Shared<S> {
         let lost = STDOUT.lost_by_now();
         if lost > 0 {
             warn!(lost, "log lines were lost: nobody read standard output for a while");
+            STDOUT.told(lost);
         }
         if self.telemetry.lines.is_none() && record.trouble.is_none() && !tracing::event_enabled!(tracing::Level::INFO)
         {

@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_config::BehaviorVersion;
@@ -132,7 +132,7 @@ impl S3 {
 
     /// GetObject. S3 is given the conditions, so that what the client has moves no body, and the range, so that
     /// no whole object is read for a part; what S3 makes of them is judged again here, as other servers differ.
-    async fn get(&self, ask: &Ask<'_>) -> Result<Fetched, FetchError> {
+    async fn get(&self, ask: &Ask<'_>, broken_off: &OnceLock<String>) -> Result<Fetched, FetchError> {
         if ask.conditions_need_a_head() {
             let known = self.head_metadata(ask.key).await?;
             match ask.judge(&known, None) {
@@ -141,25 +141,37 @@ impl S3 {
                 Some(answered) => return Ok(answered),
             }
         }
-        let Some(range) = ask.range else { return self.send(ask, None).await };
-        let part = self.send(ask, Some(range)).await?;
+        let send = |range| self.send(ask, range, broken_off);
+        let Some(range) = ask.range else { return send(None).await };
+        let part = send(Some(range)).await?;
         match (ask.if_range, &part) {
-            (Some(if_range), Fetched::Object(object)) if !if_range.holds(&object.head) => self.send(ask, None).await,
+            (Some(if_range), Fetched::Object(object)) if !if_range.holds(&object.head) => send(None).await,
             // Whether those bytes exist matters only for the object that the client has part of.
             (Some(if_range), Fetched::Unsatisfiable(_)) if !if_range.holds(&*self.head_metadata(ask.key).await?) => {
-                self.send(ask, None).await
+                send(None).await
             }
             // It has grown since.
-            (_, Fetched::Unsatisfiable(bytes)) if range.select(*bytes).is_some() => self.send(ask, Some(range)).await,
+            (_, Fetched::Unsatisfiable(bytes)) if range.select(*bytes).is_some() => send(Some(range)).await,
             _ => Ok(part),
         }
     }
 
-    /// Asks, and once more where the body breaks off: the SDK tries again only until a body begins.
-    async fn send(&self, ask: &Ask<'_>, range: Option<ByteRange>) -> Result<Fetched, FetchError> {
-        if let Ok(fetched) = self.send_once(ask, range).await? {
-            return Ok(fetched);
+    /// Asks, and once more where the body breaks off: the SDK tries again only until a body begins. How it broke off is kept in
+    /// `broken_off`, for whoever has no time for the second.
+    async fn send(
+        &self,
+        ask: &Ask<'_>,
+        range: Option<ByteRange>,
+        broken_off: &OnceLock<String>,
+    ) -> Result<Fetched, FetchError> {
+        let how = match self.send_once(ask, range).await? {
+            Ok(fetched) => return Ok(fetched),
+            Err(BrokenOff(how)) => how,
+        };
+        if !self.attempts.budget.pay() {
+            return Err(FetchError::Unavailable(how));
         }
+        let _ = broken_off.set(how);
         self.attempts.retries.fetch_add(1, Ordering::Relaxed);
         self.send_once(ask, range).await?.map_err(|BrokenOff(how)| FetchError::Unavailable(how))
     }
@@ -229,6 +241,7 @@ impl S3 {
             Ok(false) => return Ok(Ok(Fetched::TooLarge(head))),
             Err(broken_off) => return Ok(Err(broken_off)),
         }
+        self.attempts.budget.earn();
         let body = encoder.finish();
         if output.content_length.is_some() && body.bytes() != length {
             return Ok(Err(BrokenOff(format!("S3 sent {} of {length} bytes", body.bytes()))));
@@ -407,9 +420,10 @@ fn one_tag(field: &str) -> Option<String> {
 
 impl Store for S3 {
     async fn fetch(&self, ask: &Ask<'_>, deadline: Instant) -> Reply {
+        let broken_off = OnceLock::new();
         let fetched = async {
             match ask.part {
-                Part::Whole => self.get(ask).await,
+                Part::Whole => self.get(ask, &broken_off).await,
                 Part::Head => self.head(ask).await,
             }
         };
@@ -420,7 +434,8 @@ impl Store for S3 {
         } else {
             // Dropping the call closes its connection: nothing of it outlives the invocation.
             tokio::time::timeout(budget, fetched).await.unwrap_or_else(|_| {
-                Err(FetchError::TimedOut(format!("no answer from S3 in {} ms", budget.as_millis())))
+                let before = broken_off.get().map(|how| format!(", after {how}")).unwrap_or_default();
+                Err(FetchError::TimedOut(format!("no answer from S3 in {} ms{before}", budget.as_millis())))
             })
         };
         Reply { waited: asked.elapsed(), ..Reply::new(fetched, Source::Bypass) }
@@ -531,8 +546,24 @@ where
         {
             FetchError::Unavailable(format!("S3 cannot be reached: {}", chain(error)))
         }
+        // An error's body that breaks off says nothing of why there was one.
+        SdkError::ResponseError(_) if is_of_the_connection(error) => {
+            FetchError::Unavailable(format!("S3 broke off its answer: {}", chain(error)))
+        }
         _ => FetchError::Failed(format!("S3 was not asked, or made no sense: {}", chain(error))),
     }
+}
+
+/// Whether the cause is the connection's and not what came over it.
+fn is_of_the_connection(error: &dyn Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.is::<std::io::Error>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// An error and its causes in one line.
@@ -550,18 +581,24 @@ fn chain(error: &dyn Error) -> String {
 mod tests {
     use super::*;
     use aws_sdk_s3::config::{Credentials, Region};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     /// A client of credentials that live for so long.
-    fn store(lifetime: Option<Duration>) -> S3 {
+    fn store(lifetime: Option<Duration>, endpoint: Option<String>) -> S3 {
         let expires = lifetime.map(|lifetime| SystemTime::now() + lifetime);
         let credentials = Credentials::new("AKIDEXAMPLE", "secret-key", Some("token".into()), expires, "test");
         let credentials = SharedCredentialsProvider::new(credentials);
-        let config = aws_sdk_s3::Config::builder()
+        let mut config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
             .http_client(http_client::client(http_client::bundled_anchors(), CONNECT).unwrap())
             .credentials_provider(credentials.clone())
-            .build();
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .retry_config(RetryConfig::disabled())
+            // A name for the bucket would be one to look up.
+            .force_path_style(endpoint.is_some());
+        config.set_endpoint_url(endpoint);
+        let config = config.build();
         S3 {
             client: aws_sdk_s3::Client::from_conf(config),
             bucket: "site".into(),
@@ -572,7 +609,7 @@ mod tests {
 
     async fn expires_in(lifetime: Option<Duration>, ttl_secs: u64) -> Result<u64, FetchError> {
         let key = ObjectKey::new("v1/a b+c.mp4".into());
-        let address = store(lifetime).sign(&key, Part::Whole, Duration::from_secs(ttl_secs)).await?;
+        let address = store(lifetime, None).sign(&key, Part::Whole, Duration::from_secs(ttl_secs)).await?;
         assert!(address.starts_with("https://site.s3.us-east-1.amazonaws.com/v1/a%20b%2Bc.mp4?"), "{address}");
         assert!(!address.contains("secret-key"));
         let expires = address.split("X-Amz-Expires=").nth(1).and_then(|rest| rest.split('&').next());
@@ -586,6 +623,64 @@ mod tests {
         let short = expires_in(Some(Duration::from_secs(60)), 300).await.unwrap();
         assert!((1..=60).contains(&short), "{short}");
         assert!(matches!(expires_in(Some(Duration::ZERO), 300).await, Err(FetchError::Failed(_))));
+    }
+
+    /// An S3 that answers each connection with the next of these, the last again and again, and closes it; and how many there were.
+    async fn scripted(answers: &'static [&'static str]) -> (S3, Arc<AtomicU64>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::new(AtomicU64::new(0));
+        let count = asked.clone();
+        tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                let turn = usize::try_from(count.fetch_add(1, Ordering::Relaxed)).unwrap();
+                let _ = connection.read(&mut [0; 4096]).await;
+                let _ = connection.write_all(answers[turn.min(answers.len() - 1)].as_bytes()).await;
+            }
+        });
+        (store(None, Some(endpoint)), asked)
+    }
+
+    async fn fetched(s3: &S3, range: Option<&str>) -> Result<Fetched, FetchError> {
+        let (key, fits) = (ObjectKey::new("v1/test.html".into()), |_: &Head, _: Option<&Range<u64>>| true);
+        let ask = Ask { range: range.and_then(ByteRange::parse), ..Ask::plain(&key, Part::Whole, &fits) };
+        s3.fetch(&ask, Instant::now() + Duration::from_secs(10)).await.fetched
+    }
+
+    const HALF: &str = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\netag: \"a\"\r\nconnection: close\r\n\r\n01234";
+    const WHOLE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\netag: \"a\"\r\nconnection: close\r\n\r\n0123456789";
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_once_is_whole_the_second_time() {
+        let (s3, asked) = scripted(&[HALF, WHOLE]).await;
+        let Ok(Fetched::Object(object)) = fetched(&s3, None).await else { panic!("no object") };
+        assert_eq!(&object.body.base64()[..], b"MDEyMzQ1Njc4OQ==");
+        assert_eq!((asked.load(Ordering::Relaxed), s3.tally().retries), (2, 1));
+    }
+
+    #[tokio::test]
+    async fn bodies_that_always_break_off_are_asked_for_again_only_while_there_is_a_budget() {
+        let (s3, asked) = scripted(&[HALF]).await;
+        for _ in 0..RETRIES_IN_A_ROW + 5 {
+            assert!(matches!(fetched(&s3, None).await, Err(FetchError::Unavailable(_))));
+        }
+        let twice = u64::try_from(RETRIES_IN_A_ROW).unwrap();
+        assert_eq!((asked.load(Ordering::Relaxed), s3.tally().retries), (2 * twice + 5, twice));
+        for _ in 0..RETRY_COST {
+            s3.attempts.budget.earn();
+        }
+        assert!(s3.attempts.budget.pay() && !s3.attempts.budget.pay(), "successes pay for more");
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_s3s_with_another_range_than_was_asked_for_is_no_part_of_the_object() {
+        const OTHER: &str =
+            "HTTP/1.1 206 Partial Content\r\ncontent-length: 5\r\ncontent-range: bytes 1-5/10\r\n\r\n12345";
+        const NONSENSE: &str = "HTTP/1.1 206 Partial Content\r\ncontent-length: 5\r\ncontent-range: five\r\n\r\n01234";
+        for answer in [&[OTHER] as &[_], &[NONSENSE]] {
+            let (s3, _) = scripted(answer).await;
+            assert!(matches!(fetched(&s3, Some("bytes=0-4")).await, Err(FetchError::Failed(_))));
+        }
     }
 
     #[test]

@@ -33,9 +33,14 @@ impl Lines {
         Self { stalled: AtomicBool::new(false), torn: AtomicBool::new(false), lost: AtomicU64::new(0) }
     }
 
-    /// How many lines have been lost since this was last asked, once lines get through again; else 0.
+    /// How many lines have been lost and not told of, once lines get through again; else 0.
     pub(crate) fn lost_by_now(&self) -> u64 {
-        if self.stalled.load(Ordering::Relaxed) { 0 } else { self.lost.swap(0, Ordering::Relaxed) }
+        if self.stalled.load(Ordering::Relaxed) { 0 } else { self.lost.load(Ordering::Relaxed) }
+    }
+
+    /// A line has said that so many were lost. If it was lost itself, or others were meanwhile, the next one says so again.
+    pub(crate) fn told(&self, lost: u64) {
+        let _ = self.lost.compare_exchange(lost, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Writes a line, its end included, or loses it. The lock that `out` is under keeps lines apart.
@@ -124,7 +129,12 @@ mod tests {
         assert!(read.chunks(line.len()).all(|chunk| chunk == line), "whole lines, one after another");
 
         lines.write(&line, &mut writer).unwrap();
-        assert_eq!((lines.lost_by_now(), lines.lost_by_now()), (lost, 0), "told once");
+        assert_eq!(lines.lost_by_now(), lost);
+        lines.lose().unwrap();
+        lines.told(lost);
+        assert_eq!(lines.lost_by_now(), lost + 1, "the line that said so was lost itself");
+        lines.told(lost + 1);
+        assert_eq!(lines.lost_by_now(), 0, "told once");
     }
 
     #[test]

@@ -39,9 +39,9 @@ class Cloud:
         command = [str(emulator), "--logs", *arguments]
         for flag, number in (("--edge", 0), ("--gateway", 1), ("--s3", 2), ("--console", 3)):
             command += [flag, f"127.0.0.1:{port + number}"]
-        # The shell sets limits, then becomes the emulator.
+        # A shell makes its world, which is no one else's, and becomes the emulator.
         if shell:
-            command = ["sh", "-c", f'{shell}; exec "$@"', "sh", *command]
+            command = ["unshare", "--mount", "sh", "-c", f'{shell}; exec "$@"', "sh", *command]
         self.lines = []
         self.ready = queue.Queue()
         self.process = subprocess.Popen(
@@ -110,9 +110,9 @@ def _text(path):
         return ""
 
 
-def memory_mb(pid):
-    """What a process holds now, in MB; None when it is gone."""
-    found = re.search(r"VmRSS:\s+(\d+) kB", _text(f"/proc/{pid}/status"))
+def memory_mb(pid, what="VmRSS"):
+    """What a process holds now, in MiB, or with VmHWM the most that it ever held; None when it is gone."""
+    found = re.search(rf"{what}:\s+(\d+) kB", _text(f"/proc/{pid}/status"))
     return int(found[1]) / 1024 if found else None
 
 

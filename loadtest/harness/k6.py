@@ -24,6 +24,10 @@ class Answer(NamedTuple):
     verdict: str  # right, failed or wrong
 
 
+# k6's exit codes of a run that came to its end: every threshold holds, or one does not.
+HOLDS, MISSED = 0, 99
+
+
 class K6:
     """One scenario; `answers` grows while it runs."""
 
@@ -36,19 +40,27 @@ class K6:
         self.out.mkdir(parents=True, exist_ok=True)
         self.log = self.out / "k6.log"
         pipe = self.out / "points"
-        pipe.unlink(missing_ok=True)
+        self.summary = self.out / f"{script}.json"
+        # What an earlier run left is no result of this one.
+        for left in (pipe, self.summary):
+            left.unlink(missing_ok=True)
         os.mkfifo(pipe)
-        told = dict(env or {}, OUT=str(self.out))
         arguments = [str(binary), "run", "--out", f"json={pipe}", "--no-usage-report"]
-        arguments += [part for name, value in told.items() for part in ("-e", f"{name}={value}")]
         arguments += ["--quiet"] if quiet else []
+        # By the environment: a secret is on no command line.
+        told = {name: str(value) for name, value in (env or {}).items()} | {"OUT": str(self.out)}
         # The report needs no page of its own while it runs.
-        web = {"K6_WEB_DASHBOARD": "true", "K6_WEB_DASHBOARD_PORT": "-1", "K6_WEB_DASHBOARD_EXPORT": str(self.out / "report.html")}
+        web = {
+            "K6_WEB_DASHBOARD": "true",
+            "K6_WEB_DASHBOARD_PORT": "-1",
+            "K6_WEB_DASHBOARD_PERIOD": "2s",
+            "K6_WEB_DASHBOARD_EXPORT": str(self.out / "report.html"),
+        }
         stream = open(self.log, "wb") if quiet else None
         self.reader = threading.Thread(target=self._read, args=(pipe,), daemon=True)
         self.reader.start()
         script = str(LOADTEST / f"{script}.js")
-        self.process = subprocess.Popen([*arguments, script], env={**os.environ, **web}, stdout=stream, stderr=stream)
+        self.process = subprocess.Popen([*arguments, script], env={**os.environ, **web, **told}, stdout=stream, stderr=stream)
 
     def _read(self, pipe):
         with open(pipe, "rb") as points:
@@ -62,6 +74,19 @@ class K6:
                 self.answers.append(
                     Answer(at, data["value"], tags["variant"], tags["outcome"], tags["status"], tags["verdict"])
                 )
+
+    def end(self):
+        """Ends it, if it has not."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def result(self):
+        """What it came to, as lib/report.js has it."""
+        if self.process.returncode not in (HOLDS, MISSED) or not self.summary.exists():
+            log = self.log.read_text()[-2000:] if self.log.exists() else ""
+            sys.exit(f"k6 ended with {self.process.returncode} before it had a result\n{log}")
+        return json.loads(self.summary.read_text())
 
     def wait(self, seconds):
         """Waits for its end; its exit code, 0 when every threshold holds."""

@@ -25,7 +25,7 @@ class Living:
         self.objects = [
             (f"{variant}/living/{number}.bin", sizes[number % len(sizes)]) for number in range(many) for variant in VARIANTS
         ]
-        self.written = 0
+        self.written = self.failed = 0
         self.stop = threading.Event()
         self.thread = None
         for key, size in self.objects:
@@ -52,9 +52,10 @@ class Living:
                     self.put(key, size)
                 # The bucket itself may be in trouble: what is not written stays as it is.
                 except Exception:  # noqa: BLE001
-                    pass
+                    self.failed += 1
 
     def end(self):
         self.stop.set()
         if self.thread:
             self.thread.join()
+            self.thread = None

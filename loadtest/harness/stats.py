@@ -20,10 +20,10 @@ def cores():
 
 
 def machine():
-    """What figures are of: the processor, how many of it, and the system."""
+    """What figures are of: the processor, and how many of it."""
     model = platform.machine()
     for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if os.path.exists("/proc/cpuinfo") else []:
         if line.startswith("model name"):
             model = line.split(":", 1)[1].strip()
             break
-    return f"{model}, {cores()} cores, {platform.system()} {platform.release()}"
+    return f"{model}, {cores()} cores, {platform.system()}"

@@ -7,13 +7,16 @@ import { secret } from './settings.js';
 /** @typedef {import('k6/http').RefinedResponse<'binary'>} Answer */
 /** @typedef {{ status: number, bytes?: number, sha256?: string, variant?: string, headers?: { [name: string]: RegExp } }} Wanted */
 
+/** Wrong whatever the status. */
+export const TELLS_SECRET = 'it tells the secret';
+
 /**
  * Says what of an answer is not as wanted; empty when all of it is.
  * @param {Answer} answer
  * @param {Wanted} wanted
  */
 export function problemOf(answer, wanted) {
-  if (secret && tells(answer, secret)) return 'it tells the secret';
+  if (secret && tells(answer, secret)) return TELLS_SECRET;
   // No answer, or one that broke off.
   if (answer.error) return answer.error;
   if (answer.status !== wanted.status) return `status ${answer.status}, not ${wanted.status}`;

@@ -1,7 +1,8 @@
 // What is counted, by variant and outcome, and the thresholds that fail a run.
 
 import { Counter, Rate, Trend } from 'k6/metrics';
-import { failures, p95, p99, variants } from './settings.js';
+import { TELLS_SECRET } from './ask.js';
+import { failures, p95, p99, shares } from './settings.js';
 
 /** Until the last byte, in ms. */
 const answerMs = new Trend('answer_ms', true);
@@ -20,7 +21,8 @@ const failed = new Rate('failed');
  */
 export function count(variant, outcome, response, problem) {
   // An error owns up: it cannot be taken for the object. Anything else that is not as wanted is a lie.
-  const verdict = problem === '' ? 'right' : response.error || response.status >= 500 ? 'failed' : 'wrong';
+  const owns = problem !== TELLS_SECRET && (response.error || response.status >= 500);
+  const verdict = problem === '' ? 'right' : owns ? 'failed' : 'wrong';
   const tags = { variant, outcome };
   answerMs.add(response.timings.duration, { ...tags, verdict, status: String(response.status) });
   answers.add(1, tags);
@@ -32,16 +34,17 @@ export function count(variant, outcome, response, problem) {
 /**
  * None wrong, none failed, none dropped, and for each variant and outcome a least number: a threshold over nothing would pass.
  * @param {string[]} outcomes those that each variant has
- * @param {number} least how many of each there have to be
+ * @param {(share: number) => number} least how many of each there have to be of a variant, whose share is 0 to 1
  */
 export function thresholds(outcomes, least) {
+  const whole = shares.reduce((sum, { share }) => sum + share, 0);
   /** @type {{ [name: string]: any[] }} */
   const all = { wrong: ['rate==0'], failed: [`rate<=${failures}`], dropped_iterations: ['count==0'] };
-  for (const variant of variants) {
+  for (const { name, share } of shares) {
     for (const outcome of outcomes) {
-      const of = `{variant:${variant},outcome:${outcome}}`;
+      const of = `{variant:${name},outcome:${outcome}}`;
       all[`answer_ms${of}`] = [`p(95)<${p95}`, `p(99)<${p99}`];
-      all[`answers${of}`] = [`count>=${Math.max(1, Math.floor(least))}`];
+      all[`answers${of}`] = [`count>=${Math.max(1, Math.floor(least(share / whole)))}`];
       all[`wrong${of}`] = ['rate==0'];
       all[`failed${of}`] = [`rate<=${failures}`];
     }

@@ -30,6 +30,8 @@ export const rate = number('RATE', 0);
 export const duration = text('DURATION', '');
 /** Requests under way at once, at most: more wait or are dropped, which fails the run. */
 export const users = number('VUS', 200);
+/** So many of them are there from the start: to make another takes a moment, in which requests are dropped. */
+export const preallocated = Math.min(users, number('PREALLOCATED', 100));
 /** How slow the slowest hundredth may be, in ms. */
 export const p99 = number('P99_MS', 1000);
 /** How slow the slowest twentieth may be, in ms. */

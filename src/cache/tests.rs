@@ -13,6 +13,17 @@ use crate::conditional::Conditions;
 use crate::object::{BodyEncoder, Metadata};
 use crate::range::ByteRange;
 
+/// Names come from the network: who could foresee their hashes could make them all one. It does not compile with another.
+#[test]
+fn names_are_hashed_with_a_key_that_nobody_knows() {
+    fn by_chance(_: &moka::sync::Cache<Name, Entry, std::collections::hash_map::RandomState>) {}
+    let hash =
+        |state: &std::collections::hash_map::RandomState| std::hash::BuildHasher::hash_one(state, "v1/test.html");
+    let states = [(); 2].map(|()| std::collections::hash_map::RandomState::new());
+    assert_ne!(hash(&states[0]), hash(&states[1]));
+    by_chance(&cache_with(config()).0.entries);
+}
+
 const TTL: Duration = Duration::from_secs(10);
 
 /// A bucket in memory.

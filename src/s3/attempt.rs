@@ -1,7 +1,7 @@
 //! What is done at each attempt of a call to S3: it is counted, traced, and its response made readable.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use aws_sdk_s3::operation::get_object::GetObjectInput;
 use aws_sdk_s3::operation::head_object::HeadObjectInput;
@@ -27,6 +27,34 @@ const LISTS: [&str; 3] = ["cache-control", "content-encoding", "content-language
 pub(super) struct Attempts {
     pub(super) made: AtomicU64,
     pub(super) retries: AtomicU64,
+    /// For bodies that break off; the SDK has its own for what comes before them, and lends it to nobody.
+    pub(super) budget: Budget,
+}
+
+/// What retries are paid with: so many in a row, then each needs successes.
+#[derive(Debug)]
+pub(super) struct Budget(AtomicUsize);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(AtomicUsize::new(Self::MOST))
+    }
+}
+
+impl Budget {
+    const MOST: usize = super::RETRIES_IN_A_ROW * super::RETRY_COST;
+
+    /// Pays for a retry; `false` when there is not enough for one.
+    pub(super) fn pay(&self) -> bool {
+        let paid = |tokens: usize| tokens.checked_sub(super::RETRY_COST);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, paid).is_ok()
+    }
+
+    /// Something went well.
+    pub(super) fn earn(&self) {
+        let earned = |tokens: usize| (tokens < Self::MOST).then(|| tokens + 1);
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, earned);
+    }
 }
 
 /// Counts and traces attempts. Joins a response's repeated fields before the SDK reads them: it takes two of a name

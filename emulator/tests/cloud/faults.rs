@@ -44,6 +44,15 @@ async fn what_s3_answers_is_sorted_into_503_and_502_and_the_log_says_why() {
 }
 
 #[tokio::test]
+async fn an_error_of_s3s_that_breaks_off_is_no_word_about_the_object() {
+    let cloud = start(options()).await;
+    cloud.cloud.faults.set_s3(Some(S3Fault::HalfBody));
+    assert_trouble(&cloud.api("/none.html", &[SECRET]).await, StatusCode::SERVICE_UNAVAILABLE);
+    cloud.logged(|line| line.contains("broke off its answer")).await;
+    cloud.end().await;
+}
+
+#[tokio::test]
 async fn a_refused_signature_is_no_missing_object_for_head_either() {
     let cloud = start(with_env(&[("AWS_SECRET_ACCESS_KEY", "another-key")])).await;
     assert_trouble(&cloud.api("/index.html", &[SECRET]).await, StatusCode::BAD_GATEWAY);
