@@ -1,0 +1,112 @@
+//! Signing, and an S3 whose answers are scripted down to the byte: what no real one can be made to send.
+
+use super::*;
+use aws_sdk_s3::config::{Credentials, Region};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// A client of credentials that live for so long.
+fn store(lifetime: Option<Duration>, endpoint: Option<String>) -> S3 {
+    let expires = lifetime.map(|lifetime| SystemTime::now() + lifetime);
+    let credentials = Credentials::new("AKIDEXAMPLE", "secret-key", Some("token".into()), expires, "test");
+    let credentials = SharedCredentialsProvider::new(credentials);
+    let mut config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .http_client(http_client::client(http_client::bundled_anchors(), CONNECT).unwrap())
+        .credentials_provider(credentials.clone())
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        .retry_config(RetryConfig::disabled())
+        // A name for the bucket would be one to look up.
+        .force_path_style(endpoint.is_some());
+    config.set_endpoint_url(endpoint);
+    let config = config.build();
+    S3 {
+        client: aws_sdk_s3::Client::from_conf(config),
+        bucket: "site".into(),
+        credentials: Some(credentials),
+        attempts: Arc::default(),
+    }
+}
+
+async fn expires_in(lifetime: Option<Duration>, ttl_secs: u64) -> Result<u64, FetchError> {
+    let key = ObjectKey::new("v1/a b+c.mp4".into());
+    let address = store(lifetime, None).sign(&key, Part::Whole, Duration::from_secs(ttl_secs)).await?;
+    assert!(address.starts_with("https://site.s3.us-east-1.amazonaws.com/v1/a%20b%2Bc.mp4?"), "{address}");
+    assert!(!address.contains("secret-key"));
+    let expires = address.split("X-Amz-Expires=").nth(1).and_then(|rest| rest.split('&').next());
+    Ok(expires.unwrap().parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_presigned_address_never_outlives_the_credentials() {
+    assert_eq!(expires_in(None, 300).await, Ok(300));
+    assert_eq!(expires_in(Some(Duration::from_secs(900)), 300).await, Ok(300));
+    let short = expires_in(Some(Duration::from_secs(60)), 300).await.unwrap();
+    assert!((1..=60).contains(&short), "{short}");
+    assert!(matches!(expires_in(Some(Duration::ZERO), 300).await, Err(FetchError::Failed(_))));
+}
+
+/// An S3 that answers each connection with the next of these, the last again and again, and closes it; and how many there were.
+async fn scripted(answers: &'static [&'static str]) -> (S3, Arc<AtomicU64>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = asked.clone();
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let turn = usize::try_from(count.fetch_add(1, Ordering::Relaxed)).unwrap();
+            let _ = connection.read(&mut [0; 4096]).await;
+            let _ = connection.write_all(answers[turn.min(answers.len() - 1)].as_bytes()).await;
+        }
+    });
+    (store(None, Some(endpoint)), asked)
+}
+
+async fn fetched(s3: &S3, range: Option<&str>) -> Result<Fetched, FetchError> {
+    let (key, fits) = (ObjectKey::new("v1/test.html".into()), |_: &Head, _: Option<&Range<u64>>| true);
+    let ask = Ask { range: range.and_then(ByteRange::parse), ..Ask::plain(&key, Part::Whole, &fits) };
+    s3.fetch(&ask, Instant::now() + Duration::from_secs(10)).await.fetched
+}
+
+const HALF: &str = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\netag: \"a\"\r\nconnection: close\r\n\r\n01234";
+const WHOLE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\netag: \"a\"\r\nconnection: close\r\n\r\n0123456789";
+
+#[tokio::test]
+async fn a_body_that_breaks_off_once_is_whole_the_second_time() {
+    let (s3, asked) = scripted(&[HALF, WHOLE]).await;
+    let Ok(Fetched::Object(object)) = fetched(&s3, None).await else { panic!("no object") };
+    assert_eq!(&object.body.base64()[..], b"MDEyMzQ1Njc4OQ==");
+    assert_eq!((asked.load(Ordering::Relaxed), s3.tally().retries), (2, 1));
+}
+
+#[tokio::test]
+async fn bodies_that_always_break_off_are_asked_for_again_only_while_there_is_a_budget() {
+    let (s3, asked) = scripted(&[HALF]).await;
+    for _ in 0..RETRIES_IN_A_ROW + 5 {
+        assert!(matches!(fetched(&s3, None).await, Err(FetchError::Unavailable(_))));
+    }
+    let twice = u64::try_from(RETRIES_IN_A_ROW).unwrap();
+    assert_eq!((asked.load(Ordering::Relaxed), s3.tally().retries), (2 * twice + 5, twice));
+    for _ in 0..RETRY_COST {
+        s3.attempts.budget.earn();
+    }
+    assert!(s3.attempts.budget.pay() && !s3.attempts.budget.pay(), "successes pay for more");
+}
+
+#[tokio::test]
+async fn an_answer_of_s3s_with_another_range_than_was_asked_for_is_no_part_of_the_object() {
+    const OTHER: &str = "HTTP/1.1 206 Partial Content\r\ncontent-length: 5\r\ncontent-range: bytes 1-5/10\r\n\r\n12345";
+    const NONSENSE: &str = "HTTP/1.1 206 Partial Content\r\ncontent-length: 5\r\ncontent-range: five\r\n\r\n01234";
+    for answer in [&[OTHER] as &[_], &[NONSENSE]] {
+        let (s3, _) = scripted(answer).await;
+        assert!(matches!(fetched(&s3, Some("bytes=0-4")).await, Err(FetchError::Failed(_))));
+    }
+}
+
+#[test]
+fn a_content_range_is_read_or_refused() {
+    assert_eq!(content_range("bytes 2-4/10"), Some((2..5, 10)));
+    for bad in ["", "bytes */10", "bytes 2-4/*", "bytes 4/10", "items 2-4/10", "bytes 2-18446744073709551615/9"] {
+        assert_eq!(content_range(bad), None, "{bad}");
+    }
+}
