@@ -27,7 +27,8 @@ use crate::trace::child_span;
 /// How long S3 is waited for where a stale answer is at hand. The slowest answers of a healthy S3 come within it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long after a failure a stale object is served without another try: what `Retry-After` asks of clients.
+/// How long after a failure stale objects are served without another try, unless S3 answers meanwhile: what `Retry-After` asks of
+/// clients. An S3 that hangs would else be waited for by each object in turn.
 const RESPITE: Duration = Duration::from_secs(1);
 
 /// How long the work after an answer may keep the environment from its next event.
@@ -65,6 +66,8 @@ struct Shared<S> {
     flights: Flights<(ObjectKey, Part), Landed>,
     /// What is to be revalidated after the answer.
     stale: Mutex<Vec<ObjectKey>>,
+    /// When the store failed, if that was the last that was heard of it.
+    failed: Mutex<Option<Moment>>,
     evictions: Arc<AtomicU64>,
 }
 
@@ -160,6 +163,7 @@ impl<S: Store> Cache<S> {
             writes: Mutex::default(),
             flights: Flights::default(),
             stale: Mutex::default(),
+            failed: Mutex::default(),
             evictions,
             config,
         }))
@@ -315,7 +319,8 @@ impl<S: Store> Shared<S> {
         let stale = |trouble| Some(Reply { trouble, ..Reply::new(Ok(at_hand()?), Source::Stale) });
         let (while_revalidating, if_error) =
             (known.may_be_stale_while_revalidating(now), known.may_be_stale_if_error(now));
-        if known.failed.is_some_and(|failed| now.is_within(RESPITE, failed))
+        let just_now = |failed: Option<Moment>| failed.is_some_and(|failed| now.is_within(RESPITE, failed));
+        if (just_now(known.failed) || just_now(*lock(&self.failed)))
             && (while_revalidating || if_error)
             && let Some(reply) = stale(None)
         {
@@ -425,6 +430,7 @@ impl<S: Store> Shared<S> {
         let ask = Ask { held: held.as_ref().map(|(known, _)| &known.head), ..Ask::plain(key, part, &fits) };
         let asked = Moment::now();
         let fetched = self.store.fetch(&ask, deadline).await.fetched;
+        self.heard(&fetched);
         let (fetched, source) = match (fetched, held) {
             (Ok(Fetched::NotModified(head)), Some((_, body))) => {
                 (Ok(Fetched::Object(Object { head, range: None, body })), Source::Revalidated)
@@ -443,10 +449,17 @@ impl<S: Store> Shared<S> {
         Landed { fetched, source, deadline }
     }
 
+    /// Remembers whether the store is in trouble.
+    fn heard(&self, fetched: &Result<Fetched, FetchError>) {
+        let failed = matches!(fetched, Err(error) if error.trouble().is_some());
+        *lock(&self.failed) = failed.then(Moment::now);
+    }
+
     /// Asks the store just what was asked here, and learns what it can from the answer.
     async fn pass(&self, ask: &Ask<'_>, deadline: Instant) -> Reply {
         let asked = Moment::now();
         let reply = self.store.fetch(ask, deadline).await;
+        self.heard(&reply.fetched);
         match &reply.fetched {
             Ok(Fetched::Object(Object { head, .. }) | Fetched::TooLarge(head)) => self.keep(ask.key, head, None, asked),
             Err(FetchError::Missing(why)) => self.keep_missing(ask.key, *why, asked),

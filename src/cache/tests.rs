@@ -500,6 +500,31 @@ async fn an_s3_that_hangs_is_waited_for_only_a_moment_where_there_is_a_stale_ans
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_s3_that_hangs_is_waited_for_once_in_a_moment_and_not_by_each_object_in_turn() {
+    let cache = cache_with(config());
+    for key in ["a", "b", "c"] {
+        cache.store().put(key, "1", 10, "");
+        cache.get(key).await;
+    }
+    cache.calls();
+    cache.store().is_in(Some(Trouble::Hangs));
+    advance(TTL).await;
+    assert_eq!(object(&cache.get("a").await).1, Source::Stale);
+    let started = Clock::now();
+    assert_eq!((object(&cache.get("b").await).1, object(&cache.get("c").await).1), (Source::Stale, Source::Stale));
+    assert!(started.elapsed() < Duration::from_millis(10), "{:?}", started.elapsed());
+    assert_eq!(cache.calls(), ["GET a if changed"]);
+    advance(RESPITE).await;
+    assert_eq!(object(&cache.get("b").await).1, Source::Stale);
+    assert_eq!(cache.calls(), ["GET b if changed"], "then it is tried again");
+
+    cache.store().is_in(None);
+    cache.store().put("d", "1", 10, "");
+    cache.get("d").await;
+    assert_eq!(object(&cache.get("c").await).1, Source::Revalidated, "it has answered since");
+}
+
+#[tokio::test(start_paused = true)]
 async fn must_revalidate_allows_nothing_stale() {
     let cache = cache_with(config());
     cache.store().put("a", "1", 10, "max-age=5, must-revalidate");
