@@ -186,6 +186,15 @@ impl<S: Store> Cache<S> {
     }
 }
 
+/// Frees what the cache has removed. moka leaves that to the epochs of crossbeam, which leave it until dozens of removed things have
+/// gathered: a few large bodies would be held beside all that the cache may hold. It takes two epochs until nobody can be looking
+/// at them any more.
+fn free_what_was_removed() {
+    for _ in 0..3 {
+        crossbeam_epoch::pin().flush();
+    }
+}
+
 fn weight(name: &Name, entry: &Entry) -> u32 {
     entry_bytes(match (name, entry) {
         // The texts of a head are there twice: as they came, and as they are sent. The key is in the version too.
@@ -529,12 +538,16 @@ impl<S: Store> Shared<S> {
             self.entries.invalidate(&NameRef::Index(key));
             return;
         };
-        if let Some(body) = body.filter(|_| self.keeps(head)) {
+        let body = body.filter(|_| self.keeps(head));
+        if let Some(body) = body {
             self.entries.insert(Name::Body(version.clone()), Entry::Body(body.clone()));
         }
         self.put_known(key, Known { head: head.clone(), version, asked, freshness, failed: None });
         // What has to make room does so now, not dozens of objects later.
         self.entries.run_pending_tasks();
+        if body.is_some() {
+            free_what_was_removed();
+        }
     }
 
     fn keep_missing(&self, key: &ObjectKey, why: Missing, asked: Moment) {

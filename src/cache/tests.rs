@@ -747,3 +747,22 @@ proptest! {
         });
     }
 }
+
+#[test]
+fn what_made_room_is_freed_at_once() {
+    const OBJECT: u64 = 750_000;
+    let most = allocation_counter::measure(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let cache = cache_with(config());
+            for number in 0..60 {
+                cache.store().put(&format!("{number}"), &format!("{number}"), OBJECT, "");
+                cache.get(&format!("{number}")).await;
+            }
+        });
+    })
+    .bytes_max;
+    // The bucket's own copy of the bytes, the body that is coming in, and the one that goes for it.
+    let allowed = config().max_bytes + OBJECT + 2 * base64_bytes(OBJECT);
+    assert!(most < allowed, "{most} bytes were held at once, {allowed} are allowed");
+}
