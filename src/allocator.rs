@@ -1,14 +1,14 @@
 //! How glibc's allocator is set for a cache of large bodies.
 
-/// From this size on, in bytes, a block is mapped by itself, and goes back to the system when it is freed: glibc's own
+/// From this size on, in bytes, a block is mapped by itself, and goes back to the system when it is freed: half of glibc's own
 /// start value, which else grows to 32 MiB with the first large block that is freed
 /// ([mallopt(3)](https://man7.org/linux/man-pages/man3/mallopt.3.html)).
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const MAPPED_BYTES: libc::c_int = 128 * 1024;
+const MAPPED_BYTES: libc::c_int = 64 * 1024;
 
 /// So many free bytes are kept at the end of the heap, so that a miss does not hand back what the next one needs.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const KEPT_BYTES: libc::c_int = 1024 * 1024;
+const KEPT_BYTES: libc::c_int = 256 * 1024;
 
 /// Keeps bodies that come and go out of the heap: in it each leaves a hole that the next does not fit, and the process
 /// holds a quarter more than the cache does.
