@@ -116,7 +116,7 @@ class Soak(unittest.TestCase):
 
     def checks(self, grows=0.0, most=12.0, **others):
         class Watcher:
-            samples = [(at, pid, 10.0 + (grows * at / 400 if pid == 7 else 0), 9, 4) for at in range(400) for pid in (0, 7, 8)]
+            samples = [(at, pid, 18.0 + (grows * at / 400 if pid == 7 else 0), 9, 4) for at in range(400) for pid in (0, 7, 8)]
 
         Watcher.most = {0: 50.0, 7: most, 8: 9.0}
         answers = others.pop("answers", [answer(at) for at in range(400)])
@@ -127,7 +127,7 @@ class Soak(unittest.TestCase):
         self.assertEqual(self.checks(), [])
 
     def test_one_environment_that_grows_does_not_hide_behind_an_idle_one(self):
-        self.assertEqual(self.checks(grows=6.0), ["memory of the environment 1, MiB, second → last quarter"])
+        self.assertEqual(self.checks(grows=12.0), ["memory of the environment 1, MiB, second → last quarter"])
 
     def test_a_peak_past_p6_fails_however_short(self):
         (what,) = self.checks(most=8.0 + 1.25 * 8 + 3 + 0.1)
