@@ -66,7 +66,7 @@ struct Shared<S> {
     flights: Flights<(ObjectKey, Part), Landed>,
     /// What is to be revalidated after the answer.
     stale: Mutex<Vec<ObjectKey>>,
-    /// When the store failed, if that was the last that was heard of it.
+    /// When the store could not be reached, or did not answer in time, if that was the last that was heard of it.
     failed: Mutex<Option<Moment>>,
     evictions: Arc<AtomicU64>,
 }
@@ -458,9 +458,10 @@ impl<S: Store> Shared<S> {
         Landed { fetched, source, deadline }
     }
 
-    /// Remembers whether the store is in trouble.
+    /// Remembers whether the store is in trouble. What it refuses at once, such as an object in an archive, is that object's
+    /// trouble: asking for it again and again keeps no other from being revalidated.
     fn heard(&self, fetched: &Result<Fetched, FetchError>) {
-        let failed = matches!(fetched, Err(error) if error.trouble().is_some());
+        let failed = matches!(fetched, Err(FetchError::Unavailable(_) | FetchError::TimedOut(_)));
         *lock(&self.failed) = failed.then(Moment::now);
     }
 

@@ -39,6 +39,8 @@ struct Bucket {
 #[derive(Clone, Copy)]
 enum Trouble {
     Fails,
+    /// S3's answer for an object in an archive, or under a key that is disabled.
+    Refuses,
     Hangs,
     /// S3's own 504, long before any deadline.
     TimesOut,
@@ -114,6 +116,7 @@ impl Store for Bucket {
         let fetched = match trouble {
             None => self.get(ask),
             Some(Trouble::Fails) => Err(FetchError::Unavailable("it fails".into())),
+            Some(Trouble::Refuses) => Err(FetchError::Failed("it refuses".into())),
             Some(Trouble::TimesOut) => Err(FetchError::TimedOut("it says so".into())),
             Some(Trouble::Hangs) => {
                 tokio::time::sleep(deadline.saturating_duration_since(Instant::now())).await;
@@ -522,6 +525,19 @@ async fn an_s3_that_hangs_is_waited_for_once_in_a_moment_and_not_by_each_object_
     cache.store().put("d", "1", 10, "");
     cache.get("d").await;
     assert_eq!(object(&cache.get("c").await).1, Source::Revalidated, "it has answered since");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_s3_refuses_keeps_no_other_from_being_revalidated() {
+    let cache = cache_with(config());
+    cache.store().put("a", "1", 10, "");
+    cache.get("a").await;
+    cache.store().put("a", "2", 10, "");
+    advance(TTL).await;
+    cache.store().is_in(Some(Trouble::Refuses));
+    assert_eq!(failed(&cache.get("archived").await), &FetchError::Failed("it refuses".into()));
+    cache.store().is_in(None);
+    assert_eq!(object(&cache.get("a").await), ("\"2\"", Source::Miss));
 }
 
 #[tokio::test(start_paused = true)]
