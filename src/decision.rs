@@ -136,6 +136,9 @@ pub fn decide<'a>(request: &'a Request<'_>, policy: &Policy) -> Decision<'a> {
     if !variant.is_none_or(listed) {
         return decided(Action::Missing { key: first.key }, variant);
     }
+    if first.key.escapes() {
+        return decided(Action::Missing { key: first.key }, variant);
+    }
     if request.redirect.as_deref() == Some("true") {
         let query = policy.redirect_query.then_some(&*request.query);
         let location = location(&policy.redirect_path, &first.key, query);
@@ -197,13 +200,29 @@ fn key_of_path<'a>(path: &'a str, index_document: &str) -> Cow<'a, str> {
 }
 
 /// The Location of `key`: percent-encoded where a URI needs it, so it can hold no CR or LF.
+///
+/// A `/` beside a dot segment is encoded too. Whoever follows the address would else fold the segment with the one before it
+/// (RFC 3986 §5.2.4), and come to another variant or out of `redirect_path`.
 pub(crate) fn location(redirect_path: &str, key: &ObjectKey, query: Option<&str>) -> String {
-    let mut location = format!("{redirect_path}/{}", utf8_percent_encode(key.as_str(), PATH_ENCODED));
+    let mut location = format!("{redirect_path}/");
+    let mut before = None;
+    for segment in key.as_str().split('/') {
+        if let Some(before) = before {
+            location.push_str(if is_dots(before) || is_dots(segment) { "%2F" } else { "/" });
+        }
+        location.extend(utf8_percent_encode(segment, PATH_ENCODED));
+        before = Some(segment);
+    }
     if let Some(query) = query.filter(|query| !query.is_empty()) {
         location.push('?');
         location.extend(utf8_percent_encode(query, QUERY_ENCODED));
     }
     location
+}
+
+/// Whether a segment is one that clients resolve.
+fn is_dots(segment: &str) -> bool {
+    matches!(segment, "." | "..")
 }
 
 #[cfg(test)]
@@ -387,10 +406,36 @@ mod tests {
             ("/a?b#c", "v1/a%3Fb%23c"),
             ("/x\r\nSet-Cookie: a=b", "v1/x%0D%0ASet-Cookie:%20a=b"),
             ("/ж", "v1/%D0%B6"),
+            ("/../v2/test.html", "v1%2F..%2Fv2/test.html"),
+            ("/a/./b/..", "v1/a%2F.%2Fb%2F.."),
+            ("/...", "v1/..."),
         ] {
             let request = Request { redirect: Some("true".into()), ..version(path, "v1") };
             let location = format!("https://d1.cloudfront.net/{wanted}");
             assert_eq!(location_of(&request, &policy()), location);
+        }
+    }
+
+    #[test]
+    fn a_key_that_climbs_out_of_the_bucket_is_missing_without_a_look_at_s3_and_is_redirected_nowhere() {
+        for (path, climbs) in [
+            ("/../../x", true),
+            ("/a/../../../x", true),
+            ("/a/../../..", true),
+            ("/.//../..", true),
+            ("/../x", false),
+            ("/a/../b", false),
+            ("/..a/b..", false),
+        ] {
+            for redirect in [None, Some("true".into())] {
+                let request = Request { redirect, ..version(path, "v1") };
+                let missing = Action::Missing { key: key(&format!("v1{path}")) };
+                assert_eq!(decide(&request, &policy()).action == missing, climbs, "{path}");
+            }
+        }
+        for path in ["/.", "/..", "/../x", "/./../x"] {
+            let request = Request { redirect: Some("true".into()), ..get(path) };
+            assert_eq!(decide(&request, &policy()).action, Action::Missing { key: key(&path[1..]) });
         }
     }
 
@@ -429,11 +474,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_location_is_always_a_safe_header_value_and_decodes_to_the_key(path in "/\\PC{0,40}|/[^\0]{0,40}") {
+        fn a_location_is_always_a_safe_header_value_and_decodes_to_the_key(path in "/\\PC{0,40}|/[^\0]{0,40}|/([a.]{0,2}/){0,6}") {
             let request = Request { redirect: Some("true".into()), ..get(&path) };
-            let location = location_of(&request, &policy());
+            let Action::Redirect { location, .. } = decide(&request, &policy()).action else {
+                prop_assert!(key(&key_of_path(&path, "index.html")).escapes());
+                return Ok(());
+            };
             prop_assert!(location.bytes().all(|byte| byte.is_ascii_graphic()));
             let encoded = location.strip_prefix("https://d1.cloudfront.net/").unwrap();
+            prop_assert!(!encoded.split('/').any(is_dots), "nothing is folded away by whoever follows it");
             let decoded = percent_encoding::percent_decode_str(encoded).decode_utf8().unwrap();
             prop_assert_eq!(decoded, key_of_path(&path, "index.html"));
         }

@@ -15,6 +15,7 @@ use metrique_writer_core::{Entry, EntryWriter, Observation, Value, ValueWriter};
 use metrique_writer_format_emf::{Emf, MetricDefinition, MetricDirective, NoMetricCtor};
 
 use crate::metric::{Dimensions, Measured, Metric, OUTCOME, SERVICE, Unit, VARIANT, Variants};
+use crate::object::KEY_BYTES_MAX;
 use crate::store::Source;
 
 /// How the metrics are named and told apart.
@@ -108,7 +109,8 @@ impl Entry for Written<'_> {
             ("message", Some("answered")),
             ("request_id", Some(*request_id)),
             ("trace_id", *trace_id),
-            ("key", record.key.as_ref().map(|key| key.as_str())),
+            // What is longer is no key, and anybody may send ten kilobytes of it.
+            ("key", record.key.as_ref().map(|key| &key.as_str()[..key.as_str().floor_char_boundary(KEY_BYTES_MAX)])),
             // What the dimension does not say.
             ("test_version", asked.filter(|asked| *asked != variant)),
             ("cache", record.source.map(Source::name)),
@@ -246,6 +248,14 @@ mod tests {
 
     proptest! {
         // A key is what a viewer asked for: whatever is in it, a line stays one line, and says what was asked.
+        #[test]
+        fn of_a_key_that_is_too_long_a_line_has_the_beginning(key in "(a|\u{65e5}){1024,1400}") {
+            let line = written(&writer(), &record(&key, "v1", None));
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            let told = line["key"].as_str().unwrap();
+            prop_assert!(key.starts_with(told) && (KEY_BYTES_MAX - 3..=KEY_BYTES_MAX).contains(&told.len()));
+        }
+
         #[test]
         fn no_key_and_no_trouble_break_a_line(key in "(?s:.){1,60}", trouble in "(?s:.){0,60}") {
             let writer = writer();

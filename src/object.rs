@@ -28,6 +28,23 @@ impl ObjectKey {
         &self.0
     }
 
+    /// Whether it climbs out of the bucket, with a `..` for which there is no segment before it, or is nothing but a dot: S3 answers
+    /// such a key with 400
+    /// ([object key names](https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html#object-key-guidelines)), other
+    /// servers with another bucket's object, and no client asks for such an address as it is (RFC 3986 §5.2.4).
+    pub fn escapes(&self) -> bool {
+        let mut depth = 0_i32;
+        let mut climbs = |segment: &str| {
+            match segment {
+                ".." => depth -= 1,
+                "" | "." => {}
+                _ => depth += 1,
+            }
+            depth < 0
+        };
+        self.0 == "." || self.0.as_bytes().windows(2).any(|pair| pair == b"..") && self.0.split('/').any(&mut climbs)
+    }
+
     /// Whether S3 could be asked for an object of this name at all: the SDK takes a key of nothing but white
     /// space for no key.
     pub fn can_exist(&self) -> bool {

@@ -25,8 +25,10 @@ use aws_smithy_types::retry::ErrorKind;
 use tracing::field;
 
 mod attempt;
+mod breaker;
 
 use self::attempt::{Attempts, EachAttempt, OnlySigned, Unfinished};
+use self::breaker::Breaker;
 use crate::conditional::{Conditions, EntityTag, entity_tags, http_date};
 use crate::config::S3Config;
 use crate::http_client;
@@ -68,6 +70,7 @@ pub struct S3 {
     /// Kept to learn when they expire: an address that they sign does not outlive them.
     credentials: Option<SharedCredentialsProvider>,
     attempts: Arc<Attempts>,
+    breaker: Arc<Breaker>,
 }
 
 /// Why no client could be made: one line, without a secret.
@@ -109,7 +112,13 @@ impl S3 {
             .interceptor(EachAttempt(attempts.clone()))
             .build();
         let credentials = sdk.credentials_provider();
-        Ok(Self { client: aws_sdk_s3::Client::from_conf(s3), bucket: config.bucket.clone(), credentials, attempts })
+        Ok(Self {
+            client: aws_sdk_s3::Client::from_conf(s3),
+            bucket: config.bucket.clone(),
+            credentials,
+            attempts,
+            breaker: Arc::default(),
+        })
     }
 
     /// What signs the requests.
@@ -126,7 +135,10 @@ impl S3 {
         match tokio::time::timeout(deadline.saturating_duration_since(Instant::now()), asked).await {
             Ok(Err(error)) if error.raw_response().is_none() => Err(fetch_error(&error)),
             Ok(_) => Ok(()),
-            Err(_) => Err(FetchError::TimedOut("no answer from S3 in time".to_owned())),
+            Err(_) => {
+                self.breaker.doubt();
+                Err(FetchError::TimedOut("no answer from S3 in time".to_owned()))
+            }
         }
     }
 
@@ -420,6 +432,10 @@ fn one_tag(field: &str) -> Option<String> {
 
 impl Store for S3 {
     async fn fetch(&self, ask: &Ask<'_>, deadline: Instant) -> Reply {
+        let Some(deadline) = self.breaker.until(deadline) else {
+            let trouble = "S3 was not asked: it did not answer a moment ago".to_owned();
+            return Reply::new(Err(FetchError::Unavailable(trouble)), Source::Bypass);
+        };
         let broken_off = OnceLock::new();
         let fetched = async {
             match ask.part {
@@ -438,7 +454,9 @@ impl Store for S3 {
                 Err(FetchError::TimedOut(format!("no answer from S3 in {} ms{before}", budget.as_millis())))
             })
         };
-        Reply { waited: asked.elapsed(), ..Reply::new(fetched, Source::Bypass) }
+        let waited = asked.elapsed();
+        self.breaker.heard(&fetched, waited);
+        Reply { waited, ..Reply::new(fetched, Source::Bypass) }
     }
 
     fn tally(&self) -> Tally {

@@ -129,12 +129,26 @@ impl SharedBucket {
 
     fn find(&self, bucket: &str, key: &str) -> S3Result<Arc<Stored>> {
         self.check(bucket)?;
+        if climbs_out(key) {
+            return Err(s3_error!(InvalidURI, "Couldn't parse the specified URI."));
+        }
         match self.0.site.find(key).map_err(unreadable)? {
             Some(stored) => Ok(stored),
             None if self.0.missing_key == MissingKey::AccessDenied => Err(s3_error!(AccessDenied, "Access Denied")),
             None => Err(s3_error!(NoSuchKey, "The specified key does not exist.")),
         }
     }
+}
+
+/// S3 refuses a key with more `..` than segments before them
+/// ([object key names](https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html#object-key-guidelines)).
+fn climbs_out(key: &str) -> bool {
+    let mut above = 0_usize;
+    !key.split('/').filter(|segment| !segment.is_empty()).all(|segment| {
+        let left = if segment == ".." { above.checked_sub(1) } else { Some(above + 1) };
+        above = left.unwrap_or(above);
+        left.is_some()
+    })
 }
 
 fn unreadable(error: io::Error) -> S3Error {

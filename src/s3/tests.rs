@@ -25,6 +25,7 @@ fn store(lifetime: Option<Duration>, endpoint: Option<String>) -> S3 {
         bucket: "site".into(),
         credentials: Some(credentials),
         attempts: Arc::default(),
+        breaker: Arc::default(),
     }
 }
 
@@ -46,16 +47,28 @@ async fn a_presigned_address_never_outlives_the_credentials() {
     assert!(matches!(expires_in(Some(Duration::ZERO), 300).await, Err(FetchError::Failed(_))));
 }
 
-/// An S3 that answers each connection with the next of these, the last again and again, and closes it; and how many there were.
-async fn scripted(answers: &'static [&'static str]) -> (S3, Arc<AtomicU64>) {
+/// What an S3 was asked, request by request.
+#[derive(Clone, Default)]
+struct Asked(Arc<std::sync::Mutex<Vec<String>>>);
+
+impl Asked {
+    fn times(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+}
+
+/// An S3 that answers each connection with the next of these, the last again and again, and closes it.
+async fn scripted(answers: &'static [&'static str]) -> (S3, Asked) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let asked = Arc::new(AtomicU64::new(0));
-    let count = asked.clone();
+    let asked = Asked::default();
+    let kept = asked.clone();
     tokio::spawn(async move {
         while let Ok((mut connection, _)) = listener.accept().await {
-            let turn = usize::try_from(count.fetch_add(1, Ordering::Relaxed)).unwrap();
-            let _ = connection.read(&mut [0; 4096]).await;
+            let mut request = [0; 4096];
+            let read = connection.read(&mut request).await.unwrap_or(0);
+            let turn = kept.times();
+            kept.0.lock().unwrap().push(String::from_utf8_lossy(&request[..read]).to_ascii_lowercase());
             let _ = connection.write_all(answers[turn.min(answers.len() - 1)].as_bytes()).await;
         }
     });
@@ -68,6 +81,29 @@ async fn fetched(s3: &S3, range: Option<&str>) -> Result<Fetched, FetchError> {
     s3.fetch(&ask, Instant::now() + Duration::from_secs(10)).await.fetched
 }
 
+#[tokio::test]
+async fn nothing_compressed_is_asked_for() {
+    let (s3, asked) = scripted(&[WHOLE]).await;
+    fetched(&s3, None).await.unwrap();
+    let request = asked.0.lock().unwrap().concat();
+    let encodings: Vec<&str> = request.lines().filter_map(|line| line.strip_prefix("accept-encoding:")).collect();
+    assert!(
+        request.starts_with("get /site/v1/test.html") && encodings.iter().all(|one| one.trim() == "identity"),
+        "{request}"
+    );
+}
+
+#[tokio::test]
+async fn once_s3_has_not_answered_it_is_not_asked_for_a_moment() {
+    let (s3, asked) = scripted(&["", WHOLE]).await;
+    s3.breaker.heard(&Err(FetchError::TimedOut("it hangs".into())), FIRST_BYTE);
+    assert!(matches!(fetched(&s3, None).await, Err(FetchError::Unavailable(why)) if why.contains("not asked")));
+    assert_eq!(asked.times(), 0);
+    s3.breaker.doubt();
+    assert!(matches!(fetched(&s3, None).await, Err(FetchError::Unavailable(why)) if why.contains("closed")));
+    assert!(fetched(&s3, None).await.is_ok(), "one that refuses at once may be asked again");
+}
+
 const HALF: &str = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\netag: \"a\"\r\nconnection: close\r\n\r\n01234";
 const WHOLE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\netag: \"a\"\r\nconnection: close\r\n\r\n0123456789";
 
@@ -76,7 +112,7 @@ async fn a_body_that_breaks_off_once_is_whole_the_second_time() {
     let (s3, asked) = scripted(&[HALF, WHOLE]).await;
     let Ok(Fetched::Object(object)) = fetched(&s3, None).await else { panic!("no object") };
     assert_eq!(&object.body.base64()[..], b"MDEyMzQ1Njc4OQ==");
-    assert_eq!((asked.load(Ordering::Relaxed), s3.tally().retries), (2, 1));
+    assert_eq!((asked.times(), s3.tally().retries), (2, 1));
 }
 
 #[tokio::test]
@@ -86,7 +122,7 @@ async fn bodies_that_always_break_off_are_asked_for_again_only_while_there_is_a_
         assert!(matches!(fetched(&s3, None).await, Err(FetchError::Unavailable(_))));
     }
     let twice = u64::try_from(RETRIES_IN_A_ROW).unwrap();
-    assert_eq!((asked.load(Ordering::Relaxed), s3.tally().retries), (2 * twice + 5, twice));
+    assert_eq!((asked.times(), s3.tally().retries), (2 * RETRIES_IN_A_ROW + 5, twice));
     for _ in 0..RETRY_COST {
         s3.attempts.budget.earn();
     }

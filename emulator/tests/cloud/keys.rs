@@ -53,9 +53,14 @@ fn corpus() -> Vec<String> {
     keys
 }
 
+/// Those that may stand in a bucket without a folder around them: of a `..` that climbs out of it S3 makes a 400.
+fn unversioned() -> impl Iterator<Item = String> {
+    corpus().into_iter().filter(|key| !key.starts_with(".."))
+}
+
 async fn filled() -> TestCloud {
     let cloud = start(options()).await;
-    for key in corpus() {
+    for key in unversioned() {
         cloud.put(&key, format!("the object {key}"), "text/plain").await;
     }
     cloud
@@ -64,7 +69,7 @@ async fn filled() -> TestCloud {
 #[tokio::test]
 async fn every_odd_key_comes_back_through_the_api_and_the_edge() {
     let cloud = filled().await;
-    for key in corpus() {
+    for key in unversioned() {
         let (path, wanted) = (format!("/{}", encode(&key)), format!("the object {key}"));
         let api = cloud.api(&path, &[SECRET]).await;
         assert_eq!((api.status, api.text()), (StatusCode::OK, wanted.as_str()), "API {key:?}");

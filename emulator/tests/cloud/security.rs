@@ -57,15 +57,39 @@ async fn a_location_leads_nowhere_but_to_redirect_path() {
         "/%0d%0aSet-Cookie:x=1",
         "/https://evil.example/",
         "/%E2%80%AEx",
-        "/../../evil.example",
+        "/..%2Fv2/test.html",
+        "/a/..%2f..%2Fv2/test.html",
     ] {
-        let answer = cloud.api(path, &[SECRET, ("redirect", "true")]).await;
+        let answer = cloud.api(path, &[SECRET, V1, ("redirect", "true")]).await;
         assert_eq!(answer.status, StatusCode::FOUND, "{path}");
         let location = answer.header("location");
+        assert!(
+            !location.split('/').any(|segment| matches!(segment, "." | "..")),
+            "{location} is folded by its client"
+        );
         assert!(location.starts_with(&home), "{path} leads to {location}");
         assert_eq!(authority(location), cloud.cloud.edge.to_string(), "{path} leads to {location}");
         assert!(!answer.headers.contains_key("set-cookie"));
     }
+    cloud.end().await;
+}
+
+#[tokio::test]
+async fn a_path_that_climbs_out_of_the_bucket_is_no_file_and_no_trouble() {
+    let cloud = start(with_env(&[("prewarm", "false")])).await;
+    for path in ["/..%2F..%2Fx", "/%2e%2e/%2e%2e/x", "/a/..%2F..%2F..%2Fother-bucket/x"] {
+        for redirect in ["false", "true"] {
+            let answer = cloud.cdn(path, &[V1, ("redirect", redirect)]).await;
+            assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+            assert!(answer.text().starts_with("no file: v1/"), "{}", answer.text());
+        }
+    }
+    // S3 itself has no such name.
+    let refused = cloud.s3().get_object().bucket(&cloud.cloud.bucket).key("v1/../../x").send().await.unwrap_err();
+    assert_eq!(refused.raw_response().unwrap().status().as_u16(), 400);
+    cloud.logged_times(6, |line| line.contains("\"outcome\":\"missing\"")).await;
+    let lines = cloud.journal.lines();
+    assert!(!lines.iter().any(|line| line.contains("S3Requests") || line.contains("trouble")), "{lines:#?}");
     cloud.end().await;
 }
 
@@ -102,7 +126,7 @@ async fn a_stranger_learns_no_key_and_costs_no_call_to_s3() {
     assert_eq!((there.status, &there.body), (absent.status, &absent.body));
     let named = |headers: &http::HeaderMap| headers.keys().map(|name| name.as_str().to_owned()).collect::<Vec<_>>();
     assert_eq!(named(&there.headers), named(&absent.headers));
-    cloud.logged(|line| line.contains("forbidden")).await;
+    cloud.logged_times(2, |line| line.contains("\"outcome\":\"forbidden\"")).await;
     let lines = cloud.journal.lines();
     assert!(!lines.iter().any(|line| line.contains("S3Requests")), "{lines:#?}");
     cloud.end().await;

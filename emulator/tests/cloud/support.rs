@@ -145,7 +145,11 @@ impl TestCloud {
 
     /// Waits until the journal has a line that `wanted` is true of; a handler writes its log after its answer.
     pub(crate) async fn logged(&self, wanted: impl Fn(&str) -> bool) {
-        until(|| self.journal.lines().iter().any(|line| wanted(line))).await;
+        self.logged_times(1, wanted).await;
+    }
+
+    pub(crate) async fn logged_times(&self, times: usize, wanted: impl Fn(&str) -> bool) {
+        until(|| self.journal.lines().iter().filter(|line| wanted(line)).count() >= times).await;
     }
 
     pub(crate) async fn end(self) {
