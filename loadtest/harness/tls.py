@@ -25,7 +25,15 @@ class SlowTls:
         self.loop = asyncio.new_event_loop()
         self.listener = socket.create_server(("127.0.0.1", port))
         self.listener.setblocking(False)
-        threading.Thread(target=self.loop.run_until_complete, args=(self._serve(),), daemon=True).start()
+        self.serving = self.loop.create_task(self._serve())
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self):
+        try:
+            self.loop.run_until_complete(self.serving)
+        except asyncio.CancelledError:
+            pass
 
     async def _serve(self):
         tasks = set()
@@ -55,6 +63,12 @@ class SlowTls:
             self.open.discard(transport)
             for each in filter(None, (transport, onward)):
                 each.close()
+
+    def end(self):
+        self.slow(0.0)
+        self.loop.call_soon_threadsafe(self.serving.cancel)
+        self.thread.join(5)
+        self.listener.close()
 
     def slow(self, delay):
         self.loop.call_soon_threadsafe(self._slow, delay)

@@ -20,8 +20,9 @@ const failed = new Rate('failed');
  * @param {string} problem what is wrong with it; empty when nothing is
  */
 export function count(variant, outcome, response, problem) {
-  // An error owns up: it cannot be taken for the object. Anything else that is not as wanted is a lie.
-  const owns = problem !== TELLS_SECRET && (response.error || response.status >= 500);
+  // An error owns up, and so does a refusal for want of quota: neither can be taken for the object. Anything else that is not as
+  // wanted is a lie.
+  const owns = problem !== TELLS_SECRET && (response.error || response.status >= 500 || response.status === 429);
   const verdict = problem === '' ? 'right' : owns ? 'failed' : 'wrong';
   const tags = { variant, outcome };
   answerMs.add(response.timings.duration, { ...tags, verdict, status: String(response.status) });

@@ -1,4 +1,4 @@
-// What a run came to: summary.json for `loadtest/compare`, summary.md for people, and a table on the terminal.
+// What a run came to: SCENARIO.json for `loadtest/compare`, SCENARIO.md for people, and a table on the terminal.
 
 import { base, text } from './settings.js';
 

@@ -30,6 +30,13 @@ export const RAREST = 0.01 / (LIVING > 0 ? UNCHANGING : 1);
 /** Its multiples lie evenly between 0 and 1, however many there are. */
 const GOLDEN = (Math.sqrt(5) - 1) / 2;
 
+/** Numbers that halve what is left between those before them: 0, 1/2, 1/4, 3/4, 1/8 … (van der Corput). @param {number} nth */
+function halving(nth) {
+  let at = 0;
+  for (let part = 0.5; nth > 0; nth = Math.floor(nth / 2), part /= 2) at += (nth % 2) * part;
+  return at;
+}
+
 /**
  * One visit. Which kind it is goes by its number, not by chance: every hundred visits have the mix exactly, and a short run has
  * the rarest kinds too.
@@ -42,7 +49,8 @@ export function mixed() {
   }
   // 37 and 100 have no common divisor: the kinds alternate.
   let left = (number * 37) % 100;
-  const variant = someVariant((number * GOLDEN) % 1);
+  // Evenly within a hundred, and for each kind from one hundred to the next.
+  const variant = someVariant(((number % 100) * GOLDEN + halving(Math.floor(number / 100))) % 1);
   for (const [share, kind] of MIX) {
     left -= share;
     if (left < 0) return kind(variant);
