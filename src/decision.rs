@@ -136,15 +136,16 @@ pub fn decide<'a>(request: &'a Request<'_>, policy: &Policy) -> Decision<'a> {
     if !variant.is_none_or(listed) {
         return decided(Action::Missing { key: first.key }, variant);
     }
-    if first.key.escapes() {
-        return decided(Action::Missing { key: first.key }, variant);
-    }
     if request.redirect.as_deref() == Some("true") {
+        // No address leads to it: the client would fold it, into another variant or out of `redirect_path`.
+        if first.key.has_dot_segment() {
+            return decided(Action::Missing { key: first.key }, variant);
+        }
         let query = policy.redirect_query.then_some(&*request.query);
         let location = location(&policy.redirect_path, &first.key, query);
         return decided(Action::Redirect { key: first.key, location }, variant);
     }
-    let shell = policy.spa_fallback.as_deref().filter(|_| is_navigation(request));
+    let shell = policy.spa_fallback.as_deref().filter(|_| first.key.can_exist() && is_navigation(request));
     let others = others(variant, &unversioned, shell, policy.variant_fallback);
     let action = match first.key.can_exist() || !others.is_empty() {
         true => Action::Fetch { first, others, part },
@@ -200,29 +201,13 @@ fn key_of_path<'a>(path: &'a str, index_document: &str) -> Cow<'a, str> {
 }
 
 /// The Location of `key`: percent-encoded where a URI needs it, so it can hold no CR or LF.
-///
-/// A `/` beside a dot segment is encoded too. Whoever follows the address would else fold the segment with the one before it
-/// (RFC 3986 §5.2.4), and come to another variant or out of `redirect_path`.
 pub(crate) fn location(redirect_path: &str, key: &ObjectKey, query: Option<&str>) -> String {
-    let mut location = format!("{redirect_path}/");
-    let mut before = None;
-    for segment in key.as_str().split('/') {
-        if let Some(before) = before {
-            location.push_str(if is_dots(before) || is_dots(segment) { "%2F" } else { "/" });
-        }
-        location.extend(utf8_percent_encode(segment, PATH_ENCODED));
-        before = Some(segment);
-    }
+    let mut location = format!("{redirect_path}/{}", utf8_percent_encode(key.as_str(), PATH_ENCODED));
     if let Some(query) = query.filter(|query| !query.is_empty()) {
         location.push('?');
         location.extend(utf8_percent_encode(query, QUERY_ENCODED));
     }
     location
-}
-
-/// Whether a segment is one that clients resolve.
-fn is_dots(segment: &str) -> bool {
-    matches!(segment, "." | "..")
 }
 
 #[cfg(test)]
@@ -364,6 +349,8 @@ mod tests {
         ] {
             assert_eq!(tried(&asset, &policy).len(), 1, "{asset:?}");
         }
+        let climbing = navigation("/../../cart");
+        assert_eq!(decide(&climbing, &policy).action, Action::Missing { key: key("v1/../../cart") });
     }
 
     #[test]
@@ -406,9 +393,7 @@ mod tests {
             ("/a?b#c", "v1/a%3Fb%23c"),
             ("/x\r\nSet-Cookie: a=b", "v1/x%0D%0ASet-Cookie:%20a=b"),
             ("/ж", "v1/%D0%B6"),
-            ("/../v2/test.html", "v1%2F..%2Fv2/test.html"),
-            ("/a/./b/..", "v1/a%2F.%2Fb%2F.."),
-            ("/...", "v1/..."),
+            ("/.../.a/b..", "v1/.../.a/b.."),
         ] {
             let request = Request { redirect: Some("true".into()), ..version(path, "v1") };
             let location = format!("https://d1.cloudfront.net/{wanted}");
@@ -417,25 +402,26 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_climbs_out_of_the_bucket_is_missing_without_a_look_at_s3_and_is_redirected_nowhere() {
-        for (path, climbs) in [
-            ("/../../x", true),
-            ("/a/../../../x", true),
-            ("/a/../../..", true),
-            ("/.//../..", true),
-            ("/../x", false),
-            ("/a/../b", false),
-            ("/..a/b..", false),
-        ] {
-            for redirect in [None, Some("true".into())] {
-                let request = Request { redirect, ..version(path, "v1") };
-                let missing = Action::Missing { key: key(&format!("v1{path}")) };
-                assert_eq!(decide(&request, &policy()).action == missing, climbs, "{path}");
-            }
+    fn a_key_that_climbs_out_of_the_bucket_is_missing_without_a_look_at_s3_and_so_is_its_fallback() {
+        let policy = Policy { variant_fallback: true, ..policy() };
+        for path in ["/../../x", "/a/../../../x", "/a/../../..", "/.//../.."] {
+            assert_eq!(
+                decide(&version(path, "v1"), &policy).action,
+                Action::Missing { key: key(&format!("v1{path}")) }
+            );
         }
-        for path in ["/.", "/..", "/../x", "/./../x"] {
-            let request = Request { redirect: Some("true".into()), ..get(path) };
-            assert_eq!(decide(&request, &policy()).action, Action::Missing { key: key(&path[1..]) });
+        for path in ["/..", "/../x", "/./../x", "/a/../../x"] {
+            assert_eq!(tried(&version(path, "v1"), &policy), [format!("v1{path}*")], "S3 may have it, and no fallback");
+            assert_eq!(decide(&get(path), &policy).action, Action::Missing { key: key(&path[1..]) });
+        }
+        assert_eq!(tried(&version("/a/../b", "v1"), &policy), ["v1/a/../b*", "a/../b"]);
+    }
+
+    #[test]
+    fn nobody_is_sent_to_an_address_that_would_be_folded() {
+        for path in ["/../v2/test.html", "/a/./b", "/a/..", "/."] {
+            let request = Request { redirect: Some("true".into()), ..version(path, "v1") };
+            assert_eq!(decide(&request, &policy()).action, Action::Missing { key: key(&format!("v1{path}")) });
         }
     }
 
@@ -477,12 +463,13 @@ mod tests {
         fn a_location_is_always_a_safe_header_value_and_decodes_to_the_key(path in "/\\PC{0,40}|/[^\0]{0,40}|/([a.]{0,2}/){0,6}") {
             let request = Request { redirect: Some("true".into()), ..get(&path) };
             let Action::Redirect { location, .. } = decide(&request, &policy()).action else {
-                prop_assert!(key(&key_of_path(&path, "index.html")).escapes());
+                prop_assert!(key(&key_of_path(&path, "index.html")).has_dot_segment());
                 return Ok(());
             };
             prop_assert!(location.bytes().all(|byte| byte.is_ascii_graphic()));
             let encoded = location.strip_prefix("https://d1.cloudfront.net/").unwrap();
-            prop_assert!(!encoded.split('/').any(is_dots), "nothing is folded away by whoever follows it");
+            let is_folded = |segment| matches!(segment, "." | "..");
+            prop_assert!(!encoded.split('/').any(is_folded), "nothing is folded away by whoever follows it");
             let decoded = percent_encoding::percent_decode_str(encoded).decode_utf8().unwrap();
             prop_assert_eq!(decoded, key_of_path(&path, "index.html"));
         }

@@ -247,7 +247,6 @@ mod tests {
     }
 
     proptest! {
-        // A key is what a viewer asked for: whatever is in it, a line stays one line, and says what was asked.
         #[test]
         fn of_a_key_that_is_too_long_a_line_has_the_beginning(key in "(a|\u{65e5}){1024,1400}") {
             let line = written(&writer(), &record(&key, "v1", None));
@@ -256,6 +255,7 @@ mod tests {
             prop_assert!(key.starts_with(told) && (KEY_BYTES_MAX - 3..=KEY_BYTES_MAX).contains(&told.len()));
         }
 
+        // A key is what a viewer asked for: whatever is in it, a line stays one line, and says what was asked.
         #[test]
         fn no_key_and_no_trouble_break_a_line(key in "(?s:.){1,60}", trouble in "(?s:.){0,60}") {
             let writer = writer();

@@ -28,11 +28,16 @@ impl ObjectKey {
         &self.0
     }
 
-    /// Whether it climbs out of the bucket, with a `..` for which there is no segment before it, or is nothing but a dot: S3 answers
-    /// such a key with 400
+    /// Whether it has a segment that whoever is sent to its address resolves, and so comes to another
+    /// ([RFC 3986 §5.2.4](https://www.rfc-editor.org/rfc/rfc3986#section-5.2.4), percent-encoded or not).
+    pub fn has_dot_segment(&self) -> bool {
+        self.0.split('/').any(|segment| matches!(segment, "." | ".."))
+    }
+
+    /// Whether it climbs out of the bucket, with a `..` for which there is no segment before it: S3 answers such a key with 400
     /// ([object key names](https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html#object-key-guidelines)), other
-    /// servers with another bucket's object, and no client asks for such an address as it is (RFC 3986 §5.2.4).
-    pub fn escapes(&self) -> bool {
+    /// servers with another bucket's object.
+    fn climbs_out(&self) -> bool {
         let mut depth = 0_i32;
         let mut climbs = |segment: &str| {
             match segment {
@@ -42,13 +47,13 @@ impl ObjectKey {
             }
             depth < 0
         };
-        self.0 == "." || self.0.as_bytes().windows(2).any(|pair| pair == b"..") && self.0.split('/').any(&mut climbs)
+        self.0.as_bytes().windows(2).any(|pair| pair == b"..") && self.0.split('/').any(&mut climbs)
     }
 
     /// Whether S3 could be asked for an object of this name at all: the SDK takes a key of nothing but white
     /// space for no key.
     pub fn can_exist(&self) -> bool {
-        self.0.len() <= KEY_BYTES_MAX && !self.0.trim().is_empty()
+        self.0.len() <= KEY_BYTES_MAX && !self.0.trim().is_empty() && !self.climbs_out()
     }
 }
 

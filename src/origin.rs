@@ -264,6 +264,8 @@ impl<S: Store> Origin<S> {
         let Candidate { key, of_variant } = candidate;
         match self.exceptions.oversize {
             Oversize::Reject => Outcome::TooLarge(key.clone(), bytes),
+            // No address leads to it.
+            _ if key.has_dot_segment() => Outcome::TooLarge(key.clone(), bytes),
             // Only a variant's prefix is served straight from S3; any other address would come back here.
             Oversize::Redirect if *of_variant => Outcome::Oversized(location(&self.policy.redirect_path, key, None)),
             Oversize::Redirect | Oversize::Presign => {

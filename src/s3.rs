@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -28,7 +29,7 @@ mod attempt;
 mod breaker;
 
 use self::attempt::{Attempts, EachAttempt, OnlySigned, Unfinished};
-use self::breaker::Breaker;
+use self::breaker::{Breaker, PROBE, Passage, Told};
 use crate::conditional::{Conditions, EntityTag, entity_tags, http_date};
 use crate::config::S3Config;
 use crate::http_client;
@@ -132,11 +133,17 @@ impl S3 {
     /// When there is no answer before `deadline`.
     pub async fn open_connection(&self, key: &ObjectKey, deadline: Instant) -> Result<(), FetchError> {
         let asked = self.client.head_object().bucket(&self.bucket).key(key.as_str()).send();
-        match tokio::time::timeout(deadline.saturating_duration_since(Instant::now()), asked).await {
+        let budget = deadline.saturating_duration_since(Instant::now());
+        match tokio::time::timeout(budget, asked).await {
             Ok(Err(error)) if error.raw_response().is_none() => Err(fetch_error(&error)),
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.breaker.heard(Told::Answer);
+                Ok(())
+            }
             Err(_) => {
-                self.breaker.doubt();
+                if budget >= CONNECT {
+                    self.breaker.doubt();
+                }
                 Err(FetchError::TimedOut("no answer from S3 in time".to_owned()))
             }
         }
@@ -432,30 +439,49 @@ fn one_tag(field: &str) -> Option<String> {
 
 impl Store for S3 {
     async fn fetch(&self, ask: &Ask<'_>, deadline: Instant) -> Reply {
-        let Some(deadline) = self.breaker.until(deadline) else {
-            let trouble = "S3 was not asked: it did not answer a moment ago".to_owned();
-            return Reply::new(Err(FetchError::Unavailable(trouble)), Source::Bypass);
+        let asked = Instant::now();
+        let budget = deadline.saturating_duration_since(asked);
+        let failed = |error| Reply::new(Err(error), Source::Bypass);
+        if budget.is_zero() {
+            return failed(FetchError::TimedOut("no time is left to ask S3".to_owned()));
+        }
+        let patience = match self.breaker.enter() {
+            Passage::Free => budget,
+            Passage::Probe => budget.min(PROBE),
+            Passage::Shut => {
+                return failed(FetchError::Unavailable("S3 was not asked: it did not answer a moment ago".to_owned()));
+            }
         };
         let broken_off = OnceLock::new();
+        let heads = self.attempts.heads.load(Ordering::Relaxed);
+        let has_answered = || self.attempts.heads.load(Ordering::Relaxed) != heads;
         let fetched = async {
             match ask.part {
                 Part::Whole => self.get(ask, &broken_off).await,
                 Part::Head => self.head(ask).await,
             }
         };
-        let asked = Instant::now();
-        let budget = deadline.saturating_duration_since(asked);
-        let fetched = if budget.is_zero() {
-            Err(FetchError::TimedOut("no time is left to ask S3".to_owned()))
-        } else {
-            // Dropping the call closes its connection: nothing of it outlives the invocation.
-            tokio::time::timeout(budget, fetched).await.unwrap_or_else(|_| {
-                let before = broken_off.get().map(|how| format!(", after {how}")).unwrap_or_default();
-                Err(FetchError::TimedOut(format!("no answer from S3 in {} ms{before}", budget.as_millis())))
-            })
-        };
+        // Dropping the call closes its connection: nothing of it outlives the invocation.
+        let mut fetched = pin!(fetched);
+        let mut in_time = tokio::time::timeout(patience, &mut fetched).await;
+        if in_time.is_err() && patience < budget && has_answered() && broken_off.get().is_none() {
+            // It is there, and slow: what it has begun may come to an end.
+            in_time = tokio::time::timeout(budget.saturating_sub(asked.elapsed()), &mut fetched).await;
+        }
         let waited = asked.elapsed();
-        self.breaker.heard(&fetched, waited);
+        let fetched = in_time.unwrap_or_else(|_| {
+            let before = broken_off.get().map(|how| format!(", after {how}")).unwrap_or_default();
+            Err(FetchError::TimedOut(format!("no answer from S3 in {} ms{before}", waited.as_millis())))
+        });
+        self.breaker.heard(match &fetched {
+            Err(FetchError::TimedOut(_) | FetchError::Unavailable(_))
+                if waited >= FIRST_BYTE && (!has_answered() || broken_off.get().is_some()) =>
+            {
+                Told::Silence
+            }
+            Err(_) if !has_answered() => Told::Nothing,
+            _ => Told::Answer,
+        });
         Reply { waited, ..Reply::new(fetched, Source::Bypass) }
     }
 

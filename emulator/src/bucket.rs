@@ -127,11 +127,13 @@ impl SharedBucket {
         if bucket == self.0.name { Ok(()) } else { Err(s3_error!(NoSuchBucket, "The specified bucket does not exist")) }
     }
 
-    fn find(&self, bucket: &str, key: &str) -> S3Result<Arc<Stored>> {
+    fn check_key(&self, bucket: &str, key: &str) -> S3Result<()> {
         self.check(bucket)?;
-        if climbs_out(key) {
-            return Err(s3_error!(InvalidURI, "Couldn't parse the specified URI."));
-        }
+        if climbs_out(key) { Err(s3_error!(InvalidURI, "Couldn't parse the specified URI.")) } else { Ok(()) }
+    }
+
+    fn find(&self, bucket: &str, key: &str) -> S3Result<Arc<Stored>> {
+        self.check_key(bucket, key)?;
         match self.0.site.find(key).map_err(unreadable)? {
             Some(stored) => Ok(stored),
             None if self.0.missing_key == MissingKey::AccessDenied => Err(s3_error!(AccessDenied, "Access Denied")),
@@ -144,10 +146,14 @@ impl SharedBucket {
 /// ([object key names](https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html#object-key-guidelines)).
 fn climbs_out(key: &str) -> bool {
     let mut above = 0_usize;
-    !key.split('/').filter(|segment| !segment.is_empty()).all(|segment| {
-        let left = if segment == ".." { above.checked_sub(1) } else { Some(above + 1) };
-        above = left.unwrap_or(above);
-        left.is_some()
+    key.split('/').any(|segment| {
+        match segment {
+            "" | "." => {}
+            ".." if above == 0 => return true,
+            ".." => above -= 1,
+            _ => above += 1,
+        }
+        false
     })
 }
 
@@ -313,7 +319,7 @@ impl S3 for SharedBucket {
 
     async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
         let input = request.input;
-        self.check(&input.bucket)?;
+        self.check_key(&input.bucket, &input.key)?;
         let mut content = Vec::new();
         if let Some(mut body) = input.body {
             while let Some(chunk) =
@@ -345,7 +351,7 @@ impl S3 for SharedBucket {
     }
 
     async fn delete_object(&self, request: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
-        self.check(&request.input.bucket)?;
+        self.check_key(&request.input.bucket, &request.input.key)?;
         self.0.site.delete(request.input.key);
         Ok(S3Response::with_status(DeleteObjectOutput::default(), StatusCode::NO_CONTENT))
     }

@@ -27,6 +27,8 @@ const LISTS: [&str; 3] = ["cache-control", "content-encoding", "content-language
 pub(super) struct Attempts {
     pub(super) made: AtomicU64,
     pub(super) retries: AtomicU64,
+    /// How many responses have begun.
+    pub(super) heads: AtomicU64,
     /// For bodies that break off; the SDK has its own for what comes before them, and lends it to nobody.
     pub(super) budget: Budget,
 }
@@ -226,6 +228,7 @@ impl Intercept for EachAttempt {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        self.0.heads.fetch_add(1, Ordering::Relaxed);
         let headers = context.response_mut().headers_mut();
         for name in LISTS {
             if headers.get_all(name).nth(1).is_some() {

@@ -2,16 +2,19 @@
 //! environment meanwhile that could answer others from memory.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::moment::Moment;
-use crate::object::{FetchError, Fetched};
 
 /// For how long S3 is not asked once it has not answered: what `Retry-After` asks of clients.
-pub(super) const OPEN: Duration = Duration::from_secs(1);
+const OPEN: Duration = Duration::from_secs(1);
 
-/// How long it is waited for then: a first byte that comes late, and a moment. An S3 that is slow and no more closes the breaker.
+/// How long a probe waits for the first sign of S3: a first byte that comes late, and a moment.
 pub(super) const PROBE: Duration = Duration::from_millis(super::FIRST_BYTE.as_millis() as u64 + 250);
+
+/// For how long it matters that S3 did not answer. After that its connections may just have died of idleness, and a try that costs the
+/// time of two is a better one.
+const REMEMBERED: Duration = Duration::from_secs(10);
 
 /// Whether S3 may be asked.
 #[derive(Debug, Default)]
@@ -24,32 +27,71 @@ enum State {
     Closed,
     /// It did not answer, then.
     Open(Moment),
-    /// It may not answer: nobody has waited for long.
-    HalfOpen,
+    /// Somebody has been finding out since then.
+    Probing(Moment),
+    /// It may not answer: since then nobody has waited for long.
+    HalfOpen(Moment),
+}
+
+/// How S3 may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Passage {
+    /// For as long as there is time.
+    Free,
+    /// For [`PROBE`], and longer only if there is a sign of it by then.
+    Probe,
+    /// Not at all.
+    Shut,
+}
+
+/// What a call has told of S3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// It answers, whatever.
+    Answer,
+    /// It had time to, and did not.
+    Silence,
+    /// Nothing: it was not reached, or there was no time.
+    Nothing,
 }
 
 impl Breaker {
-    /// Until when S3 may be waited for by whoever has until `deadline`; `None` when it is not to be asked at all.
-    pub(super) fn until(&self, deadline: Instant) -> Option<Instant> {
-        match *self.state() {
-            State::Closed => Some(deadline),
-            State::Open(since) if Moment::now().is_within(OPEN, since) => None,
-            State::Open(_) | State::HalfOpen => Some(deadline.min(Instant::now() + PROBE)),
+    /// Asks for a passage to S3; what came of it is to be [`heard`](Self::heard).
+    pub(super) fn enter(&self) -> Passage {
+        let now = Moment::now();
+        let mut state = self.state();
+        match *state {
+            State::Open(since) if now.is_within(OPEN, since) => Passage::Shut,
+            // One is enough. If its invocation was ended under it, another goes in its time.
+            State::Probing(since) if now.is_within(PROBE, since) => Passage::Shut,
+            State::Open(since) | State::Probing(since) | State::HalfOpen(since) if now.is_within(REMEMBERED, since) => {
+                *state = State::Probing(now);
+                Passage::Probe
+            }
+            _ => {
+                *state = State::Closed;
+                Passage::Free
+            }
         }
     }
 
-    /// Takes what came of a call. One that had less time than a first byte may take says nothing of an S3 that has not answered it.
-    pub(super) fn heard(&self, fetched: &Result<Fetched, FetchError>, waited: Duration) {
-        match fetched {
-            Err(FetchError::TimedOut(_) | FetchError::Unavailable(_)) if waited < super::FIRST_BYTE => {}
-            Err(FetchError::TimedOut(_) | FetchError::Unavailable(_)) => *self.state() = State::Open(Moment::now()),
-            Ok(_) | Err(FetchError::Missing(_) | FetchError::Failed(_)) => *self.state() = State::Closed,
+    /// Takes what a call has told.
+    pub(super) fn heard(&self, told: Told) {
+        let mut state = self.state();
+        *state = match (told, *state) {
+            (Told::Answer, _) => State::Closed,
+            (Told::Silence, _) => State::Open(Moment::now()),
+            (Told::Nothing, State::Probing(_)) => State::HalfOpen(Moment::now()),
+            (Told::Nothing, state) => state,
         }
     }
 
     /// Takes note that S3 has not answered in a time that was too short to be sure.
     pub(super) fn doubt(&self) {
-        *self.state() = State::HalfOpen;
+        let mut state = self.state();
+        if let State::Closed = *state {
+            *state = State::HalfOpen(Moment::now());
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -61,57 +103,54 @@ impl Breaker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::object::Missing;
     use tokio::time::advance;
 
-    const LONG: Duration = Duration::from_secs(20);
-
-    /// For how long S3 is waited for by somebody who has twenty seconds; 0 when it is not asked.
-    fn patience(breaker: &Breaker) -> u64 {
-        let now = Instant::now();
-        breaker.until(now + LONG).map_or(0, |until| until.duration_since(now).as_millis() as u64 / 10 * 10)
-    }
-
-    fn silence() -> Result<Fetched, FetchError> {
-        Err(FetchError::TimedOut("it hangs".into()))
+    // The clock is tokio's, one of the two that a moment goes by.
+    #[tokio::test(start_paused = true)]
+    async fn an_s3_that_does_not_answer_is_let_alone_for_a_second_and_then_asked_by_one_at_a_time() {
+        let breaker = Breaker::default();
+        assert_eq!([breaker.enter(), breaker.enter()], [Passage::Free; 2]);
+        breaker.heard(Told::Silence);
+        assert_eq!([breaker.enter(), breaker.enter()], [Passage::Shut; 2]);
+        advance(OPEN).await;
+        assert_eq!([breaker.enter(), breaker.enter()], [Passage::Probe, Passage::Shut]);
+        breaker.heard(Told::Silence);
+        assert_eq!(breaker.enter(), Passage::Shut, "for another second");
+        advance(OPEN).await;
+        assert_eq!(breaker.enter(), Passage::Probe);
+        breaker.heard(Told::Answer);
+        assert_eq!([breaker.enter(), breaker.enter()], [Passage::Free; 2]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_s3_that_does_not_answer_is_let_alone_for_a_second_and_then_waited_for_less_long() {
+    async fn a_probe_that_tells_nothing_or_never_comes_back_is_followed_by_another() {
         let breaker = Breaker::default();
-        assert_eq!(patience(&breaker), 20_000);
-        breaker.heard(&silence(), LONG);
-        assert_eq!(patience(&breaker), 0);
-        // By tokio's clock, which is one of the two that a moment goes by.
+        breaker.heard(Told::Silence);
         advance(OPEN).await;
-        assert_eq!(patience(&breaker), 3_250);
-        breaker.heard(&silence(), PROBE);
-        assert_eq!(patience(&breaker), 0, "and again");
-        advance(OPEN).await;
-        breaker.heard(&Err(FetchError::Missing(Missing::NoSuchKey)), Duration::ZERO);
-        assert_eq!(patience(&breaker), 20_000, "whatever it answers");
+        assert_eq!(breaker.enter(), Passage::Probe);
+        breaker.heard(Told::Nothing);
+        assert_eq!([breaker.enter(), breaker.enter()], [Passage::Probe, Passage::Shut]);
+        advance(PROBE).await;
+        assert_eq!(breaker.enter(), Passage::Probe);
     }
 
-    #[test]
-    fn who_has_no_time_to_wait_and_an_s3_that_refuses_at_once_close_no_door() {
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_forgotten_after_a_while() {
         let breaker = Breaker::default();
-        breaker.heard(&silence(), Duration::from_secs(1));
-        breaker.heard(&Err(FetchError::Unavailable("503".into())), Duration::from_millis(200));
-        breaker.heard(&Err(FetchError::Failed("500".into())), LONG);
-        assert_eq!(patience(&breaker), 20_000);
-        assert_eq!(
-            breaker.until(Instant::now()).map(|until| until <= Instant::now()),
-            Some(true),
-            "no more than there is"
-        );
+        breaker.heard(Told::Silence);
+        advance(REMEMBERED).await;
+        assert_eq!([breaker.enter(), breaker.enter()], [Passage::Free; 2]);
     }
 
     #[test]
     fn a_doubt_costs_patience_and_refuses_nobody() {
         let breaker = Breaker::default();
+        breaker.heard(Told::Nothing);
+        assert_eq!(breaker.enter(), Passage::Free);
         breaker.doubt();
-        assert_eq!(patience(&breaker), 3_250);
-        breaker.heard(&Err(FetchError::Failed("500".into())), Duration::ZERO);
-        assert_eq!(patience(&breaker), 20_000);
+        assert_eq!(breaker.enter(), Passage::Probe);
+        breaker.heard(Told::Silence);
+        breaker.doubt();
+        assert_eq!(breaker.enter(), Passage::Shut, "what is known is no matter of doubt");
     }
 }

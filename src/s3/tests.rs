@@ -19,12 +19,13 @@ fn store(lifetime: Option<Duration>, endpoint: Option<String>) -> S3 {
         // A name for the bucket would be one to look up.
         .force_path_style(endpoint.is_some());
     config.set_endpoint_url(endpoint);
-    let config = config.build();
+    let attempts = Arc::new(Attempts::default());
+    let config = config.interceptor(EachAttempt(attempts.clone())).build();
     S3 {
         client: aws_sdk_s3::Client::from_conf(config),
         bucket: "site".into(),
         credentials: Some(credentials),
-        attempts: Arc::default(),
+        attempts,
         breaker: Arc::default(),
     }
 }
@@ -93,15 +94,75 @@ async fn nothing_compressed_is_asked_for() {
     );
 }
 
+/// An S3 that answers each connection with the next of these: each a text, and how many ms later than the one before it.
+async fn slow(answers: &'static [&'static [(u64, &'static str)]]) -> (S3, Asked) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Asked::default();
+    let kept = asked.clone();
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let turn = kept.times();
+            kept.0.lock().unwrap().push(String::new());
+            tokio::spawn(async move {
+                let _ = connection.read(&mut [0; 4096]).await;
+                for (ms, text) in answers[turn.min(answers.len() - 1)] {
+                    tokio::time::sleep(Duration::from_millis(*ms)).await;
+                    let _ = connection.write_all(text.as_bytes()).await;
+                }
+            });
+        }
+    });
+    (store(None, Some(endpoint)), asked)
+}
+
+const NEVER: &[(u64, &str)] = &[(600_000, "")];
+
+fn trouble(fetched: Result<Fetched, FetchError>) -> String {
+    fetched.unwrap_err().trouble().unwrap().to_owned()
+}
+
 #[tokio::test]
-async fn once_s3_has_not_answered_it_is_not_asked_for_a_moment() {
-    let (s3, asked) = scripted(&["", WHOLE]).await;
-    s3.breaker.heard(&Err(FetchError::TimedOut("it hangs".into())), FIRST_BYTE);
-    assert!(matches!(fetched(&s3, None).await, Err(FetchError::Unavailable(why)) if why.contains("not asked")));
-    assert_eq!(asked.times(), 0);
+async fn once_s3_has_not_answered_it_is_let_alone_and_then_found_again_however_slow_it_is() {
+    // The second comes piece by piece for longer than a probe may wait for its beginning.
+    let (s3, asked) = slow(&[NEVER, &[(10, HALF), (2_000, "56"), (2_000, "789")], &[(0, WHOLE)]]).await;
+    let key = ObjectKey::new("v1/test.html".into());
+    let fits = |_: &Head, _: Option<&Range<u64>>| true;
+    let patient = s3.fetch(&Ask::plain(&key, Part::Whole, &fits), Instant::now() + FIRST_BYTE).await;
+    assert!(trouble(patient.fetched).starts_with("no answer from S3 in 3"));
+    assert_eq!(trouble(fetched(&s3, None).await), "S3 was not asked: it did not answer a moment ago");
+    assert_eq!(asked.times(), 1);
+    let probed = loop {
+        match fetched(&s3, None).await {
+            Err(FetchError::Unavailable(why)) if why.contains("not asked") => tokio::task::yield_now().await,
+            other => break other,
+        }
+    };
+    assert!(probed.is_ok() && asked.times() == 2, "{probed:?}");
+    assert!(fetched(&s3, None).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_probe_of_an_s3_that_still_hangs_is_short() {
+    let (s3, _) = slow(&[NEVER]).await;
     s3.breaker.doubt();
-    assert!(matches!(fetched(&s3, None).await, Err(FetchError::Unavailable(why)) if why.contains("closed")));
-    assert!(fetched(&s3, None).await.is_ok(), "one that refuses at once may be asked again");
+    let started = Instant::now();
+    assert!(trouble(fetched(&s3, None).await).starts_with("no answer from S3 in 32"));
+    assert!(started.elapsed() < Duration::from_secs(9), "ten seconds is what there is");
+    assert!(trouble(fetched(&s3, None).await).contains("not asked"));
+}
+
+#[tokio::test]
+async fn one_without_the_time_to_wait_and_errors_that_come_at_once_shut_nobody_out() {
+    const BUSY: &str = "HTTP/1.1 503 Slow Down\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let (s3, asked) = slow(&[NEVER, &[(0, BUSY)], &[(0, "")], &[(0, WHOLE)]]).await;
+    let key = ObjectKey::new("v1/test.html".into());
+    let fits = |_: &Head, _: Option<&Range<u64>>| true;
+    let hasty = s3.fetch(&Ask::plain(&key, Part::Whole, &fits), Instant::now() + Duration::from_millis(100)).await;
+    assert!(trouble(hasty.fetched).starts_with("no answer from S3 in 1"));
+    assert!(trouble(fetched(&s3, None).await).starts_with("S3 answered 503"));
+    assert!(trouble(fetched(&s3, None).await).starts_with("S3 cannot be reached"));
+    assert!(fetched(&s3, None).await.is_ok() && asked.times() == 4);
 }
 
 const HALF: &str = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\netag: \"a\"\r\nconnection: close\r\n\r\n01234";

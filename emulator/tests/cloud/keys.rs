@@ -87,6 +87,11 @@ async fn every_odd_key_of_a_variant_comes_back_by_redirect_from_the_bucket() {
         cloud.put(&format!("v1/{key}"), format!("v1 of {key}"), "text/plain").await;
         let path = format!("/{}", encode(&key));
         let redirect = cloud.cdn(&path, &[("test_version", "v1"), ("redirect", "true")]).await;
+        if key.split('/').any(|segment| matches!(segment, "." | "..")) {
+            // Its address would be another's to whoever follows it.
+            assert_eq!(redirect.status, StatusCode::NOT_FOUND, "{key:?}");
+            continue;
+        }
         assert_eq!(redirect.status, StatusCode::FOUND, "{key:?}");
         let location = redirect.header("location");
         assert!(location.bytes().all(|byte| byte.is_ascii_graphic()), "{location}");
