@@ -116,10 +116,10 @@ class Faults(unittest.TestCase):
         self.assertIn("still waiting when it ended", row[2])
 
     def test_slow_answers_are_not_well_again(self):
-        slow = [answer(at, ms=900.0) for at in (25, 25.1, 25.2)]
+        slow = [answer(25 + part / 10, ms=900.0) for part in range(8)]
         (problem,) = self.problems(*slow)
-        self.assertIn("well again 5.5 s", problem)
-        hiccup = [answer(25 + part / 100) for part in range(20)] + [answer(25.1, ms=900.0)]
+        self.assertIn("well again 6.0 s", problem)
+        hiccup = [answer(25.1 + part / 100, ms=900.0) for part in range(20)]
         self.assertEqual(self.problems(*hiccup), [])
 
     def test_a_drill_without_requests_in_one_of_its_parts_is_a_problem(self):
@@ -145,6 +145,9 @@ class Knee(unittest.TestCase):
 
     def test_a_step_in_which_requests_were_dropped_did_not_hold_and_is_the_last(self):
         self.assertEqual(self.rows(dropped=[12.0, 12.1]), [(10, 0, True), (20, 2, False)])
+        # At the jump to the next one.
+        self.assertEqual(self.rows(dropped=[20.1]), [(10, 0, True), (20, 0, True), (30, 1, False)])
+        self.assertEqual(self.rows(until=20.5, dropped=[20.1, 20.6]), [(10, 0, True), (20, 0, True), (30, 2, False)])
 
     def test_a_step_that_was_slow_did_not_hold(self):
         self.assertEqual(self.rows(ms=150.0), [(10, 0, True), (20, 0, False)])

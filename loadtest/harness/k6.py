@@ -94,7 +94,9 @@ class K6:
             sys.exit(f"k6 ended with {self.process.returncode} before it had a result\n{log}")
         result = json.loads(self.summary.read_text())
         counted = sum(row["count"] for row in result["rows"])
-        if counted != len(self.answers):
+        # Of a run that was stopped, a user may have counted an answer's time and not yet the answer.
+        unsure = counted // 50 if self.process.returncode == MISSED else 0
+        if not 0 <= len(self.answers) - counted <= unsure:
             sys.exit(f"k6 counted {counted} answers and told of {len(self.answers)}")
         return result
 

@@ -68,6 +68,21 @@ export function someVariant(at = Math.random()) {
   return variants[0];
 }
 
+/** Its multiples lie evenly between 0 and 1, however many there are. */
+const GOLDEN = (Math.sqrt(5) - 1) / 2;
+
+/**
+ * From 0 to 1, evenly: within each `turn` of numbers, and for those at the same place of each turn, which halve what is left between
+ * those before them (van der Corput). By chance a short run might have none of the rarest kind for one variant.
+ * @param {number} number
+ * @param {number} turn
+ */
+export function spread(number, turn) {
+  let at = ((number % turn) * GOLDEN) % 1;
+  for (let left = Math.floor(number / turn), part = 0.5; left > 0; left = Math.floor(left / 2), part /= 2) at += (left % 2) * part;
+  return at % 1;
+}
+
 /** The seconds of a duration such as 1m30s. @param {string} given */
 export function seconds(given) {
   const unit = { h: 3600, m: 60, s: 1, ms: 0.001 };

@@ -1,7 +1,7 @@
 // The mix of a real test: mostly pages and pictures, some reloads, ranges, HEADs, redirects, and what goes wrong on any site.
 
 import exec from 'k6/execution';
-import { api, follows, someVariant } from './settings.js';
+import { api, follows, someVariant, spread } from './settings.js';
 import { LIVING, living } from './living.js';
 import * as visit from './visit.js';
 
@@ -27,16 +27,6 @@ export const OUTCOMES = ['found', 'not_modified', 'partial', 'head', 'redirect',
 const UNCHANGING = 5;
 /** The share of the rarest. */
 export const RAREST = 0.01 / (LIVING > 0 ? UNCHANGING : 1);
-/** Its multiples lie evenly between 0 and 1, however many there are. */
-const GOLDEN = (Math.sqrt(5) - 1) / 2;
-
-/** Numbers that halve what is left between those before them: 0, 1/2, 1/4, 3/4, 1/8 … (van der Corput). @param {number} nth */
-function halving(nth) {
-  let at = 0;
-  for (let part = 0.5; nth > 0; nth = Math.floor(nth / 2), part /= 2) at += (nth % 2) * part;
-  return at;
-}
-
 /**
  * One visit. Which kind it is goes by its number, not by chance: every hundred visits have the mix exactly, and a short run has
  * the rarest kinds too.
@@ -49,8 +39,7 @@ export function mixed() {
   }
   // 37 and 100 have no common divisor: the kinds alternate.
   let left = (number * 37) % 100;
-  // Evenly within a hundred, and for each kind from one hundred to the next.
-  const variant = someVariant(((number % 100) * GOLDEN + halving(Math.floor(number / 100))) % 1);
+  const variant = someVariant(spread(number, 100));
   for (const [share, kind] of MIX) {
     left -= share;
     if (left < 0) return kind(variant);
