@@ -26,7 +26,7 @@ export const options = {
     // Past the knee the rest says nothing, and what refuses at once is neither slow nor dropped: stop there.
     failed: [{ threshold: `rate<=${failures}`, abortOnFail: true }],
     wrong: [{ threshold: 'rate==0', abortOnFail: true }],
-    dropped_iterations: [{ threshold: 'count<10', abortOnFail: true }],
+    dropped_iterations: [{ threshold: `count<${number('DROPS', 10)}`, abortOnFail: true }],
     answer_ms: [{ threshold: `p(99)<${p99}`, abortOnFail: true, delayAbortEval: '5s' }],
   },
   summaryTrendStats: STATISTICS,

@@ -1,6 +1,7 @@
 """Puts what a run made into a page of docs/, with its picture."""
 
 import shutil
+import textwrap
 
 from . import ROOT
 
@@ -14,6 +15,9 @@ def put(page, command, text, pictures=()):
     head, found, rest = path.read_text().partition(start)
     if not found or end not in rest:
         raise SystemExit(f"docs/{page} has no place for {command}")
-    path.write_text(f"{head}{start}\n{text.strip()}\n\n{end}{rest.partition(end)[2]}")
+    # Tables stay as they are.
+    lines = [line if line.startswith("|") else textwrap.fill(line, 140, break_on_hyphens=False) for line in text.strip().split("\n")]
+    text = "\n".join(lines)
+    path.write_text(f"{head}{start}\n{text}\n\n{end}{rest.partition(end)[2]}")
     for file, name in pictures:
         shutil.copyfile(file, DOCS / "pictures" / name)

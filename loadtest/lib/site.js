@@ -19,7 +19,7 @@ const byKey = new Map(held.map((each) => [each.key, each]));
 export function pathsOf(variant) {
   const prefix = `${variant}/`;
   const paths = held.filter(({ key }) => key.startsWith(prefix)).map(({ key }) => key.slice(prefix.length));
-  if (paths.length === 0) throw new Error(`${file} has nothing of ${variant}: loadtest/manifest DIR > loadtest/site.json, or name others in VARIANTS`);
+  if (paths.length === 0) throw new Error(`${file} has nothing of ${variant}: loadtest/manifest DIR > FILE and MANIFEST=FILE, or name others in VARIANTS`);
   return paths;
 }
 
