@@ -23,10 +23,12 @@ def cores():
 
 
 def revision():
-    """What is measured: the commit, and the compiler."""
+    """What is measured: the last commit that changed it, and the compiler."""
     said = lambda *command: subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
-    changed = " and changes" if said("git", "status", "--porcelain", "--untracked-files=no", "--", "src", "emulator", "Cargo.lock") else ""
-    return f"commit {' '.join(said('git', 'rev-parse', '--short', 'HEAD')) or 'unknown'}{changed}, rustc {' '.join(said('rustc', '--version')[1:2])}"
+    measured = ("--", "src", "emulator/src", "Cargo.toml", "Cargo.lock")
+    commit = " ".join(said("git", "log", "-1", "--format=%h", *measured)) or "unknown"
+    changed = " and changes" if said("git", "status", "--porcelain", "--untracked-files=no", *measured) else ""
+    return f"commit {commit}{changed}, rustc {' '.join(said('rustc', '--version')[1:2])}"
 
 
 def machine():
