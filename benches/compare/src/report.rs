@@ -58,13 +58,14 @@ impl Report {
             output.map_or_else(|_| "?".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
         };
         let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        // Not those that this process is pinned to.
+        let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
         let cpu =
             cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("?").trim_matches([' ', '\t', ':']);
         let machine = format!(
-            "{}, commit {}, {cpu}, {} cores, {}, Linux {}",
+            "{}, commit {}, {cpu}, {cores} cores, {}, Linux {}",
             said("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),
             said("git", &["rev-parse", "--short", "HEAD"]),
-            std::thread::available_parallelism().map_or(0, usize::from),
             said("rustc", &["--version"]),
             said("uname", &["-r"]),
         );
