@@ -20,7 +20,9 @@ def latency(answers, path, title, marks=(), outcomes=None):
     start = min(answer.at for answer in answers)
     length = max(answer.at for answer in answers) - start
     step = max(1.0, length / 120)
-    wanted = [answer for answer in answers if outcomes is None or answer.outcome in outcomes]
+    # A last slot that is not full would look like a fall.
+    whole = max(1, int(length / step))
+    wanted = [a for a in answers if (outcomes is None or a.outcome in outcomes) and (a.at - start) / step < whole]
     variants = sorted({answer.variant for answer in wanted})
     figure, (times, rates) = plt.subplots(2, 1, sharex=True, figsize=(9, 5), height_ratios=[3, 1], layout="constrained")
     for variant, colour in zip(variants, COLOURS):
@@ -34,7 +36,7 @@ def latency(answers, path, title, marks=(), outcomes=None):
         middle = [(slot + 0.5) * step for slot in x]
         times.plot(middle, [percentile(slots[slot], 50) for slot in x], color=colour, label=f"{variant} p50")
         times.plot(middle, [percentile(slots[slot], 99) for slot in x], color=colour, linestyle="--", label=f"{variant} p99")
-        every = range(int(length / step) + 1)
+        every = range(whole)
         rates.plot([(slot + 0.5) * step for slot in every], [len(slots[slot]) / step for slot in every], color=colour)
         rates.plot([(slot + 0.5) * step for slot in every], [failed[slot] / step for slot in every], color=colour, linestyle=":")
     for second, text in marks:
@@ -43,8 +45,8 @@ def latency(answers, path, title, marks=(), outcomes=None):
         times.annotate(text, (second, 1), xycoords=("data", "axes fraction"), xytext=(3, -10), textcoords="offset points", fontsize=8)
     times.set_yscale("log")
     times.set_ylabel("ms")
-    times.set_title(title, fontsize=11)
-    times.legend(fontsize=8, ncols=len(variants), loc="upper right")
+    times.set_title(title, fontsize=11, loc="right")
+    times.legend(fontsize=8, ncols=len(variants), loc="upper left", bbox_to_anchor=(0, 1.16), borderaxespad=0, frameon=False)
     times.grid(True, which="both", alpha=0.2)
     rates.set_ylabel("a second\n(dotted: failed)")
     rates.set_xlabel("s")
