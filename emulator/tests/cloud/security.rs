@@ -78,6 +78,17 @@ async fn a_location_leads_nowhere_but_to_redirect_path() {
 }
 
 #[tokio::test]
+async fn a_large_object_to_which_no_address_leads_is_413() {
+    for oversize in ["presign", "redirect"] {
+        let cloud = start(with_env(&[("oversize", oversize)])).await;
+        cloud.put("v1/a/../large", vec![b'z'; 5_000_000], "video/mp4").await;
+        let answer = cloud.api("/a/..%2Flarge", &[SECRET, V1]).await;
+        assert_eq!((answer.status, answer.headers.get("location")), (StatusCode::PAYLOAD_TOO_LARGE, None));
+        cloud.end().await;
+    }
+}
+
+#[tokio::test]
 async fn a_path_that_climbs_out_of_the_bucket_is_no_file_and_no_trouble() {
     let cloud =
         start(with_env(&[("prewarm", "false"), ("variant_fallback", "true"), ("spa_fallback", "index.html")])).await;
