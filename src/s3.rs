@@ -135,7 +135,7 @@ impl S3 {
         let asked = self.client.head_object().bucket(&self.bucket).key(key.as_str()).send();
         let budget = deadline.saturating_duration_since(Instant::now());
         match tokio::time::timeout(budget, asked).await {
-            Ok(Err(error)) if error.raw_response().is_none() => Err(fetch_error(&error)),
+            Ok(Err(error)) if error.raw_response().is_none() => Err(fetch_error(&error, key)),
             Ok(_) => {
                 self.breaker.heard(Told::Answer);
                 Ok(())
@@ -284,8 +284,8 @@ impl S3 {
         let request = self.client.head_object().bucket(&self.bucket).key(key.as_str());
         let output = match request.send().await {
             Ok(output) => output,
-            Err(error) if matches!(status_of(&error), Some(403 | 404)) => return Err(self.reason(key).await),
-            Err(error) => return Err(fetch_error(&error)),
+            Err(error) if matches!(status_of(&error), Some(400 | 403 | 404)) => return Err(self.reason(key).await),
+            Err(error) => return Err(fetch_error(&error, key)),
         };
         Ok(Head::new(Metadata {
             bytes: u64::try_from(output.content_length.unwrap_or(0)).unwrap_or(0),
@@ -345,7 +345,7 @@ impl S3 {
                     Some(answered) => Ok(answered),
                 }
             }
-            _ => Err(fetch_error(error)),
+            _ => Err(fetch_error(error, ask.key)),
         }
     }
 
@@ -354,7 +354,7 @@ impl S3 {
     async fn reason(&self, key: &ObjectKey) -> FetchError {
         match self.client.get_object().bucket(&self.bucket).key(key.as_str()).range("bytes=0-0").send().await {
             Ok(_) => FetchError::Unavailable("S3 has the object now and refused it a moment ago".to_owned()),
-            Err(error) => fetch_error(&error),
+            Err(error) => fetch_error(&error, key),
         }
     }
 
@@ -549,11 +549,15 @@ fn status_of<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
     error.raw_response().map(|response| response.status().as_u16())
 }
 
+/// How S3 (without a code), SeaweedFS and MinIO refuse a name.
+const NO_SUCH_NAME: [&str; 5] =
+    ["(no code)", "InvalidURI", "InvalidRequest", "XMinioInvalidObjectName", "XMinioInvalidResourceName"];
+
 /// Sorts S3's errors into those that the rules tell apart.
 ///
 /// Only the code and the request id go into the text: S3's own messages repeat the request that was
 /// signed, and with it the session token.
-fn fetch_error<E>(error: &SdkError<E, HttpResponse>) -> FetchError
+fn fetch_error<E>(error: &SdkError<E, HttpResponse>, key: &ObjectKey) -> FetchError
 where
     E: ProvideErrorMetadata + RequestId + Error + 'static,
 {
@@ -568,6 +572,10 @@ where
             match (status, code) {
                 // A key that is too long cannot exist, however S3 puts it.
                 (404, "NoSuchKey") | (400, "KeyTooLongError") => FetchError::Missing(Missing::NoSuchKey),
+                // Nor one with a `..`, where a server has no such names: each puts that in its own way.
+                (400, code) if key.has_dot_segment() && NO_SUCH_NAME.contains(&code) => {
+                    FetchError::Missing(Missing::NoSuchKey)
+                }
                 (403, "AccessDenied") => FetchError::Missing(Missing::AccessDenied),
                 (429 | 503, _) | (_, "SlowDown" | "RequestLimitExceeded" | "ServiceUnavailable") => {
                     FetchError::Unavailable(text())

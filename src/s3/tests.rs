@@ -200,6 +200,34 @@ async fn an_answer_of_s3s_with_another_range_than_was_asked_for_is_no_part_of_th
     }
 }
 
+#[tokio::test]
+async fn a_name_that_a_server_refuses_is_missing_and_any_other_refusal_is_not() {
+    const EMPTY: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    const REFUSED: &str =
+        "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n<Error><Code>InvalidRequest</Code></Error>";
+    const EXPIRED: &str =
+        "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n<Error><Code>ExpiredToken</Code></Error>";
+    for (answers, name, is_missing) in [
+        (&[EMPTY] as &[&str], "v1/a/../b", true),
+        (&[REFUSED], "v1/a/../b", true),
+        (&[EXPIRED], "v1/a/../b", false),
+        (&[REFUSED], "v1/test.html", false),
+    ] {
+        for part in [Part::Whole, Part::Head] {
+            let (s3, _) = scripted(answers).await;
+            let (key, fits) = (ObjectKey::new(name.into()), |_: &Head, _: Option<&Range<u64>>| true);
+            let reply = s3.fetch(&Ask::plain(&key, part, &fits), Instant::now() + Duration::from_secs(10)).await;
+            let error = reply.fetched.unwrap_err();
+            assert_eq!(
+                matches!(error, FetchError::Missing(Missing::NoSuchKey)),
+                is_missing,
+                "{name} {part:?}: {error:?}"
+            );
+            assert!(is_missing || matches!(error, FetchError::Failed(_)));
+        }
+    }
+}
+
 #[test]
 fn a_content_range_is_read_or_refused() {
     assert_eq!(content_range("bytes 2-4/10"), Some((2..5, 10)));
