@@ -82,13 +82,18 @@ pub async fn collect(body: Incoming, limit: usize) -> Result<Bytes, CollectError
     if seen <= limit { Ok(collected.into()) } else { Err(CollectError::TooLong) }
 }
 
+/// For how long a part of the cloud keeps a connection to the next that nobody uses: CloudFront's default for an origin
+/// ([keep-alive timeout](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/DownloadDistValuesOrigin.html)). It has to be
+/// less than the server's, hyper's thirty seconds: who uses a connection at the moment that it is closed at the other end has an error.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
 /// A client for one part of the cloud to reach the next.
 pub fn client() -> HttpClient {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     // For the real S3 over TLS another connector goes around this one.
     connector.enforce_http(false);
-    Client::builder(TokioExecutor::new()).build(connector)
+    Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).pool_idle_timeout(KEEP_ALIVE).build(connector)
 }
 
 /// Why an address cannot be listened on.
