@@ -6,34 +6,26 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
-use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::json;
-use time::OffsetDateTime;
-use time::macros::format_description;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::cloudwatch::{CloudWatch, MetricName};
+use crate::cloudwatch::MetricName;
+use crate::environment::{Environment, Event, Function, FunctionError, lock};
 use crate::fault::{Fault, Faults, LambdaFault, happens};
 use crate::identity;
 use crate::journal::Journal;
 use crate::runtime_api;
 use crate::serve::BoxError;
-use crate::xray::{Span, XRay};
-
-/// How long an environment may take until it asks for its first event
-/// ([Init phase](https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib)).
-const INIT_LIMIT: Duration = Duration::from_secs(10);
+use crate::xray::Span;
 
 /// How long a process may take to go after SIGTERM, before SIGKILL
 /// ([Shutdown phase](https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-shutdown)).
@@ -45,41 +37,6 @@ pub const EVENT_BYTES_MAX: usize = 6 * 1024 * 1024;
 /// The most that Lambda takes as an answer, in bytes.
 pub const PAYLOAD_BYTES_MAX: usize = EVENT_BYTES_MAX + 100;
 
-/// A function and how it is run.
-#[derive(Debug, Clone)]
-pub struct Function {
-    /// Its name.
-    pub name: String,
-    /// The program that is its `bootstrap`, and its arguments.
-    pub program: PathBuf,
-    /// Arguments of the program; Lambda gives none.
-    pub arguments: Vec<String>,
-    /// What the user sets in its environment, and the region and credentials of its role.
-    pub env: Vec<(String, String)>,
-    /// Its region.
-    pub region: String,
-    /// Its memory, in MB. It is told to the handler, not enforced.
-    pub memory_mb: u32,
-    /// How long an invocation may take.
-    pub timeout: Duration,
-    /// How many environments there may be.
-    pub environments: usize,
-    /// How many invocations an environment takes at once: more than 1 as on Lambda Managed Instances.
-    pub concurrency: usize,
-    /// Whether environments are frozen between invocations.
-    pub freeze: bool,
-    /// Whether an invocation that finds every environment busy is refused, instead of waiting for one.
-    pub throttle: bool,
-    /// How many of the invocations X-Ray samples, from 0 to 1.
-    pub sampled: f64,
-    /// Where the metrics go, and the lines that Lambda writes itself.
-    pub cloudwatch: CloudWatch,
-    /// Where Lambda's own spans go.
-    pub xray: XRay,
-    /// What goes wrong.
-    pub faults: Faults,
-}
-
 /// What an invocation came to.
 #[derive(Debug)]
 pub struct Invocation {
@@ -87,16 +44,6 @@ pub struct Invocation {
     pub result: Result<Bytes, FunctionError>,
     /// How long the environment took to start, when this was its first invocation.
     pub cold_start: Option<Duration>,
-}
-
-/// The function's error, as Lambda tells it to the caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FunctionError(pub String);
-
-impl fmt::Display for FunctionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 /// Why there was no invocation.
@@ -108,93 +55,10 @@ pub enum InvokeError {
     ShuttingDown,
 }
 
-/// An event on its way to a handler.
-#[derive(Debug)]
-pub struct Event {
-    /// The invocation's id.
-    pub request_id: String,
-    /// When it has to be done, in milliseconds since 1970.
-    pub deadline_ms: u64,
-    /// The function's ARN.
-    pub arn: String,
-    /// The trace header.
-    pub trace_id: String,
-    /// The event itself.
-    pub payload: Bytes,
-}
-
-/// What a handler made of an event: its answer, or its error.
-pub type Completion = Result<Bytes, FunctionError>;
-
 /// A `/next` that waits for its event.
 struct Poll {
     environment: Arc<Environment>,
     deliver: oneshot::Sender<Event>,
-}
-
-/// One execution environment.
-pub struct Environment {
-    /// Its number, from 1.
-    pub id: u64,
-    /// Of which configuration it is.
-    version: u64,
-    started: Instant,
-    /// How long it took from the start to the first `/next`.
-    init: OnceLock<Duration>,
-    invocations: AtomicU64,
-    process_group: OnceLock<Pid>,
-    /// `None` once it is gone.
-    in_flight: Mutex<Option<HashMap<String, oneshot::Sender<Completion>>>>,
-    /// What the handler reported to `/init/error`.
-    init_error: OnceLock<String>,
-    /// Whether the process dies while it posts its next answer.
-    doomed: AtomicBool,
-}
-
-impl Environment {
-    fn signal(&self, signal: Signal) {
-        if let Some(group) = self.process_group.get() {
-            // A process that is gone already needs no signal.
-            let _ = killpg(*group, signal);
-        }
-    }
-
-    /// Ends an invocation with what the handler made of it; `false` when there is none of that id.
-    pub fn complete(&self, request_id: &str, completion: Completion) -> bool {
-        match lock(&self.in_flight).as_mut().and_then(|all| all.remove(request_id)) {
-            Some(waiting) => {
-                // Whoever has stopped waiting needs no answer.
-                let _ = waiting.send(completion);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// The most memory that its process has had (`VmHWM`), or has (`VmRSS`), in MB, where the system says so.
-    fn memory_mb(&self, field: &str) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process_group.get()?)).ok()?;
-        let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
-        value.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes.div_ceil(1024))
-    }
-
-    /// Kills its process if a fault wants that, now that the answer has begun to come; says whether it did.
-    pub fn dies_answering(&self, faults: &Faults) -> bool {
-        let too_large = match faults.lambda() {
-            Some(LambdaFault::Memory(limit)) => self.memory_mb("VmRSS").is_some_and(|held| held > limit),
-            _ => false,
-        };
-        let dies = too_large || self.doomed.load(Ordering::Relaxed);
-        if dies {
-            self.signal(Signal::SIGKILL);
-        }
-        dies
-    }
-
-    /// Takes note of why the handler cannot start.
-    pub fn fail_init(&self, error: String) {
-        let _ = self.init_error.set(error);
-    }
 }
 
 #[derive(Default)]
@@ -514,17 +378,7 @@ impl Lambda {
 
     fn start(&self, state: &mut State) {
         state.started += 1;
-        let environment = Arc::new(Environment {
-            id: state.started,
-            version: state.version,
-            started: Instant::now(),
-            init: OnceLock::new(),
-            invocations: AtomicU64::new(0),
-            process_group: OnceLock::new(),
-            in_flight: Mutex::new(Some(HashMap::new())),
-            init_error: OnceLock::new(),
-            doomed: AtomicBool::new(false),
-        });
+        let environment = Arc::new(Environment::new(state.started, state.version));
         state.environments.insert(environment.id, environment.clone());
         tokio::spawn(self.clone().run(environment));
     }
@@ -535,7 +389,7 @@ impl Lambda {
             Ok((mut child, _server)) => {
                 let stdout = self.relay(environment.id, child.stdout.take());
                 let stderr = self.relay(environment.id, child.stderr.take());
-                let ended = self.watch(&environment, child).await;
+                let ended = environment.watch(child).await;
                 // What it started and left behind goes with it, and then its pipes have an end.
                 environment.signal(Signal::SIGKILL);
                 let _ = tokio::time::timeout(SHUTDOWN_LIMIT, async { tokio::join!(stdout, stderr) }).await;
@@ -568,23 +422,8 @@ impl Lambda {
 
     async fn launch(&self, environment: &Arc<Environment>) -> Result<(Child, crate::serve::Server), BoxError> {
         let (server, address) = runtime_api::serve(self.clone(), environment.clone()).await?;
-        let function = &self.0.function;
-        let mut command = Command::new(&function.program);
-        command
-            .args(&function.arguments)
-            .env_clear()
-            .envs(lambda_env(function, &address.to_string()))
-            .envs(self.environment_variables())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // A group of its own: signals reach its children too, and Ctrl-C does not reach it.
-            .process_group(0)
-            .kill_on_drop(true);
-        let child = command.spawn()?;
-        if let Some(id) = child.id().and_then(|id| i32::try_from(id).ok()) {
-            let _ = environment.process_group.set(Pid::from_raw(id));
-        }
+        let variables = self.environment_variables();
+        let child = environment.spawn(&self.0.function, address, &variables)?;
         // Cancelled before it could be told to stop.
         if lock(&self.0.state).closed {
             environment.signal(Signal::SIGKILL);
@@ -602,30 +441,6 @@ impl Lambda {
             }
         }
         variables
-    }
-
-    /// Waits for the end of the process, and says how it came.
-    async fn watch(&self, environment: &Environment, mut child: Child) -> String {
-        let status = tokio::select! {
-            status = child.wait() => status,
-            () = self.init_overdue(environment) => {
-                environment.signal(Signal::SIGKILL);
-                let _ = child.wait().await;
-                return format!("did not ask for an event within {} seconds: killed", INIT_LIMIT.as_secs());
-            }
-        };
-        match status {
-            Ok(status) => format!("exited: {status}"),
-            Err(error) => format!("was lost: {error}"),
-        }
-    }
-
-    /// Returns when the environment has taken too long to start, and never otherwise.
-    async fn init_overdue(&self, environment: &Environment) {
-        tokio::time::sleep(INIT_LIMIT).await;
-        if environment.init.get().is_some() {
-            std::future::pending().await
-        }
     }
 
     /// Hands on what a process writes, line by line, to its end.
@@ -723,53 +538,9 @@ impl Lambda {
     }
 }
 
-/// What Lambda sets
-/// ([defined runtime environment variables](https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html)).
-fn lambda_env(function: &Function, runtime_api: &str) -> Vec<(&'static str, String)> {
-    let today = OffsetDateTime::now_utc().format(format_description!("[year]/[month]/[day]")).unwrap_or_default();
-    let mut env = vec![
-        ("_HANDLER", "bootstrap".to_owned()),
-        ("AWS_LAMBDA_RUNTIME_API", runtime_api.to_owned()),
-        ("AWS_LAMBDA_FUNCTION_NAME", function.name.clone()),
-        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),
-        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", function.memory_mb.to_string()),
-        ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", function.name)),
-        ("AWS_LAMBDA_LOG_STREAM_NAME", format!("{today}/[$LATEST]{}", identity::hex(32))),
-        ("AWS_LAMBDA_LOG_FORMAT", "JSON".to_owned()),
-        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
-        ("AWS_REGION", function.region.clone()),
-        ("AWS_DEFAULT_REGION", function.region.clone()),
-        ("LAMBDA_RUNTIME_DIR", "/var/runtime".to_owned()),
-        ("LANG", "en_US.UTF-8".to_owned()),
-        ("TZ", ":UTC".to_owned()),
-    ];
-    if let Some(folder) = function.program.parent() {
-        env.push(("LAMBDA_TASK_ROOT", folder.display().to_string()));
-    }
-    if function.concurrency > 1 {
-        env.push(("AWS_LAMBDA_MAX_CONCURRENCY", function.concurrency.to_string()));
-    }
-    // Not Lambda's: where this machine has its programs and libraries.
-    for name in ["PATH", "LD_LIBRARY_PATH"] {
-        env.extend(std::env::var(name).ok().map(|value| (name, value)));
-    }
-    env
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing panics while it holds one of these; a value is whole at every moment.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl fmt::Debug for Lambda {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lambda").field("function", &self.0.function.name).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Environment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Environment").field("id", &self.id).finish_non_exhaustive()
     }
 }
 

@@ -12,7 +12,8 @@
 //! - [`cloud`]: options → everything started and wired
 //! - [`edge`]: CloudFront: a distribution with two origins
 //! - [`gateway`]: the HTTP API; [`event`] and [`answer`] are its pure halves
-//! - [`lambda`]: execution environments: started on demand, frozen, timed out, replaced
+//! - [`lambda`]: the service: starts environments on demand, freezes, times out and replaces them
+//! - [`environment`]: one of them, with its process
 //! - [`runtime_api`]: what a handler process talks to
 //! - [`bucket`]: S3's protocol over a [`site`]
 //! - [`cloudwatch`]: metrics and Lambda's own log lines; [`xray`]: spans
@@ -30,6 +31,7 @@ pub mod cloudwatch;
 pub mod console;
 pub mod dashboard;
 pub mod edge;
+pub mod environment;
 pub mod event;
 pub mod fault;
 pub mod gateway;

@@ -10,7 +10,8 @@ use hyper::body::Incoming;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-use crate::lambda::{Environment, FunctionError, Lambda, no_runtime_api};
+use crate::environment::{Environment, FunctionError};
+use crate::lambda::{Lambda, no_runtime_api};
 use crate::serve::{self, Body, BoxError, CollectError, Server};
 
 /// Serves the Runtime API of one environment, on a port of its own.
