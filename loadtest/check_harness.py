@@ -2,9 +2,11 @@
 
 import importlib.machinery
 import importlib.util
+import json
 import pathlib
 import sys
 import tempfile
+import types
 import unittest
 from dataclasses import replace
 
@@ -134,7 +136,9 @@ class Knee(unittest.TestCase):
         most, steps, step_seconds, p99 = 30, 3, 10, 100
 
     def rows(self, until=30.0, dropped=(), ms=5.0):
-        answers = [answer(step * 10 + at / (10 * (step + 1)) + (ms if step else 5.0) / 1e3, ms=ms if step else 5.0) for step in range(3) for at in range(100 * (step + 1))]
+        # The first step is quick, whatever the others are.
+        sent = [(step * 10 + at / (10 * (step + 1)), ms if step else 5.0) for step in range(3) for at in range(100 * (step + 1))]
+        answers = [answer(at + took / 1e3, ms=took) for at, took in sent]
         samples = [(at, at * 1.0, at * 0.5, at * 0.1) for at in range(31)]
         rows = knee.steps(self.Given, [each for each in answers if each.at < until], dropped, [s for s in samples if s[0] <= until])
         return [(row[0], row[-2], row[-1]) for row in rows]
@@ -197,6 +201,20 @@ class Harness(unittest.TestCase):
             ("2026-01-02T03:04:05.123456789+01:00", "2026-01-02T03:04:05.123456+01:00"),
         ):
             self.assertEqual(k6._microseconds(text), wanted)
+
+    def test_answers_that_were_counted_and_not_told_of_are_no_result(self):
+        with tempfile.TemporaryDirectory() as folder:
+            run = object.__new__(k6.K6)
+            run.summary, run.log = pathlib.Path(folder) / "s.json", pathlib.Path(folder) / "k6.log"
+            run.process = types.SimpleNamespace(returncode=k6.MISSED)
+            run.summary.write_text(json.dumps({"rows": [{"count": 99}, {"count": 1}]}))
+            for told, stopped, holds in ((100, False, True), (99, False, False), (101, False, False), (102, True, True), (103, True, False)):
+                run.answers = [answer(1)] * told
+                with self.subTest(told=told, stopped=stopped):
+                    if holds:
+                        run.result(stopped)
+                    else:
+                        self.assertRaises(SystemExit, run.result, stopped)
 
     def test_answers_that_were_saved_are_read_again(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -20,7 +20,6 @@ use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use tokio::net::TcpListener;
 
@@ -144,8 +143,7 @@ fn s3_client(scheme: &Scheme) -> Result<Client<HttpsConnector<HttpConnector>, Bo
         builder.with_tls_config(config.with_root_certificates(none).with_no_client_auth())
     };
     let connector = builder.https_or_http().enable_http1().wrap_connector(tcp);
-    let mut client = Client::builder(TokioExecutor::new());
-    Ok(client.pool_timer(TokioTimer::new()).pool_idle_timeout(serve::KEEP_ALIVE).build(connector))
+    Ok(serve::client_over(connector))
 }
 
 impl Edge {

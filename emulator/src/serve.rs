@@ -17,7 +17,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
@@ -85,7 +85,7 @@ pub async fn collect(body: Incoming, limit: usize) -> Result<Bytes, CollectError
 /// For how long a part of the cloud keeps a connection to the next that nobody uses: CloudFront's default for an origin
 /// ([keep-alive timeout](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/DownloadDistValuesOrigin.html)). It has to be
 /// less than the server's, hyper's thirty seconds: who uses a connection at the moment that it is closed at the other end has an error.
-pub const KEEP_ALIVE: Duration = Duration::from_secs(5);
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// A client for one part of the cloud to reach the next.
 pub fn client() -> HttpClient {
@@ -93,6 +93,11 @@ pub fn client() -> HttpClient {
     connector.set_nodelay(true);
     // For the real S3 over TLS another connector goes around this one.
     connector.enforce_http(false);
+    client_over(connector)
+}
+
+/// The same over another connector.
+pub fn client_over<C: Connect + Clone>(connector: C) -> Client<C, Body> {
     Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).pool_idle_timeout(KEEP_ALIVE).build(connector)
 }
 
@@ -206,4 +211,30 @@ where
         }
     });
     Server { accepting }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn a_connection_that_nobody_uses_is_given_up_before_a_server_would_close_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}/", listener.local_addr().unwrap());
+        let client = client();
+        let asking = client.request(Request::get(address).body(full("")).unwrap());
+        let answering = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 1024]).await.unwrap();
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+            stream
+        };
+        let (answer, mut stream) = tokio::join!(asking, answering);
+        assert_eq!(answer.unwrap().status(), StatusCode::NO_CONTENT);
+        // From here on the clock goes by itself whenever everybody waits.
+        tokio::time::pause();
+        let end = tokio::time::timeout(Duration::from_secs(30), async { stream.read(&mut [0; 1]).await }).await;
+        assert_eq!(end.expect("it is closed within the server's thirty seconds").unwrap(), 0);
+    }
 }

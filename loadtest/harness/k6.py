@@ -87,15 +87,15 @@ class K6:
             self.process.kill()
             self.process.wait()
 
-    def result(self):
-        """What it came to, as lib/report.js has it; every answer that k6 counted is in `answers`."""
+    def result(self, stopped=False):
+        """What it came to, as lib/report.js has it; every answer that k6 counted is in `answers`. `stopped` says that a threshold may
+        have stopped it: then a user may have counted an answer's time and not yet the answer."""
         if self.process.returncode not in (HOLDS, MISSED) or not self.summary.exists():
             log = self.log.read_text()[-2000:] if self.log.exists() else ""
             sys.exit(f"k6 ended with {self.process.returncode} before it had a result\n{log}")
         result = json.loads(self.summary.read_text())
         counted = sum(row["count"] for row in result["rows"])
-        # Of a run that was stopped, a user may have counted an answer's time and not yet the answer.
-        unsure = counted // 50 if self.process.returncode == MISSED else 0
+        unsure = counted // 50 if stopped else 0
         if not 0 <= len(self.answers) - counted <= unsure:
             sys.exit(f"k6 counted {counted} answers and told of {len(self.answers)}")
         return result

@@ -58,8 +58,12 @@ impl Asked {
     }
 }
 
+/// Texts, each so many ms later than the one before it.
+type Script = &'static [(u64, &'static str)];
+
 /// An S3 that answers each connection with the next of these, the last again and again, and closes it.
-async fn scripted(answers: &'static [&'static str]) -> (S3, Asked) {
+async fn scripted(answers: impl Into<Vec<Script>>) -> (S3, Asked) {
+    let answers = answers.into();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let asked = Asked::default();
@@ -70,43 +74,9 @@ async fn scripted(answers: &'static [&'static str]) -> (S3, Asked) {
             let read = connection.read(&mut request).await.unwrap_or(0);
             let turn = kept.times();
             kept.0.lock().unwrap().push(String::from_utf8_lossy(&request[..read]).to_ascii_lowercase());
-            let _ = connection.write_all(answers[turn.min(answers.len() - 1)].as_bytes()).await;
-        }
-    });
-    (store(None, Some(endpoint)), asked)
-}
-
-async fn fetched(s3: &S3, range: Option<&str>) -> Result<Fetched, FetchError> {
-    let (key, fits) = (ObjectKey::new("v1/test.html".into()), |_: &Head, _: Option<&Range<u64>>| true);
-    let ask = Ask { range: range.and_then(ByteRange::parse), ..Ask::plain(&key, Part::Whole, &fits) };
-    s3.fetch(&ask, Instant::now() + Duration::from_secs(10)).await.fetched
-}
-
-#[tokio::test]
-async fn nothing_compressed_is_asked_for() {
-    let (s3, asked) = scripted(&[WHOLE]).await;
-    fetched(&s3, None).await.unwrap();
-    let request = asked.0.lock().unwrap().concat();
-    let encodings: Vec<&str> = request.lines().filter_map(|line| line.strip_prefix("accept-encoding:")).collect();
-    assert!(
-        request.starts_with("get /site/v1/test.html") && encodings.iter().all(|one| one.trim() == "identity"),
-        "{request}"
-    );
-}
-
-/// An S3 that answers each connection with the next of these: each a text, and how many ms later than the one before it.
-async fn slow(answers: &'static [&'static [(u64, &'static str)]]) -> (S3, Asked) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let asked = Asked::default();
-    let kept = asked.clone();
-    tokio::spawn(async move {
-        while let Ok((mut connection, _)) = listener.accept().await {
-            let turn = kept.times();
-            kept.0.lock().unwrap().push(String::new());
+            let script = answers[turn.min(answers.len() - 1)];
             tokio::spawn(async move {
-                let _ = connection.read(&mut [0; 4096]).await;
-                for (ms, text) in answers[turn.min(answers.len() - 1)] {
+                for (ms, text) in script {
                     tokio::time::sleep(Duration::from_millis(*ms)).await;
                     let _ = connection.write_all(text.as_bytes()).await;
                 }
@@ -116,7 +86,29 @@ async fn slow(answers: &'static [&'static [(u64, &'static str)]]) -> (S3, Asked)
     (store(None, Some(endpoint)), asked)
 }
 
-const NEVER: &[(u64, &str)] = &[(600_000, "")];
+async fn fetched(s3: &S3, range: Option<&str>) -> Result<Fetched, FetchError> {
+    fetched_within(s3, range, Duration::from_secs(10)).await
+}
+
+async fn fetched_within(s3: &S3, range: Option<&str>, time: Duration) -> Result<Fetched, FetchError> {
+    let (key, fits) = (ObjectKey::new("v1/test.html".into()), |_: &Head, _: Option<&Range<u64>>| true);
+    let ask = Ask { range: range.and_then(ByteRange::parse), ..Ask::plain(&key, Part::Whole, &fits) };
+    s3.fetch(&ask, Instant::now() + time).await.fetched
+}
+
+#[tokio::test]
+async fn nothing_compressed_is_asked_for() {
+    let (s3, asked) = scripted([WHOLE]).await;
+    fetched(&s3, None).await.unwrap();
+    let request = asked.0.lock().unwrap().concat();
+    let encodings: Vec<&str> = request.lines().filter_map(|line| line.strip_prefix("accept-encoding:")).collect();
+    assert!(
+        request.starts_with("get /site/v1/test.html") && encodings.iter().all(|one| one.trim() == "identity"),
+        "{request}"
+    );
+}
+
+const NEVER: Script = &[(600_000, "")];
 
 fn trouble(fetched: Result<Fetched, FetchError>) -> String {
     fetched.unwrap_err().trouble().unwrap().to_owned()
@@ -125,11 +117,8 @@ fn trouble(fetched: Result<Fetched, FetchError>) -> String {
 #[tokio::test]
 async fn once_s3_has_not_answered_it_is_let_alone_and_then_found_again_however_slow_it_is() {
     // The second comes piece by piece for longer than a probe may wait for its beginning.
-    let (s3, asked) = slow(&[NEVER, &[(10, HALF), (2_000, "56"), (2_000, "789")], &[(0, WHOLE)]]).await;
-    let key = ObjectKey::new("v1/test.html".into());
-    let fits = |_: &Head, _: Option<&Range<u64>>| true;
-    let patient = s3.fetch(&Ask::plain(&key, Part::Whole, &fits), Instant::now() + FIRST_BYTE).await;
-    assert!(trouble(patient.fetched).starts_with("no answer from S3 in 3"));
+    let (s3, asked) = scripted([NEVER, &[(10, HALF_TEXT), (2_000, "56"), (2_000, "789")], WHOLE]).await;
+    assert!(trouble(fetched_within(&s3, None, FIRST_BYTE).await).starts_with("no answer from S3 in 3"));
     assert_eq!(trouble(fetched(&s3, None).await), "S3 was not asked: it did not answer a moment ago");
     assert_eq!(asked.times(), 1);
     let probed = loop {
@@ -144,33 +133,32 @@ async fn once_s3_has_not_answered_it_is_let_alone_and_then_found_again_however_s
 
 #[tokio::test]
 async fn a_probe_of_an_s3_that_still_hangs_is_short() {
-    let (s3, _) = slow(&[NEVER]).await;
+    let (s3, _) = scripted([NEVER]).await;
     s3.breaker.doubt();
     let started = Instant::now();
-    assert!(trouble(fetched(&s3, None).await).starts_with("no answer from S3 in 32"));
+    assert!(trouble(fetched(&s3, None).await).starts_with("no answer from S3 in "));
     assert!(started.elapsed() < Duration::from_secs(9), "ten seconds is what there is");
     assert!(trouble(fetched(&s3, None).await).contains("not asked"));
 }
 
 #[tokio::test]
 async fn one_without_the_time_to_wait_and_errors_that_come_at_once_shut_nobody_out() {
-    const BUSY: &str = "HTTP/1.1 503 Slow Down\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-    let (s3, asked) = slow(&[NEVER, &[(0, BUSY)], &[(0, "")], &[(0, WHOLE)]]).await;
-    let key = ObjectKey::new("v1/test.html".into());
-    let fits = |_: &Head, _: Option<&Range<u64>>| true;
-    let hasty = s3.fetch(&Ask::plain(&key, Part::Whole, &fits), Instant::now() + Duration::from_millis(100)).await;
-    assert!(trouble(hasty.fetched).starts_with("no answer from S3 in 1"));
+    const BUSY: Script = &[(0, "HTTP/1.1 503 Slow Down\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")];
+    let (s3, asked) = scripted([NEVER, BUSY, &[], WHOLE]).await;
+    assert!(trouble(fetched_within(&s3, None, Duration::from_millis(100)).await).starts_with("no answer from S3 in 1"));
     assert!(trouble(fetched(&s3, None).await).starts_with("S3 answered 503"));
     assert!(trouble(fetched(&s3, None).await).starts_with("S3 cannot be reached"));
     assert!(fetched(&s3, None).await.is_ok() && asked.times() == 4);
 }
 
-const HALF: &str = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\netag: \"a\"\r\nconnection: close\r\n\r\n01234";
-const WHOLE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\netag: \"a\"\r\nconnection: close\r\n\r\n0123456789";
+const HALF_TEXT: &str = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\netag: \"a\"\r\nconnection: close\r\n\r\n01234";
+const HALF: Script = &[(0, HALF_TEXT)];
+const WHOLE: Script =
+    &[(0, "HTTP/1.1 200 OK\r\ncontent-length: 10\r\netag: \"a\"\r\nconnection: close\r\n\r\n0123456789")];
 
 #[tokio::test]
 async fn a_body_that_breaks_off_once_is_whole_the_second_time() {
-    let (s3, asked) = scripted(&[HALF, WHOLE]).await;
+    let (s3, asked) = scripted([HALF, WHOLE]).await;
     let Ok(Fetched::Object(object)) = fetched(&s3, None).await else { panic!("no object") };
     assert_eq!(&object.body.base64()[..], b"MDEyMzQ1Njc4OQ==");
     assert_eq!((asked.times(), s3.tally().retries), (2, 1));
@@ -178,7 +166,7 @@ async fn a_body_that_breaks_off_once_is_whole_the_second_time() {
 
 #[tokio::test]
 async fn bodies_that_always_break_off_are_asked_for_again_only_while_there_is_a_budget() {
-    let (s3, asked) = scripted(&[HALF]).await;
+    let (s3, asked) = scripted([HALF]).await;
     for _ in 0..RETRIES_IN_A_ROW + 5 {
         assert!(matches!(fetched(&s3, None).await, Err(FetchError::Unavailable(_))));
     }
@@ -192,29 +180,31 @@ async fn bodies_that_always_break_off_are_asked_for_again_only_while_there_is_a_
 
 #[tokio::test]
 async fn an_answer_of_s3s_with_another_range_than_was_asked_for_is_no_part_of_the_object() {
-    const OTHER: &str = "HTTP/1.1 206 Partial Content\r\ncontent-length: 5\r\ncontent-range: bytes 1-5/10\r\n\r\n12345";
-    const NONSENSE: &str = "HTTP/1.1 206 Partial Content\r\ncontent-length: 5\r\ncontent-range: five\r\n\r\n01234";
-    for answer in [&[OTHER] as &[_], &[NONSENSE]] {
-        let (s3, _) = scripted(answer).await;
+    const OTHER: Script =
+        &[(0, "HTTP/1.1 206 Partial Content\r\ncontent-length: 5\r\ncontent-range: bytes 1-5/10\r\n\r\n12345")];
+    const NONSENSE: Script =
+        &[(0, "HTTP/1.1 206 Partial Content\r\ncontent-length: 5\r\ncontent-range: five\r\n\r\n01234")];
+    for answer in [OTHER, NONSENSE] {
+        let (s3, _) = scripted([answer]).await;
         assert!(matches!(fetched(&s3, Some("bytes=0-4")).await, Err(FetchError::Failed(_))));
     }
 }
 
 #[tokio::test]
 async fn a_name_that_a_server_refuses_is_missing_and_any_other_refusal_is_not() {
-    const EMPTY: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-    const REFUSED: &str =
-        "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n<Error><Code>InvalidRequest</Code></Error>";
-    const EXPIRED: &str =
-        "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n<Error><Code>ExpiredToken</Code></Error>";
-    for (answers, name, is_missing) in [
-        (&[EMPTY] as &[&str], "v1/a/../b", true),
-        (&[REFUSED], "v1/a/../b", true),
-        (&[EXPIRED], "v1/a/../b", false),
-        (&[REFUSED], "v1/test.html", false),
+    const EMPTY: Script = &[(0, "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")];
+    const REFUSED: Script =
+        &[(0, "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n<Error><Code>InvalidRequest</Code></Error>")];
+    const EXPIRED: Script =
+        &[(0, "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n<Error><Code>ExpiredToken</Code></Error>")];
+    for (answer, name, is_missing) in [
+        (EMPTY, "v1/a/../b", true),
+        (REFUSED, "v1/a/../b", true),
+        (EXPIRED, "v1/a/../b", false),
+        (REFUSED, "v1/test.html", false),
     ] {
         for part in [Part::Whole, Part::Head] {
-            let (s3, _) = scripted(answers).await;
+            let (s3, _) = scripted([answer]).await;
             let (key, fits) = (ObjectKey::new(name.into()), |_: &Head, _: Option<&Range<u64>>| true);
             let reply = s3.fetch(&Ask::plain(&key, part, &fits), Instant::now() + Duration::from_secs(10)).await;
             let error = reply.fetched.unwrap_err();
