@@ -10,7 +10,7 @@ use std::hint::black_box;
 
 use dudect_bencher::rand::Rng;
 use dudect_bencher::{BenchRng, Class, CtRunner, ctbench_main};
-use nearedge::auth::Secrets;
+use nearedge_core::access::secret::Secrets;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const TIMINGS: usize = 100_000;

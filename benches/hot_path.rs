@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fixture::{HOUR, PRESENTATION, SECRET, SIZES, event, object, origin, policy, raw};
-use nearedge::auth::{SecretMatch, Secrets};
-use nearedge::decision::{Action, decide};
-use nearedge::event::parse;
-use nearedge::object::BodyEncoder;
 use nearedge::origin::Origin;
-use nearedge::payload::Payload;
-use nearedge::request::Request;
-use nearedge::response::{Outcome, Response};
-use nearedge::store::{Source, Store};
+use nearedge_core::access::secret::{SecretMatch, Secrets};
+use nearedge_core::object::BodyEncoder;
+use nearedge_core::request::Request;
+use nearedge_core::request::event::parse;
+use nearedge_core::response::payload::Payload;
+use nearedge_core::response::{Outcome, Response};
+use nearedge_core::rules::decision::{Action, decide};
+use nearedge_core::store::{Source, Store};
 use serde_json::{Value, json};
 
 fn event_parse(criterion: &mut Criterion) {
@@ -79,7 +79,7 @@ fn decision(criterion: &mut Criterion) {
         assert!(match name {
             "fetch" => matches!(action, Action::Fetch { .. }),
             "redirect" => matches!(action, Action::Redirect { .. }),
-            "forbid" => matches!(action, Action::Forbid),
+            "forbid" => matches!(action, Action::Respond(Outcome::Forbidden)),
             _ => matches!(action, Action::Missing { .. }),
         });
         group.bench_function(name, |bencher| bencher.iter(|| decide(black_box(&request), &policy)));
@@ -99,7 +99,7 @@ fn payload_encode(criterion: &mut Criterion) {
             let answer = json!({"statusCode": 200, "headers": headers, "isBase64Encoded": true, "body": body});
             serde_json::to_vec(&answer).unwrap()
         };
-        assert_eq!(Payload::encode(&response).bytes(), plain().len() as u64);
+        assert_eq!(Payload::encode(&response).len(), plain().len() as u64);
         group.throughput(Throughput::Bytes(bytes as u64));
         group.bench_function(BenchmarkId::new("ready", name), |bencher| {
             bencher.iter(|| Payload::encode(black_box(&response)));
@@ -143,14 +143,14 @@ fn answers(criterion: &mut Criterion) {
         assert_eq!(source(&fresh, &usual), (200, bytes as u64, Source::Miss));
         assert_eq!(source(&fresh, &usual), (200, bytes as u64, Source::Hit));
         group.bench_function(BenchmarkId::new("hit", name), |bencher| {
-            bencher.iter(|| runtime.block_on(fixture::answer(&fresh, black_box(&usual), deadline)));
+            bencher.iter(|| runtime.block_on(fixture::respond(&fresh, black_box(&usual), deadline)));
         });
     }
     let expired = origin(10_000, Duration::ZERO);
     source(&expired, &usual);
     assert_eq!(source(&expired, &usual), (200, 10_000, Source::Revalidated));
     group.bench_function("revalidated/10kB", |bencher| {
-        bencher.iter(|| runtime.block_on(fixture::answer(&expired, black_box(&usual), deadline)));
+        bencher.iter(|| runtime.block_on(fixture::respond(&expired, black_box(&usual), deadline)));
     });
     let fresh = origin(10_000, HOUR);
     let mut number = 0;
@@ -162,7 +162,7 @@ fn answers(criterion: &mut Criterion) {
     group.bench_function("miss/10kB", |bencher| {
         bencher.iter_batched(
             &mut unseen,
-            |event| runtime.block_on(fixture::answer(&fresh, black_box(&event), deadline)),
+            |event| runtime.block_on(fixture::respond(&fresh, black_box(&event), deadline)),
             BatchSize::SmallInput,
         );
     });
@@ -175,7 +175,7 @@ fn answer<S: Store>(
     event: &[u8],
     deadline: Instant,
 ) -> (u16, u64, Source) {
-    let record = runtime.block_on(fixture::answer(origin, event, deadline)).record;
+    let record = runtime.block_on(fixture::respond(origin, event, deadline)).record;
     (record.status, record.body_bytes, record.source.unwrap())
 }
 

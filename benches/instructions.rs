@@ -1,6 +1,6 @@
 //! What the regression gate counts: one scenario so many times over, or the allocations of each.
 //!
-//! `.ci/instructions` runs it under callgrind, which counts the same each time, unlike a clock.
+//! `.ci/instructions.py` runs it under callgrind, which counts the same each time, unlike a clock.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -15,10 +15,10 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use fixture::{HOUR, event, origin, policy};
-use nearedge::auth::Secrets;
-use nearedge::decision::decide;
-use nearedge::event::parse;
-use nearedge::object::BodyEncoder;
+use nearedge_core::access::secret::Secrets;
+use nearedge_core::object::BodyEncoder;
+use nearedge_core::request::event::parse;
+use nearedge_core::rules::decision::decide;
 use serde_json::{Value, json};
 
 /// What makes something ready that is then done over and over.
@@ -65,7 +65,7 @@ fn scenarios() -> Vec<Scenario> {
                 Box::new(move || {
                     let mut encoder = BodyEncoder::with_capacity(raw.len());
                     encoder.push(black_box(raw.as_slice()));
-                    assert_eq!(encoder.finish().bytes(), 100_000);
+                    assert_eq!(encoder.finish().len(), 100_000);
                 })
             }),
         ),
@@ -76,7 +76,7 @@ fn scenarios() -> Vec<Scenario> {
             let (lines, origin) = (fixture::lines(), origin(10_000, HOUR));
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             let (event, deadline) = (event("/docs/test.html"), Instant::now() + HOUR);
-            let answered = (0..2).map(|_| runtime.block_on(fixture::answer(&origin, &event, deadline)));
+            let answered = (0..2).map(|_| runtime.block_on(fixture::respond(&origin, &event, deadline)));
             let record = answered.last().unwrap().record;
             Box::new(move || lines.write(black_box(&fixture::line(&record)), std::io::sink()).unwrap())
         }),
@@ -97,7 +97,7 @@ fn scenarios() -> Vec<Scenario> {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             let deadline = Instant::now() + HOUR;
             let once = move || {
-                let answer = runtime.block_on(fixture::answer(&origin, black_box(&event), deadline));
+                let answer = runtime.block_on(fixture::respond(&origin, black_box(&event), deadline));
                 assert_eq!(answer.record.status, status);
             };
             // From the third time on what is asked for is in the cache: of a part the first learns its size.

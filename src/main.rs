@@ -1,4 +1,4 @@
-//! The deployed binary: what Lambda starts as `bootstrap`.
+//! The deployed binary, which Lambda starts as `bootstrap`.
 
 use std::process::ExitCode;
 

@@ -1,10 +1,11 @@
-//! A moment by two clocks: the monotonic one may stand still while the environment is frozen, the wall's may be set.
+//! A point in time by two clocks. The monotonic clock may stop while the environment is frozen, and the wall clock may be
+//! set.
 
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// A moment.
+/// A point in time by two clocks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
     ticks: Instant,
@@ -16,18 +17,18 @@ impl Moment {
         Self { ticks: Instant::now(), wall: SystemTime::now() }
     }
 
-    /// The time of day.
+    /// The wall-clock time.
     pub(crate) fn wall(self) -> SystemTime {
         self.wall
     }
 
-    /// Whether less than `time` has passed since `start`, by either clock; not if the wall's has been set back.
+    /// Whether less than `time` has passed since `start` by both clocks; `false` if the wall clock was set back.
     pub(crate) fn is_within(self, time: Duration, start: Self) -> bool {
         self.ticks.duration_since(start.ticks) < time
             && self.wall.duration_since(start.wall).is_ok_and(|passed| passed < time)
     }
 
-    /// Whether this is later than another moment, in the order of things.
+    /// Whether this is later than `other` by the monotonic clock.
     pub(crate) fn is_after(self, other: Self) -> bool {
         self.ticks > other.ticks
     }
@@ -40,7 +41,7 @@ mod tests {
     const TIME: Duration = Duration::from_secs(10);
 
     #[test]
-    fn time_passes_by_whichever_clock_goes() {
+    fn time_passes_if_either_clock_advances() {
         let start = Moment::now();
         let later = |ticks, wall| Moment {
             ticks: start.ticks + Duration::from_secs(ticks),

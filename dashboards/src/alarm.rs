@@ -1,6 +1,6 @@
 //! The alarms, the same in AWS China, as CloudFormation's `AWS::CloudWatch::Alarm` has them, each with the reason for its threshold.
 
-use nearedge::metric::{Metric, NAMESPACE, SERVICE};
+use nearedge_core::metric::{Metric, NAMESPACE, SERVICE};
 use serde_json::{Map, Value, json};
 
 /// All alarms, by their logical id: what can be pasted under `Resources`.

@@ -1,4 +1,4 @@
-//! The dashboards and alarms, as CloudWatch takes them, made from [`nearedge::metric::Metric`].
+//! The dashboards and alarms, as CloudWatch takes them, made from [`nearedge_core::metric::Metric`].
 //!
 //! `dashboards/aws` is for AWS, `dashboards/aws-cn` for AWS China, without what does not exist there. Their placeholders
 //! (`${FunctionName}` and so on) are those of CloudFormation's `Fn::Sub`.

@@ -1,6 +1,6 @@
 //! The four dashboards.
 
-use nearedge::metric::Metric;
+use nearedge_core::metric::Metric;
 use serde_json::{Value, json};
 
 use crate::Partition;

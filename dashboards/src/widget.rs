@@ -1,7 +1,7 @@
 //! A widget, and its place in CloudWatch's grid of 24 columns
 //! ([structure](https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html)).
 
-use nearedge::metric::{Dimensions, Metric, NAMESPACE, OUTCOME, SERVICE, VARIANT};
+use nearedge_core::metric::{Dimensions, Metric, NAMESPACE, OUTCOME, SERVICE, VARIANT};
 use serde_json::{Value, json};
 
 /// How many columns there are.

@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use dashboards::{Partition, template};
-use nearedge::metric::{Dimensions, Metric, NAMESPACE, Unit};
-use nearedge::store::Source;
+use nearedge_core::metric::{Dimensions, Metric, NAMESPACE, Unit};
+use nearedge_core::store::Source;
 use serde_json::Value;
 
 const FOLDER: &str = env!("CARGO_MANIFEST_DIR");

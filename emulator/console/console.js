@@ -341,7 +341,7 @@ function start() {
   const list = $("list");
   let latest = [];
 
-  function makeRow(id) {
+  function makeRow() {
     const panel = el("div.panel", { hidden: "" });
     const cells = Object.fromEntries(["time", "method", "path", "variant", "status", "outcome", "cache", "n"].map((name) => [name, el("span", { class: name })]));
     const head = el("button.head", { "aria-expanded": false, onclick: () => {
@@ -406,7 +406,10 @@ function start() {
         el("div.ruler", { "aria-hidden": true }, el("div", ...ruler)),
         el("ol", { onkeydown: (event) => {
           const next = buttons[buttons.indexOf(document.activeElement) + { ArrowDown: 1, ArrowUp: -1 }[event.key]];
-          if (next) event.preventDefault(), next.focus();
+          if (next) {
+            event.preventDefault();
+            next.focus();
+          }
         } }, ...buttons.map((button) => el("li", button))), detail,
       );
       const bad = spans.find((s) => s.error)?.id;
@@ -444,7 +447,7 @@ function start() {
       rows.delete(id);
     }
     for (const trace of fresh.reverse()) {
-      const row = makeRow(trace.trace_id);
+      const row = makeRow();
       row.set(trace);
       rows.set(trace.trace_id, row);
       list.prepend(row.item);

@@ -3,27 +3,27 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use nearedge::auth::Secrets;
-use nearedge::decision::Policy;
-use nearedge::object::{BodyEncoder, FetchError, Fetched, Object, ObjectKey};
+use nearedge::lambda::invocation::{self, LoopConfig, Telemetry};
 use nearedge::origin::{Exceptions, Origin, Oversize};
-use nearedge::response::Presentation;
-use nearedge::runtime::{self, Pace, Telemetry};
-use nearedge::store::{Ask, Part, Reply, Source, Store};
+use nearedge_core::access::secret::Secrets;
+use nearedge_core::object::{BodyEncoder, Object, ObjectKey};
+use nearedge_core::response::Presentation;
+use nearedge_core::rules::decision::Policy;
+use nearedge_core::store::{FetchError, FetchRequest, FetchResponse, Fetched, Part, Source, Store};
 
 struct Panicking;
 
 impl Store for Panicking {
-    async fn fetch(&self, ask: &Ask<'_>, _: Instant) -> Reply {
-        assert_ne!(ask.key.as_str(), "panic", "asked to");
+    async fn fetch(&self, request: &FetchRequest<'_>, _: Instant) -> FetchResponse {
+        assert_ne!(request.key.as_str(), "panic", "asked to");
         let mut encoder = BodyEncoder::with_capacity(2);
         encoder.push(&b"ok"[..]);
         let object = Object { body: encoder.finish(), ..Object::default() };
-        Reply::new(Ok(Fetched::Object(object)), Source::Bypass)
+        FetchResponse::new(Ok(Fetched::Object(object)), Source::Bypass)
     }
 
     async fn presign(&self, _: &ObjectKey, _: Part, _: Duration, _: Instant) -> Result<String, FetchError> {
-        Err(FetchError::Failed("nothing here is large".to_owned()))
+        Err(FetchError::Failed(std::io::Error::other("this store presigns nothing").into()))
     }
 }
 
@@ -45,9 +45,9 @@ async fn main() -> ExitCode {
         Presentation { missing_status: 404, variant_header: true, vary: "test_version" },
         Exceptions { error_document: None, oversize: Oversize::Reject, presign_ttl: Duration::from_secs(300) },
     );
-    let pace = Pace { concurrency: 1, deadline_margin: Duration::ZERO };
+    let config = LoopConfig { concurrency: 1, deadline_margin: Duration::ZERO };
     let telemetry = Telemetry { lines: None, traces: None, started: Instant::now() };
-    match runtime::run(origin, pace, telemetry).await {
+    match invocation::run(origin, config, telemetry).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }

@@ -10,18 +10,18 @@ use aws_credential_types::Credentials;
 use http::uri::{Authority, Scheme};
 use http::{HeaderName, HeaderValue, Uri};
 
-use crate::bucket::{self, Bucket, MissingKey};
+use crate::cloudfront::{self, BucketOrigin, Distribution, OriginHeader};
 use crate::cloudwatch::CloudWatch;
 use crate::console::{self, Console};
-use crate::edge::{self, BucketOrigin, Distribution, OriginHeader};
-use crate::environment::Function;
-use crate::event::Api;
 use crate::fault::Faults;
+use crate::gateway::event::Api;
 use crate::gateway::{self, Gateway};
 use crate::journal::Journal;
-use crate::lambda::Lambda;
+use crate::lambda::environment::Function;
+use crate::lambda::service::Lambda;
+use crate::s3::site::Site;
+use crate::s3::{self, Bucket, MissingKey};
 use crate::serve::{self, Server};
-use crate::site::Site;
 use crate::xray::{Daemon, XRay};
 
 /// The access key that the local bucket knows. Not a secret: it opens nothing else.
@@ -199,7 +199,7 @@ impl Cloud {
                 let address = listener.local_addr().map_err(|error| text(&error))?;
                 let credentials =
                     Credentials::from_keys(ACCESS_KEY_ID, SECRET_ACCESS_KEY, Some(SESSION_TOKEN.to_owned()));
-                servers.push(bucket::serve(listener, bucket.clone(), &credentials, faults.clone()));
+                servers.push(s3::serve(listener, bucket.clone(), &credentials, faults.clone()));
                 (format!("http://{address}"), credentials, Some(bucket))
             }
             Storage::Endpoint { url, credentials } => {
@@ -269,7 +269,7 @@ impl Cloud {
                 names: dashboard_names(&options, service, &api_id, &distribution.id),
             },
         ));
-        servers.push(edge::serve(edge, distribution).map_err(|error| text(&error))?);
+        servers.push(cloudfront::serve(edge, distribution).map_err(|error| text(&error))?);
 
         Ok(Self {
             edge: edge_address,

@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use http::{Request, StatusCode};
 use serde_json::Value;
@@ -40,7 +42,7 @@ impl Journal {
 
     /// The lines so far, where they are kept.
     pub fn lines(&self) -> Vec<String> {
-        self.kept.as_ref().map_or_else(Vec::new, |kept| kept.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        self.kept.as_ref().map_or_else(Vec::new, |kept| kept.lock().clone())
     }
 
     /// Writes a line.
@@ -48,7 +50,7 @@ impl Journal {
         let now = OffsetDateTime::now_utc().format(format_description!("[hour]:[minute]:[second]")).unwrap_or_default();
         let line = format!("{now}  {line}");
         match &self.kept {
-            Some(kept) => kept.lock().unwrap_or_else(PoisonError::into_inner).push(line),
+            Some(kept) => kept.lock().push(line),
             // A closed pipe is no reason to stop serving.
             None => drop(writeln!(std::io::stdout(), "{line}")),
         }

@@ -9,39 +9,30 @@
 //!
 //! # Layout
 //!
-//! - [`cloud`]: options → everything started and wired
-//! - [`edge`]: CloudFront: a distribution with two origins
-//! - [`gateway`]: the HTTP API; [`event`] and [`answer`] are its pure halves
-//! - [`lambda`]: the service: starts environments on demand, freezes, times out and replaces them
-//! - [`environment`]: one of them, with its process
-//! - [`runtime_api`]: what a handler process talks to
-//! - [`bucket`]: S3's protocol over a [`site`]
-//! - [`cloudwatch`]: metrics and Lambda's own log lines; [`xray`]: spans
-//! - [`console`]: the page that shows them; [`dashboard`], [`metric_math`], [`insights`]: CloudWatch's dashboards, worked out
-//! - [`policy`]: whether a real distribution is right for the origin; starts nothing
-//! - [`fault`]: what can be made to go wrong
-//! - [`journal`]: one readable line a request
-//! - [`identity`]: ids in the forms that AWS gives them
-//! - [`serve`]: HTTP over TCP, in both directions
+//! - [`cloud`]: options → the running cloud: the only wiring
+//! - [`cloudfront`]: a distribution with two origins
+//! - [`gateway`]: the HTTP API
+//! - [`lambda`]: the Lambda service, its execution environments and their Runtime API
+//! - [`s3`]: S3's protocol over a folder
+//! - [`cloudwatch`]: metrics and log lines; its dashboards, evaluated locally
+//! - [`xray`]: spans
+//! - [`console`]: the web page that shows them
+//! - [`policy`]: `policy check`: checks the configuration of a real distribution; starts nothing
+//! - [`fault`]: faults that can be injected
+//! - [`journal`]: one log line per request
+//! - [`identity`]: ids in AWS's formats
+//! - [`serve`]: HTTP over TCP, server and client
 
-pub mod answer;
-pub mod bucket;
 pub mod cloud;
+pub mod cloudfront;
 pub mod cloudwatch;
 pub mod console;
-pub mod dashboard;
-pub mod edge;
-pub mod environment;
-pub mod event;
 pub mod fault;
 pub mod gateway;
 pub mod identity;
-pub mod insights;
 pub mod journal;
 pub mod lambda;
-pub mod metric_math;
 pub mod policy;
-pub mod runtime_api;
+pub mod s3;
 pub mod serve;
-pub mod site;
 pub mod xray;

@@ -13,11 +13,11 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use clap::builder::TypedValueParser;
 use clap::{Parser, Subcommand};
-use emulator::bucket::MissingKey;
 use emulator::cloud::{Bootstrap, Cloud, Options, Storage};
 use emulator::fault::{self, Fault, Faults};
 use emulator::journal::{HandlerLog, Journal};
 use emulator::policy;
+use emulator::s3::MissingKey;
 use http::{HeaderName, Uri};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -31,7 +31,7 @@ const AS_BOOTSTRAP: &str = "as-bootstrap";
 /// CDN that adds the secret header, an HTTP API with payload format 2.0, the real handler in frozen
 /// execution environments, and a bucket that checks signatures. Every request is one line on the terminal.
 #[derive(Debug, Parser)]
-#[command(name = "emulator", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+#[command(name = "nearedge", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     task: Option<Task>,

@@ -6,7 +6,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use base64_simd::STANDARD;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -82,7 +84,7 @@ impl XRay {
 
     /// Every span so far, where all are kept.
     pub fn all(&self) -> Vec<Span> {
-        self.kept().all.clone().unwrap_or_default()
+        self.0.lock().all.clone().unwrap_or_default()
     }
 
     /// Receives packets on a port of its own.
@@ -138,7 +140,7 @@ impl XRay {
 
     /// Takes a span.
     pub fn take(&self, span: Span) {
-        let mut kept = self.kept();
+        let mut kept = self.0.lock();
         kept.received += 1;
         if let Some(all) = &mut kept.all {
             all.push(span.clone());
@@ -157,19 +159,14 @@ impl XRay {
 
     /// How many spans have been received, and how many traces are kept.
     pub fn counts(&self) -> (u64, usize) {
-        let kept = self.kept();
+        let kept = self.0.lock();
         (kept.received, kept.traces.len())
     }
 
     /// The latest traces, the newest first, as the console draws them.
     pub fn latest(&self, count: usize) -> Value {
-        let kept = self.kept();
+        let kept = self.0.lock();
         kept.order.iter().rev().filter_map(|id| trace(id, kept.traces.get(id)?)).take(count).collect()
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        // Every change is whole: a panic of somebody else leaves nothing half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use emulator::policy::distribution::{Policies, matches};
+use emulator::policy::finding::{Finding, Severity};
+use emulator::policy::rule::check;
+use emulator::policy::subject::Subject;
 use emulator::policy::template::{Template, read};
-use emulator::policy::{Finding, Severity, Subject, check};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -370,7 +372,7 @@ fn the_template_of_aws_is_refused_for_china() {
 }
 
 fn command(arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_emulator"))
+    let mut child = Command::new(env!("CARGO_BIN_EXE_nearedge"))
         .args(["policy", "check"])
         .args(arguments)
         .current_dir(here(""))

@@ -11,32 +11,14 @@ use opentelemetry_sdk::trace::Sampler;
 use percent_encoding::percent_decode_str;
 
 use super::Reader;
-use crate::decision::is_version;
-use crate::exporter::{Destination, ExportConfig};
 use crate::http_client::read_anchors;
-use crate::log_line::MetricsConfig;
-use crate::metric::{NAMESPACE, Variants};
-use crate::trace::TracePolicy;
-
-/// What is told of each invocation, and where to.
-#[derive(Debug, Clone)]
-pub struct TelemetryConfig {
-    /// The metrics line; none where metrics are off.
-    pub metrics: Option<MetricsConfig>,
-    /// Traces; none where there is nowhere to send them.
-    pub traces: Option<TracesConfig>,
-}
-
-/// How traces are made and sent.
-#[derive(Debug, Clone)]
-pub struct TracesConfig {
-    /// Which invocations are sampled.
-    pub policy: TracePolicy,
-    /// Where the spans go.
-    pub export: ExportConfig,
-    /// What is said of the function with every batch, by the names of the semantic conventions.
-    pub resource: Vec<(String, String)>,
-}
+use crate::telemetry::TelemetryConfig;
+use crate::telemetry::exporter::{Destination, ExportConfig};
+use crate::telemetry::metrics_line::MetricsConfig;
+use crate::telemetry::spans::TracesConfig;
+use crate::telemetry::trace::TracePolicy;
+use nearedge_core::metric::{NAMESPACE, Variants};
+use nearedge_core::rules::variant::is_version;
 
 /// The walk-through's variants.
 const USUAL_VARIANTS: [&str; 2] = ["v1", "v2"];

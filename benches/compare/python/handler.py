@@ -1,4 +1,4 @@
-"""The reference's behaviour, on awslambdaric and boto3."""
+"""The reference's behaviour, for awslambdaric and boto3."""
 
 import base64
 import os
@@ -19,12 +19,12 @@ def handler(event, context):
     if headers.get("redirect") == "true":
         return {"statusCode": 302, "headers": {"Location": os.environ["redirect_path"] + "/" + key}}
     try:
-        found = s3.get_object(Bucket=os.environ["bucket"], Key=key)
-    except Exception:
+        response = s3.get_object(Bucket=os.environ["bucket"], Key=key)
+    except Exception:  # noqa: BLE001 - the reference treats every S3 error as a missing object
         return {"statusCode": 200, "body": "no file: " + key}
     return {
         "statusCode": 200,
-        "headers": {"Content-Type": found["ContentType"]},
+        "headers": {"Content-Type": response["ContentType"]},
         "isBase64Encoded": True,
-        "body": base64.b64encode(found["Body"].read()).decode(),
+        "body": base64.b64encode(response["Body"].read()).decode(),
     }

@@ -1,4 +1,4 @@
-//! A handler: a process pinned to a core, its CPU time and its memory.
+//! A handler process, pinned to cores, with its CPU time and memory.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -10,20 +10,21 @@ use nix::unistd::Pid;
 
 use crate::runtime_api::RuntimeApi;
 
+/// A running handler. Dropping it kills the process.
 pub struct Handler {
     child: Child,
     pub api: RuntimeApi,
-    /// From before it was started to its first request for an event.
+    /// Time from spawning the process until its first request for an event.
     pub start: Duration,
 }
 
-/// What is started.
+/// A handler's command line and environment.
 #[derive(Clone)]
 pub struct Program {
     pub name: &'static str,
     pub arguments: Vec<String>,
     pub env: Vec<(String, String)>,
-    /// Whether Lambda's trace header says that the invocations are sampled.
+    /// Whether Lambda's trace header marks the invocations as sampled.
     pub sampled: bool,
 }
 
@@ -40,7 +41,7 @@ impl Program {
 }
 
 impl Handler {
-    /// Starts a handler on these cores, with nothing in its environment but what Lambda and the settings put there.
+    /// Starts a handler on `cores`. Its environment contains only Lambda's variables and the settings.
     pub fn start(program: &Program, s3: &str, cores: &[usize]) -> Self {
         let api = RuntimeApi::start(program.sampled);
         let mut command = Command::new(&program.arguments[0]);
@@ -71,21 +72,21 @@ impl Handler {
             command.env(name, value);
         }
         command.envs(program.env.iter().map(|(name, value)| (name, value)));
-        // A child takes over where its parent may run.
-        let ours = sched_getaffinity(Pid::from_raw(0)).expect("our cores");
+        // A child inherits the CPU affinity of its parent.
+        let ours = sched_getaffinity(Pid::from_raw(0)).expect("CPU affinity");
         pin(cores);
         let started = Instant::now();
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.arguments[0]));
-        sched_setaffinity(Pid::from_raw(0), &ours).expect("our cores");
-        let mut lines = child.stdout.take().expect("its lines");
+        sched_setaffinity(Pid::from_raw(0), &ours).expect("CPU affinity");
+        let mut lines = child.stdout.take().expect("standard output");
         std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
         api.wait_until_ready();
         Self { child, start: started.elapsed(), api }
     }
 
-    /// The CPU time of all its threads.
+    /// CPU time of all threads of the process, from the scheduler's statistics.
     pub fn cpu(&self) -> Duration {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("its threads");
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("threads of the handler");
         let nanoseconds = tasks.flatten().filter_map(|task| {
             let times = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
             times.split(' ').next()?.parse::<u64>().ok()
@@ -93,10 +94,14 @@ impl Handler {
         Duration::from_nanos(nanoseconds.sum())
     }
 
-    /// A line of its status, in bytes: `VmRSS` or `VmHWM`.
+    /// A value of `/proc/PID/status` in bytes: `VmRSS` (now) or `VmHWM` (peak).
     pub fn memory(&self, name: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("its status");
-        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("the line");
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("status of the handler");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+            .expect("the value in the status");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     }
 }
@@ -108,16 +113,16 @@ impl Drop for Handler {
     }
 }
 
-/// Keeps this thread, and what it starts, on these of the cores that there are for us; the first is 0.
+/// Pins this thread and its future children to `cores`, which index the cores that this process may use.
 pub fn pin(cores: &[usize]) {
-    static OURS: OnceLock<Vec<usize>> = OnceLock::new();
-    let ours = OURS.get_or_init(|| {
-        let set = sched_getaffinity(Pid::from_raw(0)).expect("our cores");
+    static AVAILABLE: OnceLock<Vec<usize>> = OnceLock::new();
+    let available = AVAILABLE.get_or_init(|| {
+        let set = sched_getaffinity(Pid::from_raw(0)).expect("CPU affinity");
         (0..CpuSet::count()).filter(|core| set.is_set(*core).unwrap_or(false)).collect()
     });
     let mut set = CpuSet::new();
     for core in cores {
-        set.set(ours[core % ours.len()]).expect("a core");
+        set.set(available[core % available.len()]).expect("a core");
     }
-    sched_setaffinity(Pid::from_raw(0), &set).expect("such a core");
+    sched_setaffinity(Pid::from_raw(0), &set).expect("CPU affinity");
 }

@@ -1,43 +1,44 @@
-//! The figures as a page and a picture, and which targets they reach.
+//! The results as a page and a chart, and the targets that they miss.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use plotters::prelude::*;
 
-use crate::{ALONE, LEAST, MOKA, OURS, PLAIN};
+use crate::{ALONE, MINIMAL, MOKA, OURS, PLAIN};
 
+/// Results of one handler for one object size, per invocation, in µs.
 pub struct Row {
     pub name: &'static str,
     pub size: &'static str,
-    /// In µs.
     pub cpu: f64,
     pub p50: f64,
     pub p99: f64,
 }
 
+/// All results.
 #[derive(Default)]
 pub struct Report {
     pub hits: Vec<Row>,
     pub misses: Vec<Row>,
-    /// In ms.
+    /// Time from spawning the process until its first request for an event, in ms.
     pub starts: Vec<(&'static str, f64)>,
-    /// In ms: plain, TLS; and connections opened after the start.
+    /// First invocation over plain HTTP and over TLS, in ms, and connections to S3 opened after the start.
     pub firsts: Vec<(&'static str, f64, f64, u64)>,
-    /// What the process holds before its first event, in bytes.
-    pub at_rest: u64,
-    /// What it held at most under a load, and what is allowed, in bytes, with a cache of 16 MiB.
-    pub memory: Vec<(&'static str, (u64, u64))>,
-    /// Invocations a second, one at a time and eight.
+    /// Resident memory before the first event, in bytes.
+    pub rss_at_rest: u64,
+    /// For each load, peak resident memory and its limit, in bytes, with a cache of 16 MiB.
+    pub peak_rss: Vec<(&'static str, (u64, u64))>,
+    /// Invocations per second: one at a time, and eight concurrently.
     pub throughput: (f64, f64),
-    /// Requests to S3 for a thousand misses at once.
-    pub together: u64,
-    /// A hit of 10 kB without telemetry, with the metrics line, and with spans too.
+    /// S3 requests for a thousand concurrent misses of one key.
+    pub coalesced_requests: u64,
+    /// A hit of 10 kB without telemetry, with the metrics line, and with the line and spans.
     pub telemetry: Vec<Row>,
-    /// In µs: among 10 entries, and among 100,000.
+    /// CPU of a hit with 10 cache entries and with 100,000, in µs.
     pub growth: (f64, f64),
     pub binary_bytes: u64,
-    /// What it was measured on.
+    /// Time, commit, machine and toolchain of the run.
     pub machine: String,
 }
 
@@ -46,32 +47,33 @@ struct Target {
     what: String,
     value: f64,
     limit: f64,
-    /// Whether the value may not be above the limit, or not below.
+    /// Whether the limit is a maximum; otherwise it is a minimum.
     at_most: bool,
 }
 
 impl Report {
     pub fn new(bootstrap: &Path) -> Self {
         let binary_bytes = std::fs::metadata(bootstrap).map_or(0, |file| file.len());
-        let said = |program: &str, arguments: &[&str]| {
+        let output_of = |program: &str, arguments: &[&str]| {
             let output = std::process::Command::new(program).args(arguments).output();
             output.map_or_else(|_| "?".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
         };
         let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        // Not those that this process is pinned to.
+        // All cores of the machine: this process is pinned to one.
         let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
         let cpu =
             cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("?").trim_matches([' ', '\t', ':']);
         let machine = format!(
             "{}, commit {}, {cpu}, {cores} cores, {}, Linux {}",
-            said("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),
-            said("git", &["rev-parse", "--short", "HEAD"]),
-            said("rustc", &["--version"]),
-            said("uname", &["-r"]),
+            output_of("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),
+            output_of("git", &["rev-parse", "--short", "HEAD"]),
+            output_of("rustc", &["--version"]),
+            output_of("uname", &["-r"]),
         );
         Self { binary_bytes, machine, ..Self::default() }
     }
 
+    /// CPU of a row in µs; NaN if it was not measured.
     fn cpu(rows: &[Row], name: &str, size: &str) -> f64 {
         rows.iter().find(|row| row.name == name && row.size == size).map_or(f64::NAN, |row| row.cpu)
     }
@@ -81,37 +83,44 @@ impl Report {
         let mut target =
             |name, what: String, value, limit, at_most| targets.push(Target { name, what, value, limit, at_most });
         for (size, limit) in [("10 kB", 1.6), ("100 kB", 1.4), ("1 MiB", 1.4)] {
-            let ratio = Self::cpu(&self.hits, OURS, size) / Self::cpu(&self.hits, LEAST, size);
-            target("P1", format!("hit of {size}, CPU ÷ least possible"), ratio, limit, true);
+            let ratio = Self::cpu(&self.hits, OURS, size) / Self::cpu(&self.hits, MINIMAL, size);
+            target("P1", format!("hit of {size}, CPU ÷ {MINIMAL}"), ratio, limit, true);
         }
         for (size, limit) in [("10 kB", 3.5), ("100 kB", 8.0), ("1 MiB", 10.0)] {
             let ratio = Self::cpu(&self.hits, MOKA, size) / Self::cpu(&self.hits, OURS, size);
-            target("P2", format!("hit of {size}, CPU of lambda_http + moka ÷ ours"), ratio, limit, false);
+            target("P2", format!("hit of {size}, CPU of {MOKA} ÷ {OURS}"), ratio, limit, false);
         }
-        let start = |name| self.starts.iter().find(|(given, _)| *given == name).map_or(f64::NAN, |(_, start)| *start);
-        target("P3", "start to first `/next` ÷ lambda_http alone".to_owned(), start(OURS) / start(ALONE), 1.5, true);
+        let start =
+            |name| self.starts.iter().find(|(handler, _)| *handler == name).map_or(f64::NAN, |(_, start)| *start);
+        target("P3", format!("start until first `/next` ÷ {ALONE}"), start(OURS) / start(ALONE), 1.5, true);
         if let Some((_, plain, tls, handshakes)) = self.firsts.iter().find(|(name, ..)| *name == OURS) {
             target("P4", "first invocation over TLS ÷ over plain HTTP".to_owned(), tls / plain, 2.0, true);
-            target("P4", "handshakes after the first `/next`".to_owned(), *handshakes as f64, 0.0, true);
+            target("P4", "TLS handshakes after the first `/next`".to_owned(), *handshakes as f64, 0.0, true);
         }
         for size in ["10 kB", "100 kB"] {
             let ratio = Self::cpu(&self.misses, OURS, size) / Self::cpu(&self.misses, PLAIN, size);
-            target("P5", format!("miss of {size}, CPU ÷ lambda_http without a cache"), ratio, 0.65, true);
+            target("P5", format!("miss of {size}, CPU ÷ {PLAIN}"), ratio, 0.65, true);
         }
-        target("P6", "RSS at rest, MB".to_owned(), self.at_rest as f64 / 1e6, 10.0, true);
-        for (load, (most, allowed)) in &self.memory {
-            let what = format!("most RSS, MB, under {load} (cache of 16 MiB)");
-            target("P6", what, *most as f64 / 1e6, *allowed as f64 / 1e6, true);
+        target("P6", "RSS before the first event, MB".to_owned(), self.rss_at_rest as f64 / 1e6, 10.0, true);
+        for (load, (peak, limit)) in &self.peak_rss {
+            let what = format!("peak RSS, MB, {load} (cache of 16 MiB)");
+            target("P6", what, *peak as f64 / 1e6, *limit as f64 / 1e6, true);
         }
-        target("P7", "`bootstrap`, MB".to_owned(), self.binary_bytes as f64 / 1e6, 9.0, true);
+        target("P7", "size of `bootstrap`, MB".to_owned(), self.binary_bytes as f64 / 1e6, 9.0, true);
         target(
             "P9",
-            "throughput of 8 at once ÷ one at a time".to_owned(),
+            "throughput of 8 concurrent invocations ÷ 1".to_owned(),
             self.throughput.1 / self.throughput.0,
             1.6,
             false,
         );
-        target("P9", "GetObject for 1,000 misses at once".to_owned(), self.together as f64, 1.0, true);
+        target(
+            "P9",
+            "GetObject requests for 1,000 concurrent misses".to_owned(),
+            self.coalesced_requests as f64,
+            1.0,
+            true,
+        );
         if let [off, line, spans] = self.telemetry.as_slice() {
             target(
                 "P8",
@@ -120,38 +129,49 @@ impl Report {
                 1.25,
                 true,
             );
-            target("P8", "the same sampled, spans by UDP, CPU ÷ without".to_owned(), spans.cpu / off.cpu, 3.0, true);
+            target("P8", "the same, sampled, spans over UDP, CPU ÷ without".to_owned(), spans.cpu / off.cpu, 3.0, true);
             let posted = spans.p50 / off.p50;
-            target("P8", "the same, time until the answer is posted ÷ without".to_owned(), posted, 1.3, true);
+            target("P8", "the same, time until the response is posted ÷ without".to_owned(), posted, 1.3, true);
         }
-        target("P10", "hit among 100,000 entries ÷ among 10, CPU".to_owned(), self.growth.1 / self.growth.0, 1.3, true);
-        // Without its peers there is nothing to say of some.
+        target(
+            "P10",
+            "hit, CPU with 100,000 cache entries ÷ with 10".to_owned(),
+            self.growth.1 / self.growth.0,
+            1.3,
+            true,
+        );
+        // Without the feature `peers` some values are missing.
         targets.retain(|target| !target.value.is_nan());
         targets
     }
 
-    /// Which targets are missed.
+    /// The missed targets.
     pub fn missed(&self) -> Vec<String> {
-        self.further_than(1.0, |_| true)
+        self.missed_by(1.0, |_| true)
     }
 
-    /// What fails a run: missed by a quarter, and no matter of how dear this machine's system calls are (P2).
+    /// The targets missed by more than a quarter, which fail a run. P2 is exempt: it depends on the cost of system calls.
     pub fn failed(&self) -> Vec<String> {
-        self.further_than(1.25, |target| target.name != "P2")
+        self.missed_by(1.25, |target| target.name != "P2")
     }
 
-    fn further_than(&self, slack: f64, counts: impl Fn(&Target) -> bool) -> Vec<String> {
-        let further = |target: &Target| match target.at_most {
+    fn missed_by(&self, slack: f64, counts: impl Fn(&Target) -> bool) -> Vec<String> {
+        let is_missed = |target: &Target| match target.at_most {
             true => target.value > target.limit * slack,
             false => target.value < target.limit / slack,
         };
-        let targets = self.targets().into_iter().filter(|target| counts(target) && further(target));
+        let targets = self.targets().into_iter().filter(|target| counts(target) && is_missed(target));
         targets.map(|target| format!("{} {}: {:.2}", target.name, target.what, target.value)).collect()
     }
 
+    /// The page docs/compare.md.
     pub fn markdown(&self) -> String {
         let mut page = String::new();
         let missed = self.missed();
+        page.push_str("# nearedge compared with other handlers\n\n");
+        page.push_str(
+            "Generated by `benches/compare`; [performance.md](performance.md) describes the handlers and the method.\n",
+        );
         let _ = write!(page, "Measured on {}.\n\n", self.machine);
         page.push_str("| # | what | measured | target |\n|---|---|---|---|\n");
         for target in self.targets() {
@@ -185,28 +205,28 @@ impl Report {
                 page.push('\n');
             }
         }
-        page.push_str("\nStart of the process to its first request for an event, in ms; nearedge without pre-warming.\n\n| | start |\n|---|---|\n");
+        page.push_str("\nStart: from spawning the process until its first request for an event, in ms; nearedge without pre-warming.\n\n| | start |\n|---|---|\n");
         for (name, start) in &self.starts {
             let _ = writeln!(page, "| {name} | {start:.2} |");
         }
-        page.push_str("\nThe first invocation, 10 kB, in ms; nearedge as it ships, with its connection made during INIT.\n\n| | plain HTTP | TLS | connections after the start |\n|---|---|---|---|\n");
+        page.push_str("\nFirst invocation: an object of 10 kB, in ms; nearedge with pre-warming, its default, which opens the connection during INIT.\n\n| | plain HTTP | TLS | new connections after the start |\n|---|---|---|---|\n");
         for (name, plain, tls, opened) in &self.firsts {
             let _ = writeln!(page, "| {name} | {plain:.2} | {tls:.2} | {opened} |");
         }
         let (one, eight) = self.throughput;
         let _ = write!(
             page,
-            "\nThroughput of 100 kB hits on two cores, which the driver shares: {one:.0} a second one at a time, {eight:.0} eight at a time.\n\
-             A hit of 240 bytes costs {:.1} µs among 10 entries, {:.1} µs among 100,000.\n",
+            "\nThroughput of 100 kB hits on two cores, shared with the driver: {one:.0} per second one at a time, {eight:.0} per second eight concurrently.\n\
+             A hit of 240 bytes uses {:.1} µs of CPU with 10 cache entries, {:.1} µs with 100,000.\n",
             self.growth.0, self.growth.1
         );
         page
     }
 
-    /// CPU per hit, by size, on a logarithmic scale.
+    /// Draws docs/compare.svg: CPU per hit by object size, on a logarithmic scale.
     pub fn plot(&self, path: &Path) {
         let root = SVGBackend::new(path, (900, 420)).into_drawing_area();
-        root.fill(&WHITE).expect("a picture");
+        root.fill(&WHITE).expect("the chart");
         let mut sizes: Vec<_> = self.hits.iter().map(|row| row.size).collect();
         sizes.dedup();
         let mut names: Vec<&str> = Vec::new();
@@ -221,8 +241,8 @@ impl Report {
             .x_label_area_size(32)
             .y_label_area_size(64)
             .build_cartesian_2d(0.0..sizes.len() as f64, (5.0..20_000.0).log_scale())
-            .expect("a chart");
-        chart.configure_mesh().disable_x_mesh().x_labels(0).y_desc("µs of CPU").draw().expect("axes");
+            .expect("the chart");
+        chart.configure_mesh().disable_x_mesh().x_labels(0).y_desc("µs of CPU").draw().expect("the axes");
         let width = 0.8 / names.len() as f64;
         for (index, name) in names.iter().enumerate() {
             let colour = Palette99::pick(index).to_rgba();
@@ -233,7 +253,7 @@ impl Report {
             });
             chart
                 .draw_series(bars)
-                .expect("bars")
+                .expect("the bars")
                 .label(*name)
                 .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 10, y + 5)], colour.filled()));
         }
@@ -248,6 +268,6 @@ impl Report {
             .border_style(BLACK.mix(0.2))
             .draw()
             .expect("a legend");
-        root.present().expect("a picture");
+        root.present().expect("the chart");
     }
 }

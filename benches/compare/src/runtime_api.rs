@@ -1,4 +1,4 @@
-//! The Runtime API of one environment: blocking, a thread for each connection.
+//! The Runtime API of one environment: blocking, with one thread per connection.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{Read, Write};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use compare::{head_bytes, message_bytes};
 
-/// The server's end of an environment.
+/// A running Runtime API server. Dropping it ends the handler's wait for events.
 pub struct RuntimeApi {
     pub address: SocketAddr,
     shared: Arc<Shared>,
@@ -23,23 +23,24 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// How often the next event has been asked for.
-    asked: u64,
+    /// Requests for the next event so far.
+    next_requests: u64,
     events: VecDeque<(u64, Arc<[u8]>)>,
     next_id: u64,
     sent: HashMap<u64, Instant>,
-    answers: VecDeque<Answer>,
-    over: bool,
+    responses: VecDeque<Response>,
+    closed: bool,
 }
 
-/// What the handler posted.
-pub struct Answer {
+/// A response that the handler posted.
+pub struct Response {
     pub payload: Vec<u8>,
-    /// From the event's last byte to the answer's last.
+    /// Time from the event's last byte to the response's last byte.
     pub latency: Duration,
 }
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// For one step of the handler. A longer wait fails the benchmark.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 impl RuntimeApi {
     pub fn start(sampled: bool) -> Self {
@@ -52,7 +53,7 @@ impl RuntimeApi {
                 stream.set_nodelay(true).expect("nodelay");
                 let shared = served.clone();
                 std::thread::spawn(move || {
-                    // It ends with the handler.
+                    // An error means that the handler has exited.
                     let _ = serve(stream, &shared);
                 });
             }
@@ -60,58 +61,61 @@ impl RuntimeApi {
         Self { address, shared }
     }
 
-    /// Waits until the handler asks for its first event.
+    /// Waits until the handler requests its first event.
     pub fn wait_until_ready(&self) {
         let state = self.shared.state.lock().expect("the state");
-        let (_state, waited) =
-            self.shared.changed.wait_timeout_while(state, PATIENCE, |state| state.asked == 0).expect("the state");
-        assert!(!waited.timed_out(), "the handler asked for no event in {PATIENCE:?}");
+        let (_state, waited) = self
+            .shared
+            .changed
+            .wait_timeout_while(state, TIMEOUT, |state| state.next_requests == 0)
+            .expect("the state");
+        assert!(!waited.timed_out(), "the handler requested no event within {TIMEOUT:?}");
     }
 
-    /// Sends events, at most `window` at once, and gives each answer to `look`.
-    pub fn send(&self, events: impl Iterator<Item = Arc<[u8]>>, window: usize, mut look: impl FnMut(Answer)) {
+    /// Sends events, at most `window` concurrently, and passes each response to `inspect`.
+    pub fn send(&self, events: impl Iterator<Item = Arc<[u8]>>, window: usize, mut inspect: impl FnMut(Response)) {
         let mut events = events.peekable();
-        let mut under_way = 0;
+        let mut in_flight = 0;
         let mut state = self.shared.state.lock().expect("the state");
         loop {
-            while under_way < window
+            while in_flight < window
                 && let Some(event) = events.next()
             {
                 let id = state.next_id;
                 state.next_id += 1;
                 state.events.push_back((id, event));
-                under_way += 1;
+                in_flight += 1;
                 self.shared.changed.notify_all();
             }
-            if under_way == 0 {
+            if in_flight == 0 {
                 return;
             }
             let waited;
             (state, waited) = self
                 .shared
                 .changed
-                .wait_timeout_while(state, PATIENCE, |state| state.answers.is_empty())
+                .wait_timeout_while(state, TIMEOUT, |state| state.responses.is_empty())
                 .expect("the state");
-            assert!(!waited.timed_out(), "no answer in {PATIENCE:?}");
-            while let Some(answer) = state.answers.pop_front() {
-                under_way -= 1;
-                look(answer);
+            assert!(!waited.timed_out(), "no response within {TIMEOUT:?}");
+            while let Some(response) = state.responses.pop_front() {
+                in_flight -= 1;
+                inspect(response);
             }
         }
     }
 
-    /// Sends one event.
-    pub fn invoke(&self, event: Arc<[u8]>) -> Answer {
-        let mut answer = None;
-        self.send(std::iter::once(event), 1, |given| answer = Some(given));
-        answer.expect("an answer")
+    /// Sends one event and returns its response.
+    pub fn invoke(&self, event: Arc<[u8]>) -> Response {
+        let mut only = None;
+        self.send(std::iter::once(event), 1, |response| only = Some(response));
+        only.expect("a response")
     }
 }
 
 impl Drop for RuntimeApi {
     fn drop(&mut self) {
         if let Ok(mut state) = self.shared.state.lock() {
-            state.over = true;
+            state.closed = true;
         }
         self.shared.changed.notify_all();
     }
@@ -146,15 +150,15 @@ fn serve(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
             let number = id.rsplit('-').next().and_then(|number| number.parse::<u64>().ok());
             assert!(
                 number.is_some() && request.contains("/response "),
-                "the handler failed: {}",
+                "the handler reported an error: {}",
                 String::from_utf8_lossy(&message)
             );
             let arrived = Instant::now();
             stream.write_all(b"HTTP/1.1 202 Accepted\r\ncontent-type: application/json\r\ncontent-length: 16\r\n\r\n{\"status\":\"OK\"}\n")?;
             let mut state = shared.state.lock().expect("the state");
-            // The thread that sent it may not have come round to saying so.
+            // The thread that sent the event may not have stored the time yet.
             let sent = number.and_then(|number| state.sent.remove(&number)).unwrap_or(arrived);
-            state.answers.push_back(Answer { payload, latency: arrived - sent });
+            state.responses.push_back(Response { payload, latency: arrived - sent });
             drop(state);
             shared.changed.notify_all();
         }
@@ -163,14 +167,15 @@ fn serve(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
 
 fn next(shared: &Shared) -> Option<(u64, Arc<[u8]>)> {
     let mut state = shared.state.lock().expect("the state");
-    state.asked += 1;
+    state.next_requests += 1;
     shared.changed.notify_all();
     let mut state =
-        shared.changed.wait_while(state, |state| state.events.is_empty() && !state.over).expect("the state");
+        shared.changed.wait_while(state, |state| state.events.is_empty() && !state.closed).expect("the state");
     state.events.pop_front()
 }
 
-/// Reads one message; chunked bodies, which lambda_runtime sends for what it streams only, are not understood.
+/// Reads one message; `None` at the end of the connection. Does not support chunked bodies, which lambda_runtime uses only
+/// for streamed responses.
 pub fn read_message(stream: &mut impl Read, buffer: &mut Vec<u8>) -> std::io::Result<Option<Vec<u8>>> {
     let mut chunk = vec![0; 256 << 10];
     let mut wanted = None;

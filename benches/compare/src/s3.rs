@@ -1,5 +1,6 @@
-//! An S3 of objects that are made as they are asked for, in plain and over TLS. A key that ends in `/<bytes>` is an
-//! object of so many bytes; every key has a tag of its own.
+//! A minimal S3 over plain HTTP and TLS that generates its objects.
+//!
+//! A key that ends in `/<bytes>` is an object of that size; each key has its own ETag.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -10,13 +11,14 @@ use compare::header;
 
 use crate::runtime_api::read_message;
 
+/// A running server, with the number of connections and requests so far.
 pub struct S3 {
     pub port: u16,
     pub connections: Arc<AtomicU64>,
     pub requests: Arc<AtomicU64>,
 }
 
-/// TLS as S3 has it, with a certificate for localhost: its PEM is what a client must trust.
+/// The TLS configuration of the server, and the PEM of its self-signed certificate for localhost, which clients must trust.
 pub fn tls() -> (Arc<rustls::ServerConfig>, String) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
@@ -35,19 +37,19 @@ impl S3 {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let (connections, requests) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let (opened, asked) = (connections.clone(), requests.clone());
+        let (connection_count, request_count) = (connections.clone(), requests.clone());
         std::thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
                 stream.set_nodelay(true).expect("nodelay");
-                opened.fetch_add(1, Ordering::Relaxed);
-                let (tls, asked) = (tls.clone(), asked.clone());
+                connection_count.fetch_add(1, Ordering::Relaxed);
+                let (tls, request_count) = (tls.clone(), request_count.clone());
                 std::thread::spawn(move || {
-                    // A client that goes away ends it.
+                    // An error means that the client has closed the connection.
                     let _ = match tls {
-                        None => serve(stream, &asked),
+                        None => serve(stream, &request_count),
                         Some(config) => {
                             let connection = rustls::ServerConnection::new(config).expect("a connection");
-                            serve(rustls::StreamOwned::new(connection, stream), &asked)
+                            serve(rustls::StreamOwned::new(connection, stream), &request_count)
                         }
                     };
                 });
@@ -57,10 +59,10 @@ impl S3 {
     }
 }
 
-fn serve(mut stream: impl Read + Write, asked: &AtomicU64) -> std::io::Result<()> {
+fn serve(mut stream: impl Read + Write, request_count: &AtomicU64) -> std::io::Result<()> {
     let mut buffer = Vec::new();
     while let Some(request) = read_message(&mut stream, &mut buffer)? {
-        asked.fetch_add(1, Ordering::Relaxed);
+        request_count.fetch_add(1, Ordering::Relaxed);
         let line = String::from_utf8_lossy(&request[..request.iter().position(|byte| *byte == b'\r').unwrap_or(0)]);
         let path = line.split([' ', '?']).nth(1).unwrap_or("");
         let (content_type, body) = compare::object(path).unwrap_or_default();
@@ -71,20 +73,20 @@ fn serve(mut stream: impl Read + Write, asked: &AtomicU64) -> std::io::Result<()
             _ if header(&request, "if-none-match") == Some(&etag) => "304 Not Modified",
             _ => "200 OK",
         };
-        let mut answer = format!(
+        let mut response = format!(
             "HTTP/1.1 {status}\r\nx-amz-id-2: 0123456789abcdef\r\nx-amz-request-id: 0123456789ABCDEF\r\n\
              date: Tue, 10 Mar 2026 05:16:23 GMT\r\nlast-modified: Tue, 10 Mar 2026 05:16:23 GMT\r\netag: {etag}\r\n\
              accept-ranges: bytes\r\ncontent-type: {content_type}\r\nserver: AmazonS3\r\n"
         )
         .into_bytes();
         if !status.starts_with("304") {
-            answer.extend_from_slice(format!("content-length: {}\r\n", body.len()).as_bytes());
+            response.extend_from_slice(format!("content-length: {}\r\n", body.len()).as_bytes());
         }
-        answer.extend_from_slice(b"\r\n");
+        response.extend_from_slice(b"\r\n");
         if status.starts_with("200") && !line.starts_with("HEAD") {
-            answer.extend_from_slice(&body);
+            response.extend_from_slice(&body);
         }
-        stream.write_all(&answer)?;
+        stream.write_all(&response)?;
         stream.flush()?;
     }
     Ok(())

@@ -7,9 +7,11 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::distribution::Policies;
-use super::template::{Template, read};
-use super::{Finding, Severity, Subject, check};
+use crate::policy::distribution::Policies;
+use crate::policy::finding::{Finding, Severity};
+use crate::policy::rule::check;
+use crate::policy::subject::Subject;
+use crate::policy::template::{Template, read};
 
 /// What is done with a distribution's configuration.
 #[derive(Debug, Subcommand)]

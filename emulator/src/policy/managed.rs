@@ -2,7 +2,7 @@
 //! [cache policies](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/using-managed-cache-policies.html),
 //! [origin request policies](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/using-managed-origin-request-policies.html).
 
-use super::distribution::{CachePolicy, Names, RequestPolicy, Ttl};
+use crate::policy::caching::{CachePolicy, Names, RequestPolicy, Ttl};
 
 /// The managed cache policy of this id.
 pub(super) fn cache_policy(id: &str) -> Option<CachePolicy> {

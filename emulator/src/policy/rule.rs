@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::distribution::{Behavior, Caching, Distribution, Names, Origin, matches};
-use super::{Finding, Severity, Subject};
+use crate::policy::caching::{Caching, Names};
+use crate::policy::distribution::{Behavior, Distribution, Origin, matches};
+use crate::policy::finding::{Finding, Severity};
+use crate::policy::subject::Subject;
 
 /// The headers that choose the answer.
 const CHOOSING: [&str; 2] = ["test_version", "redirect"];
@@ -25,8 +27,15 @@ const DEFAULT_TTL_MAX_SECS: u64 = 3_600;
 /// [HTTP status codes](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/HTTPStatusCodes.html)).
 const KEPT_ERRORS: [u64; 4] = [500, 502, 503, 504];
 
-/// Every rule, in the order of a request's way: the viewer, the key, the origin, its answer.
-pub(super) fn all(subject: &Subject) -> Vec<Finding> {
+/// Checks a distribution; returns the findings, the worst first.
+pub fn check(subject: &Subject) -> Vec<Finding> {
+    let mut findings = all(subject);
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    findings
+}
+
+/// Runs every rule, in the order that a request meets them: viewer, key, origin, response.
+fn all(subject: &Subject) -> Vec<Finding> {
     let ours = origins_of_ours(&subject.distribution);
     let look = Look { subject, distribution: &subject.distribution, ours, findings: Vec::new() };
     look.viewers().paths().headers().cache().errors().origins().secret().redirects().buckets().china().findings

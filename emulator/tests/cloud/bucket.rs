@@ -2,8 +2,8 @@
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::DateTime;
-use emulator::bucket::MissingKey;
 use emulator::cloud::{Options, Storage};
+use emulator::s3::MissingKey;
 
 use crate::support::{FREE, options, site, start};
 

@@ -1,8 +1,8 @@
 //! The contract's rules, through the API with the real handler.
 
 use bytes::Bytes;
-use emulator::bucket::MissingKey;
 use emulator::cloud::{Options, Storage};
+use emulator::s3::MissingKey;
 use http::{Method, Request, StatusCode};
 
 use crate::support::{FREE, SECRET, options, site, start, with_env};

@@ -7,10 +7,10 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use aws_sdk_s3::config::{BehaviorVersion, Region};
 use bytes::Bytes;
-use emulator::bucket::MissingKey;
 use emulator::cloud::{ACCESS_KEY_ID, Bootstrap, Cloud, Options, SECRET_ACCESS_KEY, Storage};
 use emulator::fault::Faults;
 use emulator::journal::Journal;
+use emulator::s3::MissingKey;
 use emulator::serve::{self, HttpClient};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -28,7 +28,7 @@ pub(crate) fn site() -> PathBuf {
 }
 
 pub(crate) fn emulator() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_emulator"))
+    PathBuf::from(env!("CARGO_BIN_EXE_nearedge"))
 }
 
 /// A program of `emulator/examples`, which `cargo test` builds beside the emulator itself.

@@ -1,4 +1,4 @@
-//! lambda_http alone, as its guide has it: how soon a Rust function can start.
+//! lambda_http alone, as in its guide: how fast a Rust function can start.
 
 use lambda_http::{Error, Request, run, service_fn};
 

@@ -1,13 +1,14 @@
-//! The least that a handler can do: one socket, blocking; the event is read and not looked at, the answer is there
-//! already. It answers what `LEAST_BYTES` says, as large as an object of so many bytes makes it.
-#![allow(clippy::unwrap_used, reason = "a yardstick")]
+//! A minimal handler, the lower bound of every comparison: one blocking socket and a prepared response.
+//!
+//! It reads each event without parsing it. The response contains the object of `RESPONSE_BYTES` bytes.
+#![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::io::{IoSlice, Read, Write};
 use std::net::TcpStream;
 
 fn main() {
     let host = std::env::var("AWS_LAMBDA_RUNTIME_API").unwrap();
-    let bytes: usize = std::env::var("LEAST_BYTES").unwrap().parse().unwrap();
+    let bytes: usize = std::env::var("RESPONSE_BYTES").unwrap().parse().unwrap();
     let mut socket = TcpStream::connect(&host).unwrap();
     socket.set_nodelay(true).unwrap();
     let body = base64_simd::STANDARD.encode_to_string(compare::object(&format!("/{bytes}")).unwrap().1);
@@ -29,7 +30,7 @@ fn main() {
     }
 }
 
-/// Reads one response, head and body.
+/// Reads one response, head and body; empty when the server has closed the connection.
 fn read<'a>(socket: &mut TcpStream, buffer: &'a mut [u8]) -> &'a [u8] {
     let mut filled = 0;
     loop {

@@ -1,4 +1,4 @@
-//! The usual next step: a moka cache of the raw bytes in front of S3, behind lambda_http.
+//! The usual next step: lambda_http with a moka cache of raw bytes in front of S3.
 
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ async fn main() -> Result<(), Error> {
         .weigher(|_, (_, body): &(String, Vec<u8>)| body.len().try_into().unwrap_or(u32::MAX))
         .time_to_live(Duration::from_secs(3600))
         .build();
-    run(service_fn(|request: Request| answer(request, &s3, &objects, &bucket, &secret))).await
+    run(service_fn(|request: Request| respond(request, &s3, &objects, &bucket, &secret))).await
 }
 
-async fn answer(
+async fn respond(
     request: Request,
     s3: &Client,
     objects: &Objects,

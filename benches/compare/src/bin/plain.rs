@@ -1,4 +1,4 @@
-//! The walk-through's rules over lambda_http and aws-sdk-s3, written as plainly as their guides do: an afternoon's work.
+//! The walk-through's rules with lambda_http and aws-sdk-s3, written as in their guides: an afternoon's work.
 
 use aws_sdk_s3::Client;
 use lambda_http::{Body, Error, Request, RequestExt, Response, run, service_fn};
@@ -9,10 +9,10 @@ async fn main() -> Result<(), Error> {
     let s3 = Client::from_conf(aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build());
     let bucket = std::env::var("bucket")?;
     let secret = std::env::var("lambda_auth")?;
-    run(service_fn(|request: Request| answer(request, &s3, &bucket, &secret))).await
+    run(service_fn(|request: Request| respond(request, &s3, &bucket, &secret))).await
 }
 
-async fn answer(request: Request, s3: &Client, bucket: &str, secret: &str) -> Result<Response<Body>, Error> {
+async fn respond(request: Request, s3: &Client, bucket: &str, secret: &str) -> Result<Response<Body>, Error> {
     let Some(key) = compare::plain_key(request.headers(), request.raw_http_path(), secret) else {
         return Ok(Response::builder().status(403).body("request is forbidden".into())?);
     };

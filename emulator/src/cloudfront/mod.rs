@@ -1,0 +1,353 @@
+//! CloudFront: a distribution with the API as its first origin and the bucket as its second.
+//!
+//! [Request and response behaviour for custom origins](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/RequestAndResponseBehaviorCustomOrigin.html).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use parking_lot::Mutex;
+
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
+    sign,
+};
+use aws_sigv4::sign::v4;
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, RANGE, USER_AGENT};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use tokio::net::TcpListener;
+
+use crate::cloudwatch::{CloudWatch, MetricName};
+use crate::gateway::append_address;
+use crate::identity;
+use crate::journal::{Journal, RequestLine, Via};
+use crate::serve::{self, Body, BoxError, HttpClient, Server};
+
+/// The longest URL that CloudFront takes
+/// ([quotas](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cloudfront-limits.html)).
+const URL_BYTES_MAX: usize = 8_192;
+
+/// What the origin request policy of the walk-through forwards, and what CloudFront forwards of itself.
+const FORWARDED: [&str; 8] = [
+    "test_version",
+    "redirect",
+    "if-match",
+    "if-none-match",
+    "if-modified-since",
+    "if-unmodified-since",
+    "if-range",
+    "content-type",
+];
+
+/// What a key may hold unencoded in a signed path: RFC 3986's unreserved characters, and `/`.
+const KEY_ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// The second origin: a bucket, and what signs the requests to it.
+#[derive(Debug, Clone)]
+pub struct BucketOrigin {
+    /// Where S3 is.
+    pub scheme: Scheme,
+    /// Where S3 is.
+    pub authority: Authority,
+    /// The bucket.
+    pub bucket: String,
+    /// The bucket's region.
+    pub region: String,
+    /// What origin access control signs with.
+    pub credentials: Credentials,
+}
+
+/// The value of a custom origin header, which can be changed while the distribution runs.
+#[derive(Debug, Clone)]
+pub struct OriginHeader(Arc<Mutex<HeaderValue>>);
+
+impl OriginHeader {
+    /// With a secret value, which is in no Debug output.
+    pub fn secret(mut value: HeaderValue) -> Self {
+        value.set_sensitive(true);
+        Self(Arc::new(Mutex::new(value)))
+    }
+
+    /// Sends this one from now on.
+    pub fn change(&self, mut value: HeaderValue) {
+        value.set_sensitive(true);
+        *self.0.lock() = value;
+    }
+
+    fn value(&self) -> HeaderValue {
+        self.0.lock().clone()
+    }
+}
+
+/// A distribution.
+#[derive(Debug, Clone)]
+pub struct Distribution {
+    /// Its domain name, for `Via`.
+    pub domain_name: String,
+    /// Where the API is.
+    pub api: Authority,
+    /// What goes before every path to the API: empty, or a named stage's.
+    pub api_path: String,
+    /// What the origin request policy forwards besides the walk-through's headers.
+    pub forwarded: Vec<HeaderName>,
+    /// The custom origin header `lambda_auth`.
+    pub secret: OriginHeader,
+    /// The second origin.
+    pub bucket: BucketOrigin,
+    /// The first path segments that have a behaviour of their own, to the second origin.
+    pub bucket_prefixes: Vec<String>,
+    /// Where the lines go.
+    pub journal: Journal,
+    /// Its id, for the metrics.
+    pub id: String,
+    /// Where the metrics go.
+    pub cloudwatch: CloudWatch,
+}
+
+#[derive(Clone)]
+struct Edge {
+    distribution: Distribution,
+    api: HttpClient,
+    s3: Client<HttpsConnector<HttpConnector>, Body>,
+}
+
+/// Serves a distribution.
+///
+/// # Errors
+/// When the system's root certificates cannot be read and S3 is behind TLS.
+pub fn serve(listener: TcpListener, distribution: Distribution) -> Result<Server, BoxError> {
+    let edge = Edge { api: serve::client(), s3: s3_client(&distribution.bucket.scheme)?, distribution };
+    Ok(serve::serve(listener, move |request, peer| {
+        let edge = edge.clone();
+        async move { Ok(edge.handle(request, peer).await) }
+    }))
+}
+
+fn s3_client(scheme: &Scheme) -> Result<Client<HttpsConnector<HttpConnector>, Body>, BoxError> {
+    let mut tcp = HttpConnector::new();
+    tcp.set_nodelay(true);
+    tcp.enforce_http(false);
+    let builder = hyper_rustls::HttpsConnectorBuilder::new();
+    let builder = if *scheme == Scheme::HTTPS {
+        builder.with_provider_and_native_roots(rustls::crypto::ring::default_provider())?
+    } else {
+        let none = rustls::RootCertStore::empty();
+        let config = rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+            .with_safe_default_protocol_versions()?;
+        builder.with_tls_config(config.with_root_certificates(none).with_no_client_auth())
+    };
+    let connector = builder.https_or_http().enable_http1().wrap_connector(tcp);
+    Ok(serve::client_over(connector))
+}
+
+impl Edge {
+    async fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        let id = format!("{}==", identity::letters(54));
+        let started = Instant::now();
+        let to_bucket = self.has_bucket_behaviour(request.uri().path());
+        let mut line = RequestLine::of(&request, if to_bucket { Via::EdgeToBucket } else { Via::Edge });
+        let head = request.method() == Method::HEAD;
+        let url_bytes = request.uri().path_and_query().map_or(1, |path| path.as_str().len());
+        let answered = if url_bytes > URL_BYTES_MAX {
+            Err(error_page(StatusCode::URI_TOO_LONG, "The URL is longer than 8,192 bytes."))
+        } else if to_bucket {
+            self.ask_bucket(request).await
+        } else {
+            self.ask_api(request, peer, &id).await
+        };
+        // What reaches the gateway has its line there.
+        let line_written = answered.is_ok() && !to_bucket;
+        let mut response = answered.unwrap_or_else(|page| page);
+        let cache = if response.status().is_client_error() || response.status().is_server_error() {
+            "Error from cloudfront"
+        } else {
+            "Miss from cloudfront"
+        };
+        let headers = response.headers_mut();
+        headers.insert("x-cache", HeaderValue::from_static(cache));
+        headers.insert("x-amz-cf-pop", HeaderValue::from_static("LOCAL1-P1"));
+        for (name, value) in [("via", self.via()), ("x-amz-cf-id", id)] {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
+        }
+        line.status = response.status();
+        line.bytes = if head { 0 } else { response.body().size_hint().lower() };
+        line.duration = started.elapsed();
+        if !line_written {
+            self.distribution.journal.request(&line);
+        }
+        self.count(&line);
+        response
+    }
+
+    /// The distribution's metrics, the additional ones among them
+    /// ([CloudFront metrics](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/programming-cloudwatch-metrics.html)).
+    fn count(&self, line: &RequestLine) {
+        let Distribution { id, cloudwatch, .. } = &self.distribution;
+        let put = |name, value| {
+            cloudwatch
+                .put(MetricName::new("AWS/CloudFront", name, &[("DistributionId", id), ("Region", "Global")]), value);
+        };
+        let percent = |is| f64::from(u8::from(is)) * 100.0;
+        put("Requests", 1.0);
+        put("BytesDownloaded", line.bytes as f64);
+        put("4xxErrorRate", percent(line.status.is_client_error()));
+        put("5xxErrorRate", percent(line.status.is_server_error()));
+        put("TotalErrorRate", percent(line.status.is_client_error() || line.status.is_server_error()));
+        // It keeps nothing, so every answer is an origin's.
+        put("OriginLatency", line.duration.as_secs_f64() * 1e3);
+    }
+
+    fn has_bucket_behaviour(&self, path: &str) -> bool {
+        let first = path.strip_prefix('/').and_then(|path| path.split_once('/')).map(|(first, _)| first);
+        first.is_some_and(|first| self.distribution.bucket_prefixes.iter().any(|prefix| prefix == first))
+    }
+
+    fn via(&self) -> String {
+        format!("1.1 {} (CloudFront)", self.distribution.domain_name)
+    }
+
+    async fn ask_api(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        id: &str,
+    ) -> Result<Response<Body>, Response<Body>> {
+        let (parts, body) = request.into_parts();
+        let mut headers = HeaderMap::new();
+        let policy = FORWARDED.iter().map(|name| HeaderName::from_static(name)).chain([COOKIE, RANGE]);
+        for name in policy.chain(self.distribution.forwarded.iter().cloned()) {
+            for value in parts.headers.get_all(&name) {
+                headers.append(name.clone(), value.clone());
+            }
+        }
+        if let Some(length) = parts.headers.get(CONTENT_LENGTH) {
+            headers.insert(CONTENT_LENGTH, length.clone());
+        }
+        for value in parts.headers.get_all("x-forwarded-for") {
+            headers.append("x-forwarded-for", value.clone());
+        }
+        append_address(&mut headers, &peer.ip().to_string());
+        headers.insert(USER_AGENT, HeaderValue::from_static("Amazon CloudFront"));
+        for (name, value) in [("via", self.via()), ("x-amz-cf-id", id.to_owned())] {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
+        }
+        // A custom origin header replaces the viewer's of the same name.
+        headers.insert("lambda_auth", self.distribution.secret.value());
+        let authority = self.distribution.api.clone();
+        let path =
+            format!("{}{}", self.distribution.api_path, parts.uri.path_and_query().map_or("/", PathAndQuery::as_str));
+        let forwarded = forward(&parts.method, Scheme::HTTP, authority, path.parse().ok(), headers)
+            .map(|request| request.map(|()| serve::passed_on(body)));
+        let response = match forwarded {
+            Some(request) => self.api.request(request).await.map_err(|_| bad_gateway())?,
+            None => return Err(error_page(StatusCode::BAD_REQUEST, "The request could not be forwarded.")),
+        };
+        Ok(response.map(serve::passed_on))
+    }
+
+    async fn ask_bucket(&self, request: Request<Incoming>) -> Result<Response<Body>, Response<Body>> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return Err(error_page(
+                StatusCode::FORBIDDEN,
+                "This distribution is not configured to allow the HTTP request method that was used for this request.",
+            ));
+        }
+        let bad = |_| error_page(StatusCode::BAD_REQUEST, "The request could not be signed.");
+        let (parts, _) = request.into_parts();
+        let signed = self.sign(&parts.method, parts.uri.path(), &parts.headers).map_err(bad)?;
+        let response = self.s3.request(signed).await.map_err(|_| bad_gateway())?;
+        let mut response = response.map(serve::passed_on);
+        response.headers_mut().remove("x-amz-request-id");
+        Ok(response)
+    }
+
+    /// Signs a request as origin access control does (`sigv4`, always).
+    fn sign(&self, method: &Method, path: &str, viewer: &HeaderMap) -> Result<Request<Body>, BoxError> {
+        let origin = &self.distribution.bucket;
+        // S3 reads a `+` in a path as a space.
+        let key = percent_decode_str(&path.replace('+', "%20")).decode_utf8()?.into_owned();
+        let path = format!("/{}{}", origin.bucket, utf8_percent_encode(&key, KEY_ENCODED));
+        let mut headers = HeaderMap::new();
+        for name in [
+            RANGE,
+            http::header::IF_MATCH,
+            http::header::IF_NONE_MATCH,
+            http::header::IF_MODIFIED_SINCE,
+            http::header::IF_UNMODIFIED_SINCE,
+        ] {
+            if let Some(value) = viewer.get(&name) {
+                headers.insert(name, value.clone());
+            }
+        }
+        // S3 does not document If-Range: the whole object is always right (RFC 9110 §13.1.5).
+        if viewer.contains_key(http::header::IF_RANGE) {
+            headers.remove(RANGE);
+        }
+        headers.insert(HOST, HeaderValue::from_str(origin.authority.as_str())?);
+        let request = forward(method, origin.scheme.clone(), origin.authority.clone(), path.parse().ok(), headers)
+            .ok_or("no such address")?;
+        let identity = origin.credentials.clone().into();
+        let mut settings = SigningSettings::default();
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        let params = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&origin.region)
+            .name("s3")
+            .time(SystemTime::now())
+            .settings(settings)
+            .build()?
+            .into();
+        let named = request.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        let uri = request.uri().to_string();
+        let signable = SignableRequest::new(method.as_str(), uri, named, SignableBody::Bytes(b""))?;
+        let (instructions, _) = sign(signable, &params)?.into_parts();
+        let mut request = request.map(|()| serve::full(""));
+        instructions.apply_to_request_http1x(&mut request);
+        Ok(request)
+    }
+}
+
+fn forward(
+    method: &Method,
+    scheme: Scheme,
+    authority: Authority,
+    path: Option<PathAndQuery>,
+    mut headers: HeaderMap,
+) -> Option<Request<()>> {
+    let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build().ok()?;
+    let mut request = Request::builder().method(method).uri(uri).body(()).ok()?;
+    // Without a cache policy that compresses, CloudFront asks for nothing encoded.
+    headers.remove(ACCEPT_ENCODING);
+    *request.headers_mut() = headers;
+    Some(request)
+}
+
+fn bad_gateway() -> Response<Body> {
+    error_page(StatusCode::BAD_GATEWAY, "CloudFront was not able to connect to the origin.")
+}
+
+fn error_page(status: StatusCode, text: &str) -> Response<Body> {
+    let page = format!(
+        "<!DOCTYPE html>\n<title>ERROR: The request could not be satisfied</title>\n<h1>{status}</h1>\n<p>{text}</p>\n"
+    );
+    let mut response = Response::new(serve::full(page));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    response.headers_mut().insert("server", HeaderValue::from_static("CloudFront"));
+    response
+}

@@ -1,0 +1,143 @@
+//! The Runtime API: what a handler process talks to, over TCP, one server for each environment.
+//!
+//! [Runtime API](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html).
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::fault::Faults;
+use crate::lambda::environment::{Environment, Event, FunctionError};
+use crate::serve::{self, Body, BoxError, CollectError, Server};
+
+/// The largest response that Lambda accepts, in bytes: 6 MiB and 100 bytes.
+pub const PAYLOAD_BYTES_MAX: usize = 6 * 1024 * 1024 + 100;
+
+/// The service behind the Runtime API.
+pub trait EventSource: Clone + Send + Sync + 'static {
+    /// Returns the next event for an environment once there is one. Until then, the environment is idle, and may be
+    /// frozen. The channel closes when the cloud shuts down.
+    fn next_event(&self, environment: &Arc<Environment>) -> oneshot::Receiver<Event>;
+
+    /// The injected faults.
+    fn faults(&self) -> &Faults;
+}
+
+/// Serves the Runtime API of one environment, on a port of its own.
+///
+/// # Errors
+/// When no port is free.
+pub async fn serve(lambda: impl EventSource, environment: Arc<Environment>) -> Result<(Server, SocketAddr), BoxError> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .map_err(|error| format!("no port for the Runtime API: {error}"))?;
+    let address = listener.local_addr()?;
+    let server = serve::serve(listener, move |request, _| {
+        let (lambda, environment) = (lambda.clone(), environment.clone());
+        async move { answer(&lambda, &environment, request).await }
+    });
+    Ok((server, address))
+}
+
+async fn answer(
+    lambda: &impl EventSource,
+    environment: &Arc<Environment>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, BoxError> {
+    let path = request.uri().path().to_owned();
+    if let Some(route) = path.strip_prefix("/2020-01-01/extension/") {
+        return extension(route, &request).await;
+    }
+    let Some(route) = path.strip_prefix("/2018-06-01/runtime/") else {
+        return Ok(refuse(StatusCode::NOT_FOUND, "UnknownPath"));
+    };
+    let parts: Vec<&str> = route.split('/').collect();
+    match (request.method(), parts.as_slice()) {
+        (&Method::GET, ["invocation", "next"]) => next(lambda, environment).await,
+        (&Method::POST, ["invocation", _, "response"]) if environment.dies_answering(lambda.faults()) => {
+            Err("the process is dead, as --fault asks".into())
+        }
+        (&Method::POST, ["invocation", id, "response"]) => {
+            match serve::collect(request.into_body(), PAYLOAD_BYTES_MAX).await {
+                Ok(answer) => Ok(accept(environment.complete(id, Ok(answer)))),
+                Err(CollectError::BrokenOff) => Err("the handler broke off its answer".into()),
+                Err(CollectError::TooLong) => {
+                    environment.complete(
+                        id,
+                        Err(FunctionError(format!(
+                            "Response payload size exceeded maximum allowed payload size ({PAYLOAD_BYTES_MAX} bytes)."
+                        ))),
+                    );
+                    Ok(refuse(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"))
+                }
+            }
+        }
+        (&Method::POST, ["invocation", id, "error"]) => {
+            let error = reported(request.into_body(), PAYLOAD_BYTES_MAX).await;
+            Ok(accept(environment.complete(id, Err(FunctionError(error)))))
+        }
+        (&Method::POST, ["init", "error"]) => {
+            environment.fail_init(reported(request.into_body(), PAYLOAD_BYTES_MAX).await);
+            Ok(accept(true))
+        }
+        _ => Ok(refuse(StatusCode::NOT_FOUND, "UnknownPath")),
+    }
+}
+
+/// The Extensions API, for one that hears of nothing
+/// ([Extensions API](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html)).
+async fn extension(route: &str, request: &Request<Incoming>) -> Result<Response<Body>, BoxError> {
+    match (request.method(), route) {
+        (&Method::POST, "register") if request.headers().contains_key("lambda-extension-name") => {
+            let mut response =
+                serve::json(StatusCode::OK, r#"{"functionName":"lambdaapi","functionVersion":"$LATEST"}"#);
+            let id = HeaderValue::try_from(crate::identity::uuid())?;
+            response.headers_mut().insert("lambda-extension-identifier", id);
+            Ok(response)
+        }
+        (&Method::GET, "event/next") if request.headers().contains_key("lambda-extension-identifier") => {
+            std::future::pending().await
+        }
+        _ => Ok(refuse(StatusCode::FORBIDDEN, "Extension.Unknown")),
+    }
+}
+
+async fn next(lambda: &impl EventSource, environment: &Arc<Environment>) -> Result<Response<Body>, BoxError> {
+    // No event means that the cloud is shutting down: the connection closes.
+    let event = lambda.next_event(environment).await?;
+    let mut response = serve::json(StatusCode::OK, event.payload);
+    let headers = response.headers_mut();
+    headers.insert("lambda-runtime-aws-request-id", HeaderValue::try_from(event.request_id)?);
+    headers.insert("lambda-runtime-deadline-ms", HeaderValue::from(event.deadline_ms));
+    headers.insert("lambda-runtime-invoked-function-arn", HeaderValue::try_from(event.arn)?);
+    headers.insert("lambda-runtime-trace-id", HeaderValue::try_from(event.trace_id)?);
+    Ok(response)
+}
+
+/// An error as a handler reports it: its type and its message, in one line.
+async fn reported(body: Incoming, limit: usize) -> String {
+    let body = serve::collect(body, limit).await.unwrap_or_default();
+    let report: Value = serde_json::from_slice(&body).unwrap_or_default();
+    match (report["errorType"].as_str(), report["errorMessage"].as_str()) {
+        (Some(kind), Some(message)) => format!("{kind}: {message}"),
+        (_, Some(message)) => message.to_owned(),
+        _ => String::from_utf8_lossy(&body).into_owned(),
+    }
+}
+
+fn accept(known: bool) -> Response<Body> {
+    if known {
+        serve::json(StatusCode::ACCEPTED, r#"{"status":"OK"}"#)
+    } else {
+        refuse(StatusCode::BAD_REQUEST, "InvalidRequestID")
+    }
+}
+
+fn refuse(status: StatusCode, error_type: &str) -> Response<Body> {
+    serve::json(status, format!(r#"{{"errorMessage":"{error_type}","errorType":"{error_type}"}}"#))
+}

@@ -1,0 +1,3 @@
+//! Which requests may enter.
+
+pub mod secret;

@@ -1,0 +1,278 @@
+//! Conditional requests (RFC 9110 §13): pure functions over what a request asks and what is known of the object.
+
+use std::time::SystemTime;
+
+use crate::object::Metadata;
+
+/// The conditional fields of a request, as they came; a repeated field joined by commas.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Conditions<'a> {
+    /// If-Match.
+    pub if_match: Option<&'a str>,
+    /// If-None-Match.
+    pub if_none_match: Option<&'a str>,
+    /// If-Modified-Since.
+    pub if_modified_since: Option<&'a str>,
+    /// If-Unmodified-Since.
+    pub if_unmodified_since: Option<&'a str>,
+}
+
+/// What the conditions say of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Answer as if there were no conditions.
+    Proceed,
+    /// The client has it already: 304.
+    NotModified,
+    /// It is not what the client takes it for: 412.
+    Failed,
+}
+
+impl Conditions<'_> {
+    /// The verdict, in the order of RFC 9110 §13.2.2.
+    pub fn evaluate(&self, known: &Metadata) -> Verdict {
+        if self.is_empty() {
+            return Verdict::Proceed;
+        }
+        let etag = known.etag.as_deref().and_then(EntityTag::parse);
+        let modified = known.last_modified.as_deref().and_then(http_date);
+        // 1 and 2: If-Unmodified-Since is ignored beside If-Match, and when it is no date (§13.1.4).
+        match (self.if_match, self.if_unmodified_since.and_then(http_date)) {
+            (Some(wanted), _) if !matches(wanted, etag, |tag, known| tag.is_strongly(known)) => return Verdict::Failed,
+            (None, Some(since)) if modified.is_some_and(|modified| modified > since) => return Verdict::Failed,
+            _ => {}
+        }
+        // 3 and 4: If-Modified-Since is ignored beside If-None-Match, and when it is no date (§13.1.3).
+        let unchanged = match (self.if_none_match, self.if_modified_since.and_then(http_date)) {
+            (Some(known), _) => matches(known, etag, |tag, known| tag.is_weakly(known)),
+            (None, Some(since)) => modified.is_some_and(|modified| modified <= since),
+            (None, None) => false,
+        };
+        if unchanged { Verdict::NotModified } else { Verdict::Proceed }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// An entity tag (RFC 9110 §8.8.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntityTag<'a> {
+    /// Whether it is marked with `W/`.
+    pub weak: bool,
+    /// What stands between the quotes.
+    pub opaque: &'a str,
+}
+
+impl<'a> EntityTag<'a> {
+    /// Reads one entity tag, and nothing else.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let (tag, rest) = Self::split(text.trim_ascii())?;
+        rest.is_empty().then_some(tag)
+    }
+
+    /// Reads an entity tag at the start of `text`, and gives what follows it.
+    fn split(text: &'a str) -> Option<(Self, &'a str)> {
+        let (weak, quoted) = match text.strip_prefix("W/") {
+            Some(quoted) => (true, quoted),
+            None => (false, text),
+        };
+        let (opaque, rest) = quoted.strip_prefix('"')?.split_once('"')?;
+        // etagc: no spaces, no control characters.
+        opaque.bytes().all(|byte| byte > b' ' && byte != 0x7f).then_some((Self { weak, opaque }, rest))
+    }
+
+    /// Strong comparison (RFC 9110 §8.8.3.2): for If-Match and If-Range.
+    pub fn is_strongly(self, other: EntityTag<'_>) -> bool {
+        !self.weak && !other.weak && self.opaque == other.opaque
+    }
+
+    /// Weak comparison (RFC 9110 §8.8.3.2): for If-None-Match.
+    pub fn is_weakly(self, other: EntityTag<'_>) -> bool {
+        self.opaque == other.opaque
+    }
+}
+
+/// The entity tags of a list (RFC 9110 §5.6.1); they may hold commas. What is no tag ends the list.
+pub fn entity_tags(list: &str) -> impl Iterator<Item = EntityTag<'_>> {
+    let mut rest = list;
+    std::iter::from_fn(move || {
+        rest = rest.trim_start_matches([' ', '\t', ',']);
+        let (tag, after) = EntityTag::split(rest)?;
+        rest = after;
+        Some(tag)
+    })
+}
+
+fn matches<'a>(
+    list: &'a str,
+    known: Option<EntityTag<'a>>,
+    same: impl Fn(EntityTag<'a>, EntityTag<'a>) -> bool,
+) -> bool {
+    // `*` stands for any current representation, and there is one.
+    list.trim_ascii() == "*" || known.is_some_and(|known| entity_tags(list).any(|tag| same(tag, known)))
+}
+
+/// Reads an HTTP date in any of its three forms (RFC 9110 §5.6.7).
+pub fn http_date(text: &str) -> Option<SystemTime> {
+    httpdate::parse_http_date(text.trim_ascii()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
+    const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const AFTER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
+
+    fn object(etag: &str) -> Metadata {
+        Metadata { etag: Some(etag.into()), last_modified: Some(MODIFIED.into()), ..Metadata::default() }
+    }
+
+    fn evaluate(conditions: Conditions<'_>) -> Verdict {
+        conditions.evaluate(&object("\"a\""))
+    }
+
+    fn if_none_match(value: &str) -> Verdict {
+        evaluate(Conditions { if_none_match: Some(value), ..Conditions::default() })
+    }
+
+    fn if_match(value: &str) -> Verdict {
+        evaluate(Conditions { if_match: Some(value), ..Conditions::default() })
+    }
+
+    #[test]
+    fn rfc9110_13_1_2_if_none_match_compares_weakly_in_lists_and_with_a_star() {
+        for known in ["\"a\"", "W/\"a\"", "*", " \"a\" ", "\"b\", \"a\"", "\"b\",W/\"a\"", ",, \"a\"", "\"b,c\", \"a\""]
+        {
+            assert_eq!(if_none_match(known), Verdict::NotModified, "{known}");
+        }
+        for unknown in
+            ["\"b\"", "a", "\"a", "W/a", "w/\"a\"", "\"b\", \"c\"", "", "\"a b\"", "\"A\"", "\"b\" \"c", "*a"]
+        {
+            assert_eq!(if_none_match(unknown), Verdict::Proceed, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn rfc9110_13_1_1_if_match_compares_strongly() {
+        for known in ["\"a\"", "*", "\"b\", \"a\""] {
+            assert_eq!(if_match(known), Verdict::Proceed, "{known}");
+        }
+        for unknown in ["W/\"a\"", "\"b\"", "", "nonsense"] {
+            assert_eq!(if_match(unknown), Verdict::Failed, "{unknown}");
+        }
+        let weak = Conditions { if_match: Some("W/\"a\""), ..Conditions::default() };
+        assert_eq!(weak.evaluate(&object("W/\"a\"")), Verdict::Failed, "two weak tags are never strongly equal");
+    }
+
+    #[test]
+    fn rfc9110_13_1_3_if_modified_since_compares_dates_and_ignores_what_is_none() {
+        let since = |date| evaluate(Conditions { if_modified_since: Some(date), ..Conditions::default() });
+        assert_eq!(since(BEFORE), Verdict::Proceed);
+        for date in [
+            MODIFIED,
+            AFTER,
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+            "Fri, 31 Dec 9999 23:59:59 GMT",
+        ] {
+            assert_eq!(since(date), Verdict::NotModified, "{date}");
+        }
+        for nonsense in ["", "yesterday", "1994-11-06", "Sun, 99 Nov 1994 08:49:37 GMT"] {
+            assert_eq!(since(nonsense), Verdict::Proceed, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn rfc9110_13_1_4_if_unmodified_since_fails_when_it_was_modified_after() {
+        let since = |date| evaluate(Conditions { if_unmodified_since: Some(date), ..Conditions::default() });
+        assert_eq!(since(BEFORE), Verdict::Failed);
+        for date in [MODIFIED, AFTER, "nonsense"] {
+            assert_eq!(since(date), Verdict::Proceed, "{date}");
+        }
+    }
+
+    #[test]
+    fn rfc9110_13_2_2_the_order_of_precedence() {
+        let (same, other) = (Some("\"a\""), Some("\"b\""));
+        for (if_match, if_unmodified_since, if_none_match, if_modified_since, wanted) in [
+            // A tag outweighs its date.
+            (same, Some(BEFORE), None, None, Verdict::Proceed),
+            (other, Some(AFTER), None, None, Verdict::Failed),
+            (None, None, other, Some(AFTER), Verdict::Proceed),
+            (None, None, same, Some(BEFORE), Verdict::NotModified),
+            // A failed precondition outweighs a 304.
+            (other, None, same, None, Verdict::Failed),
+            (None, Some(BEFORE), same, None, Verdict::Failed),
+            (same, None, same, None, Verdict::NotModified),
+        ] {
+            let conditions = Conditions { if_match, if_unmodified_since, if_none_match, if_modified_since };
+            assert_eq!(evaluate(conditions), wanted, "{conditions:?}");
+        }
+    }
+
+    #[test]
+    fn an_object_without_validators_meets_no_tag_and_no_date() {
+        let bare = Metadata::default();
+        let conditions =
+            |if_none_match, if_modified_since| Conditions { if_none_match, if_modified_since, ..Conditions::default() };
+        assert_eq!(conditions(Some("\"a\""), None).evaluate(&bare), Verdict::Proceed);
+        assert_eq!(conditions(Some("*"), None).evaluate(&bare), Verdict::NotModified);
+        assert_eq!(conditions(None, Some(AFTER)).evaluate(&bare), Verdict::Proceed);
+    }
+
+    /// RFC 9110 §13.2.2 written down again, over what has been parsed already.
+    fn oracle(etag: &str, tags: [Option<&[&str]>; 2], dates: [Option<i64>; 2]) -> Verdict {
+        let ([matches, none], [unmodified, modified]) = (tags, dates);
+        let failed = match matches {
+            Some(tags) => !tags.contains(&etag),
+            None => unmodified.is_some_and(|offset| offset < 0),
+        };
+        let unchanged = match none {
+            Some(tags) => tags.contains(&etag),
+            None => modified.is_some_and(|offset| offset >= 0),
+        };
+        match (failed, unchanged) {
+            (true, _) => Verdict::Failed,
+            (false, true) => Verdict::NotModified,
+            (false, false) => Verdict::Proceed,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_combination_agrees_with_a_plain_reading_of_the_rfc(
+            tags in prop::array::uniform2(prop::option::of(prop::collection::vec(prop::sample::select(vec!["a", "b", "c"]), 1..4))),
+            dates in prop::array::uniform2(prop::option::of(-2_i64..3)),
+        ) {
+            let date = |offset: i64| {
+                let at = http_date(MODIFIED).unwrap();
+                let moved = std::time::Duration::from_secs(offset.unsigned_abs());
+                httpdate::fmt_http_date(if offset < 0 { at - moved } else { at + moved })
+            };
+            let list = |tags: &Vec<&str>| tags.iter().map(|tag| format!("\"{tag}\"")).collect::<Vec<_>>().join(", ");
+            let [if_match, if_none_match] = tags.each_ref().map(|tags| tags.as_ref().map(list));
+            let [if_unmodified_since, if_modified_since] = dates.map(|offset| offset.map(date));
+            let conditions = Conditions {
+                if_match: if_match.as_deref(),
+                if_none_match: if_none_match.as_deref(),
+                if_modified_since: if_modified_since.as_deref(),
+                if_unmodified_since: if_unmodified_since.as_deref(),
+            };
+            let plain = oracle("a", tags.each_ref().map(|tags| tags.as_deref()), dates);
+            prop_assert_eq!(evaluate(conditions), plain);
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "(?s:.){0,80}") {
+            let all = Some(text.as_str());
+            let conditions = Conditions { if_match: all, if_none_match: all, if_modified_since: all, if_unmodified_since: all };
+            evaluate(conditions);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! HTTP semantics as pure functions: conditional requests, ranges, freshness.
+
+pub mod conditional;
+pub mod freshness;
+pub mod range;

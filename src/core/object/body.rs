@@ -1,0 +1,166 @@
+//! Object bodies as base64 text.
+
+use std::ops::Range;
+
+use bytes::{Buf, Bytes};
+
+/// An object's bytes as the response carries them: base64 text (RFC 4648 §4), encoded once.
+///
+/// Clones share the text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Body {
+    base64: Bytes,
+    len: u64,
+}
+
+impl Body {
+    /// The base64 text.
+    pub fn base64(&self) -> &Bytes {
+        &self.base64
+    }
+
+    /// The number of decoded bytes.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether the body has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The decoded bytes of `range`, which must lie within the body.
+    ///
+    /// Shares the text if both ends fall between groups of three bytes; otherwise encodes that part again.
+    pub fn slice(&self, range: Range<u64>) -> Self {
+        let len = range.end.saturating_sub(range.start);
+        let group = range.start / 3;
+        let position = |byte: u64| usize::try_from(base64_len(byte)).unwrap_or(usize::MAX).min(self.base64.len());
+        let text = self.base64.slice(position(group * 3)..position(range.end));
+        let skipped = range.start % 3;
+        if skipped == 0 && (range.end.is_multiple_of(3) || range.end == self.len) {
+            return Self { base64: text, len };
+        }
+        // `BodyEncoder` wrote this text, so it decodes.
+        let decoded = base64_simd::STANDARD.decode_to_vec(&text).unwrap_or_default();
+        let wanted = decoded.into_iter().skip(usize::try_from(skipped).unwrap_or(0));
+        let wanted: Vec<u8> = wanted.take(usize::try_from(len).unwrap_or(0)).collect();
+        let mut encoder = BodyEncoder::with_capacity(wanted.len());
+        encoder.push(wanted.as_slice());
+        encoder.finish()
+    }
+}
+
+/// The length of the base64 text of `len` bytes, padding included.
+pub const fn base64_len(len: u64) -> u64 {
+    len.div_ceil(3).saturating_mul(4)
+}
+
+/// Encodes a body as its chunks arrive, into one buffer of its exact final size.
+#[derive(Debug)]
+pub struct BodyEncoder {
+    base64: Vec<u8>,
+    /// One or two bytes that wait for the rest of their group of three.
+    carry: [u8; 3],
+    carried: usize,
+    len: u64,
+}
+
+impl BodyEncoder {
+    /// An encoder for a body of `len` bytes; a wrong length only costs a reallocation.
+    pub fn with_capacity(len: usize) -> Self {
+        let capacity = usize::try_from(base64_len(len as u64)).unwrap_or(0);
+        Self { base64: Vec::with_capacity(capacity), carry: [0; 3], carried: 0, len: 0 }
+    }
+
+    /// The number of bytes pushed so far.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether no byte has been pushed.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Encodes the next bytes.
+    pub fn push(&mut self, mut chunk: impl Buf) {
+        while chunk.has_remaining() {
+            let slice = chunk.chunk();
+            let taken = slice.len();
+            self.push_slice(slice);
+            chunk.advance(taken);
+        }
+    }
+
+    fn push_slice(&mut self, mut slice: &[u8]) {
+        self.len += slice.len() as u64;
+        while self.carried > 0 && self.carried < 3 {
+            let Some((&first, rest)) = slice.split_first() else { return };
+            self.carry[self.carried] = first;
+            self.carried += 1;
+            slice = rest;
+        }
+        if self.carried == 3 {
+            append(&self.carry, &mut self.base64);
+            self.carried = 0;
+        }
+        let (whole, rest) = slice.split_at(slice.len() - slice.len() % 3);
+        append(whole, &mut self.base64);
+        self.carry[..rest.len()].copy_from_slice(rest);
+        self.carried = rest.len();
+    }
+
+    /// The encoded body.
+    pub fn finish(mut self) -> Body {
+        append(&self.carry[..self.carried], &mut self.base64);
+        // Does nothing if the capacity was right.
+        self.base64.shrink_to_fit();
+        Body { base64: self.base64.into(), len: self.len }
+    }
+}
+
+fn append(bytes: &[u8], base64: &mut Vec<u8>) {
+    base64_simd::STANDARD.encode_append(bytes, base64);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_chunked_body_encodes_like_the_whole(
+            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..12),
+        ) {
+            let whole = chunks.concat();
+            let mut encoder = BodyEncoder::with_capacity(whole.len());
+            let capacity = encoder.base64.capacity();
+            for chunk in &chunks {
+                encoder.push(chunk.as_slice());
+            }
+            prop_assert_eq!(encoder.base64.capacity(), capacity, "the buffer never grows");
+            let body = encoder.finish();
+            prop_assert_eq!(body.len(), whole.len() as u64);
+            prop_assert_eq!(body.base64().len() as u64, base64_len(whole.len() as u64));
+            prop_assert_eq!(base64_simd::STANDARD.decode_to_vec(body.base64()).unwrap(), whole);
+        }
+
+        #[test]
+        fn a_slice_of_a_body_encodes_the_slice(
+            whole in prop::collection::vec(any::<u8>(), 1..60),
+            ends in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
+        ) {
+            let encode = |bytes: &[u8]| {
+                let mut encoder = BodyEncoder::with_capacity(bytes.len());
+                encoder.push(bytes);
+                encoder.finish()
+            };
+            let (one, other) = (ends.0.index(whole.len()), ends.1.index(whole.len()));
+            let range = one.min(other)..one.max(other) + 1;
+            let slice = encode(&whole).slice(range.start as u64..range.end as u64);
+            prop_assert_eq!(slice, encode(&whole[range]));
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Objects: keys, metadata, and bodies that are ready to send.
+
+mod body;
+mod key;
+
+use std::fmt;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+use crate::json;
+
+pub use self::body::{Body, BodyEncoder, base64_len};
+pub use self::key::{KEY_BYTES_MAX, ObjectKey};
+
+/// The metadata of an object, byte for byte as S3 sends it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Metadata {
+    /// Content-Type.
+    pub content_type: Option<String>,
+    /// ETag, with its quotes.
+    pub etag: Option<String>,
+    /// Last-Modified.
+    pub last_modified: Option<String>,
+    /// Cache-Control.
+    pub cache_control: Option<String>,
+    /// Content-Encoding.
+    pub content_encoding: Option<String>,
+    /// Content-Language.
+    pub content_language: Option<String>,
+    /// Content-Disposition.
+    pub content_disposition: Option<String>,
+    /// Expires.
+    pub expires: Option<String>,
+    /// The size of the whole object.
+    pub size_bytes: u64,
+}
+
+/// S3's default for an object uploaded without a type. Without a type, API Gateway would send text/plain.
+const UNTYPED: &str = "binary/octet-stream";
+
+impl Metadata {
+    /// The names and values of the header fields that pass through to the client.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        [
+            ("content-type", Some(self.content_type.as_deref().unwrap_or(UNTYPED))),
+            ("etag", self.etag.as_deref()),
+            ("last-modified", self.last_modified.as_deref()),
+            ("cache-control", self.cache_control.as_deref()),
+            ("content-encoding", self.content_encoding.as_deref()),
+            ("content-language", self.content_language.as_deref()),
+            ("content-disposition", self.content_disposition.as_deref()),
+            ("expires", self.expires.as_deref()),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+    }
+}
+
+/// An object's metadata, with its header fields encoded once. Clones share both.
+#[derive(Clone)]
+pub struct Head(Arc<EncodedMetadata>);
+
+struct EncodedMetadata {
+    metadata: Metadata,
+    json: Box<[u8]>,
+}
+
+impl Head {
+    /// Encodes the header fields of `metadata`.
+    pub fn new(metadata: Metadata) -> Self {
+        let mut json = Vec::with_capacity(512);
+        for (name, value) in metadata.fields() {
+            json::write_member(&mut json, name, value);
+        }
+        Self(Arc::new(EncodedMetadata { metadata, json: json.into() }))
+    }
+
+    /// [`Metadata::fields`] as members of a JSON object, each followed by a comma.
+    pub fn json(&self) -> &[u8] {
+        &self.0.json
+    }
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self::new(Metadata::default())
+    }
+}
+
+impl Deref for Head {
+    type Target = Metadata;
+
+    fn deref(&self) -> &Metadata {
+        &self.0.metadata
+    }
+}
+
+impl PartialEq for Head {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.metadata == other.0.metadata
+    }
+}
+
+impl Eq for Head {}
+
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.metadata.fmt(f)
+    }
+}
+
+/// An object as a store returns it, ready to send. Clones share metadata and body.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Object {
+    /// The metadata.
+    pub head: Head,
+    /// The bytes that the body holds; `None` for the whole object.
+    pub range: Option<Range<u64>>,
+    /// The body; empty if only the head was requested.
+    pub body: Body,
+}

@@ -1,0 +1,34 @@
+//! What one invocation did, for logs, metrics and spans.
+
+use std::time::Duration;
+
+use crate::access::secret::SecretMatch;
+use crate::object::ObjectKey;
+use crate::store::{FetchError, Missing, Source};
+
+/// What one invocation did. It holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The HTTP status.
+    pub status: u16,
+    /// The outcome of the request: [`Outcome::name`](crate::response::Outcome::name).
+    pub outcome: &'static str,
+    /// The requested key; `None` if the request was refused before the key was known.
+    pub key: Option<ObjectKey>,
+    /// The requested variant, if it is well-formed.
+    pub variant: Option<String>,
+    /// Which secret the request presented.
+    pub secret: Option<SecretMatch>,
+    /// The length of the response body as the client receives it.
+    pub body_bytes: u64,
+    /// Why S3 returned no object, if S3 was asked.
+    pub missing: Option<Missing>,
+    /// The S3 error, even if the client received a cached copy.
+    pub error: Option<FetchError>,
+    /// Where the object came from; `None` if none was fetched.
+    pub source: Option<Source>,
+    /// How long the request waited for S3.
+    pub waited: Duration,
+    /// Whether the object is too large for a Lambda response.
+    pub oversize: bool,
+}

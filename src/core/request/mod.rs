@@ -1,0 +1,66 @@
+//! What the rules need to know of a request: a few fields, borrowed from the event.
+
+pub mod event;
+
+use std::borrow::Cow;
+
+use crate::http::conditional::Conditions;
+
+/// The request method, as far as the rules tell methods apart (RFC 9110 §9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Method {
+    /// GET.
+    #[default]
+    Get,
+    /// HEAD: a GET without the body.
+    Head,
+    /// OPTIONS: which methods there are.
+    Options,
+    /// Any other: answered 405.
+    Other,
+}
+
+/// One viewer request, as CloudFront and API Gateway hand it on. A repeated header is joined by commas.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Request<'a> {
+    /// The method.
+    pub method: Method,
+    /// The path, percent-decoded exactly once, with its leading `/` and without a stage's prefix.
+    pub path: Cow<'a, str>,
+    /// The query string, still percent-encoded, without its `?`.
+    pub query: Cow<'a, str>,
+    /// The header `lambda_auth`.
+    pub lambda_auth: Option<Cow<'a, str>>,
+    /// The header `test_version`.
+    pub test_version: Option<Cow<'a, str>>,
+    /// The header `redirect`.
+    pub redirect: Option<Cow<'a, str>>,
+    /// The header Accept (RFC 9110 §12.5.1).
+    pub accept: Option<Cow<'a, str>>,
+    /// The header If-Match (RFC 9110 §13.1.1).
+    pub if_match: Option<Cow<'a, str>>,
+    /// The header If-None-Match (RFC 9110 §13.1.2).
+    pub if_none_match: Option<Cow<'a, str>>,
+    /// The header If-Modified-Since (RFC 9110 §13.1.3).
+    pub if_modified_since: Option<Cow<'a, str>>,
+    /// The header If-Unmodified-Since (RFC 9110 §13.1.4).
+    pub if_unmodified_since: Option<Cow<'a, str>>,
+    /// The header If-Range (RFC 9110 §13.1.5).
+    pub if_range: Option<Cow<'a, str>>,
+    /// The header Range (RFC 9110 §14.2).
+    pub range: Option<Cow<'a, str>>,
+    /// The header traceparent (W3C Trace Context §3.2).
+    pub traceparent: Option<Cow<'a, str>>,
+}
+
+impl Request<'_> {
+    /// The conditional fields.
+    pub fn conditions(&self) -> Conditions<'_> {
+        Conditions {
+            if_match: self.if_match.as_deref(),
+            if_none_match: self.if_none_match.as_deref(),
+            if_modified_since: self.if_modified_since.as_deref(),
+            if_unmodified_since: self.if_unmodified_since.as_deref(),
+        }
+    }
+}

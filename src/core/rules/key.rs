@@ -1,0 +1,21 @@
+//! Stage: from the path to the key.
+
+use std::borrow::Cow;
+use std::ops::ControlFlow;
+
+use crate::response::Outcome;
+use crate::rules::action::{Draft, Stage, respond};
+
+/// Returns the unversioned key of the path; responds 400 if the path contains a NUL, which no S3 key can.
+pub(super) fn unversioned<'a>(draft: &Draft<'a, '_>) -> Stage<Cow<'a, str>> {
+    if draft.request.path.contains('\0') {
+        return respond(Outcome::PathRefused);
+    }
+    ControlFlow::Continue(key_of_path(&draft.request.path, &draft.policy.index_document))
+}
+
+/// The path without its leading `/`, with the index document appended if it is empty or ends in `/`.
+pub(super) fn key_of_path<'a>(path: &'a str, index_document: &str) -> Cow<'a, str> {
+    let key = path.strip_prefix('/').unwrap_or(path);
+    if key.is_empty() || key.ends_with('/') { Cow::Owned(format!("{key}{index_document}")) } else { Cow::Borrowed(key) }
+}

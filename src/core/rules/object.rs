@@ -1,0 +1,43 @@
+//! Stage: the keys to fetch.
+
+use std::ops::ControlFlow;
+
+use crate::request::{Method, Request};
+use crate::rules::action::{Action, Candidate, Draft, Stage};
+
+/// Fetches the first existing object among the key and its fallbacks. Ends the stages.
+pub(super) fn fetch<T>(draft: &Draft<'_, '_>, first: Candidate, unversioned: &str) -> Stage<T> {
+    let Draft { request, policy, variant, part, .. } = *draft;
+    let shell = policy.spa_fallback.as_deref().filter(|_| first.key.can_exist() && is_navigation(request));
+    let others = fallbacks(variant, unversioned, shell, policy.variant_fallback);
+    ControlFlow::Break(match first.key.can_exist() || !others.is_empty() {
+        true => Action::Fetch { first, others, part },
+        false => Action::Missing { key: first.key },
+    })
+}
+
+/// The keys that replace a missing object: the unversioned key, then the shell of a single-page application.
+fn fallbacks(variant: Option<&str>, unversioned: &str, shell: Option<&str>, variant_fallback: bool) -> Vec<Candidate> {
+    let falls_back = variant_fallback && variant.is_some();
+    let mut fallbacks = Vec::new();
+    fallbacks.extend(falls_back.then(|| Candidate::new(None, unversioned)));
+    fallbacks.extend(shell.map(|shell| Candidate::new(variant, shell)));
+    fallbacks.extend(shell.filter(|_| falls_back).map(|shell| Candidate::new(None, shell)));
+    fallbacks.retain(|fallback| fallback.key.can_exist());
+    fallbacks
+}
+
+/// Whether a browser navigates to a page: a GET that accepts HTML, of a path without an extension.
+fn is_navigation(request: &Request<'_>) -> bool {
+    let accepts_html = request.accept.as_deref().is_some_and(|accept| accept.split(',').any(is_html));
+    let last = request.path.rsplit('/').next().unwrap_or_default();
+    request.method == Method::Get && accepts_html && !last.contains('.')
+}
+
+/// Whether a media range is `text/html` with a weight above zero, which means "not acceptable" (RFC 9110 §12.4.2).
+fn is_html(range: &str) -> bool {
+    let mut parts = range.split(';').map(str::trim);
+    let html = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("text/html"));
+    let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+    html && weight.and_then(|weight| weight.parse::<f32>().ok()) != Some(0.0)
+}

@@ -1,0 +1,22 @@
+//! The settings of the rules.
+
+use crate::access::secret::Secrets;
+
+/// The settings of the rules, prepared once at the start.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// The accepted secrets.
+    pub secrets: Secrets,
+    /// The start of a Location, such as `https://dxxxx.cloudfront.net`, without a trailing `/`.
+    pub redirect_path: String,
+    /// Whether a Location keeps the request's query string.
+    pub redirect_query: bool,
+    /// The existing variants; `None` lets every well-formed one through to S3.
+    pub test_versions: Option<Vec<String>>,
+    /// Whether an object that is missing from the variant is served from the unversioned key.
+    pub variant_fallback: bool,
+    /// The document of a path that ends in `/`, such as `index.html`.
+    pub index_document: String,
+    /// The shell of a single-page application: the document for navigations without an object.
+    pub spa_fallback: Option<String>,
+}

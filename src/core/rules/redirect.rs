@@ -1,0 +1,54 @@
+//! Stage: the redirect that the header `redirect` requests.
+
+use std::ops::ControlFlow;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use crate::object::ObjectKey;
+use crate::rules::action::{Action, Candidate, Draft, Stage};
+
+/// Characters that a query must encode (RFC 3986 §3.4). The query arrives encoded, so `%` stays.
+const QUERY_ENCODED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// Characters that a path must encode (RFC 3986 §3.3), and `+`: S3, which serves the new address, reads it as a space.
+const PATH_ENCODED: &AsciiSet = &QUERY_ENCODED.add(b'%').add(b'+').add(b'?');
+
+/// Redirects to `redirect_path` if the header `redirect` is exactly `true`.
+///
+/// A key with a dot segment counts as missing: the client would resolve the segment, and leave its variant or
+/// `redirect_path`.
+pub(super) fn redirect(draft: &Draft<'_, '_>, first: Candidate) -> Stage<Candidate> {
+    if draft.request.redirect.as_deref() != Some("true") {
+        return ControlFlow::Continue(first);
+    }
+    let key = first.key;
+    if key.has_dot_segment() {
+        return ControlFlow::Break(Action::Missing { key });
+    }
+    let query = draft.policy.redirect_query.then_some(&*draft.request.query);
+    let location = location(&draft.policy.redirect_path, &key, query);
+    ControlFlow::Break(Action::Redirect { key, location })
+}
+
+/// The Location of `key`, percent-encoded where a URI requires it. It cannot contain CR or LF.
+pub fn location(redirect_path: &str, key: &ObjectKey, query: Option<&str>) -> String {
+    let mut location = format!("{redirect_path}/{}", utf8_percent_encode(key.as_str(), PATH_ENCODED));
+    if let Some(query) = query.filter(|query| !query.is_empty()) {
+        location.push('?');
+        location.extend(utf8_percent_encode(query, QUERY_ENCODED));
+    }
+    location
+}

@@ -1,0 +1,362 @@
+//! The invocation loop: event in, response posted, line logged, spans exported.
+//!
+//! lambda_runtime starts the loop and its workers, and supports SnapStart. Its own response service is not used: at TRACE it
+//! logs the whole event, which contains the secret; it parses every event before we do, and copies every response. A
+//! service of ours takes its place: it posts responses with `runtime_api`, and fetches every event of a worker but the
+//! first, both of which cost more than a cache hit with lambda_runtime's client.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime};
+
+use futures_util::FutureExt;
+use http::StatusCode;
+use lambda_http::lambda_runtime::tower::Layer;
+use lambda_http::lambda_runtime::{Error, LambdaEvent, LambdaInvocation, Runtime};
+use lambda_http::{Service, service_fn};
+use nearedge_core::record::Record;
+use nearedge_core::request::Request;
+use nearedge_core::request::event::{self, EventError};
+use nearedge_core::store::Store;
+use serde::de::IgnoredAny;
+use tracing::{Instrument, Span, debug, error, warn};
+
+use crate::lambda::report::Reporter;
+use crate::lambda::runtime_api::{INVOCATION_ID, Invocation, RuntimeApi};
+use crate::origin::{Origin, OriginResponse};
+use crate::telemetry::exporter::{Exporter, FlushReason};
+use crate::telemetry::metrics_line::LineWriter;
+use crate::telemetry::trace::{self, Incoming, TracePolicy, child_span};
+
+/// The time left if the Runtime API does not state a deadline: the timeout of the walk-through's function.
+const DEFAULT_TIME_LEFT: Duration = Duration::from_secs(20);
+
+/// Values below this (the year 2001) are durations, not epoch milliseconds; cargo-lambda sends 600000.
+const EARLIEST_DEADLINE_MS: u64 = 1_000_000_000_000;
+
+/// The part of an invocation's time that remains after the last export: the time to request the next event.
+const FLUSH_MARGIN: Duration = Duration::from_millis(50);
+
+/// Timeout for registering as an extension.
+const REGISTER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The settings of the loop.
+#[derive(Debug, Clone, Copy)]
+pub struct LoopConfig {
+    /// How many invocations run at once.
+    pub concurrency: u32,
+    /// The part of an invocation's time that S3 may not use: the time to respond.
+    pub deadline_margin: Duration,
+}
+
+/// What the loop reports of invocations.
+#[derive(Debug)]
+pub struct Telemetry {
+    /// The metrics line; without it, the loop writes a plain log line.
+    pub lines: Option<LineWriter>,
+    /// Spans.
+    pub traces: Option<Tracing>,
+    /// When the process started.
+    pub started: Instant,
+}
+
+/// The sampling and the exporter of spans.
+#[derive(Debug)]
+pub struct Tracing {
+    /// Which invocations are sampled.
+    pub policy: TracePolicy,
+    /// The exporter.
+    pub exporter: Arc<Exporter>,
+}
+
+/// Handles invocations until the Runtime API closes.
+///
+/// # Errors
+/// If the Runtime API returns no event.
+pub async fn run<S: Store>(origin: Origin<S>, config: LoopConfig, telemetry: Telemetry) -> Result<(), Error> {
+    let concurrent = config.concurrency > 1;
+    let Telemetry { lines, traces, started } = telemetry;
+    if let Some(traces) = traces.as_ref().filter(|_| concurrent) {
+        let exporter = traces.exporter.clone();
+        tokio::spawn(async move { exporter.run().await });
+        register_for_sigterm().await;
+    }
+    let handler = Handler(Arc::new(Shared {
+        api: runtime_api(),
+        deadline_margin: config.deadline_margin,
+        concurrent,
+        origin,
+        reporter: Reporter::new(lines, started.elapsed()),
+        traces,
+        arn: OnceLock::new(),
+    }));
+    // The runtime requires a handler of its own; the layer replaces it with ours.
+    let unused = service_fn(async |_: LambdaEvent<IgnoredAny>| Ok::<(), Error>(()));
+    let runtime = Runtime::new(unused).layer(ReplaceWith(handler));
+    if concurrent { runtime.run_concurrent().await } else { runtime.run().await }
+}
+
+/// Registers an extension: Lambda sends SIGTERM only to environments that have one.
+async fn register_for_sigterm() {
+    let api = runtime_api();
+    let registered = tokio::time::timeout(REGISTER_TIMEOUT, api.register_extension("nearedge")).await;
+    match registered.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
+        Ok(id) => drop(tokio::spawn(async move { api.wait_as_extension(&id).await })),
+        Err(error) => {
+            warn!(%error, "cannot register an extension: spans of the last seconds may be lost at shutdown");
+        }
+    }
+}
+
+/// Reports to the Runtime API that the function cannot start.
+pub async fn report_init_error(problem: &str) {
+    match runtime_api().post_init_error("Origin.Init", problem).await {
+        Ok(status) if status.is_success() => {}
+        Ok(status) => error!(%status, "the Runtime API rejected the init error"),
+        Err(error) => error!(%error, "the init error did not reach the Runtime API"),
+    }
+}
+
+/// A client of the API that lambda_runtime uses too; lambda_runtime does not expose its own.
+fn runtime_api() -> RuntimeApi {
+    RuntimeApi::new(&std::env::var("AWS_LAMBDA_RUNTIME_API").unwrap_or_default())
+}
+
+/// A tower layer that replaces the inner service.
+struct ReplaceWith<T>(T);
+
+impl<S, T: Clone> Layer<S> for ReplaceWith<T> {
+    type Service = T;
+
+    fn layer(&self, _: S) -> T {
+        self.0.clone()
+    }
+}
+
+/// The service that handles invocations.
+struct Handler<S>(Arc<Shared<S>>);
+
+struct Shared<S> {
+    origin: Origin<S>,
+    api: RuntimeApi,
+    deadline_margin: Duration,
+    /// Whether several invocations run at once.
+    concurrent: bool,
+    reporter: Reporter,
+    traces: Option<Tracing>,
+    /// The ARN of the first invocation.
+    arn: OnceLock<String>,
+}
+
+impl<S> Clone for Handler<S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<S: Store> Service<LambdaInvocation> for Handler<S> {
+    type Response = ();
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, invocation: LambdaInvocation) -> Self::Future {
+        let shared = self.0.clone();
+        Box::pin(async move { shared.handle_all(invocation).await })
+    }
+}
+
+impl<S: Store> Shared<S> {
+    /// Handles the event from lambda_runtime, and then fetches and handles events until fetching fails. Then lambda_runtime
+    /// fetches again, and handles the error.
+    async fn handle_all(&self, invocation: LambdaInvocation) -> Result<(), Error> {
+        let LambdaInvocation { parts, body, context } = invocation;
+        self.arn.get_or_init(|| context.invoked_function_arn);
+        let mut invocation = Invocation {
+            request_id: context.request_id,
+            invocation_id: parts.headers.get(INVOCATION_ID).map(|id| id.as_bytes().to_vec()),
+            deadline_ms: context.deadline,
+            trace: context.xray_trace_id,
+            event: body,
+        };
+        loop {
+            self.handle(&invocation).await;
+            invocation = match self.api.next().await {
+                Ok(next) => next,
+                Err(error) => {
+                    debug!(%error, "no event received: lambda_runtime tries again");
+                    return Ok(());
+                }
+            };
+        }
+    }
+
+    /// Handles one invocation, until the next event may be requested.
+    async fn handle(&self, invocation: &Invocation) {
+        let started = Instant::now();
+        let left = time_left(invocation.deadline_ms);
+        let budget = left.saturating_sub(self.deadline_margin);
+        let request_id = invocation.request_id.as_str();
+        debug!(request_id, budget_ms = budget.as_millis(), event_bytes = invocation.event.len(), "invoked");
+        let deadline = started + budget;
+        let header = invocation.trace.as_deref();
+        let mut span = Span::none();
+        let handled = match event::parse(&invocation.event) {
+            Ok(request) => {
+                if let Some(traces) = &self.traces {
+                    let arn = self.arn.get().map_or("", String::as_str);
+                    let trusted = request.traceparent.is_some() && self.origin.trusts(&request);
+                    let cold = self.reporter.is_first();
+                    span = traces.policy.begin(&Incoming { request_id, header, request: &request, trusted, arn, cold });
+                }
+                let responded = self.respond(invocation, &request, &span, deadline);
+                // The span ends when Lambda has the response.
+                if span.is_disabled() { responded.await } else { responded.instrument(span.clone()).await }
+            }
+            Err(error) => {
+                let failure = Failure::Event(error);
+                self.post_failure(invocation, &failure).await;
+                Err(failure)
+            }
+        };
+        match handled {
+            Ok(record) => {
+                let spans_dropped = self.traces.as_ref().map_or(0, |traces| traces.exporter.dropped());
+                let trace_id = || trace::trace_id(&span, header);
+                self.reporter.report(request_id, trace_id, &record, started.elapsed(), &self.origin, spans_dropped);
+            }
+            Err(failure) => error!(request_id, trace_id = trace::trace_id(&span, header).as_deref(), "{failure}"),
+        }
+        // Ends the span, so that the flush below exports it.
+        drop(span);
+        // Before the next event is requested, because the environment may be frozen then.
+        if let Err(panic) = AssertUnwindSafe(self.origin.revalidate_stale(deadline)).catch_unwind().await {
+            error!(request_id, "background revalidation failed: {}", Failure::from_panic(panic));
+        }
+        if let Some(traces) = self.traces.as_ref().filter(|_| !self.concurrent) {
+            traces.exporter.flush(FlushReason::BetweenEvents, started + left.saturating_sub(FLUSH_MARGIN)).await;
+        }
+    }
+
+    /// Responds to a request, and posts the response.
+    async fn respond(
+        &self,
+        invocation: &Invocation,
+        request: &Request<'_>,
+        span: &Span,
+        deadline: Instant,
+    ) -> Result<Record, Failure> {
+        let responded = AssertUnwindSafe(self.origin.respond(request, deadline)).catch_unwind().await;
+        let OriginResponse { payload, record } = match responded {
+            Ok(response) => response,
+            Err(panic) => {
+                let failure = Failure::from_panic(panic);
+                trace::fail(span, failure.error_type(), &failure.to_string());
+                self.post_failure(invocation, &failure).await;
+                return Err(failure);
+            }
+        };
+        let invocation_id = invocation.invocation_id.as_deref();
+        let posting = child_span!("post");
+        let posted = self.api.post_response(&invocation.request_id, invocation_id, payload.parts()).await;
+        drop(posting);
+        log_post_result(&invocation.request_id, posted);
+        trace::finish(span, &record);
+        Ok(record)
+    }
+
+    async fn post_failure(&self, invocation: &Invocation, failure: &Failure) {
+        let Invocation { request_id, invocation_id, .. } = invocation;
+        let invocation_id = invocation_id.as_deref();
+        let posted = self.api.post_error(request_id, invocation_id, failure.error_type(), &failure.to_string()).await;
+        log_post_result(request_id, posted);
+    }
+}
+
+/// Logs a response that Lambda did not accept. The loop continues; its next request shows whether the API still responds.
+fn log_post_result(request_id: &str, posted: std::io::Result<StatusCode>) {
+    match posted {
+        Ok(status) if status.is_success() => {}
+        Ok(status) => {
+            let reason = match status {
+                StatusCode::GONE => "the invocation had timed out",
+                StatusCode::PAYLOAD_TOO_LARGE => "the response was too large",
+                _ => "see the status",
+            };
+            error!(request_id, %status, "the Runtime API rejected the response: {reason}");
+        }
+        Err(error) => error!(request_id, %error, "the response did not reach the Runtime API"),
+    }
+}
+
+/// The time until the invocation's deadline.
+fn time_left(deadline_ms: u64) -> Duration {
+    if deadline_ms < EARLIEST_DEADLINE_MS {
+        return DEFAULT_TIME_LEFT;
+    }
+    let deadline = SystemTime::UNIX_EPOCH + Duration::from_millis(deadline_ms);
+    deadline.duration_since(SystemTime::now()).unwrap_or_default()
+}
+
+/// Why an invocation has no response.
+enum Failure {
+    Event(EventError),
+    Panic(String),
+}
+
+impl Failure {
+    fn from_panic(panic: Box<dyn Any + Send>) -> Self {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        Self::Panic(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned()))
+    }
+
+    fn error_type(&self) -> &'static str {
+        match self {
+            Self::Event(_) => "Origin.UnexpectedEvent",
+            Self::Panic(_) => "Origin.Panic",
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(error) => error.fmt(f),
+            Self::Panic(message) => write!(f, "this invocation panicked, please report it: {message}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn milliseconds(deadline: SystemTime) -> u64 {
+        deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis().try_into().unwrap()
+    }
+
+    #[test]
+    fn the_time_left_ends_at_the_deadline() {
+        let left = time_left(milliseconds(SystemTime::now() + Duration::from_secs(10)));
+        assert!(left <= Duration::from_secs(10) && left > Duration::from_secs(9), "{left:?}");
+    }
+
+    #[test]
+    fn a_past_deadline_leaves_no_time() {
+        assert_eq!(time_left(milliseconds(SystemTime::now() - Duration::from_secs(1))), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_deadline_before_2001_counts_as_unknown() {
+        let duration = milliseconds(SystemTime::UNIX_EPOCH + Duration::from_millis(600_000));
+        assert_eq!(time_left(duration), Duration::from_secs(20));
+    }
+}

@@ -1,0 +1,120 @@
+//! The log of invocations: a metrics line, or a plain log line without metrics.
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use nearedge_core::metric::Measurement;
+use nearedge_core::record::Record;
+use nearedge_core::store::{FetchError, Source, Store, StoreStats};
+use parking_lot::Mutex;
+use tracing::{info, warn};
+
+use crate::origin::Origin;
+use crate::telemetry::metrics_line::{LineWriter, LogLine};
+use crate::telemetry::stdout::{STDOUT, Stdout};
+use crate::telemetry::throttle::LogThrottle;
+
+/// The interval of warnings about S3. The line of each invocation reports its error anyway.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Writes the lines of invocations.
+#[derive(Debug)]
+pub(super) struct Reporter {
+    lines: Option<LineWriter>,
+    /// How long the start took.
+    init: Duration,
+    /// Whether a line has been written.
+    reported: AtomicBool,
+    /// The counters as of the last line: of the store, and of dropped spans.
+    last: Mutex<(StoreStats, u64)>,
+    warnings: LogThrottle,
+}
+
+impl Reporter {
+    pub(super) fn new(lines: Option<LineWriter>, init: Duration) -> Self {
+        Self {
+            lines,
+            init,
+            reported: AtomicBool::new(false),
+            last: Mutex::default(),
+            warnings: LogThrottle::new(WARNING_INTERVAL),
+        }
+    }
+
+    /// Whether no invocation has been reported yet: the first one is the cold start.
+    pub(super) fn is_first(&self) -> bool {
+        !self.reported.load(Ordering::Relaxed)
+    }
+
+    /// Writes the line of an invocation.
+    pub(super) fn report<'a, S: Store>(
+        &self,
+        request_id: &str,
+        trace_id: impl FnOnce() -> Option<Cow<'a, str>>,
+        record: &Record,
+        duration: Duration,
+        origin: &Origin<S>,
+        spans_dropped: u64,
+    ) {
+        let lost = STDOUT.lost();
+        if lost > 0 {
+            warn!(lost, "log lines were lost: standard output was not read in time");
+            STDOUT.acknowledge_lost(lost);
+        }
+        if self.lines.is_none() && record.error.is_none() && !tracing::event_enabled!(tracing::Level::INFO) {
+            return;
+        }
+        let trace_id = trace_id();
+        let trace_id = trace_id.as_deref();
+        if let Some(cause) = record.error.as_ref().and_then(FetchError::cause)
+            && let Some(suppressed) = self.warnings.admit(Instant::now())
+        {
+            let key = record.key.as_ref().map(|key| key.as_str());
+            warn!(request_id, trace_id, key, variant = record.variant, suppressed, "{cause}");
+        }
+        let Some(lines) = &self.lines else {
+            return log_plainly(request_id, trace_id, record, origin.stats(), duration);
+        };
+        let (stats, spans_dropped) = self.since_last_line(origin, spans_dropped);
+        let rotating = origin.is_rotating();
+        let init = (!self.reported.swap(true, Ordering::Relaxed)).then_some(self.init);
+        let measured = Measurement { record, duration, stats, spans_dropped, init, rotating };
+        let line = LogLine { request_id, trace_id, measured, at: SystemTime::now() };
+        if let Err(error) = lines.write(&line, Stdout) {
+            // If standard output is closed, this warning is lost too.
+            warn!(request_id, %error, "cannot write the metrics line of an invocation");
+        }
+    }
+
+    /// The counts since the last line.
+    fn since_last_line<S: Store>(&self, origin: &Origin<S>, spans_dropped: u64) -> (StoreStats, u64) {
+        let mut last = self.last.lock();
+        // Read under the lock, so that concurrent lines count nothing twice.
+        let stats = origin.stats();
+        let dropped = spans_dropped.max(last.1);
+        let (last_stats, last_dropped) = std::mem::replace(&mut *last, (stats, dropped));
+        (stats.since(&last_stats), dropped.saturating_sub(last_dropped))
+    }
+}
+
+fn log_plainly(request_id: &str, trace_id: Option<&str>, record: &Record, stats: StoreStats, duration: Duration) {
+    let error = record.error.as_ref().and_then(FetchError::cause).map(ToString::to_string);
+    info!(
+        request_id,
+        trace_id,
+        key = record.key.as_ref().map(|key| key.as_str()),
+        variant = record.variant.as_deref(),
+        status = record.status,
+        outcome = record.outcome,
+        missing = record.missing.map(|missing| missing.name()),
+        secret = record.secret.map(|secret| secret.name()),
+        body_bytes = record.body_bytes,
+        cache = record.source.map(Source::name),
+        cache_bytes = stats.cached_bytes,
+        cache_evictions = stats.evictions,
+        duration_ms = duration.as_secs_f64() * 1e3,
+        error,
+        "answered"
+    );
+}

@@ -1,0 +1,137 @@
+//! Request in, payload out.
+//!
+//! [`Origin::respond`] is the list of stages. The pure ones are in [`nearedge_core::rules::decision`]; the stages that
+//! need the store are here, each in a file of its own name: `object`, `missing`, `oversize`.
+
+mod found;
+mod missing;
+mod object;
+mod oversize;
+
+use std::sync::Once;
+use std::time::Instant;
+
+use nearedge_core::record::Record;
+use nearedge_core::request::{Method, Request};
+use nearedge_core::response::payload::{PAYLOAD_BYTES_MAX, Payload};
+use nearedge_core::response::{Content, Outcome, Presentation, Response};
+use nearedge_core::rules::decision::{Action, Decision, Policy, decide};
+use nearedge_core::store::{Missing, Part, Store, StoreStats};
+
+use self::found::Found;
+pub use self::oversize::{Exceptions, Oversize};
+use crate::telemetry::trace::child_span;
+
+/// The origin: the rules, and the store that holds the objects.
+#[derive(Debug)]
+pub struct Origin<S> {
+    store: S,
+    policy: Policy,
+    presentation: Presentation,
+    exceptions: Exceptions,
+    access_denied: Once,
+}
+
+/// A response, and what the invocation did for it.
+#[derive(Debug)]
+pub struct OriginResponse {
+    /// The bytes for the Runtime API.
+    pub payload: Payload,
+    /// What the invocation did, for log, metrics and spans.
+    pub record: Record,
+}
+
+impl<S: Store> Origin<S> {
+    /// An origin with these settings, in front of `store`.
+    pub fn new(store: S, policy: Policy, presentation: Presentation, exceptions: Exceptions) -> Self {
+        Self { store, policy, presentation, exceptions, access_denied: Once::new() }
+    }
+
+    /// Revalidates the objects that were served stale; drops what does not finish before `deadline`.
+    pub async fn revalidate_stale(&self, deadline: Instant) {
+        self.store.revalidate_stale(deadline).await;
+    }
+
+    /// The counters of the store.
+    pub fn stats(&self) -> StoreStats {
+        self.store.stats()
+    }
+
+    /// Whether a request presents a secret.
+    pub fn trusts(&self, request: &Request<'_>) -> bool {
+        request.lambda_auth.as_deref().is_some_and(|presented| self.policy.secrets.matches(presented).is_some())
+    }
+
+    /// Whether a rotation of the secret is under way.
+    pub fn is_rotating(&self) -> bool {
+        self.policy.secrets.has_next()
+    }
+
+    /// Responds to one request. No fetch outlives `deadline`.
+    pub async fn respond(&self, request: &Request<'_>, deadline: Instant) -> OriginResponse {
+        let span = child_span!("decision");
+        let decision = decide(request, &self.policy);
+        drop(span);
+        let found = self.carry_out(request, &decision, deadline).await;
+        let mut record = Record {
+            status: 0,
+            outcome: found.outcome.name(),
+            key: found.requested.clone(),
+            variant: decision.variant.map(str::to_owned),
+            secret: decision.secret,
+            body_bytes: 0,
+            missing: found.missing,
+            error: found.error,
+            source: found.source,
+            waited: found.waited,
+            oversize: matches!(found.outcome, Outcome::Oversized(_) | Outcome::TooLarge(..)),
+        };
+        let (mut response, mut payload) = self.encode(found.outcome, found.variant, request.method);
+        // Only an object whose size S3 did not announce can be too large here.
+        if let (true, Some(candidate)) = (payload.len() > PAYLOAD_BYTES_MAX, &found.served) {
+            let outcome = self.oversize(candidate, Part::Whole, response.body_bytes, deadline).await;
+            record.outcome = outcome.name();
+            record.oversize = true;
+            (response, payload) = self.encode(outcome, None, request.method);
+        }
+        record.status = response.status;
+        record.body_bytes = content_len(&response.content);
+        OriginResponse { payload, record }
+    }
+
+    /// Runs the stages after the decision.
+    async fn carry_out<'a>(&self, request: &Request<'_>, decision: &Decision<'a>, deadline: Instant) -> Found<'a> {
+        match &decision.action {
+            Action::Respond(outcome) => outcome.clone().into(),
+            Action::Redirect { key, location } => {
+                Found { requested: Some(key.clone()), ..Outcome::Redirected(location.clone()).into() }
+            }
+            Action::Missing { key } => {
+                let part = if request.method == Method::Head { Part::Head } else { Part::Whole };
+                // The record must not name a reason of S3's, which was not asked.
+                Found { missing: None, ..self.missing(key, Missing::NoSuchKey, part, deadline).await }
+            }
+            Action::Fetch { first, others, part } => {
+                self.fetch_object(request, decision.variant, (first, others, *part), deadline).await
+            }
+        }
+    }
+
+    fn encode<'a>(&self, outcome: Outcome, variant: Option<&'a str>, method: Method) -> (Response<'a>, Payload) {
+        let _span = child_span!("encoding");
+        let mut response = Response::of(outcome, variant, &self.presentation);
+        if method == Method::Head {
+            response = response.without_body();
+        }
+        let payload = Payload::encode(&response);
+        (response, payload)
+    }
+}
+
+fn content_len(content: &Content) -> u64 {
+    match content {
+        Content::Empty => 0,
+        Content::Text(text) => text.len() as u64,
+        Content::Object(body) => body.len(),
+    }
+}

@@ -1,0 +1,108 @@
+//! Stage: fetch the object.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use nearedge_core::http::range::{ByteRange, IfRange};
+use nearedge_core::object::{Body, Head, Object, base64_len};
+use nearedge_core::request::Request;
+use nearedge_core::response::payload::{PAYLOAD_BYTES_MAX, Payload};
+use nearedge_core::response::{Outcome, Response};
+use nearedge_core::rules::decision::Candidate;
+use nearedge_core::store::{FetchError, FetchRequest, FetchResponse, Fetched, Missing, Part, Store};
+use tracing::warn;
+
+use crate::origin::Origin;
+use crate::origin::found::{Found, worst_source};
+
+impl<S: Store> Origin<S> {
+    /// Fetches the first candidate that exists; continues with the missing stage if none does.
+    pub(super) async fn fetch_object<'a>(
+        &self,
+        request: &Request<'_>,
+        variant: Option<&'a str>,
+        (first, others, part): (&Candidate, &[Candidate], Part),
+        deadline: Instant,
+    ) -> Found<'a> {
+        let fits = |head: &Head, range: Option<&Range<u64>>| {
+            certainly_fits(head, range) || {
+                let object = Object { head: head.clone(), range: range.cloned(), body: Body::default() };
+                self.fits(Outcome::Found(object), variant)
+            }
+        };
+        let request = FetchRequest {
+            fits: &fits,
+            key: &first.key,
+            part,
+            conditions: request.conditions(),
+            range: request.range.as_deref().and_then(ByteRange::parse),
+            if_range: request.if_range.as_deref().map(IfRange::parse),
+            cached: None,
+        };
+        let mut reason = Missing::NoSuchKey;
+        let mut source = None;
+        let mut waited = Duration::ZERO;
+        for candidate in std::iter::once(first).chain(others) {
+            let response = self.fetch(&FetchRequest { key: &candidate.key, ..request }, deadline).await;
+            source = worst_source(source, response.source);
+            waited += response.waited;
+            let error = response.result.as_ref().err().or(response.hidden_error.as_ref());
+            let error = error.filter(|error| error.cause().is_some()).cloned();
+            let outcome = match response.result {
+                Err(FetchError::Missing(missing)) => {
+                    reason = missing;
+                    continue;
+                }
+                Err(error) => Outcome::NotFetched(candidate.key.clone(), error),
+                Ok(Fetched::Object(object)) => Outcome::Found(object),
+                Ok(Fetched::NotModified(head)) => Outcome::NotModified(head),
+                Ok(Fetched::PreconditionFailed) => Outcome::PreconditionFailed,
+                Ok(Fetched::Unsatisfiable(size)) => Outcome::RangeNotSatisfiable(size),
+                Ok(Fetched::TooLarge(head)) => self.oversize(candidate, part, head.size_bytes, deadline).await,
+            };
+            let exists = matches!(outcome, Outcome::Found(_) | Outcome::NotModified(_));
+            return Found {
+                requested: Some(first.key.clone()),
+                served: Some(candidate.clone()),
+                variant: variant.filter(|_| candidate.of_variant && exists),
+                source,
+                waited,
+                error,
+                ..outcome.into()
+            };
+        }
+        let missing = self.missing(&first.key, reason, part, deadline).await;
+        let source = missing.source.map_or(source, |of_document| worst_source(source, of_document));
+        Found { source, waited: waited + missing.waited, ..missing }
+    }
+
+    /// Fetches from the store; logs the first denial, which may hide a missing permission.
+    async fn fetch(&self, request: &FetchRequest<'_>, deadline: Instant) -> FetchResponse {
+        let response = self.store.fetch(request, deadline).await;
+        if matches!(response.result, Err(FetchError::Missing(Missing::AccessDenied))) {
+            self.access_denied.call_once(|| {
+                warn!(
+                    key = request.key.as_str(),
+                    "S3 denied access to a key, which is answered as missing: S3 denies missing keys to a role without \
+                     s3:ListBucket; grant s3:ListBucket on the bucket to tell missing from denied (logged once)"
+                );
+            });
+        }
+        response
+    }
+
+    /// Whether a response can hold this outcome with its body, which is not read yet. Lambda's limit covers the whole JSON.
+    pub(super) fn fits(&self, without_body: Outcome, variant: Option<&str>) -> bool {
+        let response = Response::of(without_body, variant, &self.presentation);
+        Payload::encode(&response).len().saturating_add(base64_len(response.body_bytes)) <= PAYLOAD_BYTES_MAX
+    }
+}
+
+/// Upper bound of a payload without the body and the object's own header fields.
+const FRAME_BYTES: u64 = 1024;
+
+/// Whether a response can hold an object, or this range of it, whatever else the response contains.
+fn certainly_fits(head: &Head, range: Option<&Range<u64>>) -> bool {
+    let len = range.map_or(head.size_bytes, |range| range.end.saturating_sub(range.start));
+    base64_len(len).saturating_add(head.json().len() as u64 + FRAME_BYTES) <= PAYLOAD_BYTES_MAX
+}

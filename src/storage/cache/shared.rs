@@ -1,0 +1,42 @@
+//! The state that all handles of a cache share.
+
+use std::time::Instant;
+
+use nearedge_core::object::ObjectKey;
+use nearedge_core::store::{FetchError, Fetched, Part, Source};
+use parking_lot::Mutex;
+
+use crate::storage::cache::backoff::Backoff;
+use crate::storage::cache::index::{CacheConfig, Index};
+use crate::storage::cache::singleflight::Singleflight;
+
+/// The state that all handles of a cache share.
+pub(super) struct Shared<S> {
+    pub(super) store: S,
+    pub(super) index: Index,
+    pub(super) in_flight: Singleflight<(ObjectKey, Part), SharedFetch>,
+    pub(super) backoff: Backoff,
+    /// The keys that were served stale and wait for revalidation.
+    pub(super) stale: Mutex<Vec<ObjectKey>>,
+}
+
+impl<S> Shared<S> {
+    pub(super) fn new(store: S, config: CacheConfig) -> Self {
+        Self {
+            store,
+            index: Index::new(config),
+            in_flight: Singleflight::default(),
+            backoff: Backoff::default(),
+            stale: Mutex::default(),
+        }
+    }
+}
+
+/// The result of a request that several callers may share.
+#[derive(Clone)]
+pub(super) struct SharedFetch {
+    pub(super) result: Result<Fetched, FetchError>,
+    pub(super) source: Source,
+    /// The deadline of the leader.
+    pub(super) deadline: Instant,
+}

@@ -1,0 +1,315 @@
+//! GetObject and HeadObject: one request of a store → the requests that S3 needs for it.
+
+use std::error::Error;
+use std::ops::Range;
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
+
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::RequestId;
+use aws_sdk_s3::primitives::{ByteStream, DateTime, DateTimeFormat as Format};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use nearedge_core::error_chain::error_chain;
+use nearedge_core::http::conditional::{Conditions, EntityTag, entity_tags, http_date};
+use nearedge_core::http::range::ByteRange;
+use nearedge_core::object::{Body, BodyEncoder, Head, Metadata, Object, ObjectKey, base64_len};
+use nearedge_core::response::payload::PAYLOAD_BYTES_MAX;
+use nearedge_core::store::{FetchError, FetchRequest, Fetched};
+use tracing::field;
+
+use crate::storage::s3::S3;
+use crate::storage::s3::attempt::SpanGuard;
+use crate::storage::s3::error::{BodyError, S3Error, fetch_error, status_of};
+use crate::storage::s3::limits::FIRST_BYTE_TIMEOUT;
+use crate::telemetry::trace::child_span;
+
+impl S3 {
+    /// Sends a GetObject.
+    ///
+    /// S3 receives the conditions, so that it sends no body that the client has, and the range, so that it sends no
+    /// whole object for a part. The response is evaluated here again, because other servers deviate from S3.
+    /// `body_error` receives the error of the first attempt, so that a timeout during the second can report it.
+    pub(super) async fn get(
+        &self,
+        request: &FetchRequest<'_>,
+        body_error: &OnceLock<String>,
+    ) -> Result<Fetched, FetchError> {
+        if needs_head_first(&request.conditions) {
+            let head = self.head_metadata(request.key).await?;
+            match request.answer_without_body(&head, None) {
+                // A range of an object that is too large may fit.
+                None | Some(Fetched::TooLarge(_)) => {}
+                Some(answer) => return Ok(answer),
+            }
+        }
+        let send = |range| self.send(request, range, body_error);
+        let Some(range) = request.range else { return send(None).await };
+        let part = send(Some(range)).await?;
+        match (request.if_range, &part) {
+            (Some(if_range), Fetched::Object(object)) if !if_range.matches(&object.head) => send(None).await,
+            // The range is void if If-Range names another object, whether or not the bytes exist.
+            (Some(if_range), Fetched::Unsatisfiable(_))
+                if !if_range.matches(&*self.head_metadata(request.key).await?) =>
+            {
+                send(None).await
+            }
+            // The object has grown since S3 refused the range.
+            (_, Fetched::Unsatisfiable(size)) if range.select(*size).is_some() => send(Some(range)).await,
+            _ => Ok(part),
+        }
+    }
+
+    /// Sends a GetObject, and once more if the body ends early: the SDK retries only until the body begins.
+    async fn send(
+        &self,
+        request: &FetchRequest<'_>,
+        range: Option<ByteRange>,
+        body_error: &OnceLock<String>,
+    ) -> Result<Fetched, FetchError> {
+        let error = match self.send_once(request, range).await? {
+            Ok(fetched) => return Ok(fetched),
+            Err(error) => error,
+        };
+        let unavailable = |error: BodyError| FetchError::Unavailable(S3Error::from(error).into());
+        if !self.attempts.budget.spend() {
+            return Err(unavailable(error));
+        }
+        let _ = body_error.set(error_chain(&error));
+        self.attempts.retries.fetch_add(1, Ordering::Relaxed);
+        self.send_once(request, range).await?.map_err(unavailable)
+    }
+
+    async fn send_once(
+        &self,
+        request: &FetchRequest<'_>,
+        range: Option<ByteRange>,
+    ) -> Result<Result<Fetched, BodyError>, FetchError> {
+        let Conditions { if_match, if_none_match, if_modified_since, if_unmodified_since } = request.conditions;
+        let date = |field: Option<&str>| field.and_then(http_date).map(DateTime::from);
+        let cached_etag = request.cached.and_then(|cached| cached.etag.clone());
+        let sent = self
+            .client
+            .get_object()
+            .bucket(&self.bucket)
+            .key(request.key.as_str())
+            .set_range(range.map(|range| range.to_string()))
+            .set_if_match(forwarded_if_match(&request.conditions))
+            .set_if_none_match(cached_etag.or_else(|| if_none_match.and_then(single_tag)))
+            .set_if_modified_since(date(if_modified_since.filter(|_| if_none_match.is_none())))
+            .set_if_unmodified_since(date(if_unmodified_since.filter(|_| if_match.is_none())))
+            .send()
+            .await;
+        let output = match sent {
+            Ok(output) => output,
+            Err(error) => return self.without_object(request, error).await.map(Ok),
+        };
+        let length = u64::try_from(output.content_length.unwrap_or(0)).unwrap_or(0);
+        let selected = match output.content_range.as_deref() {
+            None => None,
+            Some(field) => match content_range(field) {
+                Some((part, size)) if range.and_then(|range| range.select(size)) == Some(part.clone()) => {
+                    Some((part, size))
+                }
+                _ => return Err(FetchError::Failed(S3Error::WrongRange.into())),
+            },
+        };
+        let head = Head::new(Metadata {
+            size_bytes: selected.as_ref().map_or(length, |(_, size)| *size),
+            content_type: output.content_type,
+            etag: output.e_tag,
+            last_modified: output.last_modified.as_ref().and_then(format_http_date),
+            cache_control: output.cache_control,
+            content_encoding: output.content_encoding,
+            content_language: output.content_language,
+            content_disposition: output.content_disposition,
+            expires: output.expires_string,
+        });
+        // Returning here drops the unread body, which closes the connection.
+        if let Some(answer) = request.answer_without_body(&head, selected.as_ref().map(|(part, _)| part)) {
+            return Ok(Ok(answer));
+        }
+        let mut encoder = BodyEncoder::with_capacity(usize::try_from(length).unwrap_or(0));
+        // The span of the attempt ends with the response headers, so the body has one of its own.
+        let mut body_span = SpanGuard::new(child_span!(
+            "S3 body",
+            http.response.body.size = i64::try_from(length).unwrap_or(i64::MAX),
+            "error.type" = field::Empty,
+            otel.status_code = field::Empty,
+        ));
+        let read = read_body(output.body, &mut encoder).await;
+        body_span.finish(read.as_ref().err().map(|_| "broken off"));
+        drop(body_span);
+        match read {
+            Ok(Complete::Yes) => {}
+            Ok(Complete::TooLarge) => return Ok(Ok(Fetched::TooLarge(head))),
+            Err(error) => return Ok(Err(error)),
+        }
+        self.attempts.budget.earn();
+        let body = encoder.finish();
+        if output.content_length.is_some() && body.len() != length {
+            return Ok(Err(BodyError::WrongLength { sent: body.len(), expected: length }));
+        }
+        // A response without Content-Length announces no size.
+        let head = match &selected {
+            None if head.size_bytes != body.len() => Head::new(Metadata { size_bytes: body.len(), ..(*head).clone() }),
+            _ => head,
+        };
+        Ok(Ok(Fetched::Object(Object { head, range: selected.map(|(range, _)| range), body })))
+    }
+
+    /// Sends a HeadObject and evaluates its response.
+    pub(super) async fn head(&self, request: &FetchRequest<'_>) -> Result<Fetched, FetchError> {
+        let head = self.head_metadata(request.key).await?;
+        let answer = request.answer_without_body(&head, None);
+        Ok(answer.unwrap_or_else(|| Fetched::Object(Object { head, range: None, body: Body::default() })))
+    }
+
+    async fn head_metadata(&self, key: &ObjectKey) -> Result<Head, FetchError> {
+        let request = self.client.head_object().bucket(&self.bucket).key(key.as_str());
+        let output = match request.send().await {
+            Ok(output) => output,
+            Err(error) if matches!(status_of(&error), Some(400 | 403 | 404)) => {
+                return Err(self.explain_refused_head(key).await);
+            }
+            Err(error) => return Err(fetch_error(error, key)),
+        };
+        Ok(Head::new(Metadata {
+            size_bytes: u64::try_from(output.content_length.unwrap_or(0)).unwrap_or(0),
+            content_type: output.content_type,
+            etag: output.e_tag,
+            last_modified: output.last_modified.as_ref().and_then(format_http_date),
+            cache_control: output.cache_control,
+            content_encoding: output.content_encoding,
+            content_language: output.content_language,
+            content_disposition: output.content_disposition,
+            expires: output.expires_string,
+        }))
+    }
+
+    /// Maps GetObject "errors" that are HTTP responses (304, 412, 416) to [`Fetched`].
+    async fn without_object<E>(
+        &self,
+        request: &FetchRequest<'_>,
+        error: SdkError<E, HttpResponse>,
+    ) -> Result<Fetched, FetchError>
+    where
+        E: ProvideErrorMetadata + RequestId + Error + Send + Sync + 'static,
+    {
+        match status_of(&error) {
+            // The SDK reports a 304 as an error; its header fields are all that is known of the object.
+            Some(304) => {
+                let raw = error.raw_response().map(HttpResponse::headers);
+                let field = |name: &str| raw.and_then(|headers| headers.get(name)).map(str::to_owned);
+                let received = Metadata {
+                    etag: field("etag"),
+                    last_modified: field("last-modified"),
+                    cache_control: field("cache-control"),
+                    // The SDK moves Expires here, and drops it if it is not a date, such as `0`.
+                    expires: field("ExpiresString"),
+                    ..Metadata::default()
+                };
+                if let Some(cached) = request.cached.filter(|cached| confirms(&received, cached)) {
+                    return Ok(Fetched::NotModified(cached.clone()));
+                }
+                // S3 does not document the fields of its 304, but ours must carry the caching fields of the 200
+                // (RFC 9110 §15.4.5).
+                if request.cached.is_none() && received.cache_control.is_some() && received.expires.is_some() {
+                    return Ok(Fetched::NotModified(Head::new(received)));
+                }
+                let current = self.head_metadata(request.key).await?;
+                let same = |etag: &Option<String>| etag.is_some() && *etag == current.etag;
+                match request.cached {
+                    // The same bytes with other metadata.
+                    Some(cached) if same(&cached.etag) => Ok(Fetched::NotModified(current)),
+                    Some(_) => Err(FetchError::Unavailable(S3Error::ObjectChanged.into())),
+                    None if same(&received.etag) => Ok(Fetched::NotModified(current)),
+                    // The object has changed since: the client's copy must not receive the new object's tag.
+                    None => Ok(Fetched::NotModified(Head::new(received))),
+                }
+            }
+            Some(412) => Ok(Fetched::PreconditionFailed),
+            Some(416) => {
+                let head = self.head_metadata(request.key).await?;
+                match request.answer_without_body(&head, None) {
+                    None | Some(Fetched::TooLarge(_)) => Ok(Fetched::Unsatisfiable(head.size_bytes)),
+                    Some(answer) => Ok(answer),
+                }
+            }
+            _ => Err(fetch_error(error, request.key)),
+        }
+    }
+
+    /// Finds out why S3 refused a HEAD. Its error response has no body, so a missing key, a missing bucket and a refused
+    /// signature look alike; the error response of a GET names the reason.
+    async fn explain_refused_head(&self, key: &ObjectKey) -> FetchError {
+        match self.client.get_object().bucket(&self.bucket).key(key.as_str()).range("bytes=0-0").send().await {
+            Ok(_) => FetchError::Unavailable(S3Error::ObjectAppeared.into()),
+            Err(error) => fetch_error(error, key),
+        }
+    }
+}
+
+/// Whether a 304 with these fields confirms the cached version: the same tag and the same Last-Modified. Copying an
+/// object over itself, which is how its metadata changes, keeps the tag and moves Last-Modified.
+fn confirms(received: &Metadata, cached: &Metadata) -> bool {
+    received.etag.as_ref().is_none_or(|_| received.etag == cached.etag)
+        && received.last_modified.as_ref().is_none_or(|_| received.last_modified == cached.last_modified)
+}
+
+/// Whether the conditions hold a list of tags. S3 documents no lists, so a HEAD decides them first, and no body is sent
+/// that the client has.
+fn needs_head_first(conditions: &Conditions<'_>) -> bool {
+    let Conditions { if_match, if_none_match, .. } = conditions;
+    // S3 does not receive this If-Match, so its 304 must not precede it (RFC 9110 §13.2.2).
+    let not_forwarded =
+        if_match.is_some_and(|field| field.trim_ascii() != "*") && forwarded_if_match(conditions).is_none();
+    let star_or_list = |field: &str| field.trim_ascii() == "*" || entity_tags(field).nth(1).is_some();
+    not_forwarded || if_none_match.is_some_and(star_or_list)
+}
+
+/// The single strong tag of If-Match; a weak tag never matches strongly.
+fn forwarded_if_match(conditions: &Conditions<'_>) -> Option<String> {
+    let field = conditions.if_match?;
+    EntityTag::parse(field).filter(|tag| !tag.weak).and_then(|_| single_tag(field))
+}
+
+/// The field's single tag in S3's form: strong, and ASCII because the SDK sends nothing else.
+fn single_tag(field: &str) -> Option<String> {
+    EntityTag::parse(field).filter(|tag| tag.opaque.is_ascii()).map(|tag| format!("\"{}\"", tag.opaque))
+}
+
+/// Parses `bytes first-last/length` (RFC 9110 §14.4).
+pub(super) fn content_range(field: &str) -> Option<(Range<u64>, u64)> {
+    let (range, size) = field.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+    Some((first..last.checked_add(1)?, size.parse().ok()?))
+}
+
+/// Formats Last-Modified as S3 sent it: the SDK has parsed it, and HTTP has one form to send.
+fn format_http_date(date: &DateTime) -> Option<String> {
+    date.fmt(Format::HttpDate).ok()
+}
+
+/// How reading a body ended.
+enum Complete {
+    /// The body was read to its end.
+    Yes,
+    /// S3 announced no size, and the body exceeds what a response can hold.
+    TooLarge,
+}
+
+/// Reads a body to its end, unless it grows too large.
+async fn read_body(mut body: ByteStream, encoder: &mut BodyEncoder) -> Result<Complete, BodyError> {
+    loop {
+        match tokio::time::timeout(FIRST_BYTE_TIMEOUT, body.next()).await {
+            Ok(None) => return Ok(Complete::Yes),
+            Ok(Some(Ok(chunk))) => encoder.push(chunk),
+            Ok(Some(Err(error))) => return Err(BodyError::Aborted(error.into())),
+            Err(_) => return Err(BodyError::Stalled),
+        }
+        if base64_len(encoder.len()) > PAYLOAD_BYTES_MAX {
+            return Ok(Complete::TooLarge);
+        }
+    }
+}

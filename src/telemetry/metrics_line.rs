@@ -1,0 +1,278 @@
+//! The line that each invocation leaves in the log: its metrics in CloudWatch's Embedded Metric Format, and with them
+//! what a person looks for. One write serves both.
+//!
+//! [Specification](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html).
+
+use std::fmt;
+use std::io::{self, Write};
+use std::time::SystemTime;
+
+use metrique_writer_core::format::Format;
+use metrique_writer_core::unit::{NegativeScale, PositiveScale};
+use metrique_writer_core::value::{FlagConstructor, MetricFlags};
+use metrique_writer_core::{Entry, EntryWriter, Observation, Value, ValueWriter};
+use metrique_writer_format_emf::{Emf, MetricDefinition, MetricDirective, NoMetricCtor};
+
+use nearedge_core::metric::{Dimensions, Measurement, Metric, OUTCOME, SERVICE, Unit, VARIANT, Variants};
+use nearedge_core::object::KEY_BYTES_MAX;
+use nearedge_core::store::{FetchError, Source};
+use parking_lot::Mutex;
+
+/// How the metrics are named and told apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricsConfig {
+    /// CloudWatch's namespace.
+    pub namespace: String,
+    /// The dimension `service`.
+    pub service: String,
+    /// The values that the dimension `variant` may have.
+    pub variants: Variants,
+}
+
+/// What a line says.
+#[derive(Debug, Clone, Copy)]
+pub struct LogLine<'a> {
+    /// The invocation.
+    pub request_id: &'a str,
+    /// The trace that it is part of, as its header has it.
+    pub trace_id: Option<&'a str>,
+    /// What became of it.
+    pub measured: Measurement<'a>,
+    /// When it was answered.
+    pub at: SystemTime,
+}
+
+/// Writes lines.
+pub struct LineWriter {
+    config: MetricsConfig,
+    /// One line at a time, in a buffer that is used again.
+    format: Mutex<(Emf, Vec<u8>)>,
+}
+
+impl LineWriter {
+    /// A writer of lines with these names.
+    pub fn new(config: MetricsConfig) -> Self {
+        let by_variant = Metric::ALL.iter().filter(|metric| metric.dimensions() == Dimensions::VariantToo);
+        let by_variant = MetricDirective {
+            dimensions: vec![vec![SERVICE, VARIANT, OUTCOME]],
+            metrics: by_variant
+                .map(|metric| MetricDefinition {
+                    name: metric.name(),
+                    unit: unit(metric.unit()),
+                    storage_resolution: None,
+                })
+                .collect(),
+            namespace: &config.namespace,
+        };
+        let emf = Emf::builder(config.namespace.clone(), vec![vec![SERVICE.to_owned()]]).directive(by_variant).build();
+        Self { format: Mutex::new((emf, Vec::with_capacity(2048))), config }
+    }
+
+    /// Writes a line with one write.
+    ///
+    /// # Errors
+    /// When `out` is closed or full.
+    pub fn write(&self, line: &LogLine<'_>, mut out: impl Write) -> io::Result<()> {
+        let mut format = self.format.lock();
+        let (emf, buffer) = &mut *format;
+        buffer.clear();
+        let entry = Written { line, config: &self.config };
+        emf.format(&entry, buffer).map_err(|error| io::Error::other(error.to_string()))?;
+        // Under the lock too: lines do not run into each other.
+        out.write_all(buffer)
+    }
+}
+
+impl fmt::Debug for LineWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LineWriter").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+struct Written<'a> {
+    line: &'a LogLine<'a>,
+    config: &'a MetricsConfig,
+}
+
+impl Entry for Written<'_> {
+    fn write<'a>(&'a self, writer: &mut impl EntryWriter<'a>) {
+        let LogLine { request_id, trace_id, measured, at } = self.line;
+        let record = measured.record;
+        let asked = record.variant.as_deref();
+        let error = record.error.as_ref().and_then(FetchError::cause).map(ToString::to_string);
+        let variant = self.config.variants.dimension(asked);
+        writer.timestamp(*at);
+        measured.each(|metric, value| writer.value(metric.name(), &Measure(value, unit(metric.unit()))));
+        for (name, text) in [
+            (SERVICE, Some(self.config.service.as_str())),
+            (VARIANT, Some(variant)),
+            (OUTCOME, Some(record.outcome)),
+            ("message", Some("answered")),
+            ("request_id", Some(*request_id)),
+            ("trace_id", *trace_id),
+            // What is longer is no key, and anybody may send ten kilobytes of it.
+            ("key", record.key.as_ref().map(|key| &key.as_str()[..key.as_str().floor_char_boundary(KEY_BYTES_MAX)])),
+            // What the dimension does not say.
+            ("test_version", asked.filter(|asked| *asked != variant)),
+            ("cache", record.source.map(Source::name)),
+            ("missing", record.missing.map(|missing| missing.name())),
+            ("secret", record.secret.map(|secret| secret.name())),
+            ("error", error.as_deref()),
+        ] {
+            if let Some(text) = text {
+                writer.value(name, text);
+            }
+        }
+        writer.value("status", &Property(record.status));
+    }
+}
+
+/// A value that makes a metric.
+struct Measure(f64, metrique_writer_core::Unit);
+
+impl Value for Measure {
+    fn write(&self, writer: impl ValueWriter) {
+        let Self(value, unit) = *self;
+        writer.metric([observation(value)], unit, [], MetricFlags::empty());
+    }
+}
+
+/// A number that makes none.
+struct Property(u16);
+
+impl Value for Property {
+    fn write(&self, writer: impl ValueWriter) {
+        let flags = NoMetricCtor::construct();
+        writer.metric([Observation::Unsigned(self.0.into())], metrique_writer_core::Unit::None, [], flags);
+    }
+}
+
+/// Whole numbers are written as such: they are shorter.
+fn observation(value: f64) -> Observation {
+    // Far below 2^53 every count and every byte is exact.
+    if value.fract() == 0.0 && (0.0..9e15).contains(&value) {
+        Observation::Unsigned(value as u64)
+    } else {
+        Observation::Floating(value)
+    }
+}
+
+fn unit(unit: Unit) -> metrique_writer_core::Unit {
+    match unit {
+        Unit::Milliseconds => metrique_writer_core::Unit::Second(NegativeScale::Milli),
+        Unit::Bytes => metrique_writer_core::Unit::Byte(PositiveScale::One),
+        Unit::Count => metrique_writer_core::Unit::Count,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nearedge_core::access::secret::SecretMatch;
+    use nearedge_core::object::ObjectKey;
+    use nearedge_core::record::Record;
+    use nearedge_core::store::StoreStats;
+    use proptest::prelude::*;
+    use serde_json::json;
+    use std::time::Duration;
+
+    fn writer() -> LineWriter {
+        let variants = Variants(vec!["v1".to_owned(), "v2".to_owned()]);
+        LineWriter::new(MetricsConfig { namespace: "nearedge".to_owned(), service: "lambdaapi".to_owned(), variants })
+    }
+
+    fn record(key: &str, variant: &str, error: Option<&str>) -> Record {
+        Record {
+            status: 200,
+            outcome: "found",
+            key: Some(ObjectKey::new(key.to_owned())),
+            variant: Some(variant.to_owned()),
+            secret: Some(SecretMatch::Current),
+            body_bytes: 5_120,
+            missing: None,
+            error: error.map(|text| FetchError::Failed(std::io::Error::other(text.to_owned()).into())),
+            source: Some(Source::Hit),
+            waited: Duration::ZERO,
+            oversize: false,
+        }
+    }
+
+    fn written(writer: &LineWriter, record: &Record) -> String {
+        let duration = Duration::from_micros(93);
+        let measured = Measurement {
+            record,
+            duration,
+            stats: StoreStats::default(),
+            spans_dropped: 0,
+            init: None,
+            rotating: false,
+        };
+        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_438_490_551);
+        let line = LogLine { request_id: "8476a536", trace_id: Some("1-65-01"), measured, at };
+        let mut out = Vec::new();
+        writer.write(&line, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_line_is_the_metrics_and_what_a_person_looks_for() {
+        let line = written(&writer(), &record("v1/test.html", "v1", None));
+        assert!(line.ends_with("}\n") && line.len() < 1_024, "{} {line}", line.len());
+        let unit = |name: &str, unit: &str| json!({"Name": name, "Unit": unit});
+        let (duration, bytes) = (unit("Duration", "Milliseconds"), unit("BodyBytes", "Bytes"));
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&line).unwrap(),
+            json!({
+                "_aws": {
+                    "Timestamp": 1_795_438_490_551_u64,
+                    "CloudWatchMetrics": [
+                        {
+                            "Namespace": "nearedge",
+                            "Dimensions": [["service"]],
+                            "Metrics": [duration, bytes, unit("Status2xx", "Count"), unit("CacheHit", "Count")],
+                        },
+                        {
+                            "Namespace": "nearedge",
+                            "Dimensions": [["service", "variant", "outcome"]],
+                            "Metrics": [duration, bytes],
+                        },
+                    ],
+                },
+                "Duration": 0.093, "BodyBytes": 5_120, "Status2xx": 1, "CacheHit": 1,
+                "service": "lambdaapi", "variant": "v1", "outcome": "found", "message": "answered",
+                "request_id": "8476a536", "trace_id": "1-65-01", "key": "v1/test.html", "cache": "hit",
+                "secret": "current", "status": 200,
+            })
+        );
+    }
+
+    #[test]
+    fn a_version_that_is_not_listed_is_a_property_and_no_dimension() {
+        let line = written(&writer(), &record("made-up/x", "made-up", None));
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&line["variant"], &line["test_version"]), (&json!("other"), &json!("made-up")));
+    }
+
+    proptest! {
+        #[test]
+        fn of_a_key_that_is_too_long_a_line_has_the_beginning(key in "(a|\u{65e5}){1024,1400}") {
+            let line = written(&writer(), &record(&key, "v1", None));
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            let told = line["key"].as_str().unwrap();
+            prop_assert!(key.starts_with(told) && (KEY_BYTES_MAX - 3..=KEY_BYTES_MAX).contains(&told.len()));
+        }
+
+        // A key is what a viewer asked for: whatever is in it, a line stays one line, and says what was asked.
+        #[test]
+        fn no_key_and_no_error_breaks_a_line(key in "(?s:.){1,60}", error in "(?s:.){0,60}") {
+            let writer = writer();
+            // The second is written where the first was.
+            written(&writer, &record("first", "v1", Some("first")));
+            let line = written(&writer, &record(&key, "v2", Some(&error)));
+            prop_assert_eq!(line.matches('\n').count(), 1);
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            prop_assert_eq!(line["key"].as_str(), Some(key.as_str()));
+            prop_assert_eq!(line["error"].as_str(), Some(error.as_str()));
+        }
+    }
+}

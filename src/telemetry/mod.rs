@@ -1,0 +1,25 @@
+//! What the function reports: log lines, the metrics line of each invocation, and spans.
+//!
+//! - [`log`]: JSON log lines; `throttle`: their rate limiter; `stdout`: standard output that never blocks a response
+//! - [`metrics_line`]: the line of an invocation, in CloudWatch's Embedded Metric Format
+//! - [`trace`]: parents, sampling and spans; [`spans`]: their pipeline; [`exporter`]: spans to a collector
+
+pub mod exporter;
+pub mod log;
+pub mod metrics_line;
+pub mod spans;
+pub(crate) mod stdout;
+pub(crate) mod throttle;
+pub mod trace;
+
+use self::metrics_line::MetricsConfig;
+use self::spans::TracesConfig;
+
+/// What the function reports of each invocation, and where to.
+#[derive(Debug, Clone)]
+pub struct TelemetryConfig {
+    /// The metrics line; `None` if metrics are off.
+    pub metrics: Option<MetricsConfig>,
+    /// Traces; `None` without a destination.
+    pub traces: Option<TracesConfig>,
+}
