@@ -1,8 +1,7 @@
-#!/usr/bin/env python3
-"""The zip that Lambda takes, of a program that Lambda can run: artifact.py PROGRAM ARCH GLIBC ZIP.
+"""Packs a program into a zip for Lambda: artifact.py PROGRAM ARCH GLIBC ZIP
 
-It refuses a program of another architecture, or one that needs a newer glibc than GLIBC, the runtime's. The same program
-gives the same zip: no time, no owner, nothing but `bootstrap`. Its SHA-256 goes beside it.
+Rejects a program for another architecture, or one that needs a newer glibc than GLIBC, the version of the runtime. The zip
+is reproducible: it contains only `bootstrap`, without time or owner. Writes the zip's SHA-256 to ZIP.sha256.
 """
 
 import hashlib
@@ -20,23 +19,23 @@ def version(text):
     return tuple(int(part) for part in text.split("."))
 
 
-def refuse(problem):
-    sys.exit(f"artifact.py: {problem}")
+def fail(error):
+    sys.exit(f"artifact.py: {error}")
 
 
 def main(program, arch, glibc, archive):
     code = pathlib.Path(program).read_bytes()
     if code[:6] != b"\x7fELF\x02\x01":
-        refuse(f"{program} is no 64-bit program for Linux")
+        fail(f"{program} is not a 64-bit Linux program")
     machine = struct.unpack_from("<H", code, 18)[0]
     if machine != MACHINES[arch]:
-        refuse(f"{program} is not for {arch} (its e_machine is {machine})")
+        fail(f"{program} is not for {arch}: its e_machine is {machine}, expected {MACHINES[arch]}")
     start, size, count = struct.unpack_from("<Q", code, 32)[0], *struct.unpack_from("<HH", code, 54)
     dynamic = any(struct.unpack_from("<I", code, start + i * size)[0] == PT_INTERP for i in range(count))
-    # The versions that it asks the loader for are strings in it, such as GLIBC_2.34.
-    needs = max({version(found.decode()) for found in re.findall(rb"GLIBC_([0-9.]+[0-9])\0", code)}, default=(0,))
-    if dynamic and needs > version(glibc):
-        refuse(f"{program} needs glibc {'.'.join(map(str, needs))}, and the runtime has {glibc}")
+    # The symbol versions that the program requires are strings in it, such as GLIBC_2.34.
+    required = max({version(found.decode()) for found in re.findall(rb"GLIBC_([0-9.]+[0-9])\0", code)}, default=(0,))
+    if dynamic and required > version(glibc):
+        fail(f"{program} needs glibc {'.'.join(map(str, required))}, but the runtime has {glibc}")
 
     entry = zipfile.ZipInfo("bootstrap", (1980, 1, 1, 0, 0, 0))
     entry.create_system, entry.external_attr, entry.compress_type = 3, 0o100755 << 16, zipfile.ZIP_DEFLATED
@@ -45,7 +44,7 @@ def main(program, arch, glibc, archive):
     digest = hashlib.sha256(pathlib.Path(archive).read_bytes()).hexdigest()
     name = pathlib.Path(archive).name
     pathlib.Path(archive + ".sha256").write_text(f"{digest}  {name}\n")
-    linked = f"glibc {'.'.join(map(str, needs))} or newer" if dynamic else "static"
+    linked = f"glibc {'.'.join(map(str, required))} or newer" if dynamic else "static"
     print(f"{name}  {len(code):,} B, {pathlib.Path(archive).stat().st_size:,} B zipped, {linked}")
     print(f"  sha256 {digest}")
 

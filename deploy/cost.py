@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""What a month costs, a Markdown table for some rates of requests: deploy/cost.py [--help]
+"""Prints the cost of a month as a Markdown table, for several request rates.
 
-List prices of us-east-1 and of CloudFront in North America and Europe, in USD, as published in 2026; no free tier, no discount. Look
-them up before a decision hangs on them: https://aws.amazon.com/pricing/.
+List prices of us-east-1, and of CloudFront in North America and Europe, in USD, as of 2026; without free tier or discounts.
+Check them before you rely on the result: https://aws.amazon.com/pricing/.
 """
 
 import argparse
@@ -10,8 +10,8 @@ import argparse
 MONTH_SECONDS = 30 * 86_400
 MILLION = 1_000_000
 
-# Steps of a price: up to how many, and the price of each of them; the last has no end.
-HTTP_API_PER_MILLION = [(300, 1.00), (None, 0.90)]  # millions of requests, of up to 512 kB
+# Price tiers: (upper bound in units, price of a unit in the tier); the last tier has no bound.
+HTTP_API_PER_MILLION = [(300, 1.00), (None, 0.90)]  # unit: a million requests of up to 512 kB
 CLOUDFRONT_PER_GB = [(10_240, 0.085), (51_200, 0.080), (153_600, 0.060), (512_000, 0.040), (1_048_576, 0.030), (None, 0.025)]
 LAMBDA_PER_MILLION = 0.20
 LAMBDA_PER_GB_SECOND = {"arm64": 0.0000133334, "x86_64": 0.0000166667}
@@ -23,9 +23,9 @@ METRIC, ALARM, DASHBOARD = 0.30, 0.10, 3.00
 METRICS, ALARMS, DASHBOARDS = 40, 11, 4
 
 
-def in_steps(amount, steps):
+def tiered(amount, tiers):
     cost, below = 0.0, 0
-    for end, price in steps:
+    for end, price in tiers:
         part = amount - below if end is None else max(0, min(amount, end) - below)
         cost += part * price
         below = end
@@ -34,43 +34,49 @@ def in_steps(amount, steps):
     return cost
 
 
-def month(rate, given):
-    viewers = rate * MONTH_SECONDS / MILLION
-    asked = viewers * (1 - given.cdn_hits)
-    billed_seconds = ((1 - given.misses) * given.hit_ms + given.misses * given.miss_ms) / 1e3
+def month(rate, load):
+    viewer_millions = rate * MONTH_SECONDS / MILLION
+    origin_millions = viewer_millions * (1 - load.cdn_hits)
+    billed_seconds = ((1 - load.misses) * load.hit_ms + load.misses * load.miss_ms) / 1e3
+    gb_seconds_per_million = MILLION * billed_seconds * load.memory / 1024
     return {
-        "CloudFront, requests": viewers * CLOUDFRONT_PER_MILLION,
-        "CloudFront, bytes": in_steps(viewers * given.bytes / 1e3, CLOUDFRONT_PER_GB),
-        "HTTP API": in_steps(asked, HTTP_API_PER_MILLION),
-        "Lambda": asked * (LAMBDA_PER_MILLION + MILLION * billed_seconds * given.memory / 1024 * LAMBDA_PER_GB_SECOND[given.arch]),
-        "S3": asked * given.misses * S3_GET_PER_MILLION,
-        "logs": asked * given.log_bytes / 1e3 * LOGS_PER_GB,
-        "traces": asked * given.sampled * XRAY_PER_MILLION,
+        "CloudFront, requests": viewer_millions * CLOUDFRONT_PER_MILLION,
+        "CloudFront, transfer": tiered(viewer_millions * load.bytes / 1e3, CLOUDFRONT_PER_GB),
+        "HTTP API": tiered(origin_millions, HTTP_API_PER_MILLION),
+        "Lambda": origin_millions * (LAMBDA_PER_MILLION + gb_seconds_per_million * LAMBDA_PER_GB_SECOND[load.arch]),
+        "S3": origin_millions * load.misses * S3_GET_PER_MILLION,
+        "logs": origin_millions * load.log_bytes / 1e3 * LOGS_PER_GB,
+        "traces": origin_millions * load.sampled * XRAY_PER_MILLION,
         "metrics, alarms, dashboards": METRICS * METRIC + ALARMS * ALARM + DASHBOARDS * DASHBOARD,
     }
 
 
 def main():
     parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parse.add_argument("--rates", type=float, nargs="+", default=[10, 1_000, 10_000], help="requests per second of viewers")
-    parse.add_argument("--cdn-hits", type=float, default=0.0, help="the share that CloudFront answers itself (Caching=on)")
-    parse.add_argument("--bytes", type=float, default=10_000, help="of an average answer")
-    parse.add_argument("--misses", type=float, default=0.05, help="the share of invocations that ask S3")
-    parse.add_argument("--hit-ms", type=float, default=1, help="billed for a hit; Lambda rounds up to 1 ms")
-    parse.add_argument("--miss-ms", type=float, default=20, help="billed for a miss")
-    parse.add_argument("--memory", type=float, default=256, help="MB")
-    parse.add_argument("--arch", choices=LAMBDA_PER_GB_SECOND, default="arm64")
-    parse.add_argument("--log-bytes", type=float, default=1_700, help="an invocation: its line, Lambda's own, the API's access log")
-    parse.add_argument("--sampled", type=float, default=0.05, help="the share of invocations that are traced")
-    given = parse.parse_args()
-    months = [month(rate, given) for rate in given.rates]
-    print("| USD a month, at requests per second | " + " | ".join(f"{rate:,.0f}" for rate in given.rates) + " |")
+
+    def option(name, default, text, **more):
+        parse.add_argument(name, default=default, help=f"{text} (%(default)s)", **({"type": float} | more))
+
+    option("--rates", [10, 1_000, 10_000], "viewer requests per second; one column for each rate", nargs="+")
+    option("--cdn-hits", 0.0, "share of requests that CloudFront serves from its cache (Caching=on), 0 to 1")
+    option("--bytes", 10_000, "average size of a response body, in bytes")
+    option("--misses", 0.05, "share of invocations that send a request to S3, 0 to 1")
+    option("--hit-ms", 1, "billed duration of a cache hit, in ms; Lambda rounds up to 1 ms")
+    option("--miss-ms", 20, "billed duration of a cache miss, in ms")
+    option("--memory", 256, "memory of the function, in MB")
+    option("--arch", "arm64", "architecture of the function", type=str, choices=LAMBDA_PER_GB_SECOND)
+    option("--log-bytes", 1_700, "log bytes per invocation: its own line, Lambda's lines and the API's access log")
+    option("--sampled", 0.05, "share of invocations that are traced, 0 to 1")
+    load = parse.parse_args()
+    months = [month(rate, load) for rate in load.rates]
+    print("| USD per month, at requests per second | " + " | ".join(f"{rate:,.0f}" for rate in load.rates) + " |")
     print("|---|" + "---:|" * len(months))
     for name in months[0]:
         print(f"| {name} | " + " | ".join(f"{each[name]:,.0f}" for each in months) + " |")
-    print("| **all** | " + " | ".join(f"**{sum(each.values()):,.0f}**" for each in months) + " |")
-    each = [sum(costs.values()) / (rate * MONTH_SECONDS / MILLION) for costs, rate in zip(months, given.rates)]
-    print("| a million requests | " + " | ".join(f"{cost:,.2f}" for cost in each) + " |")
+    print("| **total** | " + " | ".join(f"**{sum(each.values()):,.0f}**" for each in months) + " |")
+    totals = zip(months, load.rates, strict=True)
+    per_million = [sum(costs.values()) / (rate * MONTH_SECONDS / MILLION) for costs, rate in totals]
+    print("| per million requests | " + " | ".join(f"{cost:,.2f}" for cost in per_million) + " |")
 
 
 if __name__ == "__main__":
