@@ -199,7 +199,7 @@ step_loadtest() {
   once loadtest_types k6
   npm run --silent --prefix loadtest check
   python3 -m unittest loadtest/check_harness.py
-  SECRET=secret "$peers/k6" run --quiet --no-usage-report loadtest/lib/ask.check.js
+  SECRET=secret "$peers/k6" run --quiet --no-usage-report loadtest/lib/request.check.js
 }
 
 step_deploy() {

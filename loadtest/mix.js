@@ -1,49 +1,53 @@
-// The A/B test itself: the variants by their shares (VARIANTS=v1=80,v2=20), viewers that come, look at some things and go.
+// The A/B test: viewers that keep their variant and pause between requests, with variants by share (VARIANTS=v1=80,v2=20).
 
 import exec from 'k6/execution';
 import { sleep } from 'k6';
 import { thresholds } from './lib/measure.js';
-import { STATISTICS, summary } from './lib/report.js';
-import { api, duration, follows, number, seconds, someVariant, spread, users } from './lib/settings.js';
+import { TREND_STATS, summary } from './lib/report.js';
+import { apiUrl, duration, followRedirects, maxVus, number, pickVariant, seconds, spread } from './lib/settings.js';
 import * as visit from './lib/visit.js';
 
-const viewers = Math.max(1, Math.min(users, number('VIEWERS', 20)));
+const viewers = Math.max(1, Math.min(maxVus, number('VIEWERS', 20)));
 const time = duration || '1m';
-const THINKS_SECONDS = number('THINK_MS', 200) / 1e3;
+/** Mean pause between requests. */
+const THINK_SECONDS = number('THINK_MS', 200) / 1e3;
 
-/** Every visit has these. */
-const USUAL = ['found', 'not_modified', 'redirect', 'head', 'partial'].concat(follows ? ['followed'] : []);
-/** One visit in so many has these. */
-const SELDOM = 5;
-const RARE = ['missing', 'bad_version'].concat(api ? ['forbidden'] : []);
-// A visit takes five thoughts and some answers.
-const least = Math.min(20, (viewers * seconds(time)) / 20);
+/** Outcomes of every visit. */
+const REGULAR = ['found', 'not_modified', 'redirect', 'head', 'partial'].concat(followRedirects ? ['followed'] : []);
+/** One visit in this many adds the rare outcomes. */
+const RARE_INTERVAL = 5;
+const RARE = ['missing', 'bad_version'].concat(apiUrl ? ['forbidden'] : []);
+// A visit takes five pauses and the responses.
+const minimum = Math.min(20, (viewers * seconds(time)) / 20);
 
 export const options = {
   scenarios: { mix: { executor: 'constant-vus', vus: viewers, duration: time, gracefulStop: '30s' } },
-  thresholds: { ...thresholds(USUAL, (share) => least * share), ...thresholds(RARE, (share) => (least * share) / 10) },
-  summaryTrendStats: STATISTICS,
+  thresholds: { ...thresholds(REGULAR, (share) => minimum * share), ...thresholds(RARE, (share) => (minimum * share) / 10) },
+  summaryTrendStats: TREND_STATS,
 };
 
-/** A viewer keeps the variant that the first page was of. */
+function think() {
+  sleep(Math.random() * 2 * THINK_SECONDS);
+}
+
 export default function () {
   const number = exec.scenario.iterationInTest;
-  const variant = someVariant(spread(number, SELDOM));
+  const variant = pickVariant(spread(number, RARE_INTERVAL));
   visit.found(variant);
-  sleep(Math.random() * 2 * THINKS_SECONDS);
+  think();
   visit.notModified(variant);
-  sleep(Math.random() * 2 * THINKS_SECONDS);
+  think();
   visit.redirected(variant);
-  sleep(Math.random() * 2 * THINKS_SECONDS);
+  think();
   visit.head(variant);
-  sleep(Math.random() * 2 * THINKS_SECONDS);
+  think();
   visit.partial(variant);
-  if (number % SELDOM === 0) {
+  if (number % RARE_INTERVAL === 0) {
     visit.missing(variant);
     visit.badVersion(variant);
     visit.forbidden(variant);
   }
-  sleep(Math.random() * 2 * THINKS_SECONDS);
+  think();
 }
 
 export const handleSummary = summary('mix');

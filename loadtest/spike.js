@@ -1,32 +1,32 @@
-// From little to ten times as much in a second, and back: does it hold, and is it well again afterwards?
+// A spike: ten times the base rate within one second, held, and back. Tests whether the origin survives and recovers.
 
 import { thresholds } from './lib/measure.js';
-import { STATISTICS, summary } from './lib/report.js';
-import { duration, preallocated, rate, seconds, users } from './lib/settings.js';
-import { OUTCOMES, RAREST, mixed } from './lib/traffic.js';
+import { TREND_STATS, summary } from './lib/report.js';
+import { duration, maxVus, preallocatedVus, rate, seconds } from './lib/settings.js';
+import { OUTCOMES, RAREST_SHARE, mixed } from './lib/traffic.js';
 
-const calm = rate || 20;
-const part = Math.max(2, Math.floor(seconds(duration || '1m') / 4));
-const visits = calm * part * (1 + 10 * 2 + 1);
+const baseRate = rate || 20;
+const quarter = Math.max(2, Math.floor(seconds(duration || '1m') / 4));
+const visits = baseRate * quarter * (1 + 10 * 2 + 1);
 
 export const options = {
   scenarios: {
     spike: {
       executor: 'ramping-arrival-rate',
-      startRate: calm,
+      startRate: baseRate,
       stages: [
-        { target: calm, duration: `${part}s` },
-        { target: calm * 10, duration: '1s' },
-        { target: calm * 10, duration: `${2 * part - 2}s` },
-        { target: calm, duration: '1s' },
-        { target: calm, duration: `${part}s` },
+        { target: baseRate, duration: `${quarter}s` },
+        { target: baseRate * 10, duration: '1s' },
+        { target: baseRate * 10, duration: `${2 * quarter - 2}s` },
+        { target: baseRate, duration: '1s' },
+        { target: baseRate, duration: `${quarter}s` },
       ],
-      preAllocatedVUs: preallocated,
-      maxVUs: users,
+      preAllocatedVUs: preallocatedVus,
+      maxVUs: maxVus,
     },
   },
-  thresholds: thresholds(OUTCOMES, (share) => (visits * RAREST * share) / 2),
-  summaryTrendStats: STATISTICS,
+  thresholds: thresholds(OUTCOMES, (share) => (visits * RAREST_SHARE * share) / 2),
+  summaryTrendStats: TREND_STATS,
 };
 
 export default mixed;

@@ -1,7 +1,11 @@
-"""What the scripts beside the k6 scenarios have in common: k6 itself, the local cloud, statistics and plots."""
+"""Shared code of the load test programs: k6, the local cloud, statistics and plots."""
 
+import os
 import pathlib
 
 LOADTEST = pathlib.Path(__file__).resolve().parent.parent
 ROOT = LOADTEST.parent
-OUT = ROOT / "target" / "loadtest"
+# Folder for reports. LOADTEST_OUT selects another one.
+OUT = pathlib.Path(os.environ.get("LOADTEST_OUT") or ROOT / "target" / "loadtest").resolve()
+# Cargo runs in ROOT, so a relative CARGO_TARGET_DIR is relative to ROOT.
+CARGO_TARGET = ROOT / (os.environ.get("CARGO_TARGET_DIR") or "target")

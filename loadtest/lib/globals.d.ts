@@ -1,2 +1,2 @@
-// What k6 has and @types/k6 does not say.
+// Globals of k6 that @types/k6 does not declare.
 declare const console: { error(text: string): void };

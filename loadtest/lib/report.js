@@ -1,50 +1,68 @@
-// What a run came to: SCENARIO.json for `loadtest/compare`, SCENARIO.md for people, and a table on the terminal.
+// The summary of a run: a table on standard output and, with OUT=DIR, SCENARIO.json and SCENARIO.md in that folder.
 
-import { base, text } from './settings.js';
+import { baseUrl, text } from './settings.js';
 
-const folder = text('OUT', '.');
+/** An existing folder, since k6 cannot create one; '' writes no files. */
+const folder = text('OUT', '');
 
 /** @param {number | undefined} ms */
-function ms(ms) {
+function format(ms) {
   return ms === undefined ? '–' : ms.toFixed(1);
 }
 
 /**
- * @param {string} name of the scenario
+ * Returns k6's `handleSummary` for a scenario.
+ * @param {string} scenario
  * @returns {(data: any) => { [file: string]: string }}
  */
-export function summary(name) {
+export function summary(scenario) {
   return (data) => {
     const rows = [];
     for (const [metric, { values }] of Object.entries(data.metrics)) {
-      const of = metric.match(/^answer_ms\{variant:([^,]+),outcome:([^}]+)\}$/);
-      if (!of) continue;
-      const [, variant, outcome] = of;
-      const tagged = `{variant:${variant},outcome:${outcome}}`;
-      const { count = 0 } = data.metrics[`answers${tagged}`]?.values || {};
-      const many = (/** @type {string} */ metric) => data.metrics[`${metric}${tagged}`]?.values.passes || 0;
-      rows.push({ variant, outcome, count, wrong: many('wrong'), failed: many('failed'), p50: values.med, p95: values['p(95)'], p99: values['p(99)'], max: values.max });
+      const tags = metric.match(/^response_ms\{variant:([^,]+),outcome:([^}]+)\}$/);
+      if (!tags) continue;
+      const [, variant, outcome] = tags;
+      const selector = `{variant:${variant},outcome:${outcome}}`;
+      const { count = 0 } = data.metrics[`responses${selector}`]?.values || {};
+      const countOf = (/** @type {string} */ rate) => data.metrics[`${rate}${selector}`]?.values.passes || 0;
+      rows.push({
+        variant,
+        outcome,
+        count,
+        wrong: countOf('wrong'),
+        failed: countOf('failed'),
+        p50: values.med,
+        p95: values['p(95)'],
+        p99: values['p(99)'],
+        max: values.max,
+      });
     }
     rows.sort((a, b) => a.outcome.localeCompare(b.outcome) || a.variant.localeCompare(b.variant));
+    /** The thresholds that were missed. */
     const failed = Object.entries(data.metrics).flatMap(([metric, { thresholds }]) =>
       Object.entries(thresholds || {}).filter(([, { ok }]) => !ok).map(([threshold]) => `${metric} ${threshold}`),
     );
     const seconds = data.state.testRunDurationMs / 1e3;
     const requests = data.metrics.http_reqs?.values.count || 0;
-    const result = { scenario: name, base, seconds, requests, dropped: data.metrics.dropped_iterations?.values.count || 0, failed, rows };
+    const dropped = data.metrics.dropped_iterations?.values.count || 0;
+    const result = { scenario, base: baseUrl, seconds, requests, dropped, failed, rows };
     const lines = [
-      `${name}: ${requests} requests in ${seconds.toFixed(0)} s, ${(requests / seconds).toFixed(0)} a second, ${result.dropped} dropped`,
+      `${scenario}: ${requests} requests in ${seconds.toFixed(0)} s, ${(requests / seconds).toFixed(0)} per second, ${dropped} dropped`,
       '',
-      '| outcome | variant | answers | wrong | failed | p50 ms | p95 ms | p99 ms | max ms |',
+      '| outcome | variant | responses | wrong | failed | p50 ms | p95 ms | p99 ms | max ms |',
       '|---|---|---:|---:|---:|---:|---:|---:|---:|',
-      ...rows.map((row) => `| ${row.outcome} | ${row.variant} | ${row.count} | ${row.wrong} | ${row.failed} | ${ms(row.p50)} | ${ms(row.p95)} | ${ms(row.p99)} | ${ms(row.max)} |`),
+      ...rows.map(({ outcome, variant, count, ...row }) => {
+        const latencies = [row.p50, row.p95, row.p99, row.max].map(format).join(' | ');
+        return `| ${outcome} | ${variant} | ${count} | ${row.wrong} | ${row.failed} | ${latencies} |`;
+      }),
       '',
-      failed.length === 0 ? 'Every threshold holds.' : `**Thresholds missed:** ${failed.join('; ')}`,
+      failed.length === 0 ? 'All thresholds passed.' : `**Thresholds missed:** ${failed.join('; ')}`,
       '',
     ].join('\n');
-    return { [`${folder}/${name}.json`]: `${JSON.stringify(result, null, 2)}\n`, [`${folder}/${name}.md`]: lines, stdout: `\n${lines}\n` };
+    const files = { [`${folder}/${scenario}.json`]: `${JSON.stringify(result, null, 2)}\n`, [`${folder}/${scenario}.md`]: lines };
+    return { ...(folder ? files : {}), stdout: `\n${lines}\n` };
   };
 }
 
-/** What k6 works out of each trend. */
-export const STATISTICS = ['med', 'p(95)', 'p(99)', 'max'];
+/** k6's `summaryTrendStats`: the statistics of each trend that `summary` reads. */
+export const TREND_STATS = ['med', 'p(95)', 'p(99)', 'max'];

@@ -1,11 +1,11 @@
-// The mix of a real test: mostly pages and pictures, some reloads, ranges, HEADs, redirects, and what goes wrong on any site.
+// The traffic mix of a site: mostly pages and images, some reloads, ranges, HEAD requests and redirects, and a few client errors.
 
 import exec from 'k6/execution';
-import { api, follows, someVariant, spread } from './settings.js';
-import { LIVING, living } from './living.js';
+import { apiUrl, followRedirects, pickVariant, spread } from './settings.js';
+import { CHANGING, changing } from './changing.js';
 import * as visit from './visit.js';
 
-/** @type {[number, (variant: string) => unknown][]} */
+/** Percent of the visits, and the visit. @type {[number, (variant: string) => unknown][]} */
 const MIX = [
   [70, visit.found],
   [10, visit.notModified],
@@ -19,27 +19,24 @@ const MIX = [
 
 /** The outcomes of the mix. */
 export const OUTCOMES = ['found', 'not_modified', 'partial', 'head', 'redirect', 'missing', 'bad_version'].concat(
-  follows ? ['followed'] : [],
-  api ? ['forbidden'] : [],
-  LIVING > 0 ? ['living'] : [],
+  followRedirects ? ['followed'] : [],
+  apiUrl ? ['forbidden'] : [],
+  CHANGING > 0 ? ['changing'] : [],
 );
-/** Where something changes, one visit in so many is to what does not. */
-const UNCHANGING = 5;
-/** The share of the rarest. */
-export const RAREST = 0.01 / (LIVING > 0 ? UNCHANGING : 1);
-/**
- * One visit. Which kind it is goes by its number, not by chance: every hundred visits have the mix exactly, and a short run has
- * the rarest kinds too.
- */
+/** With changing objects, one visit in this many requests the static site. */
+const STATIC_INTERVAL = 5;
+/** Share of the rarest outcome. */
+export const RAREST_SHARE = 0.01 / (CHANGING > 0 ? STATIC_INTERVAL : 1);
+/** One visit. The iteration number selects its kind, so that every hundred visits contain the exact mix, even in a short run. */
 export function mixed() {
   let number = exec.scenario.iterationInTest;
-  if (LIVING > 0) {
-    if (number % UNCHANGING !== 0) return living(someVariant());
-    number /= UNCHANGING;
+  if (CHANGING > 0) {
+    if (number % STATIC_INTERVAL !== 0) return changing(pickVariant());
+    number /= STATIC_INTERVAL;
   }
-  // 37 and 100 have no common divisor: the kinds alternate.
+  // 37 and 100 are coprime: this visits every percentage once and alternates the kinds.
   let left = (number * 37) % 100;
-  const variant = someVariant(spread(number, 100));
+  const variant = pickVariant(spread(number, 100));
   for (const [share, kind] of MIX) {
     left -= share;
     if (left < 0) return kind(variant);

@@ -1,111 +1,112 @@
-// What a viewer asks for, one function an outcome; each checks the whole answer.
+// A viewer's requests, one function per outcome. Each checks and records the whole response.
 
 import crypto from 'k6/crypto';
-import { ask, header, problemOf } from './ask.js';
-import { count } from './measure.js';
-import { api, base, follows } from './settings.js';
+import { header, mismatch, send } from './request.js';
+import { record } from './measure.js';
+import { apiUrl, baseUrl, followRedirects } from './settings.js';
 import { object, pathsOf } from './site.js';
 
 /** @param {string} variant */
-function somePath(variant) {
+function pickPath(variant) {
   const paths = pathsOf(variant);
   return paths[Math.floor(Math.random() * paths.length)];
 }
 
-/** The headers of an object. */
-const OF_AN_OBJECT = { Etag: /^(W\/)?"[^"]+"$/, Vary: /test_version/, 'Content-Type': /./ };
+/** Expected headers of an object. */
+const OBJECT_HEADERS = { Etag: /^(W\/)?"[^"]+"$/, Vary: /test_version/, 'Content-Type': /./ };
 
-/** Whole objects whose sum was right, by their address: parts are compared with them. @type {{ [of: string]: Uint8Array }} */
-const known = {};
+/** Verified bodies by key; `partial` compares ranges with them. @type {{ [key: string]: Uint8Array }} */
+const bodies = {};
 
-/** An object of the variant, whole. @param {string} variant */
-export function found(variant, path = somePath(variant)) {
+/** GET of a whole object: 200. @param {string} variant */
+export function found(variant, path = pickPath(variant)) {
   const { bytes, sha256 } = object(variant, path);
-  const answer = ask('GET', `${base}/${path}`, 'found', { test_version: variant });
-  const problem = problemOf(answer, { status: 200, bytes, sha256, variant, headers: OF_AN_OBJECT });
-  count(variant, 'found', answer, problem);
-  if (!problem) known[`${variant}/${path}`] = new Uint8Array(answer.body || new ArrayBuffer(0));
-  return answer;
+  const response = send('GET', `${baseUrl}/${path}`, 'found', { test_version: variant });
+  const problem = mismatch(response, { status: 200, bytes, sha256, variant, headers: OBJECT_HEADERS });
+  record(variant, 'found', response, problem);
+  if (!problem) bodies[`${variant}/${path}`] = new Uint8Array(response.body || new ArrayBuffer(0));
+  return response;
 }
 
-/** The same again with its ETag: nothing new. @param {string} variant */
+/** GET of an object, then again with If-None-Match: 304. @param {string} variant */
 export function notModified(variant) {
-  const path = somePath(variant);
+  const path = pickPath(variant);
   const etag = header(found(variant, path), 'Etag');
   if (!etag) return;
-  const answer = ask('GET', `${base}/${path}`, 'not_modified', { test_version: variant, 'If-None-Match': etag });
-  // CloudFront weakens a tag when it compresses.
+  const response = send('GET', `${baseUrl}/${path}`, 'not_modified', { test_version: variant, 'If-None-Match': etag });
+  // CloudFront weakens an ETag when it compresses.
   const opaque = etag.replace(/^W\//, '').replace(/[^A-Za-z0-9"]/g, '\\$&');
-  const same = { Etag: new RegExp(`^(W/)?${opaque}$`), Vary: /test_version/ };
-  count(variant, 'not_modified', answer, problemOf(answer, { status: 304, bytes: 0, variant, headers: same }));
+  const headers = { Etag: new RegExp(`^(W/)?${opaque}$`), Vary: /test_version/ };
+  record(variant, 'not_modified', response, mismatch(response, { status: 304, bytes: 0, variant, headers }));
 }
 
-/** Ten bytes of it, or what there are. @param {string} variant */
+/** GET of up to ten bytes at a random offset: 206. @param {string} variant */
 export function partial(variant) {
-  const path = somePath(variant);
+  const path = pickPath(variant);
   const { bytes } = object(variant, path);
-  if (!known[`${variant}/${path}`]) found(variant, path);
-  const whole = known[`${variant}/${path}`];
+  if (!bodies[`${variant}/${path}`]) found(variant, path);
+  const whole = bodies[`${variant}/${path}`];
   if (!whole || bytes === 0) return;
   const length = Math.min(10, bytes);
-  const from = Math.floor(Math.random() * (bytes - length + 1));
-  const last = from + length - 1;
-  const answer = ask('GET', `${base}/${path}`, 'partial', { test_version: variant, Range: `bytes=${from}-${last}` });
-  const sha256 = crypto.sha256(whole.slice(from, last + 1).buffer, 'hex');
-  const wanted = { status: 206, bytes: length, sha256, variant, headers: { 'Content-Range': new RegExp(`^bytes ${from}-${last}/${bytes}$`) } };
-  count(variant, 'partial', answer, problemOf(answer, wanted));
+  const first = Math.floor(Math.random() * (bytes - length + 1));
+  const last = first + length - 1;
+  const response = send('GET', `${baseUrl}/${path}`, 'partial', { test_version: variant, Range: `bytes=${first}-${last}` });
+  const sha256 = crypto.sha256(whole.slice(first, last + 1).buffer, 'hex');
+  const headers = { 'Content-Range': new RegExp(`^bytes ${first}-${last}/${bytes}$`) };
+  record(variant, 'partial', response, mismatch(response, { status: 206, bytes: length, sha256, variant, headers }));
 }
 
-/** Its headers; API Gateway may leave the length out. @param {string} variant */
+/** HEAD of an object: 200. API Gateway may omit Content-Length. @param {string} variant */
 export function head(variant) {
-  const path = somePath(variant);
-  const answer = ask('HEAD', `${base}/${path}`, 'head', { test_version: variant });
-  const headers = { ...OF_AN_OBJECT, 'Content-Length': new RegExp(`^(${object(variant, path).bytes})?$`) };
-  count(variant, 'head', answer, problemOf(answer, { status: 200, bytes: 0, variant, headers }));
+  const path = pickPath(variant);
+  const response = send('HEAD', `${baseUrl}/${path}`, 'head', { test_version: variant });
+  const headers = { ...OBJECT_HEADERS, 'Content-Length': new RegExp(`^(${object(variant, path).bytes})?$`) };
+  record(variant, 'head', response, mismatch(response, { status: 200, bytes: 0, variant, headers }));
 }
 
-/** A redirect, followed to the object in the bucket. @param {string} variant */
+/** Redirect: 302, then, unless FOLLOW=no, the object from the bucket. @param {string} variant */
 export function redirected(variant) {
-  const path = somePath(variant);
-  const answer = ask('GET', `${base}/${path}`, 'redirect', { test_version: variant, redirect: 'true' });
-  const ends = new RegExp(`^https?://.*/${variant}/${path}$`);
-  const problem = problemOf(answer, { status: 302, bytes: 0, headers: { Location: ends, 'Cache-Control': /no-store/ } });
-  count(variant, 'redirect', answer, problem);
-  if (problem || !follows) return;
+  const path = pickPath(variant);
+  const response = send('GET', `${baseUrl}/${path}`, 'redirect', { test_version: variant, redirect: 'true' });
+  const location = new RegExp(`^https?://.*/${variant}/${path}$`);
+  const problem = mismatch(response, { status: 302, bytes: 0, headers: { Location: location, 'Cache-Control': /no-store/ } });
+  record(variant, 'redirect', response, problem);
+  if (problem || !followRedirects) return;
   const { bytes, sha256 } = object(variant, path);
-  const followed = ask('GET', header(answer, 'Location'), 'followed', {});
-  count(variant, 'followed', followed, problemOf(followed, { status: 200, bytes, sha256 }));
+  const followed = send('GET', header(response, 'Location'), 'followed', {});
+  record(variant, 'followed', followed, mismatch(followed, { status: 200, bytes, sha256 }));
 }
 
-/** An object that is not there. @param {string} variant */
+/** GET of one of fifty missing objects: 404. @param {string} variant */
 export function missing(variant) {
   const key = `no-such-object-${Math.floor(Math.random() * 50)}`;
-  const answer = ask('GET', `${base}/${key}`, 'missing', { test_version: variant });
-  const text = `no file: ${variant}/${key}`;
-  const wanted = { status: 404, sha256: crypto.sha256(text, 'hex'), headers: { 'Cache-Control': /no-store/ } };
-  count(variant, 'missing', answer, problemOf(answer, wanted));
+  const response = send('GET', `${baseUrl}/${key}`, 'missing', { test_version: variant });
+  const sha256 = crypto.sha256(`no file: ${variant}/${key}`, 'hex');
+  record(variant, 'missing', response, mismatch(response, { status: 404, sha256, headers: { 'Cache-Control': /no-store/ } }));
 }
 
-let asked = 0;
+let uniqueKeys = 0;
 
-/** An object that nobody has asked for before, and that is not there. @param {string} variant */
-export function absent(variant) {
-  asked += 1;
-  const key = `nobody/${__VU}-${asked}-${Math.floor(Math.random() * 1e9)}.html`;
-  const answer = ask('GET', `${base}/${key}`, 'absent', { test_version: variant });
-  const text = `no file: ${variant}/${key}`;
-  count(variant, 'absent', answer, problemOf(answer, { status: 404, sha256: crypto.sha256(text, 'hex') }));
+/** GET of a missing object with a key that no request has used before: 404, never from the cache. @param {string} variant */
+export function uniqueMissing(variant) {
+  uniqueKeys += 1;
+  const key = `unique/${__VU}-${uniqueKeys}-${Math.floor(Math.random() * 1e9)}.html`;
+  const response = send('GET', `${baseUrl}/${key}`, 'unique_missing', { test_version: variant });
+  const sha256 = crypto.sha256(`no file: ${variant}/${key}`, 'hex');
+  record(variant, 'unique_missing', response, mismatch(response, { status: 404, sha256 }));
 }
 
-/** A version that is none. @param {string} variant counted under it */
+/** GET with an invalid test_version: 400. @param {string} variant for the metrics and in the header */
 export function badVersion(variant) {
-  const answer = ask('GET', `${base}/${somePath(variant)}`, 'bad_version', { test_version: `../${variant}` });
-  count(variant, 'bad_version', answer, problemOf(answer, { status: 400, headers: { 'Content-Type': /^text\/plain/, 'Cache-Control': /no-store/ } }));
+  const response = send('GET', `${baseUrl}/${pickPath(variant)}`, 'bad_version', { test_version: `../${variant}` });
+  const headers = { 'Content-Type': /^text\/plain/, 'Cache-Control': /no-store/ };
+  record(variant, 'bad_version', response, mismatch(response, { status: 400, headers }));
 }
 
-/** The API, past the distribution and without the secret. @param {string} variant counted under it */
+/** GET from the API without the secret: 403. Does nothing without API_URL. @param {string} variant */
 export function forbidden(variant) {
-  if (!api) return;
-  const answer = ask('GET', `${api}/${somePath(variant)}`, 'forbidden', { test_version: variant });
-  count(variant, 'forbidden', answer, problemOf(answer, { status: 403, sha256: crypto.sha256('request is forbidden', 'hex') }));
+  if (!apiUrl) return;
+  const response = send('GET', `${apiUrl}/${pickPath(variant)}`, 'forbidden', { test_version: variant });
+  const sha256 = crypto.sha256('request is forbidden', 'hex');
+  record(variant, 'forbidden', response, mismatch(response, { status: 403, sha256 }));
 }
