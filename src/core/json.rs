@@ -1,19 +1,19 @@
-//! The little JSON that is written by hand: strings and members (RFC 8259), into a buffer that is there already.
+//! Writes JSON strings and object members (RFC 8259) into an existing buffer.
 
-/// Writes a string.
+/// Writes a JSON string.
 pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
-    // Nearly every text needs no escape: one look, one copy.
+    // Fast path: almost no text needs escapes.
     if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');
     } else {
-        // Into a Vec there is nothing that could fail.
+        // Writing to a Vec cannot fail.
         let _ = serde_json::to_writer(out, text);
     }
 }
 
-/// Writes a member of an object, and the comma after it; the name is one of ours and needs no escape.
+/// Writes an object member and a comma. The name must not need escapes.
 pub(crate) fn write_member(out: &mut Vec<u8>, name: &'static str, value: &str) {
     out.push(b'"');
     out.extend_from_slice(name.as_bytes());
@@ -29,7 +29,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_what_serde_writes(text in "(?s:.){0,40}") {
+        fn strings_are_written_as_serde_json_writes_them(text in "(?s:.){0,40}") {
             let mut written = Vec::new();
             write_string(&mut written, &text);
             prop_assert_eq!(written, serde_json::to_vec(&text).unwrap());

@@ -14,7 +14,7 @@
 //! - [`object`]: keys, metadata, encoded bodies, and why a fetch fails
 //! - [`store`]: the trait that S3 and the cache implement
 //! - [`response`]: outcomes → HTTP responses → the JSON payload of Lambda
-//! - [`record`]: what one invocation did; [`metric`]: the table of metrics
+//! - [`record`]: the record of one invocation; [`metric`]: the table of metrics
 //! - [`error_chain`]: an error and its sources in one line
 
 pub mod access;

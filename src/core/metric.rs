@@ -1,43 +1,43 @@
-//! What is measured: one table of every metric, its unit and its meaning.
+//! The table of all metrics with their units, dimensions and meanings.
 //!
-//! `docs/metrics.md` and the dashboards are tested against it.
+//! Tests compare `docs/metrics.md` and the dashboards with it.
 
 use crate::access::secret::SecretMatch;
 use crate::record::Record;
 use crate::store::{Missing, Source, StoreStats};
 
-/// The namespace of the metrics, unless another is set.
+/// The default namespace of the metrics.
 pub const NAMESPACE: &str = "nearedge";
 
-/// The dimension of every metric: which function.
+/// The dimension of every metric: the name of the function.
 pub const SERVICE: &str = "service";
 
-/// The dimension that tells variants apart, for the metrics that have it.
+/// The dimension for the variant, on [`Dimensions::ServiceAndVariant`] metrics.
 pub const VARIANT: &str = "variant";
 
-/// The dimension that says what became of the request, for the metrics that have it.
+/// The dimension for the outcome, on [`Dimensions::ServiceAndVariant`] metrics.
 pub const OUTCOME: &str = "outcome";
 
-/// The value of [`VARIANT`] of a request that names none.
+/// The value of [`VARIANT`] for a request without a variant.
 pub const NO_VARIANT: &str = "none";
 
-/// The value of [`VARIANT`] of a request that names one that is not on the list: a request mints no dimension.
+/// The value of [`VARIANT`] for an unlisted variant, so that a request cannot create a dimension value.
 pub const OTHER_VARIANT: &str = "other";
 
-/// What a value counts, as CloudWatch names it
+/// The unit of a metric
 /// ([MetricDatum](https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// Thousandths of a second.
+    /// Milliseconds.
     Milliseconds,
     /// Bytes.
     Bytes,
-    /// How many.
+    /// A number without a unit.
     Count,
 }
 
 impl Unit {
-    /// CloudWatch's name of it.
+    /// The unit's name in CloudWatch.
     pub fn name(self) -> &'static str {
         match self {
             Self::Milliseconds => "Milliseconds",
@@ -47,13 +47,13 @@ impl Unit {
     }
 }
 
-/// What a metric is told apart by.
+/// The combinations of dimensions under which a metric is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dimensions {
-    /// By [`SERVICE`].
+    /// [`SERVICE`] alone.
     Service,
-    /// By [`SERVICE`], and again by [`SERVICE`], [`VARIANT`] and [`OUTCOME`].
-    VariantToo,
+    /// [`SERVICE`] alone; and [`SERVICE`], [`VARIANT`] and [`OUTCOME`].
+    ServiceAndVariant,
 }
 
 macro_rules! table {
@@ -63,25 +63,25 @@ macro_rules! table {
         pub enum Metric { $(#[doc = $meaning] $name),* }
 
         impl Metric {
-            /// All of them.
+            /// Every metric.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// Its name in CloudWatch.
+            /// The name in CloudWatch.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name)),* }
             }
 
-            /// What its values count.
+            /// The unit of its values.
             pub fn unit(self) -> Unit {
                 match self { $(Self::$name => Unit::$unit),* }
             }
 
-            /// What it is told apart by.
+            /// Its combinations of dimensions.
             pub fn dimensions(self) -> Dimensions {
                 match self { $(Self::$name => Dimensions::$dimensions),* }
             }
 
-            /// What it says, in a sentence.
+            /// Its meaning, in one or two sentences.
             pub fn meaning(self) -> &'static str {
                 match self { $(Self::$name => $meaning),* }
             }
@@ -90,32 +90,32 @@ macro_rules! table {
 }
 
 table! {
-    Duration, Milliseconds, VariantToo, "From the event's arrival until Lambda has the answer; its SampleCount is the number of requests.";
-    BodyBytes, Bytes, VariantToo, "The bytes of the body that the client gets.";
-    S3Duration, Milliseconds, Service, "How long an answer waited for S3, retries included; only answers that did.";
-    S3Requests, Count, Service, "The requests made to S3, retries and those before the first event included.";
-    S3Retries, Count, Service, "Those of them that were made because another had failed.";
-    CacheHit, Count, Service, "Answers from memory alone, without a word to S3.";
-    CacheMiss, Count, Service, "Answers that S3 was asked for.";
-    CacheRevalidated, Count, Service, "Answers from memory after S3 said that the object is unchanged.";
-    CacheCoalesced, Count, Service, "Answers from what another invocation was asking S3 for at the same time.";
-    CacheStale, Count, Service, "Answers from memory although their time was over: S3 failed, or is asked after the answer.";
-    CacheBypass, Count, Service, "Answers that the cache had no part in: it is off, or the object is too large for it.";
-    CacheBytes, Bytes, Service, "What the cache holds, after answers that were no hits.";
-    CacheEvictions, Count, Service, "Objects that had to make room.";
-    ColdStart, Count, Service, "First invocations of an execution environment.";
-    InitDuration, Milliseconds, Service, "From the start of the process until it asked for its first event, with the first invocation.";
-    Status2xx, Count, Service, "Answers with a status from 200 to 299.";
-    Status3xx, Count, Service, "Answers with a status from 300 to 399: redirects and 304.";
-    Status4xx, Count, Service, "Answers with a status from 400 to 499.";
-    Status5xx, Count, Service, "Answers with a status from 500 to 599.";
-    AuthFailure, Count, Service, "Requests without the secret, or with a wrong one.";
-    SecretCurrent, Count, Service, "Requests with lambda_auth, while lambda_auth_next is set.";
+    Duration, Milliseconds, ServiceAndVariant, "Time from the event's arrival until Lambda has the response. SampleCount is the number of requests.";
+    BodyBytes, Bytes, ServiceAndVariant, "Size of the body that the client receives.";
+    S3Duration, Milliseconds, Service, "Time that a response waited for S3, including retries. Only for responses that waited.";
+    S3Requests, Count, Service, "Requests to S3, including retries and those before the first event.";
+    S3Retries, Count, Service, "Retries among S3Requests, after a failed request.";
+    CacheHit, Count, Service, "Responses from the cache, without a request to S3.";
+    CacheMiss, Count, Service, "Responses from S3, after a cache miss.";
+    CacheRevalidated, Count, Service, "Responses from the cache, after S3 confirmed that the object is unchanged.";
+    CacheCoalesced, Count, Service, "Responses that share the S3 request of a concurrent invocation.";
+    CacheStale, Count, Service, "Responses from an expired cache entry: S3 failed, or the entry is revalidated after the response.";
+    CacheBypass, Count, Service, "Responses without the cache: it is disabled, or the object is too large for it.";
+    CacheBytes, Bytes, Service, "Size of the cache, after responses that are not cache hits and after evictions.";
+    CacheEvictions, Count, Service, "Objects evicted from the cache.";
+    ColdStart, Count, Service, "First invocations of execution environments.";
+    InitDuration, Milliseconds, Service, "Time from the process start until its first request for an event. Only for the first invocation.";
+    Status2xx, Count, Service, "Responses with a status from 200 to 299.";
+    Status3xx, Count, Service, "Responses with a status from 300 to 399: redirects and 304.";
+    Status4xx, Count, Service, "Responses with a status from 400 to 499.";
+    Status5xx, Count, Service, "Responses with a status from 500 to 599.";
+    AuthFailure, Count, Service, "Requests without the secret or with a wrong one.";
+    SecretCurrent, Count, Service, "Requests with lambda_auth, counted while lambda_auth_next is set.";
     SecretNext, Count, Service, "Requests with lambda_auth_next.";
-    ObjectMissing, Count, Service, "Requests for a key that S3 says is not there.";
-    AccessDenied, Count, Service, "Requests for a key that S3 denies access to: missing, or the role lacks s3:ListBucket.";
-    Oversize, Count, Service, "Requests for an object that no answer of Lambda's can hold.";
-    SpansDropped, Count, Service, "Spans that no collector took.";
+    ObjectMissing, Count, Service, "Requests for a key that S3 reports as missing.";
+    AccessDenied, Count, Service, "Requests for a key to which S3 denies access, as for a missing key if the role lacks s3:ListBucket.";
+    Oversize, Count, Service, "Requests for an object that is too large for a Lambda response.";
+    SpansDropped, Count, Service, "Spans dropped because the queue was full or the collector did not accept them.";
 }
 
 impl Metric {
@@ -141,55 +141,55 @@ impl Metric {
     }
 }
 
-/// What is measured of an invocation.
+/// The measurements of one invocation.
 #[derive(Debug, Clone, Copy)]
 pub struct Measurement<'a> {
-    /// How it was answered.
+    /// The record of the invocation.
     pub record: &'a Record,
-    /// From the event's arrival until Lambda had the answer.
+    /// From the arrival of the event until Lambda had the response.
     pub duration: std::time::Duration,
-    /// What was done in the meantime; counts since the last invocation.
+    /// The counters of the store since the last invocation.
     pub stats: StoreStats,
-    /// Spans that were dropped since the last invocation.
+    /// The number of spans dropped since the last invocation.
     pub spans_dropped: u64,
-    /// How long the start took, with the first invocation.
+    /// The duration of the start; only for the first invocation.
     pub init: Option<std::time::Duration>,
-    /// Whether a rotation of the secret is under way.
+    /// Whether a rotation of the secret is in progress.
     pub rotating: bool,
 }
 
 impl Measurement<'_> {
-    /// Each metric that there is something to say of, and its value in its unit.
-    pub fn each(&self, mut say: impl FnMut(Metric, f64)) {
+    /// Calls `emit` with each metric that applies, and its value in its unit.
+    pub fn for_each(&self, mut emit: impl FnMut(Metric, f64)) {
         let Self { record, stats, .. } = self;
-        say(Metric::Duration, milliseconds(self.duration));
-        say(Metric::BodyBytes, record.body_bytes as f64);
-        let mut one = |metric| say(metric, 1.0);
-        Metric::of_status(record.status).map(&mut one);
-        record.source.map(Metric::of_source).map(&mut one);
+        emit(Metric::Duration, milliseconds(self.duration));
+        emit(Metric::BodyBytes, record.body_bytes as f64);
+        let mut count = |metric| emit(metric, 1.0);
+        Metric::of_status(record.status).map(&mut count);
+        record.source.map(Metric::of_source).map(&mut count);
         match record.secret {
-            None => one(Metric::AuthFailure),
-            Some(SecretMatch::Current) if self.rotating => one(Metric::SecretCurrent),
+            None => count(Metric::AuthFailure),
+            Some(SecretMatch::Current) if self.rotating => count(Metric::SecretCurrent),
             Some(SecretMatch::Current) => {}
-            Some(SecretMatch::Next) => one(Metric::SecretNext),
+            Some(SecretMatch::Next) => count(Metric::SecretNext),
         }
         match record.missing {
-            Some(Missing::NoSuchKey) => one(Metric::ObjectMissing),
-            Some(Missing::AccessDenied) => one(Metric::AccessDenied),
+            Some(Missing::NoSuchKey) => count(Metric::ObjectMissing),
+            Some(Missing::AccessDenied) => count(Metric::AccessDenied),
             None => {}
         }
         if record.oversize {
-            one(Metric::Oversize);
+            count(Metric::Oversize);
         }
         if let Some(init) = self.init {
-            one(Metric::ColdStart);
-            say(Metric::InitDuration, milliseconds(init));
+            count(Metric::ColdStart);
+            emit(Metric::InitDuration, milliseconds(init));
         }
         if !record.waited.is_zero() {
-            say(Metric::S3Duration, milliseconds(record.waited));
+            emit(Metric::S3Duration, milliseconds(record.waited));
         }
         if record.source != Some(Source::Hit) || stats.evictions > 0 {
-            say(Metric::CacheBytes, stats.cached_bytes as f64);
+            emit(Metric::CacheBytes, stats.cached_bytes as f64);
         }
         for (metric, count) in [
             (Metric::S3Requests, stats.requests),
@@ -198,27 +198,28 @@ impl Measurement<'_> {
             (Metric::SpansDropped, self.spans_dropped),
         ] {
             if count > 0 {
-                say(metric, count as f64);
+                emit(metric, count as f64);
             }
         }
     }
 }
 
 fn milliseconds(duration: std::time::Duration) -> f64 {
-    // To the microsecond: what is finer is noise, and takes room in every line.
+    // Rounded to microseconds: more digits are noise and lengthen every line.
     (duration.as_nanos() as f64 / 1e3).round() / 1e3
 }
 
-/// The variants that metrics may be told apart by: those of the test, so that no request can mint a dimension, which
-/// is paid for by the month.
+/// The variants that are values of [`VARIANT`].
+///
+/// The list is fixed, so that a request cannot create a value: CloudWatch charges for each one per month.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variants(pub Vec<String>);
 
 impl Variants {
-    /// The value of [`VARIANT`] for a request that asked for `variant`.
+    /// The value of [`VARIANT`] for a request for `variant`.
     pub fn dimension<'a>(&'a self, variant: Option<&str>) -> &'a str {
         let Some(variant) = variant else { return NO_VARIANT };
-        self.0.iter().find(|known| *known == variant).map_or(OTHER_VARIANT, String::as_str)
+        self.0.iter().find(|listed| *listed == variant).map_or(OTHER_VARIANT, String::as_str)
     }
 }
 
@@ -244,7 +245,8 @@ mod tests {
         }
     }
 
-    fn said(record: &Record, change: impl FnOnce(&mut Measurement<'_>)) -> BTreeMap<&'static str, f64> {
+    /// The metrics of an invocation and their values, by name.
+    fn emitted(record: &Record, change: impl FnOnce(&mut Measurement<'_>)) -> BTreeMap<&'static str, f64> {
         let duration = Duration::from_nanos(93_400);
         let mut measured = Measurement {
             record,
@@ -256,18 +258,20 @@ mod tests {
         };
         change(&mut measured);
         let mut all = BTreeMap::new();
-        measured.each(|metric, value| assert_eq!(all.insert(metric.name(), value), None, "{} twice", metric.name()));
+        measured.for_each(|metric, value| {
+            assert_eq!(all.insert(metric.name(), value), None, "duplicate {}", metric.name())
+        });
         all
     }
 
     #[test]
-    fn a_hit_says_four_things_and_nothing_of_what_did_not_happen() {
-        let wanted = [("BodyBytes", 10.0), ("CacheHit", 1.0), ("Duration", 0.093), ("Status2xx", 1.0)];
-        assert_eq!(said(&record(), |_| {}), BTreeMap::from(wanted));
+    fn a_cache_hit_has_four_metrics() {
+        let expected = [("BodyBytes", 10.0), ("CacheHit", 1.0), ("Duration", 0.093), ("Status2xx", 1.0)];
+        assert_eq!(emitted(&record(), |_| {}), BTreeMap::from(expected));
     }
 
     #[test]
-    fn what_is_out_of_the_ordinary_is_counted_once_each() {
+    fn every_metric_that_applies_is_emitted_once() {
         let miss = Record {
             source: Some(Source::Miss),
             waited: Duration::from_millis(12),
@@ -277,7 +281,7 @@ mod tests {
             oversize: true,
             ..record()
         };
-        let all = said(&miss, |measured| {
+        let all = emitted(&miss, |measured| {
             measured.stats = StoreStats { cached_bytes: 7, evictions: 2, requests: 3, retries: 1 };
             measured.spans_dropped = 5;
             measured.init = Some(Duration::from_millis(4));
@@ -302,16 +306,16 @@ mod tests {
     }
 
     #[test]
-    fn the_secret_in_use_is_counted_only_while_there_is_another() {
+    fn the_current_secret_is_counted_only_during_a_rotation() {
         let key = "SecretCurrent";
-        assert!(!said(&record(), |_| {}).contains_key(key));
-        assert!(said(&record(), |measured| measured.rotating = true).contains_key(key));
+        assert!(!emitted(&record(), |_| {}).contains_key(key));
+        assert!(emitted(&record(), |measured| measured.rotating = true).contains_key(key));
         let refused = Record { secret: None, ..record() };
-        assert!(said(&refused, |_| {}).contains_key("AuthFailure"));
+        assert!(emitted(&refused, |_| {}).contains_key("AuthFailure"));
     }
 
     #[test]
-    fn every_source_and_every_status_class_has_a_metric_of_its_own() {
+    fn every_source_and_status_class_has_its_own_metric() {
         let sources: HashSet<_> = Source::ALL.map(Metric::of_source).into();
         assert_eq!(sources.len(), Source::ALL.len());
         for (status, metric) in [(204, Some(Metric::Status2xx)), (304, Some(Metric::Status3xx)), (99, None)] {
@@ -320,10 +324,10 @@ mod tests {
     }
 
     #[test]
-    fn a_request_mints_no_dimension() {
+    fn a_request_cannot_create_a_dimension_value() {
         let variants = Variants(vec!["v1".to_owned()]);
         assert_eq!(
-            [None, Some("v1"), Some("v2"), Some("none"), Some("V1")].map(|asked| variants.dimension(asked)),
+            [None, Some("v1"), Some("v2"), Some("none"), Some("V1")].map(|requested| variants.dimension(requested)),
             ["none", "v1", "other", "other", "other"]
         );
     }

@@ -1,4 +1,4 @@
-//! What one invocation did, for logs, metrics and spans.
+//! The record of one invocation, for logs, metrics and spans.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::access::secret::SecretMatch;
 use crate::object::ObjectKey;
 use crate::store::{FetchError, Missing, Source};
 
-/// What one invocation did. It holds no secret.
+/// The record of one invocation. It contains no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// The HTTP status.
@@ -21,7 +21,7 @@ pub struct Record {
     pub secret: Option<SecretMatch>,
     /// The length of the response body as the client receives it.
     pub body_bytes: u64,
-    /// Why S3 returned no object, if S3 was asked.
+    /// Why S3 returned no object, if it was requested from S3.
     pub missing: Option<Missing>,
     /// The S3 error, even if the client received a cached copy.
     pub error: Option<FetchError>,

@@ -1,3 +1,3 @@
-//! Which requests may enter.
+//! Access control: which requests are accepted.
 
 pub mod secret;

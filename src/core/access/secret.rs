@@ -1,30 +1,29 @@
-//! The shared secret that CloudFront adds and nobody else knows, compared in constant time.
+//! The shared secret that CloudFront adds to each request, compared in constant time.
 
 use std::fmt;
 
 use constant_time_eq::constant_time_eq_n;
 
-/// The longest secret accepted, in bytes: far past what guessing can reach, and short enough that
-/// every comparison can afford to look at all of them.
+/// The longest accepted secret, in bytes: far too long to guess, short enough that each comparison can read all of it.
 pub const SECRET_BYTES_MAX: usize = 256;
 
-/// A secret padded to [`SECRET_BYTES_MAX`], so that comparing it takes the same time whatever its length.
+/// A secret, padded to [`SECRET_BYTES_MAX`] so that a comparison takes the same time for every length.
 #[derive(Clone)]
 struct Secret {
     padded: [u8; SECRET_BYTES_MAX],
-    bytes: usize,
+    len: usize,
 }
 
 impl Secret {
     fn new(text: &str) -> Option<Self> {
         let mut padded = [0; SECRET_BYTES_MAX];
         padded.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
-        Some(Self { padded, bytes: text.len() })
+        Some(Self { padded, len: text.len() })
     }
 
     fn matches(&self, presented: &Self) -> bool {
-        // `&`, not `&&`: both halves are always worked out.
-        constant_time_eq_n(&self.padded, &presented.padded) & (self.bytes == presented.bytes)
+        // `&`, not `&&`: always evaluates both sides.
+        constant_time_eq_n(&self.padded, &presented.padded) & (self.len == presented.len)
     }
 }
 
@@ -33,12 +32,12 @@ impl Secret {
 pub enum SecretMatch {
     /// `lambda_auth`.
     Current,
-    /// `lambda_auth_next`, accepted too while a rotation is under way.
+    /// `lambda_auth_next`, also accepted during a rotation.
     Next,
 }
 
 impl SecretMatch {
-    /// The word that logs and metrics use.
+    /// The name in logs and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Current => "current",
@@ -47,32 +46,32 @@ impl SecretMatch {
     }
 }
 
-/// Why a text cannot serve as a secret.
+/// Why a text is not a valid secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SecretFault {
-    /// Nothing would be compared: an open door.
+pub enum SecretError {
+    /// Empty: a request with an empty header would match it.
     Empty,
     /// Longer than [`SECRET_BYTES_MAX`].
     TooLong,
-    /// A header field cannot carry it unchanged (RFC 9110 §5.5: visible ASCII, inner spaces and tabs).
-    NotAHeaderValue,
+    /// Not a header value of visible ASCII with inner spaces and tabs (RFC 9110 §5.5), so a header would change it.
+    InvalidHeaderValue,
 }
 
-impl fmt::Display for SecretFault {
+impl fmt::Display for SecretError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => write!(f, "is empty: set it to the secret that CloudFront sends in the lambda_auth header"),
             Self::TooLong => write!(f, "is longer than {SECRET_BYTES_MAX} bytes: use a shorter secret"),
-            Self::NotAHeaderValue => {
-                write!(f, "cannot be sent in a header: use visible ASCII with no space at either end")
+            Self::InvalidHeaderValue => {
+                write!(f, "is not a valid header value: use visible ASCII without leading or trailing spaces")
             }
         }
     }
 }
 
-/// The secrets that open the door: the current one, and during a rotation the next one too.
+/// The accepted secrets: the current one and, during a rotation, the next one.
 ///
-/// `Debug` shows neither.
+/// `Debug` prints neither.
 #[derive(Clone)]
 pub struct Secrets {
     current: Secret,
@@ -80,30 +79,30 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// Prepares the current secret.
+    /// Accepts `current`.
     ///
     /// # Errors
-    /// When the text is empty, too long, or not something that a header can carry.
-    pub fn new(current: &str) -> Result<Self, SecretFault> {
+    /// If the text is empty, too long, or not a valid header value.
+    pub fn new(current: &str) -> Result<Self, SecretError> {
         Ok(Self { current: prepare(current)?, next: None })
     }
 
-    /// Accepts `next` too.
+    /// Also accepts `next`.
     ///
     /// # Errors
     /// As for [`Secrets::new`].
-    pub fn with_next(self, next: &str) -> Result<Self, SecretFault> {
+    pub fn with_next(self, next: &str) -> Result<Self, SecretError> {
         Ok(Self { next: Some(prepare(next)?), ..self })
     }
 
-    /// Whether there is a next secret: a rotation is under way.
+    /// Whether a next secret is set, that is, whether a rotation is in progress.
     pub fn has_next(&self) -> bool {
         self.next.is_some()
     }
 
-    /// Which secret `presented` is, in a time that depends on nothing but its own length.
+    /// The secret that `presented` equals, if any. The time depends only on the length of `presented`.
     ///
-    /// A repeated header reaches us joined by a comma, which equals neither secret.
+    /// API Gateway joins repeated header fields with a comma, so a repeated secret equals neither.
     pub fn matches(&self, presented: &str) -> Option<SecretMatch> {
         let presented = Secret::new(presented)?;
         let current = self.current.matches(&presented);
@@ -122,15 +121,15 @@ impl fmt::Debug for Secrets {
     }
 }
 
-fn prepare(text: &str) -> Result<Secret, SecretFault> {
+fn prepare(text: &str) -> Result<Secret, SecretError> {
     if text.is_empty() {
-        return Err(SecretFault::Empty);
+        return Err(SecretError::Empty);
     }
     let visible = |byte: u8| byte.is_ascii_graphic() || byte == b' ' || byte == b'\t';
     if !text.bytes().all(visible) || text.trim_ascii() != text {
-        return Err(SecretFault::NotAHeaderValue);
+        return Err(SecretError::InvalidHeaderValue);
     }
-    Secret::new(text).ok_or(SecretFault::TooLong)
+    Secret::new(text).ok_or(SecretError::TooLong)
 }
 
 #[cfg(test)]
@@ -147,13 +146,13 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_header_is_refused() {
+    fn a_repeated_secret_header_matches_no_secret() {
         assert_eq!(secrets("open", None).matches("open,open"), None);
         assert_eq!(secrets("open", None).matches("open, open"), None);
     }
 
     #[test]
-    fn both_secrets_open_the_door_during_a_rotation_and_are_told_apart() {
+    fn both_secrets_match_during_a_rotation() {
         let both = secrets("old", Some("new"));
         assert_eq!(both.matches("old"), Some(SecretMatch::Current));
         assert_eq!(both.matches("new"), Some(SecretMatch::Next));
@@ -161,23 +160,23 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_secret_is_never_an_open_door() {
-        assert_eq!(Secrets::new("").unwrap_err(), SecretFault::Empty);
-        assert_eq!(secrets("old", None).with_next("").unwrap_err(), SecretFault::Empty);
+    fn an_empty_secret_is_rejected_and_never_matches() {
+        assert_eq!(Secrets::new("").unwrap_err(), SecretError::Empty);
+        assert_eq!(secrets("old", None).with_next("").unwrap_err(), SecretError::Empty);
         assert_eq!(secrets("old", None).matches(""), None);
     }
 
     #[test]
-    fn trailing_nul_bytes_are_not_mistaken_for_the_padding() {
+    fn trailing_nul_bytes_do_not_match_the_padding() {
         assert_eq!(secrets("open", None).matches("open\0"), None);
     }
 
     #[test]
-    fn a_secret_that_no_header_can_carry_is_refused_at_the_start() {
+    fn a_secret_that_is_no_valid_header_value_is_rejected() {
         for text in [" open", "open ", "op\nen", "öffne", "\topen", "o\0"] {
-            assert_eq!(Secrets::new(text).unwrap_err(), SecretFault::NotAHeaderValue, "{text:?}");
+            assert_eq!(Secrets::new(text).unwrap_err(), SecretError::InvalidHeaderValue, "{text:?}");
         }
-        assert_eq!(Secrets::new(&"x".repeat(257)).unwrap_err(), SecretFault::TooLong);
+        assert_eq!(Secrets::new(&"x".repeat(257)).unwrap_err(), SecretError::TooLong);
         assert!(Secrets::new(&"x".repeat(256)).is_ok());
     }
 
@@ -185,19 +184,19 @@ mod tests {
     fn debug_output_shows_no_secret() {
         let shown = format!("{:?}", secrets("swordfish", Some("trout")));
         assert!(!shown.contains("swordfish") && !shown.contains("trout"), "{shown}");
-        assert!(!shown.contains("115"), "no byte of it either: {shown}");
+        assert!(!shown.contains("115"), "expected no byte of the secret: {shown}");
     }
 
     proptest! {
         #[test]
-        fn only_the_very_same_text_matches(secret in "[!-~]{1,256}", other in "\\PC{0,300}") {
+        fn only_the_same_text_matches(secret in "[!-~]{1,256}", other in "\\PC{0,300}") {
             let secrets = secrets(&secret, None);
             prop_assert_eq!(secrets.matches(&secret), Some(SecretMatch::Current));
             prop_assert_eq!(secrets.matches(&other).is_some(), other == secret);
         }
 
         #[test]
-        fn one_changed_byte_anywhere_is_refused(secret in "[!-~]{1,64}", at in any::<prop::sample::Index>()) {
+        fn one_changed_byte_does_not_match(secret in "[!-~]{1,64}", at in any::<prop::sample::Index>()) {
             let mut near = secret.clone().into_bytes();
             let at = at.index(near.len());
             near[at] = if near[at] == b'x' { b'y' } else { b'x' };

@@ -1,10 +1,10 @@
-//! Conditional requests (RFC 9110 §13): pure functions over what a request asks and what is known of the object.
+//! Conditional requests (RFC 9110 §13): evaluates header fields against an object's metadata.
 
 use std::time::SystemTime;
 
 use crate::object::Metadata;
 
-/// The conditional fields of a request, as they came; a repeated field joined by commas.
+/// The conditional header fields of a request, unparsed. Repeated fields are joined with commas.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Conditions<'a> {
     /// If-Match.
@@ -17,41 +17,41 @@ pub struct Conditions<'a> {
     pub if_unmodified_since: Option<&'a str>,
 }
 
-/// What the conditions say of an object.
+/// The result of the conditions for an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Answer as if there were no conditions.
+    /// Respond as to an unconditional request.
     Proceed,
-    /// The client has it already: 304.
+    /// The client's copy is current: 304.
     NotModified,
-    /// It is not what the client takes it for: 412.
+    /// The object does not meet a precondition: 412.
     Failed,
 }
 
 impl Conditions<'_> {
-    /// The verdict, in the order of RFC 9110 §13.2.2.
-    pub fn evaluate(&self, known: &Metadata) -> Verdict {
+    /// Evaluates the conditions in the order of RFC 9110 §13.2.2.
+    pub fn evaluate(&self, current: &Metadata) -> Verdict {
         if self.is_empty() {
             return Verdict::Proceed;
         }
-        let etag = known.etag.as_deref().and_then(EntityTag::parse);
-        let modified = known.last_modified.as_deref().and_then(http_date);
-        // 1 and 2: If-Unmodified-Since is ignored beside If-Match, and when it is no date (§13.1.4).
+        let etag = current.etag.as_deref().and_then(EntityTag::parse);
+        let modified = current.last_modified.as_deref().and_then(http_date);
+        // Steps 1 and 2. If-Match, or an invalid date, disables If-Unmodified-Since (§13.1.4).
         match (self.if_match, self.if_unmodified_since.and_then(http_date)) {
-            (Some(wanted), _) if !matches(wanted, etag, |tag, known| tag.is_strongly(known)) => return Verdict::Failed,
+            (Some(tags), _) if !matches_any(tags, etag, EntityTag::strong_eq) => return Verdict::Failed,
             (None, Some(since)) if modified.is_some_and(|modified| modified > since) => return Verdict::Failed,
             _ => {}
         }
-        // 3 and 4: If-Modified-Since is ignored beside If-None-Match, and when it is no date (§13.1.3).
+        // Steps 3 and 4. If-None-Match, or an invalid date, disables If-Modified-Since (§13.1.3).
         let unchanged = match (self.if_none_match, self.if_modified_since.and_then(http_date)) {
-            (Some(known), _) => matches(known, etag, |tag, known| tag.is_weakly(known)),
+            (Some(tags), _) => matches_any(tags, etag, EntityTag::weak_eq),
             (None, Some(since)) => modified.is_some_and(|modified| modified <= since),
             (None, None) => false,
         };
         if unchanged { Verdict::NotModified } else { Verdict::Proceed }
     }
 
-    /// Whether there are none.
+    /// Whether the request has no conditions.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -60,42 +60,42 @@ impl Conditions<'_> {
 /// An entity tag (RFC 9110 §8.8.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EntityTag<'a> {
-    /// Whether it is marked with `W/`.
+    /// Whether the tag has the prefix `W/`.
     pub weak: bool,
-    /// What stands between the quotes.
+    /// The text between the quotes.
     pub opaque: &'a str,
 }
 
 impl<'a> EntityTag<'a> {
-    /// Reads one entity tag, and nothing else.
+    /// Parses exactly one entity tag.
     pub fn parse(text: &'a str) -> Option<Self> {
         let (tag, rest) = Self::split(text.trim_ascii())?;
         rest.is_empty().then_some(tag)
     }
 
-    /// Reads an entity tag at the start of `text`, and gives what follows it.
+    /// Parses an entity tag at the start of `text`; returns it and the rest.
     fn split(text: &'a str) -> Option<(Self, &'a str)> {
         let (weak, quoted) = match text.strip_prefix("W/") {
             Some(quoted) => (true, quoted),
             None => (false, text),
         };
         let (opaque, rest) = quoted.strip_prefix('"')?.split_once('"')?;
-        // etagc: no spaces, no control characters.
+        // etagc excludes spaces and control characters.
         opaque.bytes().all(|byte| byte > b' ' && byte != 0x7f).then_some((Self { weak, opaque }, rest))
     }
 
-    /// Strong comparison (RFC 9110 §8.8.3.2): for If-Match and If-Range.
-    pub fn is_strongly(self, other: EntityTag<'_>) -> bool {
+    /// Strong comparison, for If-Match and If-Range (RFC 9110 §8.8.3.2).
+    pub fn strong_eq(self, other: EntityTag<'_>) -> bool {
         !self.weak && !other.weak && self.opaque == other.opaque
     }
 
-    /// Weak comparison (RFC 9110 §8.8.3.2): for If-None-Match.
-    pub fn is_weakly(self, other: EntityTag<'_>) -> bool {
+    /// Weak comparison, for If-None-Match (RFC 9110 §8.8.3.2).
+    pub fn weak_eq(self, other: EntityTag<'_>) -> bool {
         self.opaque == other.opaque
     }
 }
 
-/// The entity tags of a list (RFC 9110 §5.6.1); they may hold commas. What is no tag ends the list.
+/// The entity tags of a list (RFC 9110 §5.6.1). Tags may contain commas. The list ends at the first invalid tag.
 pub fn entity_tags(list: &str) -> impl Iterator<Item = EntityTag<'_>> {
     let mut rest = list;
     std::iter::from_fn(move || {
@@ -106,16 +106,16 @@ pub fn entity_tags(list: &str) -> impl Iterator<Item = EntityTag<'_>> {
     })
 }
 
-fn matches<'a>(
+/// Whether a tag of `list` equals the object's. `*` matches every existing object, so it matches here.
+fn matches_any<'a>(
     list: &'a str,
-    known: Option<EntityTag<'a>>,
-    same: impl Fn(EntityTag<'a>, EntityTag<'a>) -> bool,
+    etag: Option<EntityTag<'a>>,
+    eq: impl Fn(EntityTag<'a>, EntityTag<'a>) -> bool,
 ) -> bool {
-    // `*` stands for any current representation, and there is one.
-    list.trim_ascii() == "*" || known.is_some_and(|known| entity_tags(list).any(|tag| same(tag, known)))
+    list.trim_ascii() == "*" || etag.is_some_and(|etag| entity_tags(list).any(|tag| eq(tag, etag)))
 }
 
-/// Reads an HTTP date in any of its three forms (RFC 9110 §5.6.7).
+/// Parses an HTTP date in any of its three formats (RFC 9110 §5.6.7).
 pub fn http_date(text: &str) -> Option<SystemTime> {
     httpdate::parse_http_date(text.trim_ascii()).ok()
 }
@@ -146,32 +146,36 @@ mod tests {
     }
 
     #[test]
-    fn rfc9110_13_1_2_if_none_match_compares_weakly_in_lists_and_with_a_star() {
-        for known in ["\"a\"", "W/\"a\"", "*", " \"a\" ", "\"b\", \"a\"", "\"b\",W/\"a\"", ",, \"a\"", "\"b,c\", \"a\""]
+    fn rfc9110_13_1_2_if_none_match_compares_weakly() {
+        for matching in
+            ["\"a\"", "W/\"a\"", "*", " \"a\" ", "\"b\", \"a\"", "\"b\",W/\"a\"", ",, \"a\"", "\"b,c\", \"a\""]
         {
-            assert_eq!(if_none_match(known), Verdict::NotModified, "{known}");
+            assert_eq!(if_none_match(matching), Verdict::NotModified, "{matching}");
         }
-        for unknown in
-            ["\"b\"", "a", "\"a", "W/a", "w/\"a\"", "\"b\", \"c\"", "", "\"a b\"", "\"A\"", "\"b\" \"c", "*a"]
+        for other in ["\"b\"", "a", "\"a", "W/a", "w/\"a\"", "\"b\", \"c\"", "", "\"a b\"", "\"A\"", "\"b\" \"c", "*a"]
         {
-            assert_eq!(if_none_match(unknown), Verdict::Proceed, "{unknown}");
+            assert_eq!(if_none_match(other), Verdict::Proceed, "{other}");
         }
     }
 
     #[test]
     fn rfc9110_13_1_1_if_match_compares_strongly() {
-        for known in ["\"a\"", "*", "\"b\", \"a\""] {
-            assert_eq!(if_match(known), Verdict::Proceed, "{known}");
+        for matching in ["\"a\"", "*", "\"b\", \"a\""] {
+            assert_eq!(if_match(matching), Verdict::Proceed, "{matching}");
         }
-        for unknown in ["W/\"a\"", "\"b\"", "", "nonsense"] {
-            assert_eq!(if_match(unknown), Verdict::Failed, "{unknown}");
+        for other in ["W/\"a\"", "\"b\"", "", "nonsense"] {
+            assert_eq!(if_match(other), Verdict::Failed, "{other}");
         }
         let weak = Conditions { if_match: Some("W/\"a\""), ..Conditions::default() };
-        assert_eq!(weak.evaluate(&object("W/\"a\"")), Verdict::Failed, "two weak tags are never strongly equal");
+        assert_eq!(
+            weak.evaluate(&object("W/\"a\"")),
+            Verdict::Failed,
+            "two weak tags are never equal in a strong comparison"
+        );
     }
 
     #[test]
-    fn rfc9110_13_1_3_if_modified_since_compares_dates_and_ignores_what_is_none() {
+    fn rfc9110_13_1_3_if_modified_since_compares_valid_dates() {
         let since = |date| evaluate(Conditions { if_modified_since: Some(date), ..Conditions::default() });
         assert_eq!(since(BEFORE), Verdict::Proceed);
         for date in [
@@ -183,13 +187,13 @@ mod tests {
         ] {
             assert_eq!(since(date), Verdict::NotModified, "{date}");
         }
-        for nonsense in ["", "yesterday", "1994-11-06", "Sun, 99 Nov 1994 08:49:37 GMT"] {
-            assert_eq!(since(nonsense), Verdict::Proceed, "{nonsense}");
+        for invalid in ["", "yesterday", "1994-11-06", "Sun, 99 Nov 1994 08:49:37 GMT"] {
+            assert_eq!(since(invalid), Verdict::Proceed, "{invalid}");
         }
     }
 
     #[test]
-    fn rfc9110_13_1_4_if_unmodified_since_fails_when_it_was_modified_after() {
+    fn rfc9110_13_1_4_if_unmodified_since_fails_if_modified_later() {
         let since = |date| evaluate(Conditions { if_unmodified_since: Some(date), ..Conditions::default() });
         assert_eq!(since(BEFORE), Verdict::Failed);
         for date in [MODIFIED, AFTER, "nonsense"] {
@@ -198,26 +202,26 @@ mod tests {
     }
 
     #[test]
-    fn rfc9110_13_2_2_the_order_of_precedence() {
+    fn rfc9110_13_2_2_conditions_are_evaluated_in_order() {
         let (same, other) = (Some("\"a\""), Some("\"b\""));
-        for (if_match, if_unmodified_since, if_none_match, if_modified_since, wanted) in [
-            // A tag outweighs its date.
+        for (if_match, if_unmodified_since, if_none_match, if_modified_since, expected) in [
+            // A tag takes precedence over the date.
             (same, Some(BEFORE), None, None, Verdict::Proceed),
             (other, Some(AFTER), None, None, Verdict::Failed),
             (None, None, other, Some(AFTER), Verdict::Proceed),
             (None, None, same, Some(BEFORE), Verdict::NotModified),
-            // A failed precondition outweighs a 304.
+            // A failed precondition takes precedence over a 304.
             (other, None, same, None, Verdict::Failed),
             (None, Some(BEFORE), same, None, Verdict::Failed),
             (same, None, same, None, Verdict::NotModified),
         ] {
             let conditions = Conditions { if_match, if_unmodified_since, if_none_match, if_modified_since };
-            assert_eq!(evaluate(conditions), wanted, "{conditions:?}");
+            assert_eq!(evaluate(conditions), expected, "{conditions:?}");
         }
     }
 
     #[test]
-    fn an_object_without_validators_meets_no_tag_and_no_date() {
+    fn an_object_without_validators_matches_only_the_star() {
         let bare = Metadata::default();
         let conditions =
             |if_none_match, if_modified_since| Conditions { if_none_match, if_modified_since, ..Conditions::default() };
@@ -226,14 +230,14 @@ mod tests {
         assert_eq!(conditions(None, Some(AFTER)).evaluate(&bare), Verdict::Proceed);
     }
 
-    /// RFC 9110 §13.2.2 written down again, over what has been parsed already.
+    /// A second implementation of RFC 9110 §13.2.2, over tags and date offsets instead of header fields.
     fn oracle(etag: &str, tags: [Option<&[&str]>; 2], dates: [Option<i64>; 2]) -> Verdict {
-        let ([matches, none], [unmodified, modified]) = (tags, dates);
-        let failed = match matches {
+        let ([if_match, if_none_match], [unmodified, modified]) = (tags, dates);
+        let failed = match if_match {
             Some(tags) => !tags.contains(&etag),
             None => unmodified.is_some_and(|offset| offset < 0),
         };
-        let unchanged = match none {
+        let unchanged = match if_none_match {
             Some(tags) => tags.contains(&etag),
             None => modified.is_some_and(|offset| offset >= 0),
         };
@@ -246,8 +250,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_combination_agrees_with_a_plain_reading_of_the_rfc(
-            tags in prop::array::uniform2(prop::option::of(prop::collection::vec(prop::sample::select(vec!["a", "b", "c"]), 1..4))),
+        fn every_combination_agrees_with_a_second_implementation(
+            tags in prop::array::uniform2(
+                prop::option::of(prop::collection::vec(prop::sample::select(vec!["a", "b", "c"]), 1..4)),
+            ),
             dates in prop::array::uniform2(prop::option::of(-2_i64..3)),
         ) {
             let date = |offset: i64| {
@@ -264,15 +270,19 @@ mod tests {
                 if_modified_since: if_modified_since.as_deref(),
                 if_unmodified_since: if_unmodified_since.as_deref(),
             };
-            let plain = oracle("a", tags.each_ref().map(|tags| tags.as_deref()), dates);
-            prop_assert_eq!(evaluate(conditions), plain);
+            let expected = oracle("a", tags.each_ref().map(|tags| tags.as_deref()), dates);
+            prop_assert_eq!(evaluate(conditions), expected);
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in "(?s:.){0,80}") {
+        fn no_text_makes_a_condition_panic(text in "(?s:.){0,80}") {
             let all = Some(text.as_str());
-            let conditions = Conditions { if_match: all, if_none_match: all, if_modified_since: all, if_unmodified_since: all };
-            evaluate(conditions);
+            evaluate(Conditions {
+                if_match: all,
+                if_none_match: all,
+                if_modified_since: all,
+                if_unmodified_since: all,
+            });
         }
     }
 }

@@ -1,59 +1,59 @@
-//! How long an object may be answered from memory: what its own header fields say (RFC 9111, RFC 5861), within what
-//! the settings allow.
+//! How long a cached object may be served: its header fields (RFC 9111, RFC 5861) within the limits of the settings.
 
 use std::time::{Duration, SystemTime};
 
 use crate::http::conditional::http_date;
 use crate::object::Metadata;
 
-/// What the settings allow at most.
+/// The upper limits, from the settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// How long an object is fresh.
     pub ttl: Duration,
-    /// For how long after that it is served at once, and revalidated after the answer.
+    /// How long after `ttl` it is served at once, and revalidated after the response.
     pub stale_while_revalidate: Duration,
-    /// For how long after that it is served when S3 fails.
+    /// How long after `ttl` it is served if S3 fails.
     pub stale_if_error: Duration,
 }
 
-/// How long an object may be answered from memory, counted from when S3 was asked for it.
+/// How long a cached object may be served, counted from the start of the S3 request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Freshness {
-    /// Without asking.
+    /// Without a request to S3.
     pub fresh: Duration,
-    /// After that, at once, while S3 is asked.
+    /// After `fresh`: at once, with a revalidation after the response.
     pub stale_while_revalidate: Duration,
-    /// After that, when S3 fails.
+    /// After `fresh`: if S3 fails.
     pub stale_if_error: Duration,
 }
 
-/// What an object and the settings say together, at `now`; `None` when it must not be kept.
+/// Computes the freshness of an object requested at `requested_at`; `None` if it must not be cached.
 ///
-/// The object can only shorten what the settings allow. An `s-maxage` outranks `max-age` (RFC 9111 §5.2.2.10), both
-/// outrank Expires (§5.3); `no-cache` and the two kinds of `must-revalidate` allow nothing stale (§5.2.2.2, §5.2.2.4,
-/// §5.2.2.8). `private` is about people, and an object in a bucket is nobody's.
-pub fn freshness(metadata: &Metadata, limits: &Limits, now: SystemTime) -> Option<Freshness> {
-    let said = metadata.cache_control.as_deref().map(Directives::parse).unwrap_or_default();
-    if said.no_store {
+/// The object can only shorten the limits. `s-maxage` overrides `max-age` (RFC 9111 §5.2.2.10), and both override
+/// Expires (§5.3). `no-cache`, `must-revalidate` and `proxy-revalidate` forbid stale responses (§5.2.2.4, §5.2.2.2,
+/// §5.2.2.8). `private` is ignored: it concerns responses for one user, and the bucket's objects are the same for every
+/// user.
+pub fn freshness(metadata: &Metadata, limits: &Limits, requested_at: SystemTime) -> Option<Freshness> {
+    let directives = metadata.cache_control.as_deref().map(Directives::parse).unwrap_or_default();
+    if directives.no_store {
         return None;
     }
-    // What is no date has expired (§5.3).
+    // An invalid date means expired (§5.3).
     let expires = || {
         let at = metadata.expires.as_deref()?;
-        Some(http_date(at).and_then(|at| at.duration_since(now).ok()).unwrap_or_default())
+        Some(http_date(at).and_then(|at| at.duration_since(requested_at).ok()).unwrap_or_default())
     };
-    let lifetime = said.s_maxage.or(said.max_age).or_else(expires);
-    let at_most = |limit: Duration, said: Option<Duration>| said.map_or(limit, |said| said.min(limit));
-    let stale = |limit, directive| if said.no_stale { Duration::ZERO } else { at_most(limit, directive) };
+    let lifetime = directives.s_maxage.or(directives.max_age).or_else(expires);
+    let at_most = |limit: Duration, time: Option<Duration>| time.map_or(limit, |time| time.min(limit));
+    let stale = |limit, time| if directives.no_stale { Duration::ZERO } else { at_most(limit, time) };
     Some(Freshness {
-        fresh: if said.no_cache { Duration::ZERO } else { at_most(limits.ttl, lifetime) },
-        stale_while_revalidate: stale(limits.stale_while_revalidate, said.stale_while_revalidate),
-        stale_if_error: stale(limits.stale_if_error, said.stale_if_error),
+        fresh: if directives.no_cache { Duration::ZERO } else { at_most(limits.ttl, lifetime) },
+        stale_while_revalidate: stale(limits.stale_while_revalidate, directives.stale_while_revalidate),
+        stale_if_error: stale(limits.stale_if_error, directives.stale_if_error),
     })
 }
 
-/// What a Cache-Control field says to an origin's cache.
+/// The Cache-Control directives that apply to the origin's cache.
 #[derive(Debug, Default)]
 struct Directives {
     no_store: bool,
@@ -66,45 +66,45 @@ struct Directives {
 }
 
 impl Directives {
-    /// Reads the field. Of a directive that is there twice the shorter time counts (RFC 9111 §4.2.1), and a time that
-    /// is no number is none at all (§4.2.1: treat it as stale).
+    /// Parses the field. The shortest time of a repeated directive applies, and an invalid time is zero, which makes
+    /// the object stale (RFC 9111 §4.2.1).
     fn parse(field: &str) -> Self {
-        let mut said = Self::default();
+        let mut directives = Self::default();
         for directive in field.split(',') {
             let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
             let name = name.trim().to_ascii_lowercase();
             let time = match name.as_str() {
                 "no-store" => {
-                    said.no_store = true;
+                    directives.no_store = true;
                     continue;
                 }
-                // With a field's name it is about that field only (§5.2.2.4); the whole is simpler, and safe.
+                // With field names it concerns these fields only (§5.2.2.4); applying it to the whole object is safe.
                 "no-cache" => {
-                    (said.no_cache, said.no_stale) = (true, true);
+                    (directives.no_cache, directives.no_stale) = (true, true);
                     continue;
                 }
                 "must-revalidate" | "proxy-revalidate" => {
-                    said.no_stale = true;
+                    directives.no_stale = true;
                     continue;
                 }
-                "max-age" => &mut said.max_age,
+                "max-age" => &mut directives.max_age,
                 "s-maxage" => {
-                    // It means proxy-revalidate too (§5.2.2.10).
-                    said.no_stale = true;
-                    &mut said.s_maxage
+                    // Implies proxy-revalidate (§5.2.2.10).
+                    directives.no_stale = true;
+                    &mut directives.s_maxage
                 }
-                "stale-while-revalidate" => &mut said.stale_while_revalidate,
-                "stale-if-error" => &mut said.stale_if_error,
+                "stale-while-revalidate" => &mut directives.stale_while_revalidate,
+                "stale-if-error" => &mut directives.stale_if_error,
                 _ => continue,
             };
             let seconds = delta_seconds(value.trim().trim_matches('"'));
             *time = Some(time.map_or(seconds, |before| before.min(seconds)));
         }
-        said
+        directives
     }
 }
 
-/// A number of seconds (RFC 9111 §1.2.2); one that is too large to count is very long.
+/// Parses a number of seconds (RFC 9111 §1.2.2). A number that overflows becomes the maximum, an invalid one zero.
 fn delta_seconds(text: &str) -> Duration {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let seconds = if digits { text.parse::<u32>().unwrap_or(u32::MAX) } else { 0 };
@@ -131,14 +131,14 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_says_nothing_is_kept_as_the_settings_say() {
+    fn an_object_without_directives_has_the_limits_of_the_settings() {
         assert_eq!(of(None, None), Some([10, 20, 300]));
         assert_eq!(of(Some("public, immutable"), None), Some([10, 20, 300]));
     }
 
     #[test]
-    fn rfc9111_5_2_2_an_object_can_only_shorten_its_time() {
-        for (cache_control, wanted) in [
+    fn rfc9111_5_2_2_directives_can_only_shorten_the_limits() {
+        for (cache_control, expected) in [
             ("max-age=5", [5, 20, 300]),
             ("max-age=3600", [10, 20, 300]),
             ("MAX-AGE=\"5\"", [5, 20, 300]),
@@ -155,13 +155,13 @@ mod tests {
             ("max-age=5, stale-while-revalidate=2, stale-if-error=3", [5, 2, 3]),
             ("stale-if-error=86400", [10, 20, 300]),
         ] {
-            assert_eq!(of(Some(cache_control), None), Some(wanted), "{cache_control}");
+            assert_eq!(of(Some(cache_control), None), Some(expected), "{cache_control}");
         }
         assert_eq!(of(Some("max-age=5 , No-Store"), None), None);
     }
 
     #[test]
-    fn rfc9111_5_3_expires_counts_where_cache_control_gives_no_time() {
+    fn rfc9111_5_3_expires_applies_without_max_age() {
         for (cache_control, expires, fresh) in [
             (None, "Sun, 06 Nov 1994 08:49:40 GMT", 3),
             (None, "Sun, 06 Nov 1994 08:49:37 GMT", 0),
@@ -176,7 +176,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_field_makes_it_panic_or_keeps_for_longer_than_allowed(field in "(?s:.){0,60}|(max-age|no-cache|,|=|\"|[0-9]| ){0,12}") {
+        fn no_field_exceeds_the_limits_or_makes_the_parser_panic(
+            field in "(?s:.){0,60}|(max-age|no-cache|,|=|\"|[0-9]| ){0,12}",
+        ) {
             if let Some([fresh, while_revalidate, if_error]) = of(Some(&field), Some(&field)) {
                 prop_assert!(fresh <= 10 && while_revalidate <= 20 && if_error <= 300);
             }

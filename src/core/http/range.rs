@@ -1,4 +1,4 @@
-//! Range requests (RFC 9110 §14): pure functions over what a request asks and what is known of the object.
+//! Range requests (RFC 9110 §14): parses Range and If-Range, and selects bytes of an object.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,20 +6,20 @@ use std::ops::Range;
 use crate::http::conditional::{EntityTag, http_date};
 use crate::object::Metadata;
 
-/// One range of bytes, as a request asks for it (RFC 9110 §14.1.2).
+/// The requested range of bytes (RFC 9110 §14.1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ByteRange {
-    /// `first-last`: both positions are included.
+    /// `first-last`, both inclusive.
     Between(u64, u64),
     /// `first-`: to the end.
     From(u64),
-    /// `-length`: the last so many bytes.
+    /// `-length`: the last `length` bytes.
     Suffix(u64),
 }
 
 impl ByteRange {
-    /// Reads a Range field. `None` means the whole object: no field, another unit, several ranges, or a
-    /// field that makes no sense, which a server ignores (RFC 9110 §14.2).
+    /// Parses a Range field. `None` means the whole object: another unit, several ranges, or an invalid field, which a
+    /// server ignores (RFC 9110 §14.2).
     pub fn parse(field: &str) -> Option<Self> {
         let (unit, set) = field.trim_ascii().split_once('=')?;
         if !unit.eq_ignore_ascii_case("bytes") {
@@ -36,12 +36,12 @@ impl ByteRange {
         ranges.next().is_none().then_some(range)
     }
 
-    /// The bytes that it selects of an object of `bytes`; `None` when it cannot be satisfied.
-    pub fn select(self, bytes: u64) -> Option<Range<u64>> {
+    /// The selected bytes of an object of `size_bytes`; `None` if the range is unsatisfiable.
+    pub fn select(self, size_bytes: u64) -> Option<Range<u64>> {
         let selected = match self {
-            Self::Between(first, last) => first..last.saturating_add(1).min(bytes),
-            Self::From(first) => first..bytes,
-            Self::Suffix(length) => bytes.saturating_sub(length)..bytes,
+            Self::Between(first, last) => first..last.saturating_add(1).min(size_bytes),
+            Self::From(first) => first..size_bytes,
+            Self::Suffix(length) => size_bytes.saturating_sub(length)..size_bytes,
         };
         (selected.start < selected.end).then_some(selected)
     }
@@ -57,10 +57,10 @@ impl fmt::Display for ByteRange {
     }
 }
 
-/// What a position is cut to: past every object, and still a number to servers that count in 63 bits.
+/// The maximum of a position: beyond every object, and still valid for servers with signed 64-bit positions.
 const POSITION_MAX: u64 = u64::MAX >> 1;
 
-/// A position: absent, or digits.
+/// Parses an optional position, at most [`POSITION_MAX`]; `None` if the text is not a number.
 fn position(text: &str) -> Option<Option<u64>> {
     match text.bytes().all(|byte| byte.is_ascii_digit()) {
         true if text.is_empty() => Some(None),
@@ -69,30 +69,30 @@ fn position(text: &str) -> Option<Option<u64>> {
     }
 }
 
-/// An If-Range field (RFC 9110 §13.1.5): the range counts only for the object that the client has part of.
+/// An If-Range field (RFC 9110 §13.1.5): the range applies only if the object is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IfRange<'a> {
     /// An entity tag.
     Tag(EntityTag<'a>),
-    /// A date, as it came.
+    /// A date, unparsed.
     Date(&'a str),
 }
 
 impl<'a> IfRange<'a> {
-    /// Reads the field; what is neither tag nor date matches nothing.
+    /// Parses the field. A field that is neither a tag nor a date matches no object.
     pub fn parse(field: &'a str) -> Self {
         EntityTag::parse(field).map_or(Self::Date(field), Self::Tag)
     }
 
-    /// Whether the object is the one meant: strongly the same tag, or exactly the same date.
-    pub fn matches(self, known: &Metadata) -> bool {
+    /// Whether the object has the same tag, by strong comparison, or exactly the same date.
+    pub fn matches(self, current: &Metadata) -> bool {
         match self {
             Self::Tag(tag) => {
-                known.etag.as_deref().and_then(EntityTag::parse).is_some_and(|etag| tag.is_strongly(etag))
+                current.etag.as_deref().and_then(EntityTag::parse).is_some_and(|etag| tag.strong_eq(etag))
             }
             Self::Date(date) => {
                 let date = http_date(date);
-                date.is_some() && date == known.last_modified.as_deref().and_then(http_date)
+                date.is_some() && date == current.last_modified.as_deref().and_then(http_date)
             }
         }
     }
@@ -104,7 +104,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn rfc9110_14_1_2_the_three_forms_of_a_range() {
+    fn rfc9110_14_1_2_all_three_forms_of_a_range_are_parsed() {
         for (field, range) in [
             ("bytes=0-499", ByteRange::Between(0, 499)),
             ("bytes=9500-", ByteRange::From(9500)),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc9110_14_2_several_ranges_other_units_and_nonsense_mean_the_whole_object() {
+    fn rfc9110_14_2_an_unsupported_range_means_the_whole_object() {
         for field in [
             "",
             "bytes",
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc9110_14_1_2_a_range_is_cut_to_the_object_or_cannot_be_satisfied() {
+    fn rfc9110_14_1_2_a_range_is_clipped_or_unsatisfiable() {
         for (range, selected) in [
             (ByteRange::Between(0, 0), Some(0..1)),
             (ByteRange::Between(8, 99), Some(8..10)),
@@ -160,18 +160,18 @@ mod tests {
         ] {
             assert_eq!(range.select(10), selected, "{range}");
         }
-        assert_eq!(ByteRange::From(0).select(0), None, "there is no byte in an empty object");
+        assert_eq!(ByteRange::From(0).select(0), None, "an empty object has no bytes");
         assert_eq!(ByteRange::Suffix(1).select(0), None);
     }
 
     #[test]
-    fn rfc9110_13_1_5_if_range_wants_the_very_same_object() {
-        let known = Metadata {
+    fn rfc9110_13_1_5_if_range_requires_an_unchanged_object() {
+        let current = Metadata {
             etag: Some("\"a\"".into()),
             last_modified: Some("Sun, 06 Nov 1994 08:49:37 GMT".into()),
             ..Metadata::default()
         };
-        for (field, holds) in [
+        for (field, matches) in [
             ("\"a\"", true),
             ("W/\"a\"", false),
             ("\"b\"", false),
@@ -181,27 +181,33 @@ mod tests {
             ("*", false),
             ("", false),
         ] {
-            assert_eq!(IfRange::parse(field).matches(&known), holds, "{field}");
+            assert_eq!(IfRange::parse(field).matches(&current), matches, "{field}");
         }
         assert!(!IfRange::parse("nonsense").matches(&Metadata::default()));
     }
 
     proptest! {
         #[test]
-        fn what_is_selected_is_what_a_byte_by_byte_reading_selects(first in 0_u64..12, last in 0_u64..12, form in 0..3, bytes in 0_u64..10) {
-            let (range, wanted): (_, Box<dyn Fn(u64) -> bool>) = match form {
-                0 => (ByteRange::Between(first.min(last), first.max(last)), Box::new(move |at| at >= first.min(last) && at <= first.max(last))),
+        fn a_selection_agrees_with_a_byte_by_byte_check(
+            first in 0_u64..12,
+            last in 0_u64..12,
+            form in 0..3,
+            bytes in 0_u64..10,
+        ) {
+            let (start, end) = (first.min(last), first.max(last));
+            let (range, is_selected): (_, Box<dyn Fn(u64) -> bool>) = match form {
+                0 => (ByteRange::Between(start, end), Box::new(move |at| (start..=end).contains(&at))),
                 1 => (ByteRange::From(first), Box::new(move |at| at >= first)),
                 _ => (ByteRange::Suffix(last), Box::new(move |at| at + last >= bytes)),
             };
-            let plain: Vec<u64> = (0..bytes).filter(|at| wanted(*at)).collect();
+            let expected: Vec<u64> = (0..bytes).filter(|at| is_selected(*at)).collect();
             let selected: Vec<u64> = range.select(bytes).map(Iterator::collect).unwrap_or_default();
-            prop_assert_eq!(selected, plain);
+            prop_assert_eq!(selected, expected);
             prop_assert_eq!(ByteRange::parse(&range.to_string()), Some(range));
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in "(?s:.){0,60}|bytes=[0-9,\\- ]{0,40}", bytes in any::<u64>()) {
+        fn no_text_makes_a_range_panic(text in "(?s:.){0,60}|bytes=[0-9,\\- ]{0,40}", bytes in any::<u64>()) {
             if let Some(selected) = ByteRange::parse(&text).and_then(|range| range.select(bytes)) {
                 prop_assert!(selected.start < selected.end && selected.end <= bytes);
             }

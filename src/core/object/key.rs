@@ -28,9 +28,9 @@ impl ObjectKey {
         self.0.split('/').any(|segment| matches!(segment, "." | ".."))
     }
 
-    /// Whether `..` segments lead above the bucket. S3 answers such a key with 400
+    /// Whether `..` segments lead above the bucket. S3 responds to such a key with 400
     /// ([object key names](https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html#object-key-guidelines)),
-    /// other servers with an object of another bucket.
+    /// other servers respond with an object of another bucket.
     fn climbs_out(&self) -> bool {
         let mut depth = 0_i32;
         let mut climbs = |segment: &str| {

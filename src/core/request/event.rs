@@ -1,7 +1,7 @@
-//! API Gateway's event (HTTP API, payload format 2.0) → [`Request`], borrowing what it can.
+//! Parses an event of an HTTP API (payload format 2.0) into a [`Request`] that borrows from it.
 //!
-//! Lambda Function URLs send the same format, with one difference that matters: their `rawPath` is
-//! percent-encoded, an HTTP API's is decoded. The domain name tells them apart.
+//! Lambda Function URLs send the same format with one relevant difference: their `rawPath` is percent-encoded, that of
+//! an HTTP API is decoded. The domain name distinguishes the two.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,12 +12,12 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use crate::request::{Method, Request};
 
-/// Why an event is not one that this origin can answer.
+/// Why an event is not a supported request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventError {
-    /// JSON of another event source, or no event of a source that we know: what it looks like.
+    /// An event of an unsupported source. Describes the event and, if known, the remedy.
     Unexpected(&'static str),
-    /// Not JSON, or a field of an unexpected type: where, without any of the event's text.
+    /// Invalid JSON, or a field of an unexpected type. Holds the position, and no text of the event.
     Malformed {
         /// The line, from 1.
         line: usize,
@@ -29,12 +29,12 @@ pub enum EventError {
 impl fmt::Display for EventError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "expected an event of an API Gateway HTTP API with payload format 2.0, or of a Lambda Function URL; ",
+            "expected an event of an API Gateway HTTP API with payload format 2.0 or of a Lambda Function URL, ",
         )?;
         match self {
-            Self::Unexpected(what) => write!(f, "got {what}"),
+            Self::Unexpected(event) => write!(f, "found {event}"),
             Self::Malformed { line, column } => {
-                write!(f, "got malformed JSON or a field of another type at line {line} column {column}")
+                write!(f, "found malformed JSON or a field of an unexpected type at line {line}, column {column}")
             }
         }
     }
@@ -42,20 +42,20 @@ impl fmt::Display for EventError {
 
 impl std::error::Error for EventError {}
 
-/// Reads an event.
+/// Parses an event.
 ///
 /// # Errors
-/// When it is not payload format 2.0. The error never quotes the event, which holds the secret.
+/// If the event is not payload format 2.0. The error never quotes the event, because it contains the secret.
 pub fn parse(event: &[u8]) -> Result<Request<'_>, EventError> {
-    // Looked at as UTF-8 once, as a whole: serde_json would look at each string of a slice.
+    // Validates the whole event once. Given bytes, serde_json would validate each string.
     let event = std::str::from_utf8(event).map_err(|error| malformed_utf8(event, error.valid_up_to()))?;
     let event: Event<'_> = serde_json::from_str(event)
         .map_err(|error| EventError::Malformed { line: error.line(), column: error.column() })?;
     let context = event.request_context.unwrap_or_default();
     let version = event.version.as_ref().map(Text::as_str);
     let (Some("2.0"), Some(Text(raw_path)), Some(http)) = (version, event.raw_path, context.http) else {
-        let source = other_source(version, context.elb.is_some(), event.http_method.is_some());
-        return Err(EventError::Unexpected(source));
+        let found = describe_unsupported(version, context.elb.is_some(), event.http_method.is_some());
+        return Err(EventError::Unexpected(found));
     };
     let path = if context.domain_name.as_ref().is_some_and(|name| is_function_url(name.as_str())) {
         decode(raw_path)
@@ -76,7 +76,7 @@ pub fn parse(event: &[u8]) -> Result<Request<'_>, EventError> {
     Ok(request)
 }
 
-/// JSON is UTF-8 (RFC 8259 §8.1).
+/// The error for invalid UTF-8 at byte `at`: JSON must be UTF-8 (RFC 8259 §8.1).
 fn malformed_utf8(event: &[u8], at: usize) -> EventError {
     let before = &event[..at];
     let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
@@ -84,24 +84,25 @@ fn malformed_utf8(event: &[u8], at: usize) -> EventError {
     EventError::Malformed { line, column: at - line_start + 1 }
 }
 
-fn other_source(version: Option<&str>, elb: bool, method: bool) -> &'static str {
-    match (version, elb, method) {
-        (_, true, _) => "an Application Load Balancer event: put an HTTP API in front of the function",
+/// Describes an unsupported event by its version and by the presence of `requestContext.elb` and `httpMethod`.
+fn describe_unsupported(version: Option<&str>, has_elb: bool, has_method: bool) -> &'static str {
+    match (version, has_elb, has_method) {
+        (_, true, _) => "an Application Load Balancer event: invoke the function through an HTTP API instead",
         (Some("1.0"), _, _) => "payload format 1.0: set PayloadFormatVersion to 2.0 on the integration",
-        (None, _, true) => "a REST API event (payload format 1.0): use an HTTP API",
+        (None, _, true) => "a REST API event (payload format 1.0): use an HTTP API instead",
         (Some("2.0"), _, _) => "payload format 2.0 without rawPath or requestContext.http",
-        _ => "an event of another source",
+        _ => "an event of an unknown source",
     }
 }
 
-/// Function URLs live under `lambda-url.<region>.on.aws`
+/// Whether the domain is that of a Function URL, `<id>.lambda-url.<region>.on.aws`
 /// ([Lambda developer guide](https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html)).
 fn is_function_url(domain_name: &str) -> bool {
     domain_name.ends_with(".on.aws") && domain_name.contains(".lambda-url.")
 }
 
-/// Decodes once. What is not UTF-8 becomes U+FFFD: no key is like that, so it is missing, and only to those who
-/// know the secret.
+/// Percent-decodes once. Invalid UTF-8 becomes U+FFFD: S3 keys are UTF-8, so such a path has no object, and a request
+/// with the secret gets the response for a missing object.
 fn decode(path: Cow<'_, str>) -> Cow<'_, str> {
     if !path.contains('%') {
         return path;
@@ -109,14 +110,14 @@ fn decode(path: Cow<'_, str>) -> Cow<'_, str> {
     Cow::Owned(percent_decode_str(&path).decode_utf8_lossy().into_owned())
 }
 
-/// Takes off the prefix that a named stage puts before the path; `$default` puts none.
+/// Removes the prefix that a named stage adds to the path; `$default` adds none.
 fn without_stage<'a>(path: Cow<'a, str>, stage: Option<&str>) -> Cow<'a, str> {
     let Some(stage) = stage.filter(|stage| !stage.is_empty() && *stage != "$default") else { return path };
     let rest = path.strip_prefix('/').and_then(|rest| rest.strip_prefix(stage));
     match rest.filter(|rest| rest.is_empty() || rest.starts_with('/')).map(str::len) {
-        Some(kept) => match path {
-            Cow::Borrowed(path) => Cow::Borrowed(&path[path.len() - kept..]),
-            Cow::Owned(mut path) => Cow::Owned(path.split_off(path.len() - kept)),
+        Some(rest_len) => match path {
+            Cow::Borrowed(path) => Cow::Borrowed(&path[path.len() - rest_len..]),
+            Cow::Owned(mut path) => Cow::Owned(path.split_off(path.len() - rest_len)),
         },
         None => path,
     }
@@ -135,7 +136,7 @@ struct Event<'a> {
     headers: Option<Headers<'a>>,
     #[serde(borrow, default)]
     request_context: Option<RequestContext<'a>>,
-    /// Payload format 1.0 and ALB have it at the top.
+    /// Only payload format 1.0 and ALB events have this field at the top level.
     #[serde(default)]
     http_method: Option<IgnoredAny>,
 }
@@ -159,7 +160,7 @@ struct Http<'a> {
     method: Option<Text<'a>>,
 }
 
-/// The names of the headers that matter; the others are passed over without a copy.
+/// The header fields that the origin uses; the parser skips all others without copying them.
 const NAMES: [&str; 11] = [
     "lambda_auth",
     "test_version",
@@ -174,13 +175,13 @@ const NAMES: [&str; 11] = [
     "traceparent",
 ];
 
-/// Their values, in the order of [`NAMES`].
+/// The values of the header fields, in the order of [`NAMES`].
 #[derive(Default)]
 struct Headers<'a>([Option<Cow<'a, str>>; NAMES.len()]);
 
 impl<'a> Headers<'a> {
     fn slot(&mut self, name: &str) -> Option<&mut Option<Cow<'a, str>>> {
-        let index = NAMES.iter().position(|known| known.eq_ignore_ascii_case(name))?;
+        let index = NAMES.iter().position(|used| used.eq_ignore_ascii_case(name))?;
         self.0.get_mut(index)
     }
 
@@ -201,7 +202,7 @@ impl<'a> Headers<'a> {
     }
 }
 
-/// A string that borrows from the event unless it holds an escape; serde's own `Option<Cow>` always copies.
+/// A string that borrows from the event unless it contains an escape. Serde's own `Option<Cow>` always copies.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -220,7 +221,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Headers<'a> {
             type Value = Headers<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a map of header names to values")
+                f.write_str("an object of header names and values")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
@@ -231,7 +232,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Headers<'a> {
                         continue;
                     };
                     let Text(value) = map.next_value()?;
-                    // API Gateway joins repeated headers; names that differ in case are joined here alike.
+                    // API Gateway joins repeated fields with a comma; this joins names that differ only in case.
                     *slot = Some(match slot.take() {
                         Some(first) => Cow::Owned(format!("{first},{value}")),
                         None => value,
@@ -283,10 +284,10 @@ mod tests {
     }
 
     #[test]
-    fn an_http_api_event_is_read_and_borrowed() {
+    fn an_http_api_event_is_parsed_without_copying() {
         let event = serde_json::to_vec(&event()).unwrap();
         let request = parse(&event).unwrap();
-        let wanted = Request {
+        let expected = Request {
             method: Method::Get,
             path: "/a b.html".into(),
             query: "x=%20".into(),
@@ -295,13 +296,13 @@ mod tests {
             accept: Some("*/*".into()),
             ..Request::default()
         };
-        assert_eq!(request, wanted);
+        assert_eq!(request, expected);
         assert!(matches!(request.path, Cow::Borrowed(_)));
         assert!(matches!(request.lambda_auth, Some(Cow::Borrowed(_))));
     }
 
     #[test]
-    fn an_http_api_path_is_not_decoded_again_and_a_function_url_path_is_decoded_once() {
+    fn every_path_is_percent_decoded_exactly_once() {
         assert_eq!(path_of(&with("/rawPath", json!("/100%25+b"))), "/100%25+b");
         let mut url = event();
         url["requestContext"]["domainName"] = json!("abc.lambda-url.us-east-1.on.aws");
@@ -312,8 +313,8 @@ mod tests {
     }
 
     #[test]
-    fn a_named_stage_prefix_is_removed_and_default_has_none() {
-        for (stage, raw_path, wanted) in [
+    fn only_the_prefix_of_a_named_stage_is_removed() {
+        for (stage, raw_path, expected) in [
             ("prod", "/prod/test.html", "/test.html"),
             ("prod", "/prod", ""),
             ("prod", "/prod/", "/"),
@@ -324,12 +325,12 @@ mod tests {
             let mut event = event();
             event["requestContext"]["stage"] = json!(stage);
             event["rawPath"] = json!(raw_path);
-            assert_eq!(path_of(&serde_json::to_vec(&event).unwrap()), wanted, "{stage} {raw_path}");
+            assert_eq!(path_of(&serde_json::to_vec(&event).unwrap()), expected, "{stage} {raw_path}");
         }
     }
 
     #[test]
-    fn header_names_match_in_any_case_and_a_repeated_one_is_joined() {
+    fn header_names_ignore_case_and_repeated_fields_are_joined() {
         let headers = json!({"Lambda_Auth": "a", "lambda_auth": "b", "REDIRECT": "true"});
         let event = with("/headers", headers);
         let request = parse(&event).unwrap();
@@ -338,27 +339,27 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_in_a_cookie_or_another_place_is_not_the_header() {
+    fn only_the_lambda_auth_header_is_read_as_the_secret() {
         let event = with("/headers", json!({"cookie": "lambda_auth=open", "x-lambda_auth": "open"}));
         assert_eq!(parse(&event).unwrap().lambda_auth, None);
     }
 
     #[test]
-    fn other_event_sources_are_named_with_what_was_expected() {
-        for (event, named) in [
+    fn an_error_names_the_unsupported_event_source() {
+        for (event, source) in [
             (json!({"version": "1.0", "httpMethod": "GET", "path": "/"}), "payload format 1.0"),
             (json!({"httpMethod": "GET", "path": "/", "requestContext": {"stage": "prod"}}), "REST API"),
             (json!({"httpMethod": "GET", "requestContext": {"elb": {"targetGroupArn": "x"}}}), "Load Balancer"),
-            (json!({"Records": []}), "another source"),
+            (json!({"Records": []}), "unknown source"),
             (json!({"version": "2.0", "rawPath": "/"}), "without rawPath or requestContext.http"),
         ] {
             let error = error_of(&serde_json::to_vec(&event).unwrap());
-            assert!(error.contains(named) && error.contains("payload format 2.0"), "{error}");
+            assert!(error.contains(source) && error.contains("payload format 2.0"), "{error}");
         }
     }
 
     #[test]
-    fn a_malformed_event_is_located_and_never_quoted() {
+    fn an_error_locates_malformed_json_without_quoting_it() {
         for event in [&b""[..], b"{", b"[1,2]", b"\"swordfish\"", br#"{"version":{"swordfish":1}}"#, b"\xff\xfe"] {
             let error = error_of(event);
             assert!(error.contains("malformed") && !error.contains("swordfish"), "{error}");
@@ -367,12 +368,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(event in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn no_event_bytes_make_the_parser_panic(event in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = parse(&event);
         }
 
         #[test]
-        fn a_function_url_and_an_http_api_key_the_same_path_alike(path in "/[^?]{0,40}") {
+        fn function_url_and_http_api_paths_give_the_same_key(path in "/[^?]{0,40}") {
             let api = path_of(&with("/rawPath", json!(path)));
             let mut url = event();
             url["requestContext"]["domainName"] = json!("abc.lambda-url.eu-west-1.on.aws");

@@ -1,4 +1,4 @@
-//! What the rules need to know of a request: a few fields, borrowed from the event.
+//! A viewer's request: the fields that the rules use, borrowed from the event.
 
 pub mod event;
 
@@ -6,28 +6,28 @@ use std::borrow::Cow;
 
 use crate::http::conditional::Conditions;
 
-/// The request method, as far as the rules tell methods apart (RFC 9110 §9).
+/// The request method, as far as the rules distinguish methods (RFC 9110 §9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Method {
     /// GET.
     #[default]
     Get,
-    /// HEAD: a GET without the body.
+    /// HEAD: a GET without the response body.
     Head,
-    /// OPTIONS: which methods there are.
+    /// OPTIONS: lists the supported methods.
     Options,
-    /// Any other: answered 405.
+    /// Any other method; the response is 405.
     Other,
 }
 
-/// One viewer request, as CloudFront and API Gateway hand it on. A repeated header is joined by commas.
+/// A viewer's request, as CloudFront and API Gateway forward it. Repeated header fields are joined with commas.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Request<'a> {
     /// The method.
     pub method: Method,
-    /// The path, percent-decoded exactly once, with its leading `/` and without a stage's prefix.
+    /// The path, percent-decoded exactly once, with its leading `/` and without the stage's prefix.
     pub path: Cow<'a, str>,
-    /// The query string, still percent-encoded, without its `?`.
+    /// The query string, percent-encoded, without its `?`.
     pub query: Cow<'a, str>,
     /// The header `lambda_auth`.
     pub lambda_auth: Option<Cow<'a, str>>,
@@ -54,7 +54,7 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// The conditional fields.
+    /// The conditional header fields.
     pub fn conditions(&self) -> Conditions<'_> {
         Conditions {
             if_match: self.if_match.as_deref(),

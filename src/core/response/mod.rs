@@ -1,6 +1,6 @@
-//! Outcomes → HTTP responses: the only module that knows status codes.
+//! Maps outcomes to HTTP responses. No other module of the core sets a status code.
 //!
-//! `docs/outcomes.md` has the whole of it in one table, which a test reads.
+//! `docs/outcomes.md` lists all responses in one table; a test compares it with this module.
 
 pub mod payload;
 
@@ -9,50 +9,50 @@ use std::borrow::Cow;
 use crate::object::{Body, Head, Metadata, Object, ObjectKey};
 use crate::store::FetchError;
 
-/// How long a client is asked to wait before it tries again, in seconds.
+/// The value of Retry-After, in seconds.
 const RETRY_AFTER_SECS: &str = "1";
 
-/// The methods that are answered.
+/// The supported methods.
 const ALLOW: (&str, Cow<'static, str>) = ("allow", Cow::Borrowed("GET, HEAD, OPTIONS"));
 
-/// Says that an answer may not be kept: it is about this moment, not about the object.
+/// Forbids caching: the response describes the current moment, not the object.
 const NO_STORE: (&str, Cow<'static, str>) = ("cache-control", Cow::Borrowed("no-store"));
 
-/// What became of a request.
+/// The result of a request, before it becomes a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The secret is absent or wrong.
     Forbidden,
-    /// None of GET, HEAD and OPTIONS.
+    /// The method is not GET, HEAD or OPTIONS.
     MethodRefused,
-    /// OPTIONS.
+    /// The method is OPTIONS.
     MethodsListed,
-    /// The path holds a NUL.
+    /// The path contains a NUL.
     PathRefused,
-    /// `test_version` is not of the form that a version has.
+    /// `test_version` is malformed.
     VersionRefused,
-    /// The viewer is sent to this Location, as the header `redirect` asks.
+    /// A redirect to this Location, requested by the header `redirect`.
     Redirected(String),
-    /// The object, a part of it, or its head.
+    /// The object, a range of it, or its head.
     Found(Object),
-    /// The client has the object already.
+    /// The client's copy of the object is current.
     NotModified(Head),
-    /// The object is not what the client takes it for.
+    /// The object does not meet a precondition of the request.
     PreconditionFailed,
-    /// There are no such bytes in the object: its size.
+    /// The range lies outside the object. Holds the object's size in bytes.
     RangeNotSatisfiable(u64),
-    /// Too large for an answer: the viewer is sent to this Location instead.
+    /// The object does not fit into a Lambda response: a redirect to this Location.
     Oversized(String),
-    /// Too large for an answer, and to be refused: the key and the size.
+    /// The object does not fit into a Lambda response: a rejection. Holds the key and the size in bytes.
     TooLarge(ObjectKey, u64),
-    /// The object is missing, and this document says so.
+    /// The object is missing; the response has this document as its body.
     ErrorDocument(Object),
-    /// The key that was asked for, and why there is no object.
+    /// The store returned no object. Holds the requested key and the reason.
     NotFetched(ObjectKey, FetchError),
 }
 
 impl Outcome {
-    /// The word that logs and metrics use.
+    /// The name in logs and metrics.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Forbidden => "forbidden",
@@ -82,44 +82,44 @@ impl Outcome {
 /// The settings that responses depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presentation {
-    /// The status of a missing object: 404, or the reference's 200.
+    /// The status for a missing object: 404, or the reference's 200.
     pub missing_status: u16,
-    /// Whether `x-variant` says which variant was served.
+    /// Whether `x-variant` names the served variant.
     pub variant_header: bool,
-    /// What answers vary by: the request headers that choose between them (RFC 9110 §12.5.5).
+    /// The value of Vary: the request header fields that select the response (RFC 9110 §12.5.5).
     pub vary: &'static str,
 }
 
-/// What a response carries.
+/// The body of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// Nothing.
+    /// No body.
     Empty,
-    /// A short text of our own.
+    /// A text of the origin, such as an error message.
     Text(Cow<'static, str>),
     /// An object's body.
     Object(Body),
 }
 
-/// An HTTP response, before it is written as JSON.
+/// An HTTP response, before its encoding as JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response<'a> {
     /// The status code (RFC 9110 §15).
     pub status: u16,
-    /// The object whose own header fields come first, written already.
+    /// The object whose header fields, already encoded, come first.
     pub head: Option<Head>,
-    /// The other header fields: lower-case names, each once.
+    /// The other header fields, with unique lower-case names.
     pub headers: Vec<(&'static str, Cow<'a, str>)>,
     /// The body.
     pub content: Content,
-    /// How long the body of a GET is, in bytes, whether or not it is there.
+    /// The length of the body that a GET receives, even if `content` is empty.
     pub body_bytes: u64,
 }
 
 impl<'a> Response<'a> {
-    /// The one place where outcomes become HTTP. `variant` is the one that the object was found under.
+    /// Maps an outcome to its response. `variant` is the variant of the served object.
     pub fn of(outcome: Outcome, variant: Option<&'a str>, presentation: &Presentation) -> Self {
-        // Nobody's answer to a refused secret or method depends on a version.
+        // These responses are the same for every variant.
         let varies = !matches!(outcome, Outcome::Forbidden | Outcome::MethodRefused | Outcome::MethodsListed);
         let mut response = Self::without_vary(outcome, presentation);
         if varies {
@@ -131,72 +131,74 @@ impl<'a> Response<'a> {
         response
     }
 
-    /// All header fields, in the order in which they are written.
+    /// All header fields, in the order of the response.
     pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let own = self.head.iter().flat_map(|head| head.fields());
-        own.chain(self.headers.iter().map(|(name, value)| (*name, &**value)))
+        let of_object = self.head.iter().flat_map(|head| head.fields());
+        of_object.chain(self.headers.iter().map(|(name, value)| (*name, &**value)))
     }
 
     fn without_vary(outcome: Outcome, presentation: &Presentation) -> Self {
         match outcome {
             Outcome::Found(object) => Self::object(object),
-            Outcome::NotModified(head) => Self::empty(304, owned(&head, for_not_modified(&head))),
+            Outcome::NotModified(head) => Self::empty(304, copy_fields(&head, allowed_in_304(&head))),
             Outcome::ErrorDocument(Object { head, body, .. }) => {
-                // What it takes to read it, and nothing of its own time to live.
-                let mut headers = owned(&head, |name| name.starts_with("content-") && name != "content-disposition");
+                // The fields that a client needs to decode the document. Its caching fields do not apply to this key.
+                let is_needed = |name: &str| name.starts_with("content-") && name != "content-disposition";
+                let mut headers = copy_fields(&head, is_needed);
                 headers.push(NO_STORE);
                 let content = Content::Object(body);
                 Self { status: presentation.missing_status, head: None, headers, content, body_bytes: head.size_bytes }
             }
-            Outcome::Redirected(location) => Self::elsewhere(302, location),
-            // 307, not 302: the method stays, and the Range with it (RFC 9110 §15.4.8).
-            Outcome::Oversized(location) => Self::elsewhere(307, location),
+            Outcome::Redirected(location) => Self::redirect(302, location),
+            // 307, not 302: the client must keep the method (RFC 9110 §15.4.8), and it keeps the Range too.
+            Outcome::Oversized(location) => Self::redirect(307, location),
             Outcome::MethodsListed => Self::empty(204, vec![ALLOW, NO_STORE]),
             Outcome::Forbidden => Self::text(403, "request is forbidden"),
-            Outcome::MethodRefused => Self::text(405, "only GET, HEAD and OPTIONS are answered here").with([ALLOW]),
-            Outcome::PathRefused => Self::text(400, "the path must not hold a NUL"),
+            Outcome::MethodRefused => Self::text(405, "method not allowed: use GET, HEAD or OPTIONS").with([ALLOW]),
+            Outcome::PathRefused => Self::text(400, "invalid path: it contains a NUL character"),
             Outcome::VersionRefused => Self::text(
                 400,
-                "test_version must be 1 to 64 letters, digits, dots, underscores or hyphens, and neither . nor ..",
+                "invalid test_version: use 1 to 64 letters, digits, dots, underscores or hyphens, but not . or ..",
             ),
             Outcome::PreconditionFailed => Self::text(
                 412,
-                "the object is another than the request's If-Match or \
-                If-Unmodified-Since takes it for",
+                "precondition failed: the object does not match If-Match, or was modified after If-Unmodified-Since",
             ),
-            Outcome::RangeNotSatisfiable(bytes) => Self::text(416, format!("the object has {bytes} bytes"))
-                .with([("content-range", Cow::Owned(format!("bytes */{bytes}"))), ACCEPT_RANGES]),
+            Outcome::RangeNotSatisfiable(bytes) => {
+                Self::text(416, format!("range not satisfiable: the object has {bytes} bytes"))
+                    .with([("content-range", Cow::Owned(format!("bytes */{bytes}"))), ACCEPT_RANGES])
+            }
             Outcome::TooLarge(key, bytes) => {
-                Self::text(413, format!("file too large to be answered from here ({bytes} bytes): {key}"))
+                Self::text(413, format!("object too large for a response ({bytes} bytes): {key}"))
             }
             Outcome::NotFetched(key, error) => match error {
                 FetchError::Missing(_) => Self::text(presentation.missing_status, format!("no file: {key}")),
-                FetchError::Unavailable(_) => Self::text(503, "storage is unavailable: try again in a moment")
+                FetchError::Unavailable(_) => Self::text(503, "storage is unavailable: retry after a moment")
                     .with([("retry-after", Cow::Borrowed(RETRY_AFTER_SECS))]),
-                FetchError::TimedOut(_) => Self::text(504, "storage did not answer in time"),
-                FetchError::Failed(_) => Self::text(502, "storage gave no usable answer"),
+                FetchError::TimedOut(_) => Self::text(504, "storage did not respond in time"),
+                FetchError::Failed(_) => Self::text(502, "storage returned no usable response"),
             },
         }
     }
 
     fn object(object: Object) -> Self {
         let Object { head, range, body } = object;
-        let bytes = head.size_bytes;
-        // Room for what is added to an object's own fields.
+        let size_bytes = head.size_bytes;
+        // Accept-Ranges, Content-Range, Vary and X-Variant.
         let mut headers = Vec::with_capacity(4);
         headers.push(ACCEPT_RANGES);
         let (status, body_bytes) = match range {
             Some(range) => {
-                let content_range = format!("bytes {}-{}/{bytes}", range.start, range.end.saturating_sub(1));
+                let content_range = format!("bytes {}-{}/{size_bytes}", range.start, range.end.saturating_sub(1));
                 headers.push(("content-range", Cow::Owned(content_range)));
                 (206, range.end.saturating_sub(range.start))
             }
-            None => (200, bytes),
+            None => (200, size_bytes),
         };
         Self { status, head: Some(head), headers, content: Content::Object(body), body_bytes }
     }
 
-    fn elsewhere(status: u16, location: String) -> Self {
+    fn redirect(status: u16, location: String) -> Self {
         Self::empty(status, vec![("location", location.into()), NO_STORE])
     }
 
@@ -204,7 +206,7 @@ impl<'a> Response<'a> {
         Self { status, head: None, headers, content: Content::Empty, body_bytes: 0 }
     }
 
-    /// A text of our own: never kept, and never taken for HTML though it may repeat what was asked for.
+    /// A text of the origin. Not cached, and never interpreted as HTML, because it can quote the requested key.
     fn text(status: u16, text: impl Into<Cow<'static, str>>) -> Self {
         let text = text.into();
         Self {
@@ -225,8 +227,9 @@ impl<'a> Response<'a> {
         self
     }
 
-    /// The response to HEAD: the same status and headers, no body (RFC 9110 §9.3.2). API Gateway counts the body
-    /// of a GET; that of a HEAD is not there to be counted.
+    /// The response to HEAD: the same status and header fields without the body (RFC 9110 §9.3.2).
+    ///
+    /// Adds Content-Length, which API Gateway computes from the body in the response to a GET.
     #[must_use]
     pub fn without_body(mut self) -> Self {
         if self.body_bytes > 0 {
@@ -238,18 +241,20 @@ impl<'a> Response<'a> {
 
 const ACCEPT_RANGES: (&str, Cow<'static, str>) = ("accept-ranges", Cow::Borrowed("bytes"));
 
-/// What a 304 carries (RFC 9110 §15.4.5): the validator and what guides a cache, and nothing else that the
-/// cache would take over; Last-Modified only where there is no ETag.
-fn for_not_modified(head: &Head) -> impl Fn(&str) -> bool {
+/// Selects the fields of a 304: one validator and the caching fields (RFC 9110 §15.4.5).
+///
+/// A cache copies every field of a 304 to its stored response, so other fields are left out. Last-Modified is sent only
+/// without an ETag.
+fn allowed_in_304(head: &Head) -> impl Fn(&str) -> bool {
     let validator = if head.etag.is_some() { "etag" } else { "last-modified" };
     move |name| name == validator || matches!(name, "cache-control" | "expires")
 }
 
-/// Those of an object's own fields that are wanted.
-fn owned<'a>(metadata: &Metadata, wanted: impl Fn(&str) -> bool) -> Vec<(&'static str, Cow<'a, str>)> {
+/// Copies the header fields of an object whose names match `is_selected`.
+fn copy_fields<'a>(metadata: &Metadata, is_selected: impl Fn(&str) -> bool) -> Vec<(&'static str, Cow<'a, str>)> {
     metadata
         .fields()
-        .filter(|(name, _)| wanted(name))
+        .filter(|(name, _)| is_selected(name))
         .map(|(name, value)| (name, Cow::Owned(value.to_owned())))
         .collect()
 }
@@ -267,7 +272,7 @@ mod tests {
     }
 
     fn header<'a>(response: &'a Response<'_>, name: &str) -> Option<&'a str> {
-        response.fields().find(|(given, _)| *given == name).map(|(_, value)| value)
+        response.fields().find(|(field, _)| *field == name).map(|(_, value)| value)
     }
 
     fn key() -> ObjectKey {
@@ -281,23 +286,23 @@ mod tests {
     }
 
     fn object(range: Option<std::ops::Range<u64>>) -> Object {
-        let all = || Some("x".to_owned());
+        let x = || Some("x".to_owned());
         let metadata = Metadata {
-            content_type: all(),
-            etag: all(),
-            last_modified: all(),
-            cache_control: all(),
-            content_encoding: all(),
-            content_language: all(),
-            content_disposition: all(),
-            expires: all(),
+            content_type: x(),
+            etag: x(),
+            last_modified: x(),
+            cache_control: x(),
+            content_encoding: x(),
+            content_language: x(),
+            content_disposition: x(),
+            expires: x(),
             size_bytes: 10,
         };
         Object { head: Head::new(metadata), range, body: body() }
     }
 
-    /// A new outcome does not compile until it has been put into [`outcomes`] and the table too.
-    fn is_known(outcome: &Outcome) -> bool {
+    /// Fails to compile for a new outcome: add it here, to [`outcomes`] and to the table in the docs.
+    fn is_listed(outcome: &Outcome) -> bool {
         match outcome {
             Outcome::Forbidden | Outcome::MethodRefused | Outcome::MethodsListed | Outcome::PathRefused => true,
             Outcome::VersionRefused | Outcome::Redirected(_) | Outcome::Found(_) | Outcome::NotModified(_) => true,
@@ -308,9 +313,9 @@ mod tests {
         }
     }
 
-    /// One outcome of every kind.
+    /// One outcome of each kind, in the order of the table.
     fn outcomes() -> Vec<Outcome> {
-        let cause = || Cause::from(std::io::Error::other("detail that is not for viewers"));
+        let cause = || Cause::from(std::io::Error::other("internal detail"));
         let not_fetched = |error| Outcome::NotFetched(key(), error);
         vec![
             Outcome::Forbidden,
@@ -335,26 +340,30 @@ mod tests {
     }
 
     #[test]
-    fn the_table_of_outcomes_in_the_docs_is_what_the_code_does() {
+    fn the_outcome_table_in_the_docs_matches_the_code() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/outcomes.md");
         let page = std::fs::read_to_string(path).unwrap();
         let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
         let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| `")).map(cells).collect();
         let names: Vec<_> = outcomes().iter().map(|outcome| format!("`{}`", outcome.name())).collect();
-        assert_eq!(rows.iter().map(|row| row[1].clone()).collect::<Vec<_>>(), names, "one row for each, in this order");
+        assert_eq!(
+            rows.iter().map(|row| row[1].clone()).collect::<Vec<_>>(),
+            names,
+            "one row per outcome, in this order"
+        );
         for (outcome, row) in outcomes().into_iter().zip(&rows) {
-            assert!(is_known(&outcome));
+            assert!(is_listed(&outcome));
             let response = Response::of(outcome, None, &PRESENTATION);
-            let kept = header(&response, "cache-control") != Some("no-store");
+            let is_cacheable = header(&response, "cache-control") != Some("no-store");
             let names: Vec<_> = response.fields().map(|(name, _)| format!("`{name}`")).collect();
             assert_eq!(row[2], response.status.to_string(), "{row:?}");
             assert_eq!(row[3], names.join(" "), "{row:?}");
-            assert_eq!(row[4], if kept { "as the object says" } else { "no-store" }, "{row:?}");
+            assert_eq!(row[4], if is_cacheable { "as set on the object" } else { "no-store" }, "{row:?}");
         }
     }
 
     #[test]
-    fn a_missing_object_is_a_404_with_the_references_body_whichever_way_s3_says_it() {
+    fn no_such_key_and_access_denied_are_the_references_no_file() {
         for missing in [Missing::NoSuchKey, Missing::AccessDenied] {
             let response = respond(Outcome::NotFetched(key(), FetchError::Missing(missing)));
             assert_eq!(response.status, 404);
@@ -370,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_of_trouble_says_no_file_or_quotes_the_detail() {
+    fn error_texts_contain_neither_no_file_nor_the_cause() {
         for outcome in outcomes() {
             let missing = matches!(outcome, Outcome::NotFetched(_, FetchError::Missing(_)));
             if let Content::Text(text) = respond(outcome).content {
@@ -381,13 +390,13 @@ mod tests {
     }
 
     #[test]
-    fn the_forbidden_answer_is_the_references() {
+    fn the_forbidden_response_is_the_references() {
         let response = respond(Outcome::Forbidden);
         assert_eq!((response.status, response.content), (403, Content::Text("request is forbidden".into())));
     }
 
     #[test]
-    fn rfc9110_14_4_a_part_says_where_it_lies() {
+    fn rfc9110_14_4_partial_content_has_a_content_range() {
         assert_eq!(header(&respond(Outcome::Found(object(Some(2..5)))), "content-range"), Some("bytes 2-4/10"));
         assert_eq!(header(&respond(Outcome::RangeNotSatisfiable(10)), "content-range"), Some("bytes */10"));
     }
@@ -407,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn the_variant_header_can_be_turned_off() {
+    fn the_variant_header_can_be_disabled() {
         let variant = |presentation: &Presentation| {
             let response = Response::of(Outcome::Found(object(None)), Some("v1"), presentation);
             header(&response, "x-variant").map(str::to_owned)
@@ -417,21 +426,21 @@ mod tests {
     }
 
     #[test]
-    fn rfc9110_9_3_2_a_head_says_how_long_the_body_of_a_get_is() {
+    fn rfc9110_9_3_2_head_has_the_content_length_of_get() {
         for outcome in outcomes() {
             let get = respond(outcome);
-            assert_eq!(header(&get, "content-length"), None, "API Gateway counts it");
+            assert_eq!(header(&get, "content-length"), None, "API Gateway computes it");
             let bytes = get.body_bytes;
             let head = get.without_body();
-            let said = header(&head, "content-length").map(str::to_owned);
-            assert_eq!(said, (bytes > 0).then(|| bytes.to_string()), "{head:?}");
+            let content_length = header(&head, "content-length").map(str::to_owned);
+            assert_eq!(content_length, (bytes > 0).then(|| bytes.to_string()), "{head:?}");
         }
         assert_eq!(respond(Outcome::Found(object(Some(2..5)))).body_bytes, 3);
         assert_eq!(respond(Outcome::Forbidden).body_bytes, 20);
     }
 
     #[test]
-    fn no_header_is_there_twice_and_every_name_is_in_lower_case() {
+    fn header_names_are_unique_and_lower_case() {
         for outcome in outcomes() {
             let response = respond(outcome);
             let mut names: Vec<_> = response.fields().map(|(name, _)| name).collect();
@@ -442,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_to_head_has_the_headers_and_no_body() {
+    fn a_head_response_has_the_headers_of_get_and_no_body() {
         let response = respond(Outcome::Forbidden);
         let head = response.clone().without_body();
         assert_eq!(head.status, response.status);

@@ -1,33 +1,34 @@
-//! A response → the JSON that Lambda hands to API Gateway (payload format 2.0).
+//! Encodes a response as the JSON that Lambda returns to API Gateway (payload format 2.0).
 //!
-//! The body of an object is never copied here: a payload is a short head, the base64 text that the
-//! object already holds, and a tail; they are written to the socket side by side.
+//! The encoding never copies an object's body. A payload has three parts: a short head, the base64 text that the object
+//! already holds, and a tail. They are written to the socket without being joined.
 
 use bytes::Bytes;
 
 use crate::json::{write_member, write_string};
 use crate::response::{Content, Response};
 
-/// The most that Lambda takes as an answer, in bytes of JSON
-/// ([Lambda quotas](https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html): 6 MB, which is
-/// 6 × 1024² + 100 as the service counts it).
+/// The largest response that Lambda accepts, in bytes of JSON.
+///
+/// [Lambda quotas](https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html) states 6 MB, which the
+/// service counts as 6 × 1024² + 100 bytes.
 pub const PAYLOAD_BYTES_MAX: u64 = 6_291_556;
 
-/// An encoded answer: a head, an object's own text and a tail; those that are not needed are empty.
+/// An encoded response: a head, an object's base64 text and a tail. Unneeded parts are empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payload {
     parts: [Bytes; 3],
 }
 
 impl Payload {
-    /// Writes a response as JSON.
+    /// Encodes a response as JSON.
     pub fn encode(response: &Response<'_>) -> Self {
-        let prepared = response.head.as_ref().map_or(&b""[..], |head| head.json());
-        let mut head = Vec::with_capacity(prepared.len() + 256);
+        let object_fields = response.head.as_ref().map_or(&b""[..], |head| head.json());
+        let mut head = Vec::with_capacity(object_fields.len() + 256);
         head.extend_from_slice(b"{\"statusCode\":");
         head.extend_from_slice(response.status.to_string().as_bytes());
         head.extend_from_slice(b",\"headers\":{");
-        head.extend_from_slice(prepared);
+        head.extend_from_slice(object_fields);
         for (name, value) in &response.headers {
             write_member(&mut head, name, value);
         }
@@ -53,12 +54,12 @@ impl Payload {
         Self { parts: [head.into(), body, tail] }
     }
 
-    /// Its length, in bytes.
+    /// The length of all parts, in bytes.
     pub fn len(&self) -> u64 {
         self.parts.iter().map(|part| part.len() as u64).sum()
     }
 
-    /// What is to be written, one after the other.
+    /// The parts, in the order in which they must be sent.
     pub fn parts(&self) -> &[Bytes; 3] {
         &self.parts
     }
@@ -66,6 +67,8 @@ impl Payload {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
     use crate::object::{Body, BodyEncoder};
     use proptest::prelude::*;
@@ -77,6 +80,10 @@ mod tests {
         encoder.finish()
     }
 
+    fn response(status: u16, headers: Vec<(&'static str, Cow<'static, str>)>, content: Content) -> Response<'static> {
+        Response { status, head: None, headers, content, body_bytes: 0 }
+    }
+
     fn json_of(response: &Response<'_>) -> Value {
         let payload = Payload::encode(response);
         let written: Vec<u8> = payload.parts.iter().flatten().copied().collect();
@@ -85,41 +92,29 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_sent_as_it_is() {
-        let response = Response {
-            status: 404,
-            head: None,
-            headers: vec![("a", "\"\r\n\u{1}é".into()), ("b", "2".into())],
-            content: Content::Text("no file: \"\\\u{0}ж".into()),
-            body_bytes: 0,
-        };
-        let wanted = json!({
+    fn a_text_body_is_a_json_string() {
+        let headers = vec![("a", "\"\r\n\u{1}é".into()), ("b", "2".into())];
+        let response = response(404, headers, Content::Text("no file: \"\\\u{0}ж".into()));
+        let expected = json!({
             "statusCode": 404,
             "headers": {"a": "\"\r\n\u{1}é", "b": "2"},
             "isBase64Encoded": false,
             "body": "no file: \"\\\u{0}ж",
         });
-        assert_eq!(json_of(&response), wanted);
+        assert_eq!(json_of(&response), expected);
     }
 
     #[test]
-    fn an_object_shares_its_body_with_the_payload() {
+    fn a_payload_shares_the_body_of_its_object() {
         let body = body_of(b"hello");
-        let response = Response {
-            status: 200,
-            head: None,
-            headers: vec![],
-            content: Content::Object(body.clone()),
-            body_bytes: 0,
-        };
+        let response = response(200, vec![], Content::Object(body.clone()));
         assert_eq!(Payload::encode(&response).parts[1].as_ptr(), body.base64().as_ptr());
     }
 
     proptest! {
         #[test]
-        fn every_body_comes_back_byte_for_byte(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let response = Response { status: 200, head: None, headers: vec![], content: Content::Object(body_of(&bytes)), body_bytes: 0 };
-            let json = json_of(&response);
+        fn every_object_body_decodes_to_its_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let json = json_of(&response(200, vec![], Content::Object(body_of(&bytes))));
             prop_assert_eq!(&json["isBase64Encoded"], &json!(true));
             let decoded = base64_simd::STANDARD.decode_to_vec(json["body"].as_str().unwrap()).unwrap();
             prop_assert_eq!(decoded, bytes);
@@ -127,8 +122,7 @@ mod tests {
 
         #[test]
         fn every_header_value_is_valid_json(value in "(?s:.){0,40}") {
-            let response =
-                Response { status: 302, head: None, headers: vec![("location", value.clone().into())], content: Content::Empty, body_bytes: 0 };
+            let response = response(302, vec![("location", value.clone().into())], Content::Empty);
             prop_assert_eq!(&json_of(&response)["headers"]["location"], &json!(value));
         }
     }

@@ -1,4 +1,4 @@
-//! What the stages decide.
+//! The decisions of the stages.
 
 use std::ops::ControlFlow;
 
@@ -9,10 +9,10 @@ use crate::response::Outcome;
 use crate::rules::policy::Policy;
 use crate::store::Part;
 
-/// How the origin answers a request.
+/// How the origin responds to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Respond at once.
+    /// Respond without an object.
     Respond(Outcome),
     /// Redirect the viewer, without a request to S3.
     Redirect {
@@ -37,7 +37,7 @@ pub enum Action {
     },
 }
 
-/// A key that may answer a request.
+/// A key whose object can be the response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// The key.

@@ -29,15 +29,15 @@ fn stages(draft: &mut Draft<'_, '_>) -> Stage<Infallible> {
 /// The result of the rules for one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision<'a> {
-    /// How the origin answers.
+    /// How the origin responds.
     pub action: Action,
-    /// Which secret the request presented; `None` if it was refused for that.
+    /// The secret that the request presented; `None` if it presented none and is refused.
     pub secret: Option<SecretMatch>,
     /// The requested variant, if it is well-formed.
     pub variant: Option<&'a str>,
 }
 
-/// Decides how to answer `request`: a pure function of the request and the settings.
+/// Decides how to respond to `request`: a pure function of the request and the settings.
 pub fn decide<'a>(request: &'a Request<'_>, policy: &Policy) -> Decision<'a> {
     let mut draft = Draft { request, policy, secret: None, part: Part::Whole, variant: None };
     let ControlFlow::Break(action) = stages(&mut draft);
@@ -52,7 +52,6 @@ mod tests {
     use crate::request::Method;
     use crate::response::Outcome;
     use crate::rules::key::key_of_path;
-    use crate::rules::variant::is_version;
     use proptest::prelude::*;
 
     fn policy() -> Policy {
@@ -79,26 +78,27 @@ mod tests {
         ObjectKey::new(text.to_owned())
     }
 
-    /// The keys that are tried, in their order; a `*` marks those of the variant.
-    fn tried(request: &Request<'_>, policy: &Policy) -> Vec<String> {
+    /// The candidate keys, in order; `*` marks those of the variant.
+    fn candidates(request: &Request<'_>, policy: &Policy) -> Vec<String> {
         match decide(request, policy).action {
             Action::Fetch { first, others, .. } => {
-                let mark = |one: Candidate| format!("{}{}", one.key, if one.of_variant { "*" } else { "" });
+                let mark =
+                    |candidate: Candidate| format!("{}{}", candidate.key, if candidate.of_variant { "*" } else { "" });
                 std::iter::once(first).chain(others).map(mark).collect()
             }
-            other => panic!("nothing is fetched: {other:?}"),
+            other => panic!("expected a fetch, found {other:?}"),
         }
     }
 
     fn location_of(request: &Request<'_>, policy: &Policy) -> String {
         match decide(request, policy).action {
             Action::Redirect { location, .. } => location,
-            other => panic!("not redirected: {other:?}"),
+            other => panic!("expected a redirect, found {other:?}"),
         }
     }
 
     #[test]
-    fn without_the_secret_every_request_is_forbidden_whatever_else_it_asks() {
+    fn without_the_secret_every_request_is_forbidden() {
         for lambda_auth in [None, Some(""), Some("shut"), Some("open,open")] {
             for method in [Method::Get, Method::Head, Method::Options, Method::Other] {
                 for test_version in [None, Some("v1"), Some("../..")] {
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn the_key_is_the_path_without_its_leading_slash() {
-        for (path, wanted) in [
+        for (path, expected) in [
             ("/test.html", "test.html"),
             ("/a/b.png", "a/b.png"),
             ("", "index.html"),
@@ -134,19 +134,19 @@ mod tests {
             ("/a/../b", "a/../b"),
             ("/日本.html", "日本.html"),
         ] {
-            assert_eq!(tried(&get(path), &policy()), [wanted], "{path}");
+            assert_eq!(candidates(&get(path), &policy()), [expected], "{path}");
         }
     }
 
     #[test]
-    fn a_version_goes_before_the_key() {
-        assert_eq!(tried(&version("/test.html", "v2"), &policy()), ["v2/test.html*"]);
-        assert_eq!(tried(&version("/", "v1"), &policy()), ["v1/index.html*"]);
+    fn the_variant_is_a_prefix_of_the_key() {
+        assert_eq!(candidates(&version("/test.html", "v2"), &policy()), ["v2/test.html*"]);
+        assert_eq!(candidates(&version("/", "v1"), &policy()), ["v1/index.html*"]);
         assert_eq!(decide(&version("/test.html", "v2"), &policy()).variant, Some("v2"));
     }
 
     #[test]
-    fn a_version_of_another_form_is_refused() {
+    fn a_malformed_test_version_is_refused() {
         let long = "x".repeat(65);
         for bad in ["", ".", "..", "v1/..", "v1,v2", "v 1", "v\r\n1", "ü", &long] {
             assert_eq!(
@@ -161,31 +161,35 @@ mod tests {
     }
 
     #[test]
-    fn a_version_that_is_not_listed_answers_as_a_missing_object_even_to_a_redirect() {
+    fn an_unlisted_variant_is_a_missing_object_even_for_a_redirect() {
         let policy = Policy { test_versions: Some(vec!["v1".into(), "v2".into()]), ..policy() };
-        assert_eq!(tried(&version("/t", "v2"), &policy), ["v2/t*"]);
+        assert_eq!(candidates(&version("/t", "v2"), &policy), ["v2/t*"]);
         let unlisted = Request { redirect: Some("true".into()), ..version("/t", "v3") };
         assert_eq!(decide(&unlisted, &policy).action, Action::Missing { key: key("v3/t") });
-        assert_eq!(tried(&get("/t"), &policy), ["t"], "no version is no unlisted version");
+        assert_eq!(candidates(&get("/t"), &policy), ["t"], "a request without a variant is not restricted");
     }
 
     #[test]
-    fn with_variant_fallback_a_version_falls_back_to_the_unversioned_key() {
+    fn variant_fallback_adds_the_unversioned_key() {
         let policy = Policy { variant_fallback: true, ..policy() };
-        assert_eq!(tried(&version("/t", "v1"), &policy), ["v1/t*", "t"]);
-        assert_eq!(tried(&get("/t"), &policy), ["t"], "nothing to fall back to");
+        assert_eq!(candidates(&version("/t", "v1"), &policy), ["v1/t*", "t"]);
+        assert_eq!(candidates(&get("/t"), &policy), ["t"], "a request without a variant has no fallback");
         let longest = format!("/{}", "k".repeat(1024));
-        assert_eq!(tried(&version(&longest, "v1"), &policy)[1], longest[1..], "which is not too long");
+        assert_eq!(
+            candidates(&version(&longest, "v1"), &policy)[1],
+            longest[1..],
+            "only the variant's key is too long"
+        );
     }
 
     #[test]
-    fn a_navigation_and_nothing_else_falls_back_to_the_shell_of_its_variant() {
+    fn only_a_navigation_falls_back_to_the_variants_shell() {
         let policy = Policy { spa_fallback: Some("app.html".into()), ..policy() };
         let html = Some("application/xhtml+xml, text/html;q=0.9, */*".into());
         let navigation = |path| Request { accept: html.clone(), ..version(path, "v1") };
-        assert_eq!(tried(&navigation("/cart/7"), &policy), ["v1/cart/7*", "v1/app.html*"]);
+        assert_eq!(candidates(&navigation("/cart/7"), &policy), ["v1/cart/7*", "v1/app.html*"]);
         let both = Policy { variant_fallback: true, ..policy.clone() };
-        assert_eq!(tried(&navigation("/cart"), &both), ["v1/cart*", "cart", "v1/app.html*", "app.html"]);
+        assert_eq!(candidates(&navigation("/cart"), &both), ["v1/cart*", "cart", "v1/app.html*", "app.html"]);
         for asset in [
             navigation("/cart/7.js"),
             Request { accept: Some("*/*".into()), ..version("/cart", "v1") },
@@ -194,17 +198,17 @@ mod tests {
             Request { accept: None, ..version("/cart", "v1") },
             Request { method: Method::Head, ..navigation("/cart") },
         ] {
-            assert_eq!(tried(&asset, &policy).len(), 1, "{asset:?}");
+            assert_eq!(candidates(&asset, &policy).len(), 1, "{asset:?}");
         }
         let climbing = navigation("/../../cart");
         assert_eq!(decide(&climbing, &policy).action, Action::Missing { key: key("v1/../../cart") });
     }
 
     #[test]
-    fn the_index_document_can_have_another_name() {
+    fn the_index_document_is_configurable() {
         let policy = Policy { index_document: "default.htm".into(), ..policy() };
-        assert_eq!(tried(&version("/docs/", "v1"), &policy), ["v1/docs/default.htm*"]);
-        assert_eq!(tried(&get("/"), &policy), ["default.htm"]);
+        assert_eq!(candidates(&version("/docs/", "v1"), &policy), ["v1/docs/default.htm*"]);
+        assert_eq!(candidates(&get("/"), &policy), ["default.htm"]);
     }
 
     #[test]
@@ -213,25 +217,25 @@ mod tests {
     }
 
     #[test]
-    fn options_lists_the_methods_to_whoever_knows_the_secret() {
+    fn options_lists_the_methods_only_with_the_secret() {
         let options = Request { method: Method::Options, ..get("/t") };
         assert_eq!(decide(&options, &policy()).action, Action::Respond(Outcome::MethodsListed));
-        let stranger = Request { lambda_auth: None, ..options };
-        assert_eq!(decide(&stranger, &policy()).action, Action::Respond(Outcome::Forbidden));
+        let without_secret = Request { lambda_auth: None, ..options };
+        assert_eq!(decide(&without_secret, &policy()).action, Action::Respond(Outcome::Forbidden));
     }
 
     #[test]
-    fn only_the_exact_word_true_redirects() {
-        for (word, redirects) in [("true", true), ("True", false), ("1", false), ("true,true", false), ("", false)] {
-            let request = Request { redirect: Some(word.into()), ..get("/t") };
+    fn only_the_exact_value_true_redirects() {
+        for (value, redirects) in [("true", true), ("True", false), ("1", false), ("true,true", false), ("", false)] {
+            let request = Request { redirect: Some(value.into()), ..get("/t") };
             let redirected = matches!(decide(&request, &policy()).action, Action::Redirect { .. });
-            assert_eq!(redirected, redirects, "{word:?}");
+            assert_eq!(redirected, redirects, "{value:?}");
         }
     }
 
     #[test]
-    fn a_location_is_encoded_where_a_uri_needs_it_and_an_ascii_key_is_unchanged() {
-        for (path, wanted) in [
+    fn a_location_is_percent_encoded_only_where_required() {
+        for (path, expected) in [
             ("/test.html", "v1/test.html"),
             ("/a-b_c.d~e/!$&'()*,;=:@", "v1/a-b_c.d~e/!$&'()*,;=:@"),
             ("/a b", "v1/a%20b"),
@@ -243,13 +247,13 @@ mod tests {
             ("/.../.a/b..", "v1/.../.a/b.."),
         ] {
             let request = Request { redirect: Some("true".into()), ..version(path, "v1") };
-            let location = format!("https://d1.cloudfront.net/{wanted}");
+            let location = format!("https://d1.cloudfront.net/{expected}");
             assert_eq!(location_of(&request, &policy()), location);
         }
     }
 
     #[test]
-    fn a_key_that_climbs_out_of_the_bucket_is_missing_without_a_look_at_s3_and_so_is_its_fallback() {
+    fn a_key_above_the_bucket_is_missing_without_an_s3_request() {
         let policy = Policy { variant_fallback: true, ..policy() };
         for path in ["/../../x", "/a/../../../x", "/a/../../..", "/.//../.."] {
             assert_eq!(
@@ -258,14 +262,18 @@ mod tests {
             );
         }
         for path in ["/..", "/../x", "/./../x", "/a/../../x"] {
-            assert_eq!(tried(&version(path, "v1"), &policy), [format!("v1{path}*")], "S3 may have it, and no fallback");
+            assert_eq!(
+                candidates(&version(path, "v1"), &policy),
+                [format!("v1{path}*")],
+                "S3 can have this key, but not its fallback"
+            );
             assert_eq!(decide(&get(path), &policy).action, Action::Missing { key: key(&path[1..]) });
         }
-        assert_eq!(tried(&version("/a/../b", "v1"), &policy), ["v1/a/../b*", "a/../b"]);
+        assert_eq!(candidates(&version("/a/../b", "v1"), &policy), ["v1/a/../b*", "a/../b"]);
     }
 
     #[test]
-    fn nobody_is_sent_to_an_address_that_would_be_folded() {
+    fn a_redirect_never_targets_a_dot_segment() {
         for path in ["/../v2/test.html", "/a/./b", "/a/..", "/."] {
             let request = Request { redirect: Some("true".into()), ..version(path, "v1") };
             assert_eq!(decide(&request, &policy()).action, Action::Missing { key: key(&format!("v1{path}")) });
@@ -275,18 +283,18 @@ mod tests {
     #[test]
     fn redirect_query_keeps_the_query_string() {
         let policy = Policy { redirect_query: true, ..policy() };
-        for (query, wanted) in [
+        for (query, expected) in [
             ("a=1&b=%20", "https://d1.cloudfront.net/t?a=1&b=%20"),
             ("", "https://d1.cloudfront.net/t"),
             ("a=\r\nx", "https://d1.cloudfront.net/t?a=%0D%0Ax"),
         ] {
             let request = Request { redirect: Some("true".into()), query: query.into(), ..get("/t") };
-            assert_eq!(location_of(&request, &policy), wanted);
+            assert_eq!(location_of(&request, &policy), expected);
         }
     }
 
     #[test]
-    fn head_fetches_only_the_head_and_other_methods_nothing() {
+    fn head_fetches_the_head_and_other_methods_are_refused() {
         let head = Request { method: Method::Head, ..get("/t") };
         assert!(matches!(decide(&head, &policy()).action, Action::Fetch { part: Part::Head, .. }));
         let other = Request { method: Method::Other, ..get("/t") };
@@ -294,9 +302,9 @@ mod tests {
     }
 
     #[test]
-    fn a_key_longer_than_s3_allows_is_missing_without_a_look_at_s3() {
+    fn a_key_that_s3_cannot_have_is_missing_without_an_s3_request() {
         let longest = format!("/{}", "k".repeat(1024));
-        assert_eq!(tried(&get(&longest), &policy()), [&longest[1..]]);
+        assert_eq!(candidates(&get(&longest), &policy()), [&longest[1..]]);
         for blank in [" ", "\t", "\u{85}", "\u{3000}"] {
             let path = format!("/{blank}");
             assert_eq!(decide(&get(&path), &policy()).action, Action::Missing { key: key(blank) }, "{blank:?}");
@@ -307,7 +315,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_location_is_always_a_safe_header_value_and_decodes_to_the_key(path in "/\\PC{0,40}|/[^\0]{0,40}|/([a.]{0,2}/){0,6}") {
+        fn a_location_is_a_safe_header_value_and_decodes_to_the_key(
+            path in "/\\PC{0,40}|/[^\0]{0,40}|/([a.]{0,2}/){0,6}",
+        ) {
             let request = Request { redirect: Some("true".into()), ..get(&path) };
             let Action::Redirect { location, .. } = decide(&request, &policy()).action else {
                 prop_assert!(key(&key_of_path(&path, "index.html")).has_dot_segment());
@@ -315,25 +325,10 @@ mod tests {
             };
             prop_assert!(location.bytes().all(|byte| byte.is_ascii_graphic()));
             let encoded = location.strip_prefix("https://d1.cloudfront.net/").unwrap();
-            let is_folded = |segment| matches!(segment, "." | "..");
-            prop_assert!(!encoded.split('/').any(is_folded), "nothing is folded away by whoever follows it");
+            let is_dot_segment = |segment| matches!(segment, "." | "..");
+            prop_assert!(!encoded.split('/').any(is_dot_segment), "expected no segment that a client resolves");
             let decoded = percent_encoding::percent_decode_str(encoded).decode_utf8().unwrap();
             prop_assert_eq!(decoded, key_of_path(&path, "index.html"));
-        }
-
-        #[test]
-        fn a_version_can_never_name_another_folder(bad in "\\PC{0,70}") {
-            if is_version(&bad) {
-                prop_assert!(!bad.is_empty() && bad.len() <= 64 && bad != "." && bad != ".." && !bad.contains('/'));
-            }
-        }
-
-        #[test]
-        fn every_path_has_a_key_and_only_index_documents_are_added(path in "(?s:.){0,40}") {
-            let key = key_of_path(&path, "index.html");
-            prop_assert!(!key.is_empty() && !key.ends_with('/'));
-            let kept = path.strip_prefix('/').unwrap_or(&path);
-            prop_assert!(*key == *kept || key.strip_suffix("index.html") == Some(kept));
         }
     }
 }

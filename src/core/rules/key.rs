@@ -19,3 +19,19 @@ pub(super) fn key_of_path<'a>(path: &'a str, index_document: &str) -> Cow<'a, st
     let key = path.strip_prefix('/').unwrap_or(path);
     if key.is_empty() || key.ends_with('/') { Cow::Owned(format!("{key}{index_document}")) } else { Cow::Borrowed(key) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_path_has_a_key_and_only_the_index_document_is_added(path in "(?s:.){0,40}") {
+            let key = key_of_path(&path, "index.html");
+            prop_assert!(!key.is_empty() && !key.ends_with('/'));
+            let unchanged = path.strip_prefix('/').unwrap_or(&path);
+            prop_assert!(*key == *unchanged || key.strip_suffix("index.html") == Some(unchanged));
+        }
+    }
+}

@@ -1,6 +1,6 @@
-//! The rules: which object answers a request, or which response does so without one.
+//! The rules: they select the object for a request, or respond without one.
 //!
-//! [`decision::decide`] runs the stages; each stage is a function in a file of its own.
+//! [`decision::decide`] runs the stages; each stage is a function in its own file.
 
 pub mod action;
 pub mod decision;

@@ -23,3 +23,19 @@ pub fn is_version(version: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     (1..=VERSION_BYTES_MAX).contains(&version.len()) && version.bytes().all(allowed) && !matches!(version, "." | "..")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_variant_never_names_another_folder(version in "\\PC{0,70}") {
+            if is_version(&version) {
+                prop_assert!((1..=64).contains(&version.len()));
+                prop_assert!(version != "." && version != ".." && !version.contains('/'));
+            }
+        }
+    }
+}

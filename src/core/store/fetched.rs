@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::error_chain::error_chain;
 use crate::object::{Head, Object};
 
-/// A store's answer for a key that exists.
+/// The result of a fetch for a key that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fetched {
     /// The object, or the requested range or head of it.
@@ -49,7 +49,7 @@ pub enum FetchError {
     Missing(Missing),
     /// S3 throttles or cannot be reached; a retry may succeed (503).
     Unavailable(Cause),
-    /// S3 did not answer within the budget (504).
+    /// S3 did not respond within the budget (504).
     TimedOut(Cause),
     /// Any other failure: a refused signature, a missing bucket, an unusable response (502).
     Failed(Cause),

@@ -50,7 +50,7 @@ impl<'a> FetchRequest<'a> {
         Self { key, part, conditions: Conditions::default(), range: None, if_range: None, fits, cached: None }
     }
 
-    /// The answer that needs no body, for an object or a range of it; `None` if the body must be sent.
+    /// The result that needs no body, for an object or a range of it; `None` if the body must be sent.
     pub fn answer_without_body(&self, head: &Head, range: Option<&Range<u64>>) -> Option<Fetched> {
         match self.conditions.evaluate(head) {
             Verdict::Proceed if !(self.fits)(head, range) => Some(Fetched::TooLarge(head.clone())),
@@ -171,7 +171,7 @@ pub trait Store: Send + Sync + 'static {
         deadline: Instant,
     ) -> impl Future<Output = Result<String, FetchError>> + Send;
 
-    /// Revalidates the objects that were served stale since the last call; drops what does not finish before `deadline`.
+    /// Revalidates the objects that were served stale since the last call. Cancels unfinished requests at `deadline`.
     fn revalidate_stale(&self, _deadline: Instant) -> impl Future<Output = ()> + Send {
         async {}
     }

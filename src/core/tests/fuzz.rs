@@ -1,8 +1,8 @@
-//! The fuzzer's checks on stable Rust, over inputs that are close to real ones.
+//! Runs the checks of the fuzz targets on stable Rust, with generated inputs that resemble real ones.
 //!
-//! Each runs for `FUZZ_SECONDS` (a second without it). What it finds it prints, and shrinks first.
+//! Each test runs for `FUZZ_SECONDS` seconds (default 1). It shrinks a failing input and prints it.
 #![allow(clippy::expect_used, clippy::panic, missing_docs, reason = "tests fail by panicking")]
-#![allow(clippy::print_stdout, reason = "how many inputs there were is worth knowing")]
+#![allow(clippy::print_stdout, reason = "a test prints the number of its inputs")]
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use proptest::test_runner::{Config, TestRunner};
 #[path = "../fuzz/checks.rs"]
 mod checks;
 
-/// Checks new inputs until the time is up.
+/// Checks generated inputs for `FUZZ_SECONDS`.
 fn run<S: Strategy>(strategy: S, check: impl Fn(S::Value)) {
     let seconds = std::env::var("FUZZ_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(1.0);
     let end = Instant::now() + Duration::from_secs_f64(seconds);
@@ -32,7 +32,7 @@ fn run<S: Strategy>(strategy: S, check: impl Fn(S::Value)) {
     println!("{cases} inputs");
 }
 
-/// Text of pieces that mean something, and of anything.
+/// Concatenates meaningful pieces, arbitrary text and numbers.
 fn text(pieces: &'static [&'static str]) -> impl Strategy<Value = String> {
     let piece = prop_oneof![4 => select(pieces).prop_map(str::to_owned), 1 => "(?s:.){0,6}", 1 => "[0-9]{1,22}"];
     prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
@@ -69,19 +69,20 @@ const JSON: &[&str] = &[
     "swordfish",
 ];
 
-/// Whole events with odd values, which text alone seldom comes to.
+/// Complete events with unusual values, which [`text`] rarely generates.
 fn event() -> impl Strategy<Value = Vec<u8>> {
     let value = || {
         prop_oneof![
             4 => "(?s:.){0,20}".prop_map(serde_json::Value::from),
-            2 => select(&["swordfish", "2.0", "GET", "/", "prod", "$default", "x.lambda-url.y.on.aws"][..]).prop_map(Into::into),
+            2 => select(&["swordfish", "2.0", "GET", "/", "prod", "$default", "x.lambda-url.y.on.aws"][..])
+                .prop_map(Into::into),
             1 => Just(serde_json::Value::Null),
             1 => any::<i64>().prop_map(Into::into),
         ]
     };
     let fields = (value(), value(), value(), value(), value(), value(), prop::bool::weighted(0.9));
-    fields.prop_map(|(path, auth, version, method, stage, domain, second)| {
-        let format = if second { "2.0" } else { "1.0" };
+    fields.prop_map(|(path, auth, version, method, stage, domain, is_v2)| {
+        let format = if is_v2 { "2.0" } else { "1.0" };
         let event = serde_json::json!({
             "version": format, "rawPath": path, "headers": {"lambda_auth": auth, "test_version": version, "x": null},
             "requestContext": {"http": {"method": method}, "stage": stage, "domainName": domain},
@@ -91,14 +92,14 @@ fn event() -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[test]
-fn any_bytes_are_an_event_or_an_error_and_nobody_gets_in_without_the_secret() {
+fn any_event_parses_or_fails_and_needs_the_secret() {
     let bytes = prop::collection::vec(any::<u8>(), 0..100);
     let strategy = prop_oneof![3 => event(), 2 => text(JSON).prop_map(String::into_bytes), 1 => bytes];
     run(strategy, |bytes| checks::event(&bytes));
 }
 
 #[test]
-fn any_range_selects_bytes_that_are_there_or_none() {
+fn any_range_selects_bytes_of_the_object_or_none() {
     let fields = text(&[
         "bytes",
         "=",
@@ -115,20 +116,20 @@ fn any_range_selects_bytes_that_are_there_or_none() {
         "\"tag\"",
         "Sun, 06 Nov 1994 08:49:37 GMT",
     ]);
-    run((fields, prop_oneof![any::<u64>(), 0_u64..20]), |(field, bytes)| checks::range(&field, bytes));
+    run((fields, prop_oneof![any::<u64>(), 0_u64..20]), |(field, size_bytes)| checks::range(&field, size_bytes));
 }
 
 #[test]
-fn any_conditions_come_to_a_verdict() {
+fn any_conditions_have_a_verdict() {
     let fields =
         text(&["\"", "W/", ",", " ", "*", "\"tag\"", "\"b\"", "Sun, 06 Nov 1994 08:49:37 GMT", "GMT", "Nov", ":", "-"]);
     run(fields, |field| checks::conditional(&field));
 }
 
 #[test]
-fn any_path_leads_to_keys_under_its_version_and_to_a_safe_location() {
+fn any_path_gives_keys_of_its_variant_and_a_safe_location() {
     let paths = || text(&["/", "//", "..", ".", "%", "%2F", "+", "?", "#", "\r", "\n", "\0", "index.html", "v1", "日"]);
-    run((paths(), text(&["v1", "v2", ".", "..", "_", "-"]), paths()), |(path, version, query)| {
-        checks::path(&path, &version, &query);
+    run((paths(), text(&["v1", "v2", ".", "..", "_", "-"]), paths()), |(path, variant, query)| {
+        checks::path(&path, &variant, &query);
     });
 }

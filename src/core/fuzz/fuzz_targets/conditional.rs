@@ -1,3 +1,4 @@
+//! Fuzz target: conditional requests.
 #![no_main]
 #![allow(dead_code, reason = "each target runs one of the checks")]
 

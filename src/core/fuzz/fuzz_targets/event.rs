@@ -1,3 +1,4 @@
+//! Fuzz target: the event parser and the access rule.
 #![no_main]
 #![allow(dead_code, reason = "each target runs one of the checks")]
 

@@ -1,3 +1,4 @@
+//! Fuzz target: keys and redirect locations.
 #![no_main]
 #![allow(dead_code, reason = "each target runs one of the checks")]
 
