@@ -1,7 +1,7 @@
-//! The HTTP client under aws-sdk-s3 and the exporter of spans: hyper's own, HTTP/1.1 over rustls, with the trust anchors linked in.
+//! The HTTP client of aws-sdk-s3 and of the span exporter: hyper, HTTP/1.1 over rustls, with linked-in trust anchors.
 //!
-//! aws-smithy-http-client would do the same with HTTP/2, proxies and the system's certificates: half a megabyte that
-//! S3 has no use for, and most of a cold start spent on reading 140 certificates.
+//! aws-smithy-http-client would add HTTP/2, proxies and the system's certificates: half a megabyte that S3 does not
+//! need, and most of a cold start for reading 140 certificates.
 
 use std::error::Error;
 use std::io;
@@ -24,44 +24,43 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-/// How long a connection is kept that nothing goes over; S3 closes them sooner.
-const IDLE: Duration = Duration::from_secs(60);
+/// How long an idle connection is kept. S3 closes connections sooner.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The authorities that are trusted unless others are given: Mozilla's, as they are linked in. Whoever signs for AWS
-/// and for AWS China is among them.
+/// The default trust anchors: Mozilla's, linked in. They include the authorities of AWS and AWS China.
 pub(crate) fn bundled_anchors() -> RootCertStore {
     RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
 }
 
-/// Reads the authorities of a PEM file.
+/// Parses the trust anchors of a PEM file.
 ///
 /// # Errors
-/// With what is wrong, as the end of a sentence about the file.
+/// With one line about the file.
 pub(crate) fn read_anchors(pem: &[u8]) -> Result<RootCertStore, String> {
     let mut anchors = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| format!("is not PEM: {error}"))?;
-        anchors.add(certificate).map_err(|error| format!("holds a certificate that cannot be used: {error}"))?;
+        let certificate = certificate.map_err(|error| format!("the file is not PEM: {error}"))?;
+        anchors.add(certificate).map_err(|error| format!("the file contains an unusable certificate: {error}"))?;
     }
-    if anchors.is_empty() { Err("holds no certificate".to_owned()) } else { Ok(anchors) }
+    if anchors.is_empty() { Err("the file contains no certificate".to_owned()) } else { Ok(anchors) }
 }
 
-/// hyper's client, over TCP or TLS.
-pub(crate) type Hyper = Client<HttpsConnector<connect::HttpConnector>, SdkBody>;
+/// A hyper client over TCP or TLS.
+pub(crate) type HyperClient = Client<HttpsConnector<connect::HttpConnector>, SdkBody>;
 
-/// A client for the SDK: it trusts `anchors` and gives up a connection that is not open after `connect_timeout`.
+/// A client for the SDK. It trusts `anchors` and waits `connect_timeout` for a connection.
 ///
 /// # Errors
-/// When rustls cannot be set up.
+/// If rustls rejects its configuration.
 pub(crate) fn client(anchors: RootCertStore, connect_timeout: Duration) -> Result<impl HttpClient, rustls::Error> {
-    Ok(SdkClient { client: hyper(anchors, connect_timeout)?, read_timeout: None })
+    Ok(SdkClient { client: hyper_client(anchors, connect_timeout)?, read_timeout: None })
 }
 
-/// The same, as it is.
+/// The same client, without the SDK's interface.
 ///
 /// # Errors
-/// When rustls cannot be set up.
-pub(crate) fn hyper(anchors: RootCertStore, connect_timeout: Duration) -> Result<Hyper, rustls::Error> {
+/// If rustls rejects its configuration.
+pub(crate) fn hyper_client(anchors: RootCertStore, connect_timeout: Duration) -> Result<HyperClient, rustls::Error> {
     let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(anchors)
@@ -72,13 +71,13 @@ pub(crate) fn hyper(anchors: RootCertStore, connect_timeout: Duration) -> Result
     tcp.set_connect_timeout(Some(connect_timeout));
     let connector =
         HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
-    Ok(Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build(connector))
+    Ok(Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE_TIMEOUT).build(connector))
 }
 
 #[derive(Debug, Clone)]
 struct SdkClient {
-    client: Hyper,
-    /// How long an answer may take until it begins.
+    client: HyperClient,
+    /// Timeout until the head of the response.
     read_timeout: Option<Duration>,
 }
 
@@ -95,18 +94,18 @@ impl HttpConnector for SdkClient {
             let mut request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
             let captured = connect::capture_connection(&mut request);
             if let Some(capture) = request.extensions().get::<CaptureSmithyConnection>() {
-                capture.set_connection_retriever(move || metadata(&captured));
+                capture.set_connection_retriever(move || connection_metadata(&captured));
             }
-            let answered = client.request(request);
-            let answered = match read_timeout {
-                None => answered.await,
-                Some(limit) => tokio::time::timeout(limit, answered).await.map_err(|_| {
-                    ConnectorError::timeout(format!("its answer had not begun after {} ms", limit.as_millis()).into())
+            let response = client.request(request);
+            let response = match read_timeout {
+                None => response.await,
+                Some(limit) => tokio::time::timeout(limit, response).await.map_err(|_| {
+                    ConnectorError::timeout(format!("no response within {} ms", limit.as_millis()).into())
                 })?,
             };
-            let response = answered.map_err(|error| match is_timeout(&error) {
+            let response = response.map_err(|error| match is_timeout(&error) {
                 true => ConnectorError::timeout(error.into()),
-                // Whatever else goes wrong here goes wrong on the way, and is worth another try.
+                // Every other error at this point is an error of the connection, which the SDK retries.
                 false => ConnectorError::io(error.into()),
             })?;
             HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
@@ -115,9 +114,9 @@ impl HttpConnector for SdkClient {
     }
 }
 
-/// A way to close the connection that a request went over: after a 500 or a 503 the SDK asks another of S3's hosts, by a
-/// connection of its own.
-fn metadata(captured: &connect::CaptureConnection) -> Option<ConnectionMetadata> {
+/// Lets the SDK close the connection of a request. After a 500 or a 503 it does, so that the retry opens a connection,
+/// which may lead to another host of S3.
+fn connection_metadata(captured: &connect::CaptureConnection) -> Option<ConnectionMetadata> {
     captured.connection_metadata().as_ref()?;
     let captured = captured.clone();
     let close = move || {
@@ -128,7 +127,7 @@ fn metadata(captured: &connect::CaptureConnection) -> Option<ConnectionMetadata>
     Some(ConnectionMetadata::builder().proxied(false).poison_fn(close).build())
 }
 
-/// Whether a connection took too long to open.
+/// Whether opening the connection timed out.
 fn is_timeout(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -146,7 +145,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    /// Answers whatever is asked, and counts the connections.
+    /// Responds 503 to every request, and counts connections.
     async fn server(connections: Arc<AtomicUsize>) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}/", listener.local_addr().unwrap());
@@ -154,10 +153,10 @@ mod tests {
             while let Ok((mut connection, _)) = listener.accept().await {
                 connections.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(async move {
-                    let mut asked = [0; 4096];
-                    while connection.read(&mut asked).await.is_ok_and(|read| read > 0) {
-                        let answer = b"HTTP/1.1 503 Slow Down\r\ncontent-length: 0\r\n\r\n";
-                        connection.write_all(answer).await.unwrap();
+                    let mut request = [0; 4096];
+                    while connection.read(&mut request).await.is_ok_and(|read| read > 0) {
+                        let response = b"HTTP/1.1 503 Slow Down\r\ncontent-length: 0\r\n\r\n";
+                        connection.write_all(response).await.unwrap();
                     }
                 });
             }
@@ -166,43 +165,43 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_the_sdk_condemns_is_not_used_again_and_any_other_is() {
+    async fn every_connection_is_reused_unless_the_sdk_poisons_it() {
         let connections = Arc::new(AtomicUsize::new(0));
         let address = server(connections.clone()).await;
         let client =
-            SdkClient { client: hyper(bundled_anchors(), Duration::from_secs(1)).unwrap(), read_timeout: None };
-        for (condemned, opened) in [(false, 1), (true, 1), (false, 2), (false, 2)] {
+            SdkClient { client: hyper_client(bundled_anchors(), Duration::from_secs(1)).unwrap(), read_timeout: None };
+        for (poisoned, opened) in [(false, 1), (true, 1), (false, 2), (false, 2)] {
             let capture = CaptureSmithyConnection::new();
             let mut request = HttpRequest::get(&address).unwrap();
             request.add_extension(capture.clone());
-            let answer = client.call(request).await.unwrap();
-            assert_eq!(answer.status().as_u16(), 503);
+            let response = client.call(request).await.unwrap();
+            assert_eq!(response.status().as_u16(), 503);
             assert_eq!(connections.load(Ordering::Relaxed), opened);
-            if condemned {
+            if poisoned {
                 capture.get().unwrap().poison();
             }
         }
     }
 
     #[test]
-    fn the_bundled_anchors_hold_those_that_aws_names() {
+    fn the_bundled_anchors_include_those_of_aws() {
         let anchors = bundled_anchors();
-        // The common names, as they stand in the DER of the subjects (https://www.amazontrust.com/repository/).
+        // The common names, as encoded in the DER of the subjects (https://www.amazontrust.com/repository/).
         for name in ["Amazon Root CA 1", "Amazon Root CA 2", "Amazon Root CA 3", "Amazon Root CA 4"]
             .into_iter()
             .chain(["Starfield Services Root Certificate Authority - G2", "DigiCert Global Root G2", "GlobalSign"])
         {
-            let held = |subject: &[u8]| subject.windows(name.len()).any(|window| window == name.as_bytes());
-            assert!(anchors.roots.iter().any(|anchor| held(anchor.subject.as_ref())), "{name}");
+            let contains_name = |subject: &[u8]| subject.windows(name.len()).any(|window| window == name.as_bytes());
+            assert!(anchors.roots.iter().any(|anchor| contains_name(anchor.subject.as_ref())), "{name}");
         }
     }
 
     #[test]
-    fn a_pem_file_has_anchors_or_a_clear_fault() {
-        assert_eq!(read_anchors(b"").unwrap_err(), "holds no certificate");
+    fn a_pem_file_without_usable_certificates_is_rejected() {
+        assert_eq!(read_anchors(b"").unwrap_err(), "the file contains no certificate");
         let broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        assert!(read_anchors(broken).unwrap_err().starts_with("holds a certificate that cannot be used"));
-        let cut = b"-----BEGIN CERTIFICATE-----\nAAAA\n";
-        assert!(read_anchors(cut).is_err());
+        assert!(read_anchors(broken).unwrap_err().starts_with("the file contains an unusable certificate"));
+        let truncated = b"-----BEGIN CERTIFICATE-----\nAAAA\n";
+        assert!(read_anchors(truncated).is_err());
     }
 }

@@ -1,29 +1,30 @@
-//! How glibc's allocator is set for a cache of large bodies.
+//! Settings of glibc's allocator for a cache of large bodies.
 
-/// From this size on, in bytes, a block is mapped by itself, and goes back to the system when it is freed: half of glibc's own
-/// start value, which else grows to 32 MiB with the first large block that is freed
+/// Blocks of this size or larger are mapped individually and return to the system when they are freed.
+///
+/// Half of glibc's initial value. Without a setting, that value grows with each freed mapped block, up to 32 MiB
 /// ([mallopt(3)](https://man7.org/linux/man-pages/man3/mallopt.3.html)).
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const MAPPED_BYTES: libc::c_int = 64 * 1024;
+const MMAP_THRESHOLD_BYTES: libc::c_int = 64 * 1024;
 
-/// So many free bytes are kept at the end of the heap, so that a miss does not hand back what the next one needs.
+/// The heap keeps up to this many free bytes at its end, so that a miss does not return memory that the next one needs.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const KEPT_BYTES: libc::c_int = 256 * 1024;
+const TRIM_THRESHOLD_BYTES: libc::c_int = 256 * 1024;
 
-/// Keeps bodies that come and go out of the heap: in it each leaves a hole that the next does not fit, and the process
-/// holds a quarter more than the cache does.
+/// Makes the allocator map large blocks individually. In the heap, evicted bodies leave holes that new bodies do not
+/// fit, and the process uses a quarter more memory than the cache.
 ///
-/// To be called before there are other threads. `false` where it could not be set, as elsewhere than under glibc: all works as
-/// well, with more memory.
+/// Call it before other threads start. Returns `false` if the settings were not applied, as on systems without glibc:
+/// everything still works, with more memory.
 #[allow(unsafe_code)]
 pub(crate) fn map_large_blocks() -> bool {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: mallopt takes two numbers and no pointers, and locks the allocator's state for itself. What it is not safe
-    // against is the allocator's own first call in another thread (MT-Unsafe init); there is none yet, and this thread's
-    // has been long ago. A value that it does not take changes nothing.
+    // SAFETY: mallopt takes two numbers and no pointers, and locks the allocator's state itself. It is unsafe only
+    // during the allocator's initialization by another thread (MT-Unsafe init): no other thread exists yet, and this
+    // thread has allocated before. A rejected value changes nothing.
     let set = unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_BYTES) == 1
-            && libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_BYTES) == 1
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES) == 1
+            && libc::mallopt(libc::M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES) == 1
     };
     #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
     let set = false;
@@ -41,7 +42,7 @@ mod tests {
         line.split_whitespace().next().unwrap().parse().unwrap()
     }
 
-    /// Tells the test that it has the process to itself: what others allocate is not its business.
+    /// Set in the child process that runs only this test, without allocations of other tests.
     const ALONE: &str = "NEAREDGE_TEST_ALONE";
 
     #[test]
@@ -58,7 +59,8 @@ mod tests {
         let before = resident_kb();
         let mut kept = Vec::new();
         for turn in 0..40 {
-            // The second turn's blocks would come from the heap if the threshold had grown with the first's end.
+            // Without the setting, freeing the first block would raise the threshold, and the heap would serve the
+            // others.
             drop(std::hint::black_box(vec![1_u8; 600_000 + turn * 10_000]));
             kept.push(vec![1_u8; 1_000]);
         }
@@ -69,12 +71,12 @@ mod tests {
         }
         drop(large);
         let grown = resident_kb().saturating_sub(before);
-        assert!(grown < 10_000, "{grown} kB are held, of 20,000 that were freed");
+        assert!(grown < 10_000, "{grown} kB of the 20,000 kB freed are still resident");
         assert_eq!(kept.len(), between.len());
     }
 
-    /// Run on valgrind's processor too (.ci/memory.sh), with glibc's own allocator: memcheck and the sanitizers put theirs in its place,
-    /// and mallopt with it.
+    /// Runs on valgrind's processor too (.ci/memory.sh), with glibc's allocator: memcheck and the sanitizers replace
+    /// it, including mallopt.
     #[test]
     fn blocks_keep_their_content_across_the_setting() {
         let before: Vec<Vec<u8>> = sizes().map(|size| vec![7; size]).collect();

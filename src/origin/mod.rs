@@ -3,6 +3,7 @@
 //! [`Origin::respond`] is the list of stages. The pure ones are in [`nearedge_core::rules::decision`]; the stages that
 //! need the store are here, each in a file of its own name: `object`, `missing`, `oversize`.
 
+mod exceptions;
 mod found;
 mod missing;
 mod object;
@@ -18,8 +19,8 @@ use nearedge_core::response::{Content, Outcome, Presentation, Response};
 use nearedge_core::rules::decision::{Action, Decision, Policy, decide};
 use nearedge_core::store::{Missing, Part, Store, StoreStats};
 
+pub use self::exceptions::{Exceptions, Oversize};
 use self::found::Found;
-pub use self::oversize::{Exceptions, Oversize};
 use crate::telemetry::trace::child_span;
 
 /// The origin: the rules, and the store that holds the objects.

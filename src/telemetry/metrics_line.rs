@@ -1,7 +1,7 @@
-//! The line that each invocation leaves in the log: its metrics in CloudWatch's Embedded Metric Format, and with them
-//! what a person looks for. One write serves both.
+//! The metrics line: one log line per invocation, in CloudWatch's Embedded Metric Format
+//! ([specification](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html)).
 //!
-//! [Specification](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html).
+//! The line also contains the fields that an engineer searches for, so that no second log line is needed.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -12,47 +12,46 @@ use metrique_writer_core::unit::{NegativeScale, PositiveScale};
 use metrique_writer_core::value::{FlagConstructor, MetricFlags};
 use metrique_writer_core::{Entry, EntryWriter, Observation, Value, ValueWriter};
 use metrique_writer_format_emf::{Emf, MetricDefinition, MetricDirective, NoMetricCtor};
-
 use nearedge_core::metric::{Dimensions, Measurement, Metric, OUTCOME, SERVICE, Unit, VARIANT, Variants};
 use nearedge_core::object::KEY_BYTES_MAX;
 use nearedge_core::store::{FetchError, Source};
 use parking_lot::Mutex;
 
-/// How the metrics are named and told apart.
+/// The namespace and the dimensions of the metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetricsConfig {
-    /// CloudWatch's namespace.
+    /// The namespace in CloudWatch.
     pub namespace: String,
     /// The dimension `service`.
     pub service: String,
-    /// The values that the dimension `variant` may have.
+    /// The variants that the dimension `variant` distinguishes.
     pub variants: Variants,
 }
 
-/// What a line says.
+/// The content of a line.
 #[derive(Debug, Clone, Copy)]
 pub struct LogLine<'a> {
-    /// The invocation.
+    /// The id of the invocation.
     pub request_id: &'a str,
-    /// The trace that it is part of, as its header has it.
+    /// The id of its trace.
     pub trace_id: Option<&'a str>,
-    /// What became of it.
+    /// The result and its measurements.
     pub measured: Measurement<'a>,
-    /// When it was answered.
+    /// When the response was posted.
     pub at: SystemTime,
 }
 
 /// Writes lines.
 pub struct LineWriter {
     config: MetricsConfig,
-    /// One line at a time, in a buffer that is used again.
+    /// The formatter and a buffer that lines reuse, one at a time.
     format: Mutex<(Emf, Vec<u8>)>,
 }
 
 impl LineWriter {
-    /// A writer of lines with these names.
+    /// A writer of lines for these settings.
     pub fn new(config: MetricsConfig) -> Self {
-        let by_variant = Metric::ALL.iter().filter(|metric| metric.dimensions() == Dimensions::VariantToo);
+        let by_variant = Metric::ALL.iter().filter(|metric| metric.dimensions() == Dimensions::ServiceAndVariant);
         let by_variant = MetricDirective {
             dimensions: vec![vec![SERVICE, VARIANT, OUTCOME]],
             metrics: by_variant
@@ -68,17 +67,17 @@ impl LineWriter {
         Self { format: Mutex::new((emf, Vec::with_capacity(2048))), config }
     }
 
-    /// Writes a line with one write.
+    /// Writes a line in one write.
     ///
     /// # Errors
-    /// When `out` is closed or full.
+    /// If `out` is closed or full.
     pub fn write(&self, line: &LogLine<'_>, mut out: impl Write) -> io::Result<()> {
         let mut format = self.format.lock();
         let (emf, buffer) = &mut *format;
         buffer.clear();
-        let entry = Written { line, config: &self.config };
+        let entry = LineEntry { line, config: &self.config };
         emf.format(&entry, buffer).map_err(|error| io::Error::other(error.to_string()))?;
-        // Under the lock too: lines do not run into each other.
+        // Still under the lock, so that lines do not interleave.
         out.write_all(buffer)
     }
 }
@@ -89,20 +88,21 @@ impl fmt::Debug for LineWriter {
     }
 }
 
-struct Written<'a> {
+/// A line as an entry of the formatter.
+struct LineEntry<'a> {
     line: &'a LogLine<'a>,
     config: &'a MetricsConfig,
 }
 
-impl Entry for Written<'_> {
+impl Entry for LineEntry<'_> {
     fn write<'a>(&'a self, writer: &mut impl EntryWriter<'a>) {
         let LogLine { request_id, trace_id, measured, at } = self.line;
         let record = measured.record;
-        let asked = record.variant.as_deref();
+        let requested = record.variant.as_deref();
         let error = record.error.as_ref().and_then(FetchError::cause).map(ToString::to_string);
-        let variant = self.config.variants.dimension(asked);
+        let variant = self.config.variants.dimension(requested);
         writer.timestamp(*at);
-        measured.each(|metric, value| writer.value(metric.name(), &Measure(value, unit(metric.unit()))));
+        measured.for_each(|metric, value| writer.value(metric.name(), &MetricValue(value, unit(metric.unit()))));
         for (name, text) in [
             (SERVICE, Some(self.config.service.as_str())),
             (VARIANT, Some(variant)),
@@ -110,10 +110,10 @@ impl Entry for Written<'_> {
             ("message", Some("answered")),
             ("request_id", Some(*request_id)),
             ("trace_id", *trace_id),
-            // What is longer is no key, and anybody may send ten kilobytes of it.
+            // A longer path is not a valid key, and a viewer can send ten kilobytes.
             ("key", record.key.as_ref().map(|key| &key.as_str()[..key.as_str().floor_char_boundary(KEY_BYTES_MAX)])),
-            // What the dimension does not say.
-            ("test_version", asked.filter(|asked| *asked != variant)),
+            // Only if the dimension is `other`.
+            ("test_version", requested.filter(|requested| *requested != variant)),
             ("cache", record.source.map(Source::name)),
             ("missing", record.missing.map(|missing| missing.name())),
             ("secret", record.secret.map(|secret| secret.name())),
@@ -127,17 +127,17 @@ impl Entry for Written<'_> {
     }
 }
 
-/// A value that makes a metric.
-struct Measure(f64, metrique_writer_core::Unit);
+/// A value that is a metric.
+struct MetricValue(f64, metrique_writer_core::Unit);
 
-impl Value for Measure {
+impl Value for MetricValue {
     fn write(&self, writer: impl ValueWriter) {
         let Self(value, unit) = *self;
         writer.metric([observation(value)], unit, [], MetricFlags::empty());
     }
 }
 
-/// A number that makes none.
+/// A number that is not a metric.
 struct Property(u16);
 
 impl Value for Property {
@@ -147,9 +147,9 @@ impl Value for Property {
     }
 }
 
-/// Whole numbers are written as such: they are shorter.
+/// Writes whole numbers as integers, which are shorter.
 fn observation(value: f64) -> Observation {
-    // Far below 2^53 every count and every byte is exact.
+    // Counts and sizes are far below 2^53, up to which `f64` is exact.
     if value.fract() == 0.0 && (0.0..9e15).contains(&value) {
         Observation::Unsigned(value as u64)
     } else {
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_the_metrics_and_what_a_person_looks_for() {
+    fn a_line_contains_the_metrics_and_the_log_fields() {
         let line = written(&writer(), &record("v1/test.html", "v1", None));
         assert!(line.ends_with("}\n") && line.len() < 1_024, "{} {line}", line.len());
         let unit = |name: &str, unit: &str| json!({"Name": name, "Unit": unit});
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_that_is_not_listed_is_a_property_and_no_dimension() {
+    fn an_unlisted_variant_is_a_property_and_not_a_dimension() {
         let line = written(&writer(), &record("made-up/x", "made-up", None));
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!((&line["variant"], &line["test_version"]), (&json!("other"), &json!("made-up")));
@@ -255,18 +255,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn of_a_key_that_is_too_long_a_line_has_the_beginning(key in "(a|\u{65e5}){1024,1400}") {
+        fn a_key_that_is_too_long_is_truncated(key in "(a|\u{65e5}){1024,1400}") {
             let line = written(&writer(), &record(&key, "v1", None));
             let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-            let told = line["key"].as_str().unwrap();
-            prop_assert!(key.starts_with(told) && (KEY_BYTES_MAX - 3..=KEY_BYTES_MAX).contains(&told.len()));
+            let logged = line["key"].as_str().unwrap();
+            prop_assert!(key.starts_with(logged) && (KEY_BYTES_MAX - 3..=KEY_BYTES_MAX).contains(&logged.len()));
         }
 
-        // A key is what a viewer asked for: whatever is in it, a line stays one line, and says what was asked.
+        // A viewer chooses the key: no character in it breaks a line, and the line contains it unchanged.
         #[test]
         fn no_key_and_no_error_breaks_a_line(key in "(?s:.){1,60}", error in "(?s:.){0,60}") {
             let writer = writer();
-            // The second is written where the first was.
+            // The second line reuses the buffer of the first.
             written(&writer, &record("first", "v1", Some("first")));
             let line = written(&writer, &record(&key, "v2", Some(&error)));
             prop_assert_eq!(line.matches('\n').count(), 1);

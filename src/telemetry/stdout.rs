@@ -1,4 +1,5 @@
-//! Standard output as Lambda reads it: a pipe. When nobody reads it and it is full, lines are lost, not answers.
+//! Standard output, a pipe in Lambda. If it is full because its reader stalls, lines are dropped instead of delaying
+//! responses.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -8,69 +9,72 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// How long a line waits for its reader. After it the lines are lost at once, until there is room again.
+/// Timeout of a write. After it, lines are dropped at once until the pipe has room again.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// What a pipe that has room takes without waiting: on Linux it has room when a page is free
+/// How many bytes a pipe that has room accepts without blocking: on Linux it has room if a page is free
 /// ([pipe(7)](https://man7.org/linux/man-pages/man7/pipe.7.html)).
-const PIECE: usize = 4096;
+const CHUNK_BYTES: usize = 4096;
 
-/// What this process writes its lines to.
-pub(crate) static STDOUT: Lines = Lines::new();
+/// The state of this process's standard output.
+pub(crate) static STDOUT: LinePipe = LinePipe::new();
 
-/// A pipe that lines go to.
+/// The state of a pipe that receives lines.
 #[derive(Debug)]
-pub(crate) struct Lines {
-    /// Nobody has read for a while.
+pub(crate) struct LinePipe {
+    /// Whether the last write timed out.
     stalled: AtomicBool,
-    /// A line has broken off in the middle.
+    /// Whether the last line was cut off.
     torn: AtomicBool,
+    /// LinePipe that were dropped and not yet reported.
     lost: AtomicU64,
 }
 
-impl Lines {
+impl LinePipe {
     const fn new() -> Self {
         Self { stalled: AtomicBool::new(false), torn: AtomicBool::new(false), lost: AtomicU64::new(0) }
     }
 
-    /// How many lines have been lost and not told of, once lines get through again; else 0.
+    /// The number of dropped lines not yet reported; 0 while the pipe is stalled.
     pub(crate) fn lost(&self) -> u64 {
         if self.stalled.load(Ordering::Relaxed) { 0 } else { self.lost.load(Ordering::Relaxed) }
     }
 
-    /// A line has said that so many were lost. If it was lost itself, or others were meanwhile, the next one says so again.
+    /// Acknowledges that `lost` dropped lines were reported. If the counter has moved meanwhile, nothing is reset and
+    /// the next line reports them again.
     pub(crate) fn acknowledge_lost(&self, lost: u64) {
         let _ = self.lost.compare_exchange(lost, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Writes a line, its end included, or loses it. The lock that `out` is under keeps lines apart.
+    /// Writes a line, which includes its newline, or drops it. The caller holds the lock of `out`, which keeps lines
+    /// apart.
     ///
     /// # Errors
-    /// When `out` is closed.
+    /// If `out` is closed.
     fn write(&self, mut line: &[u8], out: &mut (impl Write + AsFd)) -> io::Result<()> {
         if self.torn.load(Ordering::Relaxed) {
             if !self.has_room(out) {
-                return self.lose();
+                return self.count_lost();
             }
             out.write_all(b"\n")?;
             self.torn.store(false, Ordering::Relaxed);
         }
-        let mut begun = false;
+        let mut started = false;
         while !line.is_empty() {
             if !self.has_room(out) {
-                self.torn.store(begun, Ordering::Relaxed);
-                return self.lose();
+                self.torn.store(started, Ordering::Relaxed);
+                return self.count_lost();
             }
-            let (piece, rest) = line.split_at(line.len().min(PIECE));
-            // Standard output keeps what has no line's end yet: out with it while there is room.
-            out.write_all(piece)?;
+            let (chunk, rest) = line.split_at(line.len().min(CHUNK_BYTES));
+            // Standard output buffers text up to a newline. Flush while the pipe has room.
+            out.write_all(chunk)?;
             out.flush()?;
-            (line, begun) = (rest, true);
+            (line, started) = (rest, true);
         }
         Ok(())
     }
 
-    fn lose(&self) -> io::Result<()> {
+    fn count_lost(&self) -> io::Result<()> {
         self.lost.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -79,7 +83,7 @@ impl Lines {
         let wait = if self.stalled.load(Ordering::Relaxed) { Duration::ZERO } else { WRITE_TIMEOUT };
         let mut polled = [PollFd::new(out.as_fd(), PollFlags::POLLOUT)];
         let timeout = PollTimeout::try_from(wait).unwrap_or(PollTimeout::ZERO);
-        // A signal in between is no reason to lose a line, and neither is what cannot be polled.
+        // Neither a signal during the poll nor a file that cannot be polled drops a line.
         let has_room = match poll(&mut polled, timeout) {
             Ok(ready) => ready > 0,
             Err(Errno::EINTR) => poll(&mut polled, timeout).is_ok_and(|ready| ready > 0),
@@ -90,7 +94,7 @@ impl Lines {
     }
 }
 
-/// Standard output for whoever writes whole lines, each with one write.
+/// A writer to standard output. Each write must be a whole line.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stdout;
 
@@ -109,41 +113,41 @@ mod tests {
     use super::*;
     use std::io::{BufRead, BufReader, Read};
 
-    /// More than any pipe holds.
+    /// More lines than a pipe holds.
     const MANY: usize = 2_000;
 
     #[test]
-    fn a_line_that_nobody_reads_is_lost_and_counted_and_nobody_waits_for_the_next() {
+    fn unread_lines_are_dropped_and_counted_without_blocking() {
         let (mut reader, mut writer) = io::pipe().unwrap();
-        let (lines, line) = (Lines::new(), [&[b'x'; 999][..], b"\n"].concat());
+        let (lines, line) = (LinePipe::new(), [&[b'x'; 999][..], b"\n"].concat());
         for _ in 0..MANY {
             lines.write(&line, &mut writer).unwrap();
         }
-        assert_eq!(lines.lost(), 0, "it cannot be told yet");
+        assert_eq!(lines.lost(), 0, "the pipe is stalled: nothing can be reported");
         let lost = lines.lost.load(Ordering::Relaxed);
         assert!(lost > 0 && lost < MANY as u64, "{lost}");
 
         let whole = (MANY as u64 - lost) as usize * line.len();
         let mut read = vec![0; whole];
         reader.read_exact(&mut read).unwrap();
-        assert!(read.chunks(line.len()).all(|chunk| chunk == line), "whole lines, one after another");
+        assert!(read.chunks(line.len()).all(|chunk| chunk == line), "a line is not whole");
 
         lines.write(&line, &mut writer).unwrap();
         assert_eq!(lines.lost(), lost);
-        lines.lose().unwrap();
+        lines.count_lost().unwrap();
         lines.acknowledge_lost(lost);
-        assert_eq!(lines.lost(), lost + 1, "the line that said so was lost itself");
+        assert_eq!(lines.lost(), lost + 1, "the line that reported them was dropped too");
         lines.acknowledge_lost(lost + 1);
-        assert_eq!(lines.lost(), 0, "told once");
+        assert_eq!(lines.lost(), 0, "reported twice");
     }
 
     #[test]
-    fn a_line_longer_than_a_pipe_gets_through_to_a_reader_and_a_torn_one_ends_before_the_next() {
+    fn a_long_line_is_written_whole_and_a_torn_one_terminated() {
         let (reader, mut writer) = io::pipe().unwrap();
-        let lines = Lines::new();
+        let lines = LinePipe::new();
         let long = [&vec![b'x'; 300_000][..], b"\n"].concat();
         lines.write(&long, &mut writer).unwrap();
-        assert!(lines.torn.load(Ordering::Relaxed), "nobody read the rest");
+        assert!(lines.torn.load(Ordering::Relaxed), "the pipe held the whole line");
 
         let reading =
             std::thread::spawn(move || BufReader::new(reader).lines().map(Result::unwrap).collect::<Vec<_>>());
@@ -159,9 +163,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pipe_is_written_to_as_ever() {
+    fn a_file_is_written_like_a_pipe() {
         let mut file = tempfile::tempfile().unwrap();
-        Lines::new().write(b"a line\n", &mut file).unwrap();
+        LinePipe::new().write(b"a line\n", &mut file).unwrap();
         io::Seek::rewind(&mut file).unwrap();
         assert_eq!(io::read_to_string(file).unwrap(), "a line\n");
     }

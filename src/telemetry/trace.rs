@@ -1,8 +1,8 @@
-//! Traces: whose child an invocation is, whether it is sampled, and the spans that it is made of.
+//! Traces: the parent of an invocation's span, the sampling decision, and the attributes.
 //!
-//! Spans are `tracing`'s; `tracing-opentelemetry` makes OpenTelemetry's of them. An invocation that is not sampled makes
-//! none at all. Names follow the semantic conventions for [HTTP], [FaaS] and [the AWS SDK]; what they have no name for
-//! begins with `nearedge.`.
+//! Spans are created with `tracing`; `tracing-opentelemetry` converts them. An unsampled invocation creates no span.
+//! Attribute names follow the semantic conventions for [HTTP], [FaaS] and [the AWS SDK]; those without a convention
+//! start with `nearedge.`.
 //!
 //! [HTTP]: https://opentelemetry.io/docs/specs/semconv/http/http-spans/
 //! [FaaS]: https://opentelemetry.io/docs/specs/semconv/faas/faas-spans/
@@ -10,17 +10,16 @@
 
 use std::borrow::Cow;
 
+use nearedge_core::record::Record;
+use nearedge_core::request::{Method, Request};
+use nearedge_core::store::{FetchError, Source};
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, TraceContextExt, TraceFlags, TraceId, TraceState};
 use opentelemetry_sdk::trace::{Sampler, SamplingDecision, ShouldSample};
 use tracing::{Span, field};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use nearedge_core::record::Record;
-use nearedge_core::request::{Method, Request};
-use nearedge_core::store::{FetchError, Source};
-
-/// A span of the current one; none where the invocation is not sampled.
+/// A child of the current span; a disabled span if the invocation is not sampled.
 macro_rules! child_span {
     ($name:literal $(, $($field:tt)*)?) => {
         if tracing::Span::current().is_disabled() {
@@ -32,21 +31,21 @@ macro_rules! child_span {
 }
 pub(crate) use child_span;
 
-/// How the sampling and the parent of an invocation are decided.
+/// How the parent and the sampling of an invocation are decided.
 #[derive(Debug, Clone)]
 pub struct TracePolicy {
-    /// `OTEL_TRACES_SAMPLER`.
+    /// The sampler that `OTEL_TRACES_SAMPLER` names.
     pub sampler: Sampler,
-    /// How many of the invocations are sampled that Lambda's header says no to: from 0 to 1.
+    /// Sampling ratio for invocations that Lambda does not sample, from 0 to 1.
     pub ratio: f64,
-    /// Whether Lambda's trace header names the parent.
+    /// Whether Lambda's trace header can name the parent.
     pub lambda: bool,
-    /// Whether `traceparent` names it, where Lambda's header does not say that it is sampled.
+    /// Whether `traceparent` can name the parent if Lambda does not sample the invocation.
     pub traceparent: bool,
 }
 
-/// The trace that Lambda's header names, as it is written there, unchecked.
-pub(crate) fn root_of(header: &str) -> Option<&str> {
+/// The value of `Root` in Lambda's header, unvalidated.
+fn root_of(header: &str) -> Option<&str> {
     let root = header.split_once("Root=")?.1;
     Some(root.split_once(';').map_or(root, |(root, _)| root))
 }
@@ -61,7 +60,7 @@ struct LambdaHeader {
 }
 
 impl LambdaHeader {
-    /// Reads the header; `None` if it names no trace or no parent.
+    /// Parses the header; `None` without a valid trace or parent.
     fn parse(header: &str) -> Option<Self> {
         let (mut root, mut parent, mut sampled) = (None, None, false);
         for field in header.split(';') {
@@ -73,7 +72,7 @@ impl LambdaHeader {
             }
         }
         let root = root?;
-        // 1-<8 hexadecimal digits>-<24>.
+        // 1-<8 hexadecimal digits>-<24 hexadecimal digits>
         let (seconds, rest) = root.strip_prefix("1-")?.split_once('-')?;
         if (seconds.len(), rest.len()) != (8, 24) {
             return None;
@@ -89,11 +88,11 @@ impl LambdaHeader {
     }
 }
 
-/// Reads `traceparent` ([W3C Trace Context §3.2](https://www.w3.org/TR/trace-context/#traceparent-header)).
+/// Parses `traceparent` ([W3C Trace Context §3.2](https://www.w3.org/TR/trace-context/#traceparent-header)).
 fn traceparent(field: &str) -> Option<SpanContext> {
     let mut parts = field.trim_ascii().split('-');
     let (version, trace_id, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    // A later version may have more to say; this one may not (§4.3).
+    // Version 00 has exactly four parts; later versions may have more (§4.3).
     let known = version.len() == 2 && is_hex(version) && version != "ff" && (version != "00" || parts.next().is_none());
     if !known || trace_id.len() != 32 || flags.len() != 2 || !is_hex(flags) {
         return None;
@@ -109,7 +108,7 @@ fn span_id(text: &str) -> Option<SpanId> {
     Some(id.into())
 }
 
-/// Lower-case hexadecimal digits and nothing else.
+/// Whether `text` contains only lower-case hexadecimal digits.
 fn is_hex(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
@@ -118,69 +117,70 @@ fn hex(text: &str) -> Option<u64> {
     if is_hex(text) { u64::from_str_radix(text, 16).ok() } else { None }
 }
 
-/// What is known of an invocation before it is answered.
+/// What is known of an invocation before the response.
 #[derive(Debug, Clone, Copy)]
 pub struct Incoming<'a> {
-    /// Its id.
+    /// The id of the invocation.
     pub request_id: &'a str,
     /// Lambda's trace header.
     pub header: Option<&'a str>,
-    /// What was asked.
+    /// The viewer's request.
     pub request: &'a Request<'a>,
-    /// Whether the request has the secret: nobody else may say that it is to be traced.
+    /// Whether the request carries the secret. Without it, its `traceparent` is ignored.
     pub trusted: bool,
-    /// The ARN that was invoked.
+    /// The invoked ARN.
     pub arn: &'a str,
-    /// Whether it is the environment's first.
+    /// Whether this is the first invocation of the environment.
     pub cold: bool,
 }
 
 impl TracePolicy {
-    /// Whether the sampler leaves it to the parent, if there is one.
+    /// Whether the sampler follows the decision of a parent.
     fn follows_parent(&self) -> bool {
         matches!(self.sampler, Sampler::ParentBased(_))
     }
 
-    /// Whether our own ratio picks a trace that Lambda does not sample.
-    fn picks(&self, trace_id: TraceId) -> bool {
+    /// Whether `ratio` samples a trace that Lambda does not sample.
+    fn samples(&self, trace_id: TraceId) -> bool {
         let sampler = Sampler::TraceIdRatioBased(self.ratio);
         let sampled = sampler.should_sample(None, trace_id, "", &SpanKind::Server, &[], &[]).decision;
         sampled == SamplingDecision::RecordAndSample
     }
 
-    /// Whose child the invocation is.
+    /// The parent of the invocation's span: Lambda's if Lambda samples it, or else the first sampled one of
+    /// `traceparent` and Lambda's, or else an unsampled one.
     fn parent(&self, incoming: &Incoming<'_>) -> Option<SpanContext> {
         let header = incoming.header.filter(|_| self.lambda).and_then(LambdaHeader::parse);
         if let Some(header) = header.filter(|header| header.sampled) {
             return Some(header.context(true));
         }
         let field = incoming.request.traceparent.as_deref().filter(|_| self.traceparent && incoming.trusted);
-        let viewers = field.and_then(traceparent);
-        let ours = header.map(|header| header.context(self.picks(header.trace_id)));
-        let sampled = [&viewers, &ours].into_iter().flatten().find(|context| context.is_sampled()).cloned();
-        sampled.or(viewers).or(ours)
+        let from_request = field.and_then(traceparent);
+        let from_lambda = header.map(|header| header.context(self.samples(header.trace_id)));
+        let sampled = [&from_request, &from_lambda].into_iter().flatten().find(|context| context.is_sampled()).cloned();
+        sampled.or(from_request).or(from_lambda)
     }
 
-    /// Whether Lambda says no to an invocation, whatever else its header says.
-    fn is_refused(&self, header: Option<&str>) -> bool {
+    /// Whether Lambda's header contains `Sampled=0`, even if the rest of it is invalid.
+    fn is_unsampled_by_lambda(&self, header: Option<&str>) -> bool {
         self.lambda && header.is_some_and(|header| header.contains("Sampled=0"))
     }
 
-    /// Whether it takes one look to know that an invocation is not sampled: most are not, and each would pay for the rest.
-    fn is_refused_at_once(&self, incoming: &Incoming<'_>) -> bool {
-        let nobody_else = incoming.request.traceparent.is_none() && self.ratio == 0.0;
-        nobody_else && self.follows_parent() && self.is_refused(incoming.header)
+    /// Whether Lambda's header alone decides against sampling. Most invocations take this path, which parses nothing.
+    fn is_unsampled_without_parsing(&self, incoming: &Incoming<'_>) -> bool {
+        let only_lambda_decides = incoming.request.traceparent.is_none() && self.ratio == 0.0;
+        only_lambda_decides && self.follows_parent() && self.is_unsampled_by_lambda(incoming.header)
     }
 
-    /// The server span of an invocation; none where it is not sampled.
+    /// The server span of an invocation; a disabled span if it is not sampled.
     pub fn begin(&self, incoming: &Incoming<'_>) -> Span {
-        if self.is_refused_at_once(incoming) {
+        if self.is_unsampled_without_parsing(incoming) {
             return Span::none();
         }
         let parent = self.parent(incoming);
         let is_sampled = match &parent {
             Some(parent) => parent.is_sampled(),
-            None => !self.is_refused(incoming.header),
+            None => !self.is_unsampled_by_lambda(incoming.header),
         };
         if self.follows_parent() && !is_sampled {
             return Span::none();
@@ -215,34 +215,34 @@ impl TracePolicy {
             otel.status_description = field::Empty,
         );
         if let Some(parent) = parent {
-            // It fails where nobody collects spans, which is as well.
+            // Fails if no layer collects spans, which is harmless.
             let _ = span.set_parent(Context::new().with_remote_span_context(parent));
         }
         span
     }
 }
 
-/// The trace of an invocation, for its log line: as Lambda's header has it, if its span is part of that.
+/// The trace id for the log line of an invocation: in the format of Lambda's header if its span belongs to that trace.
 pub(crate) fn trace_id<'a>(span: &Span, header: Option<&'a str>) -> Option<Cow<'a, str>> {
-    let of_lambda = header.and_then(root_of);
+    let root = header.and_then(root_of);
     if span.is_disabled() {
-        return of_lambda.map(Cow::Borrowed);
+        return root.map(Cow::Borrowed);
     }
     let id = span.context().span().span_context().trace_id().to_string();
-    let same = of_lambda.is_some_and(|root| {
+    let is_same = root.is_some_and(|root| {
         root.strip_prefix("1-")
             .and_then(|root| root.split_once('-'))
             .is_some_and(|(seconds, rest)| id.strip_prefix(seconds) == Some(rest))
     });
-    of_lambda.filter(|_| same).map(Cow::Borrowed).or(Some(Cow::Owned(id)))
+    root.filter(|_| is_same).map(Cow::Borrowed).or(Some(Cow::Owned(id)))
 }
 
-/// Says on the server span what became of the invocation.
+/// Records the result of the invocation on its server span.
 pub(crate) fn finish(span: &Span, record: &Record) {
     if span.is_disabled() {
         return;
     }
-    // Formatted for failures only: a stale response hides its error from the viewer, and the log line has it.
+    // Only for failures: a stale response hides the error from the viewer, and the log line contains it.
     let error = record.error.as_ref().filter(|_| record.status >= 500).and_then(FetchError::cause);
     let error = error.map(ToString::to_string);
     span.record("http.response.status_code", i64::from(record.status));
@@ -265,7 +265,7 @@ pub(crate) fn finish(span: &Span, record: &Record) {
     }
 }
 
-/// Says on the server span that there is no answer, and why.
+/// Records on the server span why the invocation has no response.
 pub(crate) fn fail(span: &Span, error_type: &str, message: &str) {
     span.record("error.type", error_type);
     span.record("otel.status_code", "ERROR");
@@ -297,12 +297,13 @@ mod tests {
     }
 
     #[test]
-    fn lambdas_header_names_the_trace_the_parent_and_whether_it_is_sampled() {
-        let read = LambdaHeader::parse("Root=1-5759e988-bd862e3fe1be46a994272793; Parent=53995c3f42cd8ad8; Sampled=1")
-            .unwrap();
+    fn lambdas_header_names_trace_parent_and_sampling() {
+        let parsed =
+            LambdaHeader::parse("Root=1-5759e988-bd862e3fe1be46a994272793; Parent=53995c3f42cd8ad8; Sampled=1")
+                .unwrap();
         assert_eq!(root_of(&header(1)), Some(ROOT));
-        assert_eq!(read.trace_id.to_string(), "5759e988bd862e3fe1be46a994272793");
-        assert_eq!((read.parent.to_string().as_str(), read.sampled), ("53995c3f42cd8ad8", true));
+        assert_eq!(parsed.trace_id.to_string(), "5759e988bd862e3fe1be46a994272793");
+        assert_eq!((parsed.parent.to_string().as_str(), parsed.sampled), ("53995c3f42cd8ad8", true));
         for bad in [
             "",
             "Root=1-5759e988-bd862e3fe1be46a994272793",
@@ -318,12 +319,12 @@ mod tests {
     }
 
     #[test]
-    fn w3c_3_2_a_traceparent_is_read_and_what_is_none_is_ignored() {
-        let read = |field: &str| traceparent(field).map(|context| (context.is_sampled(), context.is_remote()));
+    fn w3c_3_2_traceparent_is_parsed_and_an_invalid_one_ignored() {
+        let parse = |field: &str| traceparent(field).map(|context| (context.is_sampled(), context.is_remote()));
         let ids = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331";
-        assert_eq!(read(&format!("00-{ids}-01")), Some((true, true)));
-        assert_eq!(read(&format!("00-{ids}-00")), Some((false, true)));
-        assert_eq!(read(&format!("cc-{ids}-01-of-the-future")), Some((true, true)));
+        assert_eq!(parse(&format!("00-{ids}-01")), Some((true, true)));
+        assert_eq!(parse(&format!("00-{ids}-00")), Some((false, true)));
+        assert_eq!(parse(&format!("cc-{ids}-01-of-the-future")), Some((true, true)));
         for bad in [
             String::new(),
             format!("00-{ids}"),
@@ -334,12 +335,12 @@ mod tests {
             "00-00000000000000000000000000000000-b7ad6b7169203331-01".to_owned(),
             "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01".to_owned(),
         ] {
-            assert_eq!(read(&bad), None, "{bad}");
+            assert_eq!(parse(&bad), None, "{bad}");
         }
     }
 
     #[test]
-    fn the_parent_is_lambdas_where_it_samples_then_traceparents_then_lambdas() {
+    fn lambdas_sampled_parent_comes_first_then_traceparent() {
         let policy = policy(0.0);
         let viewer = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let of_lambda =
@@ -353,28 +354,28 @@ mod tests {
         let unsampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
         assert!(!parent(&policy, &header(0), Some(unsampled)).unwrap().2);
         let all = TracePolicy { ratio: 1.0, ..policy.clone() };
-        assert_eq!(parent(&all, &header(0), Some(unsampled)), of_lambda(true), "our own share is ours");
+        assert_eq!(parent(&all, &header(0), Some(unsampled)), of_lambda(true), "trace_ratio samples Lambda's trace");
         let neither = TracePolicy { lambda: false, traceparent: false, ..policy };
         assert_eq!(parent(&neither, &header(1), Some(viewer)), None);
     }
 
     #[test]
-    fn what_lambda_refuses_without_a_parent_is_no_root_of_ours_and_strangers_sample_nothing() {
+    fn an_untrusted_traceparent_never_becomes_the_parent() {
         let request = Request {
             traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
             ..Request::default()
         };
         let headers = [Some("Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0"), None];
-        for (header, trusted, refused) in [(headers[0], false, true), (headers[1], false, false)] {
-            let incoming = Incoming { request_id: "", header, request: &request, trusted, arn: "", cold: false };
+        for (header, unsampled) in [(headers[0], true), (headers[1], false)] {
+            let incoming = Incoming { request_id: "", header, request: &request, trusted: false, arn: "", cold: false };
             assert!(policy(0.0).parent(&incoming).is_none());
-            assert_eq!(policy(0.0).is_refused(header), refused, "{header:?}");
+            assert_eq!(policy(0.0).is_unsampled_by_lambda(header), unsampled, "{header:?}");
         }
     }
 
     #[test]
-    fn of_those_that_lambda_does_not_sample_our_own_ratio_takes_its_share_by_the_trace() {
-        let picked = |ratio: f64| {
+    fn trace_ratio_samples_its_share_of_what_lambda_does_not() {
+        let sampled = |ratio: f64| {
             let policy = policy(ratio);
             let traces = (0..2_000_u64).map(|number| {
                 let low = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -382,13 +383,13 @@ mod tests {
             });
             traces.filter(|header| parent(&policy, header, None).unwrap().2).count()
         };
-        assert_eq!((picked(0.0), picked(1.0)), (0, 2_000));
-        assert!((150..250).contains(&picked(0.1)), "{}", picked(0.1));
+        assert_eq!((sampled(0.0), sampled(1.0)), (0, 2_000));
+        assert!((150..250).contains(&sampled(0.1)), "{}", sampled(0.1));
     }
 
     proptest! {
         #[test]
-        fn no_header_makes_it_panic(header in "(Root=1-)?[0-9a-f;=A-Zé-]{0,60}(;Parent=[0-9a-fé]{0,17})?", field in "[0-9a-fé-]{0,60}") {
+        fn no_trace_header_causes_a_panic(header in "(Root=1-)?[0-9a-f;=A-Zé-]{0,60}(;Parent=[0-9a-fé]{0,17})?", field in "[0-9a-fé-]{0,60}") {
             let _ = LambdaHeader::parse(&header);
             let _ = traceparent(&field);
         }

@@ -1,9 +1,21 @@
-//! What the exporter does with a queue, a socket and a collector in trouble.
+//! The exporter with UDP sockets, and with collectors that are slow, hang or fail.
 
-use super::*;
+use std::net::UdpSocket;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use ::http::Uri;
 use aws_sdk_s3::config::Credentials;
+use base64_simd::STANDARD;
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_sdk::trace::SpanProcessor;
+use prost::Message;
+
+use super::*;
+use crate::http_client;
+use crate::telemetry::exporter::http::{Signer, post, xray_region};
+use crate::telemetry::exporter::udp::PACKET_PREFIX;
 
 fn config(destination: Destination) -> ExportConfig {
     let (timeout, delay) = (Duration::from_millis(200), Duration::from_millis(10));
@@ -36,10 +48,12 @@ fn exporter(config: &ExportConfig) -> Exporter {
     Exporter::new(config, queue, &Resource::builder_empty().build(), anchors, None).unwrap()
 }
 
-fn soon() -> Instant {
+/// A deadline after every timeout of these tests.
+fn later() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 
+/// The number of spans in each packet that arrived.
 fn received(daemon: &UdpSocket) -> Vec<usize> {
     daemon.set_nonblocking(true).unwrap();
     let mut packet = vec![0; 1 << 16];
@@ -52,6 +66,7 @@ fn received(daemon: &UdpSocket) -> Vec<usize> {
     counts
 }
 
+/// A socket as the X-Ray daemon, and settings that lead to it.
 fn daemon() -> (UdpSocket, ExportConfig) {
     let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = daemon.local_addr().unwrap().to_string();
@@ -59,52 +74,52 @@ fn daemon() -> (UdpSocket, ExportConfig) {
 }
 
 #[tokio::test]
-async fn spans_go_out_in_batches_and_what_is_more_than_the_queue_holds_is_counted() {
+async fn spans_are_sent_in_batches_and_overflow_is_counted() {
     let (daemon, config) = daemon();
     let exporter = exporter(&config);
     (0..130).for_each(|number| exporter.queue.push(span(number, 10)));
     assert_eq!(exporter.dropped(), 30);
-    exporter.flush(FlushReason::BetweenEvents, soon()).await;
+    exporter.flush(FlushReason::BetweenEvents, later()).await;
     assert_eq!(received(&daemon), [40, 40, 20]);
-    exporter.flush(FlushReason::BetweenEvents, soon()).await;
+    exporter.flush(FlushReason::BetweenEvents, later()).await;
     assert_eq!(received(&daemon), [0; 0]);
 }
 
 #[tokio::test]
-async fn a_batch_that_no_packet_holds_is_divided_and_a_span_that_none_holds_is_counted() {
+async fn a_large_batch_is_split_and_an_oversized_span_counted() {
     let (daemon, config) = daemon();
     let exporter = exporter(&config);
     (0..8).for_each(|number| exporter.queue.push(span(number, 10_000)));
     exporter.queue.push(span(8, 70_000));
-    exporter.flush(FlushReason::BetweenEvents, soon()).await;
+    exporter.flush(FlushReason::BetweenEvents, later()).await;
     let counts = received(&daemon);
     assert_eq!((counts.iter().sum::<usize>(), exporter.dropped()), (8, 1), "{counts:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_collector_that_fails_is_left_alone_for_a_while_and_what_ends_meanwhile_waits() {
-    let gone = "http://127.0.0.1:1/v1/traces".parse().unwrap();
-    let exporter = exporter(&config(Destination::Http { endpoint: gone, headers: Vec::new() }));
+async fn a_failed_collector_starts_a_backoff_and_spans_wait() {
+    let unreachable = "http://127.0.0.1:1/v1/traces".parse().unwrap();
+    let exporter = exporter(&config(Destination::Http { endpoint: unreachable, headers: Vec::new() }));
     exporter.queue.push(span(0, 1));
-    exporter.flush(FlushReason::BetweenEvents, soon()).await;
-    assert_eq!(exporter.dropped(), 1, "there is no retry");
+    exporter.flush(FlushReason::BetweenEvents, later()).await;
+    assert_eq!(exporter.dropped(), 1, "the span was not dropped");
     exporter.queue.push(span(1, 1));
-    exporter.flush(FlushReason::BetweenEvents, soon()).await;
-    assert_eq!((exporter.dropped(), exporter.queue.spans.lock().len()), (1, 1));
-    tokio::time::advance(PAUSE).await;
-    exporter.flush(FlushReason::BetweenEvents, soon()).await;
-    assert_eq!((exporter.dropped(), exporter.queue.spans.lock().len()), (2, 0));
+    exporter.flush(FlushReason::BetweenEvents, later()).await;
+    assert_eq!((exporter.dropped(), exporter.queue.len()), (1, 1));
+    tokio::time::advance(BACKOFF).await;
+    exporter.flush(FlushReason::BetweenEvents, later()).await;
+    assert_eq!((exporter.dropped(), exporter.queue.len()), (2, 0));
 }
 
 #[tokio::test]
-async fn what_goes_to_x_rays_own_endpoint_is_signed_for_it() {
+async fn requests_to_the_xray_endpoint_are_signed() {
     assert_eq!(xray_region("xray.eu-west-1.amazonaws.com"), Some("eu-west-1"));
     assert_eq!(xray_region("xray.cn-north-1.amazonaws.com.cn"), Some("cn-north-1"));
     assert_eq!(xray_region("collector.example.com"), None);
     let credentials = Credentials::new("AKIDEXAMPLE", "secret-key", Some("token".into()), None, "test");
     let signer = Signer { region: "eu-west-1".into(), credentials: SharedCredentialsProvider::new(credentials) };
     let endpoint: Uri = "https://xray.eu-west-1.amazonaws.com/v1/traces".parse().unwrap();
-    let mut signed = request(&endpoint, &[], b"spans".to_vec()).unwrap();
+    let mut signed = post(&endpoint, &[], b"spans".to_vec()).unwrap();
     signer.sign(&mut signed, b"spans").await.unwrap();
     let authorization = signed.headers()["authorization"].to_str().unwrap();
     assert!(authorization.starts_with("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/"), "{authorization}");
@@ -112,16 +127,16 @@ async fn what_goes_to_x_rays_own_endpoint_is_signed_for_it() {
     assert_eq!(signed.headers()["x-amz-security-token"], "token");
 }
 
-/// A collector that answers as many batches as it may, and lets the others wait.
+/// A collector that responds to as many batches as the counter permits, and lets the others wait.
 fn collector() -> (Uri, Arc<AtomicU64>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}/v1/traces", listener.local_addr().unwrap()).parse().unwrap();
-    let may_answer = Arc::new(AtomicU64::new(0));
-    let allowed = may_answer.clone();
+    let permits = Arc::new(AtomicU64::new(0));
+    let available = permits.clone();
     std::thread::spawn(move || {
         use std::io::{BufRead, BufReader, Read, Write};
         while let Ok((stream, _)) = listener.accept() {
-            let allowed = allowed.clone();
+            let available = available.clone();
             std::thread::spawn(move || {
                 let mut stream = BufReader::new(stream);
                 loop {
@@ -138,7 +153,7 @@ fn collector() -> (Uri, Arc<AtomicU64>) {
                     }
                     stream.read_exact(&mut vec![0; length]).unwrap();
                     let one_less = |left: u64| left.checked_sub(1);
-                    while allowed.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_err() {
+                    while available.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_err() {
                         std::thread::yield_now();
                     }
                     let _ = stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
@@ -146,100 +161,100 @@ fn collector() -> (Uri, Arc<AtomicU64>) {
             });
         }
     });
-    (endpoint, may_answer)
+    (endpoint, permits)
 }
 
-/// With time enough for a busy machine.
-fn patient(endpoint: Uri) -> Exporter {
+/// An exporter with a timeout that suffices on a busy machine.
+fn exporter_with_long_timeout(endpoint: Uri) -> Exporter {
     let destination = Destination::Http { endpoint, headers: Vec::new() };
     exporter(&ExportConfig { timeout: Duration::from_secs(2), ..config(destination) })
 }
 
 #[tokio::test]
-async fn a_collector_that_is_slow_loses_nothing_and_is_then_left_alone_while_events_wait() {
-    let (endpoint, may_answer) = collector();
-    let exporter = patient(endpoint);
+async fn a_slow_collector_loses_no_span_and_starts_a_backoff() {
+    let (endpoint, permits) = collector();
+    let exporter = exporter_with_long_timeout(endpoint);
     (0..100).for_each(|number| exporter.queue.push(span(number, 1)));
-    // One batch of three is taken; the second has less than the whole time to be.
-    may_answer.store(1, Ordering::SeqCst);
-    exporter.flush(FlushReason::BetweenEvents, soon()).await;
-    assert_eq!((exporter.dropped(), exporter.queue.spans.lock().len()), (0, 60));
-    assert!(exporter.resting.lock().await.is_some(), "the next event does not wait for it too");
-    may_answer.store(u64::MAX, Ordering::SeqCst);
-    exporter.flush(FlushReason::BetweenEvents, soon()).await;
-    assert_eq!(exporter.queue.spans.lock().len(), 60);
-    exporter.flush(FlushReason::Shutdown, soon()).await;
-    assert_eq!((exporter.dropped(), exporter.queue.spans.lock().len()), (0, 0));
+    // The collector accepts the first of three batches. The second one has less than the full timeout.
+    permits.store(1, Ordering::SeqCst);
+    exporter.flush(FlushReason::BetweenEvents, later()).await;
+    assert_eq!((exporter.dropped(), exporter.queue.len()), (0, 60));
+    assert!(exporter.backoff.lock().await.is_some(), "the next event would wait too");
+    permits.store(u64::MAX, Ordering::SeqCst);
+    exporter.flush(FlushReason::BetweenEvents, later()).await;
+    assert_eq!(exporter.queue.len(), 60);
+    exporter.flush(FlushReason::Shutdown, later()).await;
+    assert_eq!((exporter.dropped(), exporter.queue.len()), (0, 0));
 }
 
 #[tokio::test]
-async fn an_invocation_that_ends_before_the_collector_answers_blames_nobody() {
-    let (endpoint, may_answer) = collector();
-    let exporter = patient(endpoint);
+async fn the_end_of_an_invocation_starts_no_backoff() {
+    let (endpoint, permits) = collector();
+    let exporter = exporter_with_long_timeout(endpoint);
     exporter.queue.push(span(0, 1));
     exporter.flush(FlushReason::BetweenEvents, Instant::now() + Duration::from_millis(20)).await;
-    assert_eq!((exporter.dropped(), exporter.queue.spans.lock().len()), (0, 1));
-    assert!(exporter.resting.lock().await.is_none());
-    may_answer.store(u64::MAX, Ordering::SeqCst);
-    exporter.flush(FlushReason::BetweenEvents, soon()).await;
-    assert_eq!((exporter.dropped(), exporter.queue.spans.lock().len()), (0, 0));
+    assert_eq!((exporter.dropped(), exporter.queue.len()), (0, 1));
+    assert!(exporter.backoff.lock().await.is_none());
+    permits.store(u64::MAX, Ordering::SeqCst);
+    exporter.flush(FlushReason::BetweenEvents, later()).await;
+    assert_eq!((exporter.dropped(), exporter.queue.len()), (0, 0));
 }
 
 #[tokio::test]
-async fn beside_the_invocations_too_a_collector_that_hangs_is_left_alone() {
+async fn a_hanging_collector_starts_a_backoff_in_background_too() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}/v1/traces", listener.local_addr().unwrap()).parse().unwrap();
     let exporter = exporter(&config(Destination::Http { endpoint, headers: Vec::new() }));
     exporter.queue.push(span(0, 1));
-    let blamed = async {
+    let timed_out = async {
         while exporter.dropped() == 0 {
             tokio::task::yield_now().await;
         }
     };
     tokio::select! {
         () = exporter.run() => {}
-        ended = tokio::time::timeout(Duration::from_secs(10), blamed) => assert!(ended.is_ok(), "it waits for ever"),
+        ended = tokio::time::timeout(Duration::from_secs(10), timed_out) => assert!(ended.is_ok(), "no timeout"),
     }
-    assert!(exporter.resting.lock().await.is_some());
+    assert!(exporter.backoff.lock().await.is_some());
 }
 
 #[tokio::test]
-async fn at_the_end_a_collector_that_is_left_alone_is_asked_all_the_same() {
+async fn the_flush_at_shutdown_ignores_the_backoff() {
     let (daemon, config) = daemon();
     let exporter = exporter(&config);
-    *exporter.resting.lock().await = Some(Moment::now());
+    *exporter.backoff.lock().await = Some(Moment::now());
     exporter.queue.push(span(0, 1));
-    exporter.flush(FlushReason::BetweenEvents, soon()).await;
+    exporter.flush(FlushReason::BetweenEvents, later()).await;
     assert_eq!(received(&daemon), [0; 0]);
-    exporter.flush(FlushReason::Shutdown, soon()).await;
+    exporter.flush(FlushReason::Shutdown, later()).await;
     assert_eq!(received(&daemon), [1]);
 }
 
 #[test]
-fn neither_a_key_in_a_header_nor_one_in_an_address_is_shown() {
+fn debug_output_shows_no_key_of_headers_or_address() {
     let headers = vec![("x-key".parse().unwrap(), "sesame".parse().unwrap())];
     let endpoint = "https://me:sesame@host:4318/v1/traces?key=sesame".parse().unwrap();
     let destination = Destination::Http { endpoint, headers };
-    let said = format!("{destination:?}");
+    let output = format!("{destination:?}");
     assert!(
-        said.contains("https://host:4318/v1/traces") && said.contains("x-key") && !said.contains("sesame"),
-        "{said}"
+        output.contains("https://host:4318/v1/traces") && output.contains("x-key") && !output.contains("sesame"),
+        "{output}"
     );
 }
 
 #[tokio::test]
-async fn without_time_nothing_is_sent_and_nothing_is_lost() {
+async fn without_time_left_nothing_is_sent_and_nothing_lost() {
     let (daemon, config) = daemon();
     let exporter = exporter(&config);
     exporter.queue.push(span(0, 1));
     exporter.flush(FlushReason::BetweenEvents, Instant::now()).await;
     assert_eq!((received(&daemon).len(), exporter.dropped()), (0, 0));
-    exporter.flush(FlushReason::BetweenEvents, soon()).await;
+    exporter.flush(FlushReason::BetweenEvents, later()).await;
     assert_eq!(received(&daemon), [1]);
 }
 
 #[tokio::test]
-async fn a_span_that_is_not_sampled_is_not_sent() {
+async fn an_unsampled_span_is_not_sent() {
     let (daemon, config) = daemon();
     let exporter = exporter(&config);
     let enqueue = Enqueue(exporter.queue.clone());
@@ -247,24 +262,24 @@ async fn a_span_that_is_not_sampled_is_not_sent() {
         SpanContext::new(TraceId::from(7), SpanId::from(9), TraceFlags::default(), false, TraceState::default());
     enqueue.on_end(SpanData { span_context: unsampled, ..span(0, 1) });
     enqueue.on_end(span(1, 1));
-    exporter.flush(FlushReason::BetweenEvents, soon()).await;
+    exporter.flush(FlushReason::BetweenEvents, later()).await;
     assert_eq!(received(&daemon), [1]);
 }
 
 #[tokio::test]
-async fn a_queue_that_holds_less_than_a_batch_is_sent_when_it_is_full() {
+async fn a_full_queue_smaller_than_a_batch_is_sent() {
     let (daemon, config) = daemon();
-    // Nobody waits for the delay.
+    // The delay never passes in this test.
     let exporter = exporter(&ExportConfig { queue_spans: 5, delay: Duration::from_secs(600), ..config });
     (0..5).for_each(|number| exporter.queue.push(span(number, 1)));
     let sent = async {
-        while !exporter.queue.spans.lock().is_empty() {
+        while exporter.queue.len() > 0 {
             tokio::task::yield_now().await;
         }
     };
     tokio::select! {
         () = exporter.run() => {}
-        ended = tokio::time::timeout(Duration::from_secs(10), sent) => assert!(ended.is_ok(), "it waits for the delay"),
+        ended = tokio::time::timeout(Duration::from_secs(10), sent) => assert!(ended.is_ok(), "it waited"),
     }
     assert_eq!(received(&daemon), [5]);
 }
