@@ -1,9 +1,9 @@
-//! Whether the time of the secret's comparison depends on what is compared, as dudect looks for it: two kinds of
-//! input, many timings, Welch's t-test ([dudect](https://eprint.iacr.org/2016/1123)).
+//! Tests whether the time to compare secrets depends on the input: two classes of input, many timings, Welch's t-test
+//! ([dudect](https://eprint.iacr.org/2016/1123)).
 //!
-//! It can show that a time does depend on the input, on this machine, with this compiler. It cannot show that it never
-//! does: a |t| that stays small means only that so many timings told nothing apart. `plain` is what must be told
-//! apart, or the test sees nothing here.
+//! A large |t| shows a dependency on this machine with this compiler. A small |t| does not prove that there is none: it
+//! only means that so many timings did not distinguish the classes. The comparison `plain` must be distinguished;
+//! otherwise the test detects nothing on this machine.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark fails by panicking")]
 
 use std::hint::black_box;
@@ -15,8 +15,8 @@ use nearedge_core::access::secret::Secrets;
 const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const TIMINGS: usize = 100_000;
 
-/// Timings of one comparison, of a guess that is wrong at its first byte and of one that is wrong at its last. Both lie
-/// at one address, so that only what they say can be told apart.
+/// Times a comparison with two guesses, one wrong in the first byte and one in the last. Both are copied to the same
+/// address, so that they differ only in their content.
 fn first_or_last(runner: &mut CtRunner, rng: &mut BenchRng, matches: impl Fn(&str) -> bool) {
     let wrong_at = |at: usize| {
         let mut guess = SECRET.as_bytes().to_vec();
@@ -38,24 +38,24 @@ fn first_or_last_byte_wrong(runner: &mut CtRunner, rng: &mut BenchRng) {
     first_or_last(runner, rng, |guess| secrets.matches(guess).is_some());
 }
 
-/// One guess at a secret of the same length, and at a much shorter one. How long the guess is does show, and is known
-/// to whoever made it.
+/// Times one guess against a secret of the same length and against a much shorter one. The time may depend on the
+/// length of the guess, which the client knows.
 fn long_or_short_secret(runner: &mut CtRunner, rng: &mut BenchRng) {
-    let doors = [SECRET, "x"].map(|secret| Secrets::new(secret).unwrap());
+    let secrets = [SECRET, "x"].map(|secret| Secrets::new(secret).unwrap());
     let guess = "x".repeat(SECRET.len());
-    // Copied to one place, as the guesses are above.
-    let mut door = doors[0].clone();
+    // Copied to one address, like the guesses above.
+    let mut target = secrets[0].clone();
     for _ in 0..TIMINGS {
-        let (class, chosen) = if rng.gen_bool(0.5) { (Class::Left, &doors[0]) } else { (Class::Right, &doors[1]) };
-        door.clone_from(black_box(chosen));
-        runner.run_one(class, || black_box(door.matches(black_box(&guess)).is_some()));
+        let (class, chosen) = if rng.gen_bool(0.5) { (Class::Left, &secrets[0]) } else { (Class::Right, &secrets[1]) };
+        target.clone_from(black_box(chosen));
+        runner.run_one(class, || black_box(target.matches(black_box(&guess)).is_some()));
     }
 }
 
-/// The way that gives itself away.
+/// A comparison that ends at the first wrong byte.
 fn plain(runner: &mut CtRunner, rng: &mut BenchRng) {
     first_or_last(runner, rng, |guess| {
-        guess.bytes().zip(SECRET.bytes()).all(|(given, wanted)| black_box(given) == wanted)
+        guess.bytes().zip(SECRET.bytes()).all(|(guessed, expected)| black_box(guessed) == expected)
     });
 }
 

@@ -1,6 +1,6 @@
-//! What every request pays, and the plain way of doing the same beside it.
+//! The cost of each step of a request, next to a plain implementation of the same.
 //!
-//! Each benchmark confirms its answer before it is timed. The figures mean something as ratios on one machine:
+//! Each benchmark checks its result before it is timed. Compare the figures only as ratios on one machine. Run
 //! `cargo bench -p nearedge`, pinned to a core (`taskset -c 1`).
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark fails by panicking")]
 
@@ -44,7 +44,7 @@ fn secret(criterion: &mut Criterion) {
         near[at] ^= 1;
         String::from_utf8(near).unwrap()
     };
-    for (name, presented, wanted) in [
+    for (name, presented, expected) in [
         ("equal", SECRET.to_owned(), Some(SecretMatch::Current)),
         ("near miss at the start", near(0), None),
         ("near miss at the end", near(SECRET.len() - 1), None),
@@ -52,7 +52,7 @@ fn secret(criterion: &mut Criterion) {
         ("longest", "a".repeat(256), None),
         ("hostile/10kB", "a".repeat(10_000), None),
     ] {
-        assert_eq!(secrets.matches(&presented), wanted, "{name}");
+        assert_eq!(secrets.matches(&presented), expected, "{name}");
         group.bench_function(name, |bencher| bencher.iter(|| secrets.matches(black_box(&presented))));
     }
     group.finish();
@@ -96,12 +96,12 @@ fn payload_encode(criterion: &mut Criterion) {
             response.fields().map(|(name, value)| (name.to_owned(), json!(value))).collect();
         let plain = || {
             let body = base64_simd::STANDARD.encode_to_string(black_box(&raw));
-            let answer = json!({"statusCode": 200, "headers": headers, "isBase64Encoded": true, "body": body});
-            serde_json::to_vec(&answer).unwrap()
+            let payload = json!({"statusCode": 200, "headers": headers, "isBase64Encoded": true, "body": body});
+            serde_json::to_vec(&payload).unwrap()
         };
         assert_eq!(Payload::encode(&response).len(), plain().len() as u64);
         group.throughput(Throughput::Bytes(bytes as u64));
-        group.bench_function(BenchmarkId::new("ready", name), |bencher| {
+        group.bench_function(BenchmarkId::new("encoded body", name), |bencher| {
             bencher.iter(|| Payload::encode(black_box(&response)));
         });
         group.bench_function(BenchmarkId::new("plain", name), |bencher| bencher.iter(plain));
@@ -115,7 +115,7 @@ fn body_encode(criterion: &mut Criterion) {
         let raw = raw(bytes);
         let chunked = || {
             let mut encoder = BodyEncoder::with_capacity(raw.len());
-            // About what a socket gives at once.
+            // About the size of one read from a socket.
             for chunk in black_box(&raw).chunks(16 * 1024) {
                 encoder.push(chunk);
             }
@@ -131,24 +131,24 @@ fn body_encode(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Event in, payload out, through the cache as it ships.
-fn answers(criterion: &mut Criterion) {
+/// Event in, payload out, through the cache.
+fn responses(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let usual = event("/docs/test.html");
     let deadline = Instant::now() + HOUR;
-    let source = |origin: &Origin<_>, event: &[u8]| answer(&runtime, origin, event, deadline);
-    let mut group = criterion.benchmark_group("answer");
+    let response = |origin: &Origin<_>, event: &[u8]| summary(&runtime, origin, event, deadline);
+    let mut group = criterion.benchmark_group("response");
     for (name, bytes) in SIZES {
         let fresh = origin(bytes, HOUR);
-        assert_eq!(source(&fresh, &usual), (200, bytes as u64, Source::Miss));
-        assert_eq!(source(&fresh, &usual), (200, bytes as u64, Source::Hit));
+        assert_eq!(response(&fresh, &usual), (200, bytes as u64, Source::Miss));
+        assert_eq!(response(&fresh, &usual), (200, bytes as u64, Source::Hit));
         group.bench_function(BenchmarkId::new("hit", name), |bencher| {
             bencher.iter(|| runtime.block_on(fixture::respond(&fresh, black_box(&usual), deadline)));
         });
     }
     let expired = origin(10_000, Duration::ZERO);
-    source(&expired, &usual);
-    assert_eq!(source(&expired, &usual), (200, 10_000, Source::Revalidated));
+    response(&expired, &usual);
+    assert_eq!(response(&expired, &usual), (200, 10_000, Source::Revalidated));
     group.bench_function("revalidated/10kB", |bencher| {
         bencher.iter(|| runtime.block_on(fixture::respond(&expired, black_box(&usual), deadline)));
     });
@@ -158,7 +158,7 @@ fn answers(criterion: &mut Criterion) {
         number += 1;
         event(&format!("/docs/{number}.html"))
     };
-    assert_eq!(source(&fresh, &unseen()), (200, 10_000, Source::Miss));
+    assert_eq!(response(&fresh, &unseen()), (200, 10_000, Source::Miss));
     group.bench_function("miss/10kB", |bencher| {
         bencher.iter_batched(
             &mut unseen,
@@ -169,7 +169,8 @@ fn answers(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn answer<S: Store>(
+/// The status, body size and source of a response.
+fn summary<S: Store>(
     runtime: &tokio::runtime::Runtime,
     origin: &Origin<S>,
     event: &[u8],
@@ -179,5 +180,5 @@ fn answer<S: Store>(
     (record.status, record.body_bytes, record.source.unwrap())
 }
 
-criterion_group!(benches, event_parse, secret, decision, payload_encode, body_encode, answers);
+criterion_group!(benches, event_parse, secret, decision, payload_encode, body_encode, responses);
 criterion_main!(benches);

@@ -1,6 +1,7 @@
-//! What the regression gate counts: one scenario so many times over, or the allocations of each.
+//! Scenarios for the regression check of instructions and allocations.
 //!
-//! `.ci/instructions.py` runs it under callgrind, which counts the same each time, unlike a clock.
+//! Without arguments, prints the allocations of each scenario; with a scenario and a number, runs it so many times.
+//! `.ci/instructions.py` runs that under callgrind, whose counts, unlike times, are the same in each run.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -21,7 +22,7 @@ use nearedge_core::request::event::parse;
 use nearedge_core::rules::decision::decide;
 use serde_json::{Value, json};
 
-/// What makes something ready that is then done over and over.
+/// A name, and a function that prepares the scenario and returns one repetition of it.
 type Scenario = (&'static str, Box<dyn FnOnce() -> Box<dyn Fn()>>);
 
 fn scenarios() -> Vec<Scenario> {
@@ -76,54 +77,59 @@ fn scenarios() -> Vec<Scenario> {
             let (lines, origin) = (fixture::lines(), origin(10_000, HOUR));
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             let (event, deadline) = (event("/docs/test.html"), Instant::now() + HOUR);
-            let answered = (0..2).map(|_| runtime.block_on(fixture::respond(&origin, &event, deadline)));
-            let record = answered.last().unwrap().record;
+            let responses = (0..2).map(|_| runtime.block_on(fixture::respond(&origin, &event, deadline)));
+            let record = responses.last().unwrap().record;
             Box::new(move || lines.write(black_box(&fixture::line(&record)), std::io::sink()).unwrap())
         }),
     ));
-    let hour = HOUR;
     for (name, bytes, ttl, event, status) in [
-        ("answer/hit/240B", 240, hour, usual(), 200),
-        ("answer/hit/10kB", 10_000, hour, usual(), 200),
-        ("answer/hit/1MiB", 1 << 20, hour, usual(), 200),
-        ("answer/revalidated/10kB", 10_000, Duration::ZERO, usual(), 200),
-        ("answer/not_modified", 10_000, hour, with(&[("if-none-match", "\"0123456789abcdef0123456789abcdef\"")]), 304),
-        ("answer/partial/100B of 10kB", 10_000, hour, with(&[("range", "bytes=1000-1099")]), 206),
-        ("answer/redirected", 240, hour, with(&[("redirect", "true")]), 302),
-        ("answer/forbidden", 240, hour, with(&[("lambda_auth", "guess")]), 403),
+        ("response/hit/240B", 240, HOUR, usual(), 200),
+        ("response/hit/10kB", 10_000, HOUR, usual(), 200),
+        ("response/hit/1MiB", 1 << 20, HOUR, usual(), 200),
+        ("response/revalidated/10kB", 10_000, Duration::ZERO, usual(), 200),
+        (
+            "response/not_modified",
+            10_000,
+            HOUR,
+            with(&[("if-none-match", "\"0123456789abcdef0123456789abcdef\"")]),
+            304,
+        ),
+        ("response/partial/100B of 10kB", 10_000, HOUR, with(&[("range", "bytes=1000-1099")]), 206),
+        ("response/redirected", 240, HOUR, with(&[("redirect", "true")]), 302),
+        ("response/forbidden", 240, HOUR, with(&[("lambda_auth", "guess")]), 403),
     ] {
-        let ready = move || -> Box<dyn Fn()> {
+        let prepare = move || -> Box<dyn Fn()> {
             let origin = origin(bytes, ttl);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             let deadline = Instant::now() + HOUR;
             let once = move || {
-                let answer = runtime.block_on(fixture::respond(&origin, black_box(&event), deadline));
-                assert_eq!(answer.record.status, status);
+                let response = runtime.block_on(fixture::respond(&origin, black_box(&event), deadline));
+                assert_eq!(response.record.status, status);
             };
-            // From the third time on what is asked for is in the cache: of a part the first learns its size.
+            // Fills the cache. A range needs two requests: the first caches only the head.
             (0..3).for_each(|_| once());
             Box::new(once)
         };
-        scenarios.push((name, Box::new(ready)));
+        scenarios.push((name, Box::new(prepare)));
     }
     scenarios
 }
 
 fn main() {
-    // cargo bench adds `--bench`.
+    // `cargo bench` adds `--bench`.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => {
-            for (name, ready) in scenarios() {
-                let once = ready();
+            for (name, prepare) in scenarios() {
+                let once = prepare();
                 once();
                 let allocated = allocation_counter::measure(&once);
                 println!("{name}\t{}\t{}", allocated.count_total, allocated.bytes_total);
             }
         }
-        [wanted, times] => {
-            let (_, ready) = scenarios().into_iter().find(|(name, _)| name == wanted).unwrap();
-            let once = ready();
+        [scenario, times] => {
+            let (_, prepare) = scenarios().into_iter().find(|(name, _)| name == scenario).unwrap();
+            let once = prepare();
             (0..times.parse::<u32>().unwrap()).for_each(|_| once());
         }
         _ => panic!("usage: instructions [SCENARIO TIMES]"),

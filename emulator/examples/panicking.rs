@@ -1,4 +1,4 @@
-//! The real loop over a store that panics for one key, for the tests: no real store can be made to.
+//! The real invocation loop over a store that panics for the key `panic`, for the tests.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ struct Panicking;
 
 impl Store for Panicking {
     async fn fetch(&self, request: &FetchRequest<'_>, _: Instant) -> FetchResponse {
-        assert_ne!(request.key.as_str(), "panic", "asked to");
+        assert_ne!(request.key.as_str(), "panic", "requested panic");
         let mut encoder = BodyEncoder::with_capacity(2);
         encoder.push(&b"ok"[..]);
         let object = Object { body: encoder.finish(), ..Object::default() };

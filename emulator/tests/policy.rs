@@ -1,18 +1,20 @@
-//! `policy check`: each seeded fault is found, by its rule, in both shapes of a configuration; the templates of `deploy/` have
-//! none, whatever their parameters say; and it can be run on what a stranger gives it.
+//! `policy check`: every rule finds its seeded fault, in API output and in templates. The templates in `deploy/` have
+//! no findings for any parameters, and no input causes a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use emulator::policy::distribution::{Policies, matches};
 use emulator::policy::finding::{Finding, Severity};
+use emulator::policy::path_pattern::matches;
+use emulator::policy::policies::Policies;
 use emulator::policy::rule::check;
 use emulator::policy::subject::Subject;
 use emulator::policy::template::{Template, read};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+/// A path within the package.
 fn here(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
@@ -21,7 +23,7 @@ fn load(name: &str) -> Value {
     read(&std::fs::read_to_string(here(name)).unwrap()).unwrap()
 }
 
-/// What an emulated account that others wrote printed for the distribution of `deploy/aws.yaml`.
+/// The distribution of `deploy/aws.yaml`, as MiniStack returns it in `.ci/account.py`.
 fn distribution() -> Value {
     load("tests/policy/distribution.json")
 }
@@ -34,19 +36,20 @@ fn policies() -> Policies {
 }
 
 fn subject(config: &Value) -> Subject {
-    Subject::of_config(config, &policies(), false).unwrap()
+    Subject::from_config(config, &policies(), false).unwrap()
 }
 
+/// The rules of the findings, without repetition.
 fn ids(findings: &[Finding]) -> Vec<&'static str> {
     let mut ids: Vec<_> = findings.iter().map(|finding| finding.id).collect();
     ids.dedup();
     ids
 }
 
-fn of_template(text: &str, region: &str, values: &[(&str, &str)]) -> Vec<Finding> {
+fn check_template(text: &str, region: &str, values: &[(&str, &str)]) -> Vec<Finding> {
     let values: Vec<_> = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let template = Template::new(read(text).unwrap(), region, &values).unwrap();
-    let subjects = Subject::of_template(&template, Policies::default(), region.starts_with("cn-")).unwrap();
+    let subjects = Subject::from_template(&template, Policies::default(), region.starts_with("cn-")).unwrap();
     subjects.iter().flat_map(|(_, subject)| check(subject)).collect()
 }
 
@@ -55,16 +58,17 @@ fn template(name: &str) -> String {
 }
 
 #[test]
-fn a_distribution_that_the_template_made_has_nothing_wrong() {
+fn the_distribution_of_the_template_has_no_findings() {
     assert_eq!(check(&subject(&distribution())), []);
 }
 
-/// A fault by its rule, and how it is made in what the API prints.
+/// A rule, and a change to the output of the API that the rule must report.
 type Fault = (&'static str, fn(&mut Value));
 
 const LEGACY: &str = r#"{"QueryString": true, "Cookies": {"Forward": "all"},
     "Headers": {"Quantity": 2, "Items": ["test_version", "redirect"]}}"#;
 
+/// Replaces the policies of the default behavior by the legacy settings.
 fn legacy(config: &mut Value, headers: &[&str], ttls: [u64; 3]) {
     let behavior = &mut config["DefaultCacheBehavior"];
     behavior["ForwardedValues"] = serde_json::from_str(LEGACY).unwrap();
@@ -99,7 +103,7 @@ const FAULTS: [Fault; 37] = [
     }),
     ("header-not-forwarded", |c| legacy(c, &["test_version"], [0, 0, 0])),
     ("header-not-in-key", |c| {
-        // CachingOptimized in place of CachingDisabled: the commonest slip.
+        // CachingOptimized instead of CachingDisabled: the most common mistake.
         c["DefaultCacheBehavior"]["CachePolicyId"] = "658327ea-f89d-4fab-a63d-7e88639e58f6".into();
     }),
     ("host-forwarded", |c| {
@@ -108,7 +112,7 @@ const FAULTS: [Fault; 37] = [
     }),
     ("host-forwarded", |c| legacy(c, &["test_version", "redirect", "Host"], [0, 0, 0])),
     ("host-forwarded", |c| {
-        // AllViewer, to the bucket.
+        // AllViewer, for the bucket.
         behaviors(c)[0]["OriginRequestPolicyId"] = "216adef6-5c7f-47e4-b989-5492eafa07d3".into();
     }),
     ("header-overwritten", |c| {
@@ -177,37 +181,36 @@ const FAULTS: [Fault; 37] = [
 ];
 
 #[test]
-fn each_seeded_fault_is_found_by_its_rule_with_its_cure() {
-    for (index, (id, spoil)) in FAULTS.iter().enumerate() {
+fn each_seeded_fault_is_found_by_its_rule() {
+    for (index, (id, seed)) in FAULTS.iter().enumerate() {
         let mut document = distribution();
-        spoil(&mut document["DistributionConfig"]);
+        seed(&mut document["DistributionConfig"]);
         let findings = check(&subject(&document));
         let found = findings.iter().find(|finding| finding.id == *id);
-        let found = found.unwrap_or_else(|| panic!("fault {index}, {id}: only {:?}", ids(&findings)));
-        assert!(!found.place.is_empty() && found.why.len() > 20 && found.cure.len() > 20, "{found}");
+        let found = found.unwrap_or_else(|| panic!("fault {index}: expected {id}, found {:?}", ids(&findings)));
+        assert!(!found.place.is_empty() && found.why.len() > 20 && found.fix.len() > 20, "{found}");
     }
 }
 
 #[test]
-fn every_rule_has_a_fault_that_seeds_it() {
-    let rules = std::fs::read_to_string(here("src/policy/rule.rs")).unwrap();
+fn every_rule_has_a_seeded_fault() {
     let known: Vec<&str> = FAULTS.iter().map(|(id, _)| *id).collect();
-    // Those that only a template can show have tests of their own below.
+    // Only templates can have these faults; `faults_are_found_in_templates` seeds them.
     let elsewhere = ["secret-in-template", "redirect-path", "query-not-forwarded", "accept-not-forwarded"];
     let mut seen = 0;
-    for line in rules.lines().map(str::trim) {
-        let Some(id) = line.strip_prefix('"').and_then(|line| line.strip_suffix("\",")) else { continue };
-        if id.contains(' ') || !id.contains('-') {
-            continue;
+    for file in std::fs::read_dir(here("src/policy/rule")).unwrap() {
+        let rules = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        for rest in rules.split(" id: \"").skip(1) {
+            let id = rest.split('"').next().unwrap();
+            seen += 1;
+            assert!(known.contains(&id) || elsewhere.contains(&id), "no fault seeds the rule {id}");
         }
-        seen += 1;
-        assert!(known.contains(&id) || elsewhere.contains(&id), "nothing seeds {id}");
     }
-    assert!(seen >= 25, "{seen} rules were read");
+    assert!(seen >= 25, "expected 25 rules or more, found {seen}");
 }
 
 #[test]
-fn no_finding_repeats_a_secret() {
+fn no_finding_shows_a_secret() {
     for value in ["hunter2hunter2", "lambdaapi_test", "aaaaaaaaaaaaaaaaaaaaaaaaab"] {
         let mut document = distribution();
         secret(&mut document["DistributionConfig"], value);
@@ -220,18 +223,18 @@ fn no_finding_repeats_a_secret() {
 }
 
 #[test]
-fn errors_that_are_kept_are_worse_where_the_key_has_no_version() {
+fn cached_errors_are_worse_without_the_version_in_the_key() {
     let mut document = distribution();
     document["DistributionConfig"]["CustomErrorResponses"] = json!({"Quantity": 0});
-    let worse = check(&subject(&document));
+    let without_version = check(&subject(&document));
     legacy(&mut document["DistributionConfig"], &["test_version", "redirect"], [0, 0, 0]);
-    let bad = check(&subject(&document));
-    assert_eq!((ids(&worse), worse[0].severity), (vec!["error-caching"], Severity::Error));
-    assert_eq!((ids(&bad), bad[0].severity), (vec!["error-caching"], Severity::Warning));
+    let with_version = check(&subject(&document));
+    assert_eq!((ids(&without_version), without_version[0].severity), (vec!["error-caching"], Severity::Error));
+    assert_eq!((ids(&with_version), with_version[0].severity), (vec!["error-caching"], Severity::Warning));
 }
 
 #[test]
-fn a_group_of_origins_counts_as_its_first() {
+fn an_origin_group_counts_as_its_first_origin() {
     let mut document = distribution();
     let config = &mut document["DistributionConfig"];
     config["OriginGroups"] = json!({"Quantity": 1, "Items": [{"Id": "both", "Members": {"Quantity": 2,
@@ -243,18 +246,18 @@ fn a_group_of_origins_counts_as_its_first() {
 }
 
 #[test]
-fn our_templates_have_nothing_wrong_by_default() {
+fn our_templates_have_no_findings_by_default() {
     for region in ["us-east-1", "eu-west-1"] {
-        assert_eq!(of_template(&template("aws.yaml"), region, &[]), []);
+        assert_eq!(check_template(&template("aws.yaml"), region, &[]), []);
     }
     for region in ["cn-north-1", "cn-northwest-1"] {
-        assert_eq!(of_template(&template("aws-cn.yaml"), region, &[("Alias", "ab.example.com.cn")]), []);
+        assert_eq!(check_template(&template("aws-cn.yaml"), region, &[("Alias", "ab.example.com.cn")]), []);
     }
 }
 
 proptest! {
     #[test]
-    fn our_templates_have_nothing_wrong_whatever_their_parameters_say(
+    fn our_templates_have_no_findings_for_any_parameters(
         caching: bool, spa: bool, four: bool, rotating: bool, sends_next: bool, manager: bool, alias: bool,
         variants in proptest::sample::subsequence(vec!["v1", "blue", "2026.11", "a_b"], 2..=4),
         timeout in 3_u8..=28,
@@ -276,38 +279,38 @@ proptest! {
         china.extend([("Alias", "ab.example.com.cn"), ("CertificateId", "ASCA")]);
         if caching { values.push(("Caching", "on")); }
         if alias { values.extend([("Alias", "ab.example.com"), ("CertificateArn", "arn")]); }
-        prop_assert_eq!(of_template(&template("aws.yaml"), "eu-west-1", &values), []);
-        prop_assert_eq!(of_template(&template("aws-cn.yaml"), "cn-north-1", &china), []);
+        prop_assert_eq!(check_template(&template("aws.yaml"), "eu-west-1", &values), []);
+        prop_assert_eq!(check_template(&template("aws-cn.yaml"), "cn-north-1", &china), []);
     }
 
     #[test]
-    fn a_pattern_takes_what_its_letters_stars_and_question_marks_say(pattern in "[ab*?/]{0,8}", path in "[ab/]{0,8}") {
-        // The same, letter by letter with every choice tried.
-        fn slow(pattern: &[u8], path: &[u8]) -> bool {
+    fn path_patterns_match_letters_stars_and_question_marks(pattern in "[ab*?/]{0,8}", path in "[ab/]{0,8}") {
+        // A plain matcher that tries every length of a star.
+        fn plain(pattern: &[u8], path: &[u8]) -> bool {
             match (pattern.split_first(), path.split_first()) {
                 (None, None) => true,
-                (Some((b'*', rest)), _) if slow(rest, path) => true,
-                (Some((b'*', _)), Some((_, left))) => slow(pattern, left),
-                (Some((wanted, rest)), Some((got, left))) if *wanted == b'?' || wanted == got => slow(rest, left),
+                (Some((b'*', rest)), _) if plain(rest, path) => true,
+                (Some((b'*', _)), Some((_, left))) => plain(pattern, left),
+                (Some((wanted, rest)), Some((byte, left))) if *wanted == b'?' || wanted == byte => plain(rest, left),
                 _ => false,
             }
         }
         let bare = |text: &str| text.strip_prefix('/').unwrap_or(text).as_bytes().to_vec();
-        prop_assert_eq!(matches(&pattern, &path), slow(&bare(&pattern), &bare(&path)));
+        prop_assert_eq!(matches(&pattern, &path), plain(&bare(&pattern), &bare(&path)));
     }
 
     #[test]
-    fn whatever_is_read_is_answered_and_never_a_panic(text in "[ -~\n]{0,200}") {
+    fn no_document_causes_a_panic(text in "[ -~\n]{0,200}") {
         if let Ok(document) = read(&text) {
-            drop(Subject::of_config(&document, &Policies::default(), false).map(|subject| check(&subject)));
+            drop(Subject::from_config(&document, &Policies::default(), false).map(|subject| check(&subject)));
             if let Ok(template) = Template::new(document, "us-east-1", &[]) {
-                drop(Subject::of_template(&template, Policies::default(), false));
+                drop(Subject::from_template(&template, Policies::default(), false));
             }
         }
     }
 }
 
-/// The template with one line changed.
+/// The template `aws.yaml` with every occurrence of `from` replaced.
 fn changed(from: &str, to: &str) -> String {
     let text = template("aws.yaml");
     assert!(text.contains(from), "{from}");
@@ -315,7 +318,7 @@ fn changed(from: &str, to: &str) -> String {
 }
 
 #[test]
-fn faults_are_found_in_a_template_too() {
+fn faults_are_found_in_templates() {
     let header = "AllowedPattern: '[!-~]*'\n    Description: The secret that CloudFront sends";
     let cases = [
         (
@@ -356,19 +359,19 @@ fn faults_are_found_in_a_template_too() {
         ("origin-timeout", changed("OriginReadTimeout: 30", "OriginReadTimeout: 5")),
     ];
     for (id, text) in cases {
-        assert_eq!(ids(&of_template(&text, "eu-west-1", &[])), [id]);
+        assert_eq!(ids(&check_template(&text, "eu-west-1", &[])), [id]);
     }
     let caching = changed(
         "Headers: [test_version, redirect, !If [HasSpaFallback, accept, !Ref AWS::NoValue]]\n          QueryStringsConfig: {QueryStringBehavior: none}",
         "Headers: [redirect]\n          QueryStringsConfig: {QueryStringBehavior: none}",
     );
-    assert!(ids(&of_template(&caching, "eu-west-1", &[("Caching", "on")])).contains(&"header-not-in-key"));
-    assert_eq!(of_template(&caching, "eu-west-1", &[]), [], "without caching there is no key");
+    assert!(ids(&check_template(&caching, "eu-west-1", &[("Caching", "on")])).contains(&"header-not-in-key"));
+    assert_eq!(check_template(&caching, "eu-west-1", &[]), [], "without caching the cache key is not used");
 }
 
 #[test]
-fn the_template_of_aws_is_refused_for_china() {
-    assert_eq!(ids(&of_template(&template("aws.yaml"), "cn-north-1", &[])), ["not-in-china"]);
+fn the_aws_template_is_rejected_for_china() {
+    assert_eq!(ids(&check_template(&template("aws.yaml"), "cn-north-1", &[])), ["not-in-china"]);
 }
 
 fn command(arguments: &[&str], input: &str) -> Output {
@@ -386,35 +389,36 @@ fn command(arguments: &[&str], input: &str) -> Output {
 }
 
 #[test]
-fn the_command_exits_0_for_nothing_1_for_findings_and_2_for_what_makes_no_sense() {
-    let good = command(&["../deploy/aws.yaml"], "");
-    assert_eq!(good.status.code(), Some(0), "{}", String::from_utf8_lossy(&good.stderr));
+fn the_exit_code_is_0_for_none_1_for_findings_2_for_bad_input() {
+    let success = command(&["../deploy/aws.yaml"], "");
+    assert_eq!(success.status.code(), Some(0), "{}", String::from_utf8_lossy(&success.stderr));
 
     let mut document = distribution();
     secret(&mut document["DistributionConfig"], "lambdaapi_test");
-    let bad = command(&["-", "--policy", "tests/policy/origin-request-policy.json", "--json"], &document.to_string());
-    assert_eq!(bad.status.code(), Some(1));
-    let line: Value = serde_json::from_slice(&bad.stdout).unwrap();
+    let findings =
+        command(&["-", "--policy", "tests/policy/origin-request-policy.json", "--json"], &document.to_string());
+    assert_eq!(findings.status.code(), Some(1));
+    let line: Value = serde_json::from_slice(&findings.stdout).unwrap();
     assert_eq!(line["id"], "secret-weak");
 
     for (arguments, input, hint) in [
         (&["-"][..], "{}", "Origins"),
-        (&["-"], "Resources: {}", "no AWS::CloudFront::Distribution"),
+        (&["-"], "Resources: {}", "AWS::CloudFront::Distribution"),
         (&["-"], "a: [", "neither JSON nor YAML"),
-        (&["-"], "", "nothing in it"),
+        (&["-"], "", "empty file"),
         (&["no-such-file"], "", "no-such-file"),
         (&["../deploy/aws.yaml", "--set", "Nonsense=1"], "", "no parameter Nonsense"),
         (&["-", "--policy", "tests/policy/distribution.json"], "{}", "get-cache-policy"),
     ] {
         let output = command(arguments, input);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-        assert!(said.contains(hint) && said.lines().count() == 1, "{arguments:?}: {said}");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+        assert!(message.contains(hint) && message.lines().count() == 1, "{arguments:?}: {message}");
     }
 }
 
 #[test]
-fn conditions_and_functions_are_worked_out_as_cloudformation_does() {
+fn conditions_and_functions_evaluate_as_in_cloudformation() {
     let text = "
 Parameters:
   Stage: {Type: String, Default: prod}
@@ -452,11 +456,11 @@ Resources:
             "h": "${Secret}", "i": "on", "j": "${Fn::ImportValue}",
         })
     );
-    for circle in [
+    for cycle in [
         "Conditions: {A: !Condition A}\nResources: {R: {Type: T, Condition: A}}",
         "Resources: {R: {Type: T, Condition: B}}",
     ] {
-        let template = Template::new(read(circle).unwrap(), "us-east-1", &[]).unwrap();
+        let template = Template::new(read(cycle).unwrap(), "us-east-1", &[]).unwrap();
         assert!(template.resources("T").is_err());
     }
 }

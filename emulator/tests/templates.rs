@@ -1,5 +1,5 @@
-//! Every resource and setting of the published walk-through's console steps is in the templates of `deploy/`, step by step; and
-//! what production adds to them.
+//! The templates in `deploy/` contain every resource and setting of the published walk-through, step by step, and what
+//! production needs in addition.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::path::Path;
@@ -15,7 +15,7 @@ struct Rendered {
 }
 
 impl Rendered {
-    /// Both templates, as they are rendered in each region that they are for.
+    /// Both templates, rendered in each of their regions.
     fn all(values: &[(&str, &str)]) -> Vec<Self> {
         ["us-east-1", "eu-west-1", "cn-north-1", "cn-northwest-1"]
             .iter()
@@ -41,6 +41,7 @@ impl Rendered {
         found.remove(0).1
     }
 
+    /// The resource of a type with this logical id.
     fn named(&self, kind: &str, id: &str) -> Value {
         let found = self.template.resources(kind).unwrap();
         found.into_iter().find(|(name, _)| name == id).unwrap_or_else(|| panic!("{kind} {id}")).1
@@ -58,7 +59,7 @@ impl Rendered {
 }
 
 #[test]
-fn step_1_a_bucket_that_is_private_encrypted_and_versioned() {
+fn step_1_the_bucket_is_private_encrypted_and_versioned() {
     for rendered in Rendered::all(&[]) {
         let bucket = rendered.only("AWS::S3::Bucket");
         let block = &bucket["PublicAccessBlockConfiguration"];
@@ -72,7 +73,7 @@ fn step_1_a_bucket_that_is_private_encrypted_and_versioned() {
 }
 
 #[test]
-fn step_2_a_role_for_the_objects_and_the_logs() {
+fn step_2_the_role_has_minimal_permissions() {
     for rendered in Rendered::all(&[]) {
         let statements = rendered.statements();
         let allows = |action: &str, resource: &str| {
@@ -89,8 +90,12 @@ fn step_2_a_role_for_the_objects_and_the_logs() {
         for action in ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"] {
             assert!(allows(action, ":log-group:/aws/lambda/lambdaapi:*"), "{action}");
         }
-        assert_eq!(allows("xray:PutTraceSegments", "*"), !rendered.china, "X-Ray where it exists");
-        // Nothing beside it: no wildcard of actions, and of resources only where X-Ray knows no other.
+        assert_eq!(
+            allows("xray:PutTraceSegments", "*"),
+            !rendered.china,
+            "X-Ray is not integrated with Lambda in AWS China"
+        );
+        // No wildcard actions, and wildcard resources only for X-Ray, which supports nothing else.
         for statement in &statements {
             assert!(!statement["Action"].to_string().contains(":*"), "{statement}");
             assert!(statement["Resource"] != "*" || statement["Sid"] == "Traces", "{statement}");
@@ -101,7 +106,7 @@ fn step_2_a_role_for_the_objects_and_the_logs() {
 }
 
 #[test]
-fn step_3_the_function_lambdaapi_with_its_three_settings_and_20_seconds() {
+fn step_3_the_function_has_the_walk_throughs_settings() {
     for rendered in Rendered::all(&[]) {
         let function = rendered.only("AWS::Lambda::Function");
         assert_eq!(function["FunctionName"], "lambdaapi");
@@ -112,10 +117,10 @@ fn step_3_the_function_lambdaapi_with_its_three_settings_and_20_seconds() {
         let settings = &function["Environment"]["Variables"];
         assert_eq!(settings["bucket"], "${Bucket}");
         assert_eq!(settings["lambda_auth"], SECRET_OF_THE_TEMPLATE);
-        let address = if rendered.china { "https://ab.example.com.cn" } else { "https://${Distribution.DomainName}" };
-        assert_eq!(settings["redirect_path"], address);
+        let url = if rendered.china { "https://ab.example.com.cn" } else { "https://${Distribution.DomainName}" };
+        assert_eq!(settings["redirect_path"], url);
         assert_eq!(settings["test_versions"], "v1,v2");
-        assert!(settings.get("lambda_auth_next").is_none(), "a second secret only during a rotation");
+        assert!(settings.get("lambda_auth_next").is_none(), "the second secret is set only during a rotation");
     }
     let x86 = Rendered::in_region(
         "us-east-1",
@@ -127,14 +132,14 @@ fn step_3_the_function_lambdaapi_with_its_three_settings_and_20_seconds() {
 }
 
 #[test]
-fn step_4_an_http_api_with_a_lambda_integration_and_the_default_stage() {
+fn step_4_the_http_api_integrates_the_function() {
     for rendered in Rendered::all(&[]) {
         assert_eq!(rendered.only("AWS::ApiGatewayV2::Api")["ProtocolType"], "HTTP");
         let integration = rendered.only("AWS::ApiGatewayV2::Integration");
         assert_eq!(integration["IntegrationType"], "AWS_PROXY");
         assert_eq!(integration["PayloadFormatVersion"], "2.0");
         assert_eq!(integration["IntegrationUri"], "${LiveAlias}");
-        // The walk-through's /{proxy+} leaves out `/` itself.
+        // The walk-through's route /{proxy+} does not match `/`.
         let route = rendered.only("AWS::ApiGatewayV2::Route");
         assert_eq!((&route["RouteKey"], &route["Target"]), (&json!("$default"), &json!("integrations/${Integration}")));
         let stage = rendered.only("AWS::ApiGatewayV2::Stage");
@@ -148,7 +153,7 @@ fn step_4_an_http_api_with_a_lambda_integration_and_the_default_stage() {
 }
 
 #[test]
-fn step_5_a_distribution_with_the_api_as_its_origin_the_secret_and_https_only() {
+fn step_5_the_distribution_sends_the_secret_over_https() {
     for rendered in Rendered::all(&[]) {
         let distribution = rendered.distribution();
         let api = &distribution["Origins"][0];
@@ -170,7 +175,7 @@ fn step_5_a_distribution_with_the_api_as_its_origin_the_secret_and_https_only() 
 }
 
 #[test]
-fn step_6_test_version_redirect_all_query_strings_and_all_cookies_are_forwarded_and_nothing_is_cached() {
+fn step_6_headers_queries_and_cookies_are_forwarded_uncached() {
     for rendered in Rendered::all(&[]) {
         let behavior = &rendered.distribution()["DefaultCacheBehavior"];
         if rendered.china {
@@ -183,7 +188,7 @@ fn step_6_test_version_redirect_all_query_strings_and_all_cookies_are_forwarded_
                 (&json!(0), &json!(0), &json!(0))
             );
         } else {
-            // The managed policy CachingDisabled.
+            // CachingDisabled, a managed policy.
             assert_eq!(behavior["CachePolicyId"], "4135ea2d-6df8-44a3-9df3-4b5a84be39ad");
             assert_eq!(behavior["OriginRequestPolicyId"], "${OriginRequestPolicy}");
             let policy = rendered.only("AWS::CloudFront::OriginRequestPolicy")["OriginRequestPolicyConfig"].clone();
@@ -198,7 +203,7 @@ fn step_6_test_version_redirect_all_query_strings_and_all_cookies_are_forwarded_
 }
 
 #[test]
-fn step_7_a_second_origin_serves_the_redirected_address_from_the_bucket() {
+fn step_7_the_bucket_serves_redirected_requests() {
     let values = [("VariantC", "v3"), ("VariantD", "v4")];
     for (values, variants) in [(&values[..0], &["v1", "v2"][..]), (&values, &["v1", "v2", "v3", "v4"])] {
         for rendered in Rendered::all(values) {
@@ -218,7 +223,7 @@ fn step_7_a_second_origin_serves_the_redirected_address_from_the_bucket() {
             let policy = &rendered.only("AWS::S3::BucketPolicy")["PolicyDocument"]["Statement"];
             let allowed = policy.as_array().unwrap().iter().find(|statement| statement["Effect"] == "Allow").unwrap();
             let folders: Vec<_> = variants.iter().map(|variant| format!("${{Bucket.Arn}}/{variant}/*")).collect();
-            assert_eq!(allowed["Resource"], json!(folders), "the variants' folders and nothing else");
+            assert_eq!(allowed["Resource"], json!(folders), "only the folders of the variants");
             let function = rendered.only("AWS::Lambda::Function");
             assert_eq!(function["Environment"]["Variables"]["test_versions"], variants.join(","));
         }
@@ -226,30 +231,30 @@ fn step_7_a_second_origin_serves_the_redirected_address_from_the_bucket() {
 }
 
 #[test]
-fn step_8_the_seven_commands_are_outputs_with_the_addresses_filled_in_and_no_secret() {
+fn step_8_the_seven_commands_are_outputs_without_a_secret() {
     for rendered in Rendered::all(&[]) {
         let outputs = rendered.template.outputs().unwrap();
         let command = |number: u8| outputs[format!("Try{number}")]["Value"].as_str().unwrap().to_owned();
         for number in 1..=7 {
             let command = command(number);
-            let address = match (number, rendered.china) {
+            let url = match (number, rendered.china) {
                 (..=5, _) => "${Api.ApiEndpoint}/",
                 (_, true) => "https://ab.example.com.cn/",
                 (_, false) => "https://${Distribution.DomainName}/",
             };
-            assert!(command.starts_with("curl ") && command.contains(address), "{command}");
+            assert!(command.starts_with("curl ") && command.contains(url), "{command}");
         }
         assert!(
             command(4).ends_with("/test.png > test.png")
                 && command(5).contains("redirect:true")
                 && command(7).contains("-I")
         );
-        assert!(!outputs.to_string().contains(SECRET_OF_THE_TEMPLATE), "the secret is no output");
+        assert!(!outputs.to_string().contains(SECRET_OF_THE_TEMPLATE), "the outputs contain the secret");
     }
 }
 
 #[test]
-fn logs_are_json_at_info_so_that_the_metrics_pass_and_have_an_end() {
+fn logs_are_json_at_info_and_expire() {
     for rendered in Rendered::all(&[]) {
         let logging = &rendered.only("AWS::Lambda::Function")["LoggingConfig"];
         assert_eq!((&logging["LogFormat"], &logging["ApplicationLogLevel"]), (&json!("JSON"), &json!("INFO")));
@@ -259,23 +264,26 @@ fn logs_are_json_at_info_so_that_the_metrics_pass_and_have_an_end() {
         let format =
             rendered.only("AWS::ApiGatewayV2::Stage")["AccessLogSettings"]["Format"].as_str().unwrap().to_owned();
         let fields: Value = serde_json::from_str(&format).unwrap();
-        assert!(fields.as_object().unwrap().len() >= 8, "the access log is one JSON object a line");
-        assert!(!format.contains("lambda_auth") && !format.contains("header"), "and no header is in it");
+        assert!(fields.as_object().unwrap().len() >= 8, "expected a JSON object with eight fields or more: {format}");
+        assert!(
+            !format.contains("lambda_auth") && !format.contains("header"),
+            "the access log contains request headers: {format}"
+        );
     }
 }
 
 #[test]
-fn with_caching_on_the_key_holds_what_chooses_the_answer() {
+fn with_caching_the_cache_key_contains_the_vary_headers() {
     let rendered = Rendered::in_region("eu-west-1", &[("Caching", "on"), ("SpaFallback", "index.html")]);
     assert_eq!(rendered.distribution()["DefaultCacheBehavior"]["CachePolicyId"], "${CachePolicy}");
     let policy = rendered.named("AWS::CloudFront::CachePolicy", "CachePolicy")["CachePolicyConfig"].clone();
     let headers = &policy["ParametersInCacheKeyAndForwardedToOrigin"]["HeadersConfig"]["Headers"];
     assert_eq!(headers, &json!(["test_version", "redirect", "accept"]));
-    assert_eq!(policy["MinTTL"], 0, "no-store is heeded");
+    assert_eq!(policy["MinTTL"], 0, "a minimum TTL would override no-store");
 }
 
 #[test]
-fn errors_are_not_kept_by_the_distribution() {
+fn the_distribution_does_not_cache_errors() {
     for rendered in Rendered::all(&[]) {
         let distribution = rendered.distribution();
         for code in [400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504] {
@@ -290,7 +298,7 @@ fn errors_are_not_kept_by_the_distribution() {
 }
 
 #[test]
-fn during_a_rotation_the_function_takes_both_secrets_and_the_distribution_sends_the_one_that_is_named() {
+fn a_rotation_accepts_both_secrets_and_sends_the_selected_one() {
     for (sent, header) in [("current", "${LambdaAuth}"), ("next", "${LambdaAuthNext}")] {
         for rendered in Rendered::all(&[("LambdaAuthNext", "given"), ("SecretSent", sent)]) {
             let settings = rendered.only("AWS::Lambda::Function")["Environment"]["Variables"].clone();
@@ -314,7 +322,7 @@ fn during_a_rotation_the_function_takes_both_secrets_and_the_distribution_sends_
             assert_eq!(rendered.distribution()["Origins"][0]["OriginCustomHeaders"][0]["HeaderValue"], secret(version));
         }
     }
-    // `next` without a second secret would send nothing.
+    // `next` without a second secret selects the current one.
     for rendered in Rendered::all(&[("SecretSent", "next")]) {
         assert_eq!(
             rendered.distribution()["Origins"][0]["OriginCustomHeaders"][0]["HeaderValue"],
@@ -324,7 +332,7 @@ fn during_a_rotation_the_function_takes_both_secrets_and_the_distribution_sends_
 }
 
 #[test]
-fn a_new_version_takes_over_by_steps_and_goes_back_when_an_alarm_fires() {
+fn a_rollout_is_gradual_and_rolls_back_on_an_alarm() {
     for rendered in Rendered::all(&[]) {
         let alias = rendered.only("AWS::Lambda::Alias");
         assert_eq!((&alias["Name"], &alias["FunctionVersion"]), (&json!("live"), &json!("${Version.Version}")));
@@ -339,7 +347,7 @@ fn a_new_version_takes_over_by_steps_and_goes_back_when_an_alarm_fires() {
 }
 
 #[test]
-fn dashboards_and_alarms_come_along_unless_they_are_not_wanted() {
+fn dashboards_and_alarms_are_optional() {
     for rendered in Rendered::all(&[]) {
         assert_eq!(rendered.template.resources("AWS::CloudWatch::Dashboard").unwrap().len(), 4);
         assert_eq!(rendered.template.resources("AWS::CloudWatch::Alarm").unwrap().len(), 11);
@@ -356,7 +364,7 @@ fn dashboards_and_alarms_come_along_unless_they_are_not_wanted() {
 }
 
 #[test]
-fn what_aws_china_lacks_is_not_in_its_template() {
+fn the_china_template_avoids_missing_services() {
     for rendered in Rendered::all(&[]).into_iter().filter(|rendered| rendered.china) {
         for kind in [
             "AWS::CloudFront::CachePolicy",

@@ -65,7 +65,7 @@ impl Handler {
             ("AWS_SESSION_TOKEN", "token"),
             ("AWS_ENDPOINT_URL_S3", s3),
             ("bucket", compare::BUCKET),
-            ("lambda_auth", compare::SECRET),
+            ("lambda_auth", crate::event::SECRET),
             ("redirect_path", "https://dxxxx.cloudfront.net"),
             ("PYTHONPATH", concat!(env!("CARGO_MANIFEST_DIR"), "/python")),
         ] {

@@ -2,9 +2,6 @@
 
 use lambda_http::http::HeaderMap;
 
-/// The secret in the events.
-pub const SECRET: &str = "a-secret-of-thirty-two-characters";
-
 /// The bucket name in the handlers' settings.
 pub const BUCKET: &str = "lambda-api-2022";
 

@@ -7,6 +7,8 @@
 //! median of the rounds. CPU time is the scheduler's count for all threads of the handler.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a benchmark fails by panicking")]
 
+#[path = "../../fixture/event.rs"]
+mod event;
 mod handler;
 mod report;
 mod runtime_api;
@@ -19,12 +21,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use compare::{SECRET, object};
+use compare::object;
 use handler::{Handler, Program, pin};
 use report::{Report, Row};
 use runtime_api::Response;
 use s3::S3;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Object sizes and their paths.
 const OBJECTS: [(&str, &str); 5] = [
@@ -77,47 +79,9 @@ impl Arguments {
     }
 }
 
-/// The event that API Gateway sends for a request through CloudFront.
+/// The event of a request for `path`.
 fn event(path: &str) -> Arc<[u8]> {
-    let event = json!({
-        "version": "2.0",
-        "routeKey": "$default",
-        "rawPath": path,
-        "rawQueryString": "utm_source=newsletter&utm_medium=email",
-        "cookies": ["session=0123456789abcdef0123456789abcdef", "consent=yes", "_ga=GA1.2.123456789.1700000000"],
-        "headers": {
-            "content-length": "0",
-            "host": "abcdefghij.execute-api.cn-north-1.amazonaws.com.cn",
-            "lambda_auth": SECRET,
-            "test_version": "v2",
-            "user-agent": "Amazon CloudFront",
-            "via": "2.0 0123456789abcdef0123456789abcdef.cloudfront.net (CloudFront)",
-            "x-amz-cf-id": "0123456789abcdef0123456789abcdef0123456789abcdef0123456==",
-            "x-amzn-trace-id": "Root=1-65000000-0123456789abcdef01234567",
-            "x-forwarded-for": "192.0.2.1, 198.51.100.1",
-            "x-forwarded-port": "443",
-            "x-forwarded-proto": "https",
-        },
-        "queryStringParameters": {"utm_source": "newsletter", "utm_medium": "email"},
-        "requestContext": {
-            "accountId": "123456789012",
-            "apiId": "abcdefghij",
-            "domainName": "abcdefghij.execute-api.cn-north-1.amazonaws.com.cn",
-            "domainPrefix": "abcdefghij",
-            "http": {
-                "method": "GET", "path": path, "protocol": "HTTP/1.1", "sourceIp": "198.51.100.1",
-                "userAgent": "Amazon CloudFront",
-            },
-            "requestId": "JKJaXmPLvHcESHA=",
-            "routeKey": "$default",
-            "stage": "$default",
-            "time": "10/Mar/2026:05:16:23 +0000",
-            "timeEpoch": 1_773_119_783_636_u64,
-        },
-        "pathParameters": {"proxy": path.trim_start_matches('/')},
-        "isBase64Encoded": false,
-    });
-    serde_json::to_vec(&event).expect("JSON").into()
+    event::event(path).into()
 }
 
 /// Checks that a response contains the whole object, byte for byte.

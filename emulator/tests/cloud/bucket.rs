@@ -5,10 +5,10 @@ use aws_sdk_s3::primitives::DateTime;
 use emulator::cloud::{Options, Storage};
 use emulator::s3::MissingKey;
 
-use crate::support::{FREE, options, site, start};
+use crate::support::{FREE_PORT, options, site, start};
 
 #[tokio::test]
-async fn objects_can_be_put_listed_read_in_part_and_deleted() {
+async fn objects_are_put_listed_read_by_range_and_deleted() {
     let cloud = start(options()).await;
     let (s3, bucket) = (cloud.s3(), cloud.cloud.bucket.clone());
     for key in ["docs/a", "docs/b/c", "docs/d", "e"] {
@@ -50,29 +50,29 @@ async fn objects_can_be_put_listed_read_in_part_and_deleted() {
     s3.delete_object().bucket(&bucket).key("e").send().await.unwrap();
     let gone = s3.get_object().bucket(&bucket).key("e").send().await.unwrap_err();
     assert_eq!(gone.code(), Some("NoSuchKey"));
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn metadata_comes_back_as_it_was_put() {
+async fn metadata_is_returned_unchanged() {
     let cloud = start(options()).await;
     let (s3, bucket) = (cloud.s3(), cloud.cloud.bucket.clone());
     let put = s3.put_object().bucket(&bucket).key("m").content_type("text/html; charset=iso-8859-1");
     let put = put.cache_control("max-age=60").content_encoding("gzip").content_language("zh-CN");
-    let put = put.content_disposition("attachment").metadata("who", "me").expires(DateTime::from_secs(1_800_000_000));
+    let put = put.content_disposition("attachment").metadata("owner", "me").expires(DateTime::from_secs(1_800_000_000));
     put.body(b"x".to_vec().into()).send().await.unwrap();
     let got = s3.head_object().bucket(&bucket).key("m").send().await.unwrap();
     assert_eq!(got.content_type(), Some("text/html; charset=iso-8859-1"));
     assert_eq!((got.cache_control(), got.content_encoding()), (Some("max-age=60"), Some("gzip")));
     assert_eq!((got.content_language(), got.content_disposition()), (Some("zh-CN"), Some("attachment")));
-    assert_eq!(got.metadata().unwrap()["who"], "me");
+    assert_eq!(got.metadata().unwrap()["owner"], "me");
     assert_eq!(got.expires_string(), Some("Fri, 15 Jan 2027 08:00:00 GMT"));
     assert_eq!(got.e_tag(), Some("\"9dd4e461268c8034f5c8564e155c67a6\""));
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn conditions_are_answered_304_and_412() {
+async fn conditional_requests_get_304_or_412() {
     let cloud = start(options()).await;
     let (s3, bucket) = (cloud.s3(), cloud.cloud.bucket.clone());
     cloud.put("c", "x", "text/plain").await;
@@ -90,21 +90,21 @@ async fn conditions_are_answered_304_and_412() {
         (get().if_none_match("\"another\"").if_modified_since(modified), 200),
         (get().if_match(etag).if_none_match(etag), 304),
     ] {
-        let answered = request.send().await;
-        let got = answered.as_ref().map_or_else(|error| error.raw_response().unwrap().status().as_u16(), |_| 200);
+        let result = request.send().await;
+        let got = result.as_ref().map_or_else(|error| error.raw_response().unwrap().status().as_u16(), |_| 200);
         assert_eq!(got, status);
-        if let Err(error) = answered
+        if let Err(error) = result
             && status == 304
         {
             let raw = error.raw_response().unwrap();
             assert_eq!(raw.headers().get("etag"), Some(etag), "RFC 9110 §15.4.5");
         }
     }
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn a_wrong_key_and_a_wrong_bucket_are_s3s_own_errors() {
+async fn a_wrong_key_or_bucket_gets_the_error_code_of_s3() {
     let cloud = start(options()).await;
     let bucket = &cloud.cloud.bucket;
     let forged = cloud.s3_as("not-the-key").get_object().bucket(bucket).key("index.html").send().await.unwrap_err();
@@ -114,14 +114,14 @@ async fn a_wrong_key_and_a_wrong_bucket_are_s3s_own_errors() {
     let unsigned =
         cloud.send(http::Method::GET, &format!("{}/{bucket}/index.html", cloud.cloud.s3_endpoint), &[]).await;
     assert_eq!(unsigned.status, 403);
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn a_missing_key_is_access_denied_where_that_is_chosen() {
-    let storage = Storage::Folder { site: site(), address: FREE, missing_key: MissingKey::AccessDenied };
+async fn the_bucket_can_deny_access_to_missing_keys() {
+    let storage = Storage::Folder { site: site(), address: FREE_PORT, missing_key: MissingKey::AccessDenied };
     let cloud = start(Options { storage, ..options() }).await;
     let missing = cloud.s3().get_object().bucket(&cloud.cloud.bucket).key("none").send().await.unwrap_err();
     assert_eq!(missing.code(), Some("AccessDenied"));
-    cloud.end().await;
+    cloud.shut_down().await;
 }

@@ -1,4 +1,4 @@
-//! The command itself: what it prints, what it exits with, what it leaves behind.
+//! The command `nearedge`: output, exit code and processes.
 
 use std::process::Stdio;
 
@@ -7,45 +7,48 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::support::{emulator, until};
+use crate::support::{nearedge, wait_until};
 
 const FREE_PORTS: [&str; 8] =
     ["--edge", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--s3", "127.0.0.1:0", "--console", "127.0.0.1:0"];
 
 fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(emulator());
+    let mut command = Command::new(nearedge());
     command.args(FREE_PORTS).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
 
-/// Starts the command and reads to the line that says it is ready, and on to the end of the welcome.
-async fn started(arguments: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>, Vec<String>) {
+/// Starts the command, and returns when it has printed the whole banner.
+async fn start(arguments: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>, Vec<String>) {
     let mut child = command(arguments).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut welcome = Vec::new();
+    let mut banner = Vec::new();
     while let Some(line) = lines.next_line().await.unwrap() {
-        let last = line.contains("Ctrl-C ends everything");
-        welcome.push(line);
+        let last = line.contains("Ctrl-C");
+        banner.push(line);
         if last {
-            return (child, lines, welcome);
+            return (child, lines, banner);
         }
     }
-    panic!("it ended before it was ready: {welcome:#?}");
+    panic!("the command exited before it was ready: {banner:#?}");
 }
 
-async fn refused(arguments: &[&str]) -> String {
+/// The error that the command prints.
+async fn error_of(arguments: &[&str]) -> String {
     let output = command(arguments).output().await.unwrap();
     assert_eq!(output.status.code(), Some(1), "{arguments:?}");
     let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(error.lines().count(), 1, "one line: {error}");
+    assert_eq!(error.lines().count(), 1, "expected one line, found: {error}");
     error
 }
 
+/// Counts the child processes of the emulator.
 fn handlers_of(emulator: u32) -> usize {
     let children = std::fs::read_to_string(format!("/proc/{emulator}/task/{emulator}/children")).unwrap_or_default();
     children.split_whitespace().count()
 }
 
+/// Counts the processes with this text in their environment.
 fn handlers_with(variable: &str) -> usize {
     let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
     processes
@@ -57,42 +60,42 @@ fn handlers_with(variable: &str) -> usize {
 }
 
 #[tokio::test]
-async fn when_ready_it_prints_the_addresses_and_the_seven_commands() {
-    let (mut child, _lines, welcome) = started(&[]).await;
-    assert_eq!(welcome.iter().filter(|line| line.starts_with("  curl ")).count(), 7, "{welcome:#?}");
+async fn the_banner_lists_the_addresses_and_seven_commands() {
+    let (mut child, _lines, banner) = start(&[]).await;
+    assert_eq!(banner.iter().filter(|line| line.starts_with("  curl ")).count(), 7, "{banner:#?}");
     for word in ["CDN", "API", "bucket"] {
-        assert!(welcome.iter().any(|line| line.trim_start().starts_with(word) && line.contains("http://127.0.0.1:")));
+        assert!(banner.iter().any(|line| line.trim_start().starts_with(word) && line.contains("http://127.0.0.1:")));
     }
     child.kill().await.unwrap();
 }
 
 #[tokio::test]
-async fn ctrl_c_ends_it_all_and_no_child_is_left() {
+async fn sigint_and_sigterm_end_all_processes() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let marker = format!("marker=of-{}-{signal}", std::process::id());
-        let (mut child, _lines, _) = started(&["--env", &marker]).await;
+        let (mut child, _lines, _) = start(&["--env", &marker]).await;
         let id = child.id().unwrap();
-        assert!(handlers_of(id) + handlers_with(&marker) > 0, "a handler runs");
+        assert!(handlers_of(id) + handlers_with(&marker) > 0, "no handler runs");
         kill(Pid::from_raw(id.try_into().unwrap()), signal).unwrap();
         assert!(child.wait().await.unwrap().success());
-        // The emulator itself has it as an argument, not in its environment.
+        // The emulator has the marker as an argument, not in its environment.
         assert_eq!(handlers_with(&marker), 0);
     }
 }
 
 #[tokio::test]
-async fn even_a_killed_emulator_leaves_no_handler_behind() {
+async fn a_killed_emulator_leaves_no_handler_process() {
     let marker = format!("marker=of-{}-killed", std::process::id());
-    let (mut child, _lines, _) = started(&["--env", &marker]).await;
+    let (mut child, _lines, _) = start(&["--env", &marker]).await;
     assert_eq!(handlers_with(&marker), 1);
     child.kill().await.unwrap();
-    until(|| handlers_with(&marker) == 0).await;
+    wait_until(|| handlers_with(&marker) == 0).await;
 }
 
 #[tokio::test]
-async fn a_request_is_one_line_with_method_path_variant_status_bytes_and_time() {
-    let (mut child, mut lines, welcome) = started(&[]).await;
-    let cdn = welcome.iter().find_map(|line| line.trim_start().strip_prefix("CDN")).unwrap();
+async fn each_request_prints_one_line() {
+    let (mut child, mut lines, banner) = start(&[]).await;
+    let cdn = banner.iter().find_map(|line| line.trim_start().strip_prefix("CDN")).unwrap();
     let cdn = cdn.split_whitespace().next().unwrap().strip_prefix("http://").unwrap();
     let stream = tokio::net::TcpStream::connect(cdn).await.unwrap();
     stream.writable().await.unwrap();
@@ -104,33 +107,32 @@ async fn a_request_is_one_line_with_method_path_variant_status_bytes_and_time() 
         }
     };
     for part in ["cdn>api", "GET", "/test.html", "v2", "200", "446 B", " ms", "cold start"] {
-        assert!(line.contains(part), "{part} in {line}");
+        assert!(line.contains(part), "expected {part} in {line}");
     }
     child.kill().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_taken_port_is_one_clear_line() {
+async fn a_port_in_use_is_a_one_line_error() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    // The last of two options of a name counts.
     for flag in ["--edge", "--gateway", "--s3", "--console"] {
-        let mut command = Command::new(emulator());
+        let mut command = Command::new(nearedge());
         let others = FREE_PORTS.chunks(2).filter(|pair| pair[0] != flag).flatten();
         let output = command.args(others).args([flag, &address]).output().await.unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{error}");
         assert_eq!(error.lines().count(), 1, "{error}");
-        assert!(error.contains(&address) && error.contains("is taken") && error.contains(flag), "{error}");
+        assert!(error.contains(&address) && error.contains("is already in use") && error.contains(flag), "{error}");
     }
 }
 
 #[tokio::test]
-async fn an_unreadable_folder_and_a_handler_that_does_not_start_are_one_clear_line_each() {
-    assert!(refused(&["--site", "/nowhere/at/all"]).await.contains("/nowhere/at/all"));
-    assert!(refused(&["--bootstrap", "/nowhere/bootstrap"]).await.contains("/nowhere/bootstrap"));
-    assert!(refused(&["--bootstrap", "/dev/null"]).await.contains("no executable file"));
-    assert!(refused(&["--bootstrap", "/bin/false"]).await.contains("exited: exit status: 1"));
-    assert!(refused(&["--env", "missing_status=9"]).await.contains("missing_status is \"9\""));
-    assert!(refused(&["--env", "lambda_auth="]).await.contains("lambda_auth is empty"));
+async fn an_unusable_site_or_handler_is_a_one_line_error() {
+    assert!(error_of(&["--site", "/nowhere/at/all"]).await.contains("/nowhere/at/all"));
+    assert!(error_of(&["--bootstrap", "/nowhere/bootstrap"]).await.contains("/nowhere/bootstrap"));
+    assert!(error_of(&["--bootstrap", "/dev/null"]).await.contains("expected an executable file"));
+    assert!(error_of(&["--bootstrap", "/bin/false"]).await.contains("exited: exit status: 1"));
+    assert!(error_of(&["--env", "missing_status=9"]).await.contains("missing_status is \"9\""));
+    assert!(error_of(&["--env", "lambda_auth="]).await.contains("lambda_auth is empty"));
 }

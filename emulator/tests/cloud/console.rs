@@ -1,15 +1,15 @@
-//! The console: what it shows comes from the lines and spans of the run, and every dashboard can be drawn.
+//! The console: counts, traces and dashboards match the metrics lines and spans of the function.
 
 use emulator::cloud::Options;
 use http::{Method, Request, StatusCode};
 use serde_json::Value;
 
-use crate::support::{SECRET, TestCloud, options, start, until, with_env};
+use crate::support::{SECRET, TestCloud, options, start, wait_until, with_env};
 
 async fn console(cloud: &TestCloud, path: &str) -> Value {
-    let answer = cloud.send(Method::GET, &format!("http://{}{path}", cloud.cloud.console), &[]).await;
-    assert_eq!(answer.status, StatusCode::OK, "{path}");
-    serde_json::from_slice(&answer.body).unwrap()
+    let response = cloud.send(Method::GET, &format!("http://{}{path}", cloud.cloud.console), &[]).await;
+    assert_eq!(response.status, StatusCode::OK, "{path}");
+    serde_json::from_slice(&response.body).unwrap()
 }
 
 fn total(value: &Value) -> f64 {
@@ -17,12 +17,12 @@ fn total(value: &Value) -> f64 {
 }
 
 #[tokio::test]
-async fn the_state_counts_what_was_answered_by_variant_and_source() {
+async fn the_state_counts_responses_by_variant_and_source() {
     let cloud = start(Options { environments: 1, ..with_env(&[("cache_ttl_secs", "3600")]) }).await;
     for version in ["v1", "v1", "v2"] {
         cloud.api("/test.html", &[SECRET, ("test_version", version)]).await;
     }
-    // The second under way is not counted until it is over.
+    // The console counts a second when it has ended.
     let mut state = console(&cloud, "/api/state").await;
     while state["requests"]["v2"].as_array().is_none() || total(&state["requests"]["v2"]) < 1.0 {
         state = console(&cloud, "/api/state").await;
@@ -38,38 +38,40 @@ async fn the_state_counts_what_was_answered_by_variant_and_source() {
             assert_eq!(values.as_array().unwrap().len(), state["seconds"].as_array().unwrap().len(), "{seconds}");
         }
     }
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn a_trace_is_listed_with_the_spans_of_its_waterfall() {
+async fn a_trace_lists_the_spans_of_its_waterfall() {
     let cloud = start(options()).await;
     cloud.api("/test.html", &[SECRET, ("test_version", "v1")]).await;
-    until(|| cloud.cloud.xray.latest(1)[0]["spans"].as_array().is_some_and(|spans| spans.len() > 5)).await;
+    wait_until(|| cloud.cloud.xray.latest(1)[0]["spans"].as_array().is_some_and(|spans| spans.len() > 5)).await;
     let traces = console(&cloud, "/api/traces").await;
     let trace = &traces[0];
     assert_eq!((&trace["status"], &trace["variant"], &trace["cache"]), (&200.into(), &"v1".into(), &"miss".into()));
     let names: Vec<&str> =
         trace["spans"].as_array().unwrap().iter().map(|span| span["name"].as_str().unwrap()).collect();
     for name in ["lambdaapi", "GET", "decision", "cache lookup", "S3.GetObject", "encoding", "post"] {
-        assert!(names.contains(&name), "{name} in {names:?}");
+        assert!(names.contains(&name), "expected {name} in {names:?}");
     }
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn every_widget_of_every_dashboard_is_worked_out_from_what_the_run_emitted() {
+async fn every_dashboard_widget_draws_the_emitted_metrics() {
     let cloud = start(Options { environments: 1, ..options() }).await;
     for version in ["v1", "v2", "v1"] {
         cloud.cdn("/test.html", &[("test_version", version)]).await;
     }
-    until(|| cloud.cloud.cloudwatch.names().iter().filter(|name| name.dimension("variant") == Some("v2")).count() > 1)
-        .await;
-    // The second under way is not drawn until it is over.
-    let patience = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    wait_until(|| {
+        cloud.cloud.cloudwatch.names().iter().filter(|name| name.dimension("variant") == Some("v2")).count() > 1
+    })
+    .await;
+    // The console draws a second when it has ended.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
     let mut drawn = 0;
     while drawn <= 40 {
-        assert!(std::time::Instant::now() < patience, "only {drawn} series have values");
+        assert!(std::time::Instant::now() < deadline, "only {drawn} series have values");
         drawn = 0;
         for name in ["latency", "experiment", "cache", "cold-starts"] {
             let board = console(&cloud, &format!("/api/dashboards/{name}")).await;
@@ -82,24 +84,24 @@ async fn every_widget_of_every_dashboard_is_worked_out_from_what_the_run_emitted
     }
     let page = cloud.send(Method::GET, &format!("http://{}/dashboards/latency", cloud.cloud.console), &[]).await;
     assert_eq!((page.status, page.header("content-type")), (StatusCode::OK, "text/html; charset=utf-8"));
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn the_console_is_an_otlp_endpoint_too() {
+async fn the_console_accepts_spans_over_otlp() {
     let first = start(options()).await;
     let address = format!("http://{}", first.cloud.console);
-    // Another cloud's handler sends its spans to this one's console.
+    // The handler of another cloud sends its spans to the console of the first.
     let second = start(with_env(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &address)])).await;
     second.api("/test.html", &[SECRET, ("test_version", "v2")]).await;
-    until(|| first.cloud.xray.counts().0 >= 5).await;
+    wait_until(|| first.cloud.xray.counts().0 >= 5).await;
     assert_eq!(console(&first, "/api/traces").await[0]["variant"], "v2");
-    second.end().await;
-    first.end().await;
+    second.shut_down().await;
+    first.shut_down().await;
 }
 
 #[tokio::test]
-async fn what_is_no_page_and_no_spans_gets_a_clear_answer() {
+async fn unknown_pages_methods_and_spans_get_a_4xx() {
     let cloud = start(options()).await;
     let base = format!("http://{}", cloud.cloud.console);
     for (method, path, status) in [
@@ -111,7 +113,7 @@ async fn what_is_no_page_and_no_spans_gets_a_clear_answer() {
     ] {
         assert_eq!(cloud.send(method, &format!("{base}{path}"), &[]).await.status, status, "{path}");
     }
-    let spans = Request::post(format!("{base}/v1/traces")).body("no spans".into()).unwrap();
+    let spans = Request::post(format!("{base}/v1/traces")).body("not protobuf".into()).unwrap();
     assert_eq!(cloud.request(spans).await.status, StatusCode::BAD_REQUEST);
-    cloud.end().await;
+    cloud.shut_down().await;
 }

@@ -1,24 +1,23 @@
-//! Lambda: environments, the Runtime API, and the real handler's loop over it.
+//! Lambda: environments, the Runtime API and the invocation loop of the real handler.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_credential_types::Credentials;
 use bytes::Bytes;
 use emulator::cloud::{Options, Storage};
 use emulator::serve;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::sync::Barrier;
 
-use crate::support::{FREE, SECRET, TestCloud, emulator, example, options, start, until, with_env};
+use crate::support::{SECRET, TestCloud, example, fake_s3, nearedge, options, start, wait_until, with_env};
 
+/// Options with the handler `examples/misbehaving.rs` in this mode.
 fn misbehaving(mode: &str) -> Options {
     Options { bootstrap: example("misbehaving"), environments: 1, ..with_env(&[("mode", mode)]) }
 }
 
-/// The process states of the emulator's handler processes of this cloud, as the kernel has them.
+/// The states of the handler processes of this cloud, from /proc.
 fn handler_states(cloud: &TestCloud) -> Vec<char> {
     let bucket = format!("AWS_ENDPOINT_URL_S3={}", cloud.cloud.s3_endpoint);
     let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
@@ -36,7 +35,7 @@ fn handler_states(cloud: &TestCloud) -> Vec<char> {
 
 async fn invoke(cloud: &TestCloud, event: Value) -> Result<Value, String> {
     let invocation = cloud.cloud.lambda.invoke(event.to_string().into(), "Root=1-0-0".to_owned()).await.unwrap();
-    invocation.result.map(|answer| serde_json::from_slice(&answer).unwrap()).map_err(|error| error.0)
+    invocation.result.map(|response| serde_json::from_slice(&response).unwrap()).map_err(|error| error.0)
 }
 
 fn function_url_event(path: &str) -> Value {
@@ -50,19 +49,19 @@ fn function_url_event(path: &str) -> Value {
 }
 
 #[tokio::test]
-async fn an_idle_environment_is_frozen_and_an_unfrozen_one_is_not() {
-    for (freeze, wanted) in [(true, 'T'), (false, 'S')] {
+async fn an_idle_environment_is_frozen_only_with_freeze() {
+    for (freeze, state) in [(true, 'T'), (false, 'S')] {
         let cloud = start(Options { freeze, ..options() }).await;
         assert_eq!(cloud.api("/", &[SECRET]).await.status, StatusCode::OK);
-        // The environment asks for its next event, and is frozen, just after its answer has left.
-        until(|| handler_states(&cloud) == [wanted]).await;
-        assert_eq!(cloud.api("/", &[SECRET]).await.status, StatusCode::OK, "and it wakes up");
-        cloud.end().await;
+        // The environment requests its next event, and is frozen, just after it has responded.
+        wait_until(|| handler_states(&cloud) == [state]).await;
+        assert_eq!(cloud.api("/", &[SECRET]).await.status, StatusCode::OK, "the environment is thawed");
+        cloud.shut_down().await;
     }
 }
 
 #[tokio::test]
-async fn no_process_is_left_after_the_end() {
+async fn shutdown_leaves_no_process() {
     let cloud = start(options()).await;
     assert_eq!(handler_states(&cloud).len(), 1);
     let lambda = cloud.cloud.lambda.clone();
@@ -71,42 +70,46 @@ async fn no_process_is_left_after_the_end() {
 }
 
 #[tokio::test]
-async fn a_function_url_event_is_keyed_as_an_api_event_is() {
+async fn a_function_url_event_selects_the_same_key() {
     let cloud = start(options()).await;
     cloud.put("a b?100%25+ж.html", "odd", "text/html").await;
-    let answer = invoke(&cloud, function_url_event("/a%20b%3F100%2525+%D0%B6.html")).await.unwrap();
-    assert_eq!((&answer["statusCode"], &answer["body"]), (&json!(200), &json!("b2Rk")));
-    cloud.end().await;
+    let response = invoke(&cloud, function_url_event("/a%20b%3F100%2525+%D0%B6.html")).await.unwrap();
+    assert_eq!((&response["statusCode"], &response["body"]), (&json!(200), &json!("b2Rk")));
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn an_event_of_another_source_gets_a_clear_error_and_the_process_goes_on() {
+async fn an_unsupported_event_is_an_error_and_the_process_survives() {
     let cloud = start(Options { environments: 1, ..options() }).await;
-    for (event, named) in [
+    for (event, problem) in [
         (
             json!({"version": "1.0", "httpMethod": "GET", "path": "/", "headers": {"lambda_auth": "x"}}),
             "payload format 1.0",
         ),
         (json!({"httpMethod": "GET", "requestContext": {"elb": {}}}), "Application Load Balancer"),
-        (json!({"Records": []}), "another source"),
+        (json!({"Records": []}), "unknown source"),
         (json!([1, 2]), "malformed"),
         (json!("text"), "malformed"),
         (json!({"version": "2.0", "rawPath": 7}), "malformed"),
     ] {
         let error = invoke(&cloud, event).await.unwrap_err();
-        assert!(error.contains(named) && error.contains("payload format 2.0"), "{error}");
+        assert!(error.contains(problem) && error.contains("payload format 2.0"), "{error}");
     }
     let malformed = cloud.cloud.lambda.invoke(Bytes::from_static(b"{nonsense"), String::new()).await.unwrap();
     assert!(malformed.result.unwrap_err().0.contains("malformed"));
-    let answer = invoke(&cloud, function_url_event("/none")).await.unwrap();
-    assert_eq!(answer["statusCode"], json!(404));
+    let response = invoke(&cloud, function_url_event("/none")).await.unwrap();
+    assert_eq!(response["statusCode"], json!(404));
     let journal = cloud.journal.clone();
-    cloud.end().await;
-    assert_eq!(journal.lines().iter().filter(|line| line.contains("started in")).count(), 1, "the process went on");
+    cloud.shut_down().await;
+    assert_eq!(
+        journal.lines().iter().filter(|line| line.contains("started in")).count(),
+        1,
+        "the process was replaced"
+    );
 }
 
 #[tokio::test]
-async fn a_panic_in_one_invocation_is_a_500_and_the_process_goes_on() {
+async fn a_panic_is_a_500_and_the_process_survives() {
     let cloud = start(Options { bootstrap: example("panicking"), environments: 1, ..options() }).await;
     let panicked = cloud.api("/panic", &[SECRET]).await;
     assert_eq!(
@@ -116,85 +119,86 @@ async fn a_panic_in_one_invocation_is_a_500_and_the_process_goes_on() {
     let next = cloud.api("/next", &[SECRET]).await;
     assert_eq!((next.status, next.text()), (StatusCode::OK, "ok"));
     let journal = cloud.journal.clone();
-    cloud.end().await;
+    cloud.shut_down().await;
     let lines = journal.lines();
-    assert!(lines.iter().any(|line| line.contains("Origin.Panic") && line.contains("asked to")), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.contains("Origin.Panic") && line.contains("requested panic")), "{lines:#?}");
     assert_eq!(lines.iter().filter(|line| line.contains("started in")).count(), 1);
 }
 
 #[tokio::test]
-async fn a_handler_that_crashes_is_a_500_and_is_replaced() {
+async fn a_crash_is_a_500_and_the_environment_is_replaced() {
     let cloud = start(misbehaving("crash")).await;
     for _ in 0..2 {
-        let answer = cloud.api("/", &[]).await;
+        let response = cloud.api("/", &[]).await;
         assert_eq!(
-            (answer.status, answer.text()),
+            (response.status, response.text()),
             (StatusCode::INTERNAL_SERVER_ERROR, r#"{"message":"Internal Server Error"}"#)
         );
     }
     let journal = cloud.journal.clone();
-    cloud.end().await;
+    cloud.shut_down().await;
     let lines = journal.lines();
     assert!(lines.iter().any(|line| line.contains("env 1  exited: exit status: 3")), "{lines:#?}");
     assert!(lines.iter().any(|line| line.contains("env 2  started in")), "{lines:#?}");
 }
 
 #[tokio::test]
-async fn an_init_that_fails_strands_nobody_who_waits() {
+async fn a_failed_init_fails_waiting_requests_immediately() {
     let marker = tempfile::NamedTempFile::new().unwrap();
-    // Fine while the file is there; afterwards it crashes, and then does not start.
+    // The handler starts while the file exists. It crashes at the first request, and then cannot start.
     let options = misbehaving("crash");
     let env = options.env.clone().into_iter().chain([("needs".to_owned(), marker.path().display().to_string())]);
     let cloud = start(Options { env: env.collect(), ..options }).await;
     marker.close().unwrap();
-    let answers = futures_util::future::join_all(["/x"; 4].map(|path| cloud.api(path, &[]))).await;
+    let responses = futures_util::future::join_all(["/x"; 4].map(|path| cloud.api(path, &[]))).await;
     assert!(
-        answers.iter().all(|answer| answer.status == StatusCode::INTERNAL_SERVER_ERROR),
-        "each at once, none in 30 s"
+        responses.iter().all(|response| response.status == StatusCode::INTERNAL_SERVER_ERROR),
+        "expected a 500 for each request"
     );
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn a_handler_that_hangs_is_killed_at_the_timeout_and_replaced() {
+async fn a_hanging_handler_is_killed_at_the_timeout_and_replaced() {
     let cloud = start(Options { timeout: Duration::from_millis(200), ..misbehaving("hang") }).await;
     for _ in 0..2 {
         assert_eq!(cloud.api("/", &[]).await.status, StatusCode::INTERNAL_SERVER_ERROR);
     }
     let journal = cloud.journal.clone();
-    cloud.end().await;
+    cloud.shut_down().await;
     let lines = journal.lines();
     assert_eq!(lines.iter().filter(|line| line.contains("Task timed out after 0.20 seconds")).count(), 2, "{lines:#?}");
 }
 
 #[tokio::test]
-async fn a_nonsensical_or_too_large_answer_is_a_500_that_the_terminal_explains() {
-    for (mode, explained) in
-        [("nonsense", "the answer is not JSON"), ("too-large", "exceeded maximum allowed payload size")]
+async fn an_invalid_response_is_a_500_and_the_reason_is_logged() {
+    for (mode, reason) in
+        [("invalid", "the function response is not JSON"), ("too-large", "exceeded maximum allowed payload size")]
     {
         let cloud = start(misbehaving(mode)).await;
-        let answer = cloud.api("/", &[]).await;
+        let response = cloud.api("/", &[]).await;
         assert_eq!(
-            (answer.status, answer.text()),
+            (response.status, response.text()),
             (StatusCode::INTERNAL_SERVER_ERROR, r#"{"message":"Internal Server Error"}"#)
         );
         let journal = cloud.journal.clone();
-        cloud.end().await;
-        assert!(journal.lines().iter().any(|line| line.contains(explained)), "{mode}: {:#?}", journal.lines());
+        cloud.shut_down().await;
+        assert!(journal.lines().iter().any(|line| line.contains(reason)), "{mode}: {:#?}", journal.lines());
     }
 }
 
 #[tokio::test]
-async fn cookies_of_an_answer_become_set_cookie_fields() {
+async fn cookies_of_a_response_become_set_cookie_headers() {
     let cloud = start(misbehaving("cookies")).await;
-    let answer = cloud.api("/", &[]).await;
-    let cookies: Vec<_> = answer.headers.get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap()).collect();
-    assert_eq!((cookies, answer.header("x-a"), answer.text()), (vec!["a=1", "b=2"], "1", "hi"));
-    cloud.end().await;
+    let response = cloud.api("/", &[]).await;
+    let cookies: Vec<_> =
+        response.headers.get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap()).collect();
+    assert_eq!((cookies, response.header("x-a"), response.text()), (vec!["a=1", "b=2"], "1", "hi"));
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn the_event_is_what_cloudfront_and_api_gateway_make_of_a_request() {
+async fn the_event_matches_cloudfront_and_api_gateway() {
     let cloud = start(misbehaving("echo")).await;
     let headers = [
         ("test_version", "v1"),
@@ -214,7 +218,7 @@ async fn the_event_is_what_cloudfront_and_api_gateway_make_of_a_request() {
     let header = |name: &str| event["headers"][name].as_str().unwrap_or_default();
     assert_eq!((header("test_version"), header("redirect")), ("v1", "no"));
     assert_eq!((header("range"), header("if-none-match")), ("bytes=0-1", "\"x\""));
-    assert_eq!(header("lambda_auth"), "lambdaapi_test", "overwritten");
+    assert_eq!(header("lambda_auth"), "lambdaapi_test", "the CDN replaces the secret");
     assert_eq!(header("user-agent"), "Amazon CloudFront");
     assert_eq!(header("host"), cloud.cloud.gateway.to_string());
     assert!(header("via").ends_with("cloudfront.net (CloudFront)"));
@@ -230,11 +234,11 @@ async fn the_event_is_what_cloudfront_and_api_gateway_make_of_a_request() {
     assert_eq!(event["version"], json!("2.0"));
     assert_eq!(echoed.header("x-cache"), "Miss from cloudfront");
     assert!(echoed.header("via").ends_with("(CloudFront)") && !echoed.header("apigw-requestid").is_empty());
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn headers_past_10240_bytes_and_bodies_past_10_mb_do_not_reach_the_function() {
+async fn oversized_headers_and_bodies_do_not_reach_the_function() {
     let cloud = start(misbehaving("echo")).await;
     let long = "x".repeat(10_300);
     assert_eq!(cloud.api("/", &[("x-long", &long)]).await.status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
@@ -244,91 +248,91 @@ async fn headers_past_10240_bytes_and_bodies_past_10_mb_do_not_reach_the_functio
     };
     assert_eq!(cloud.request(request(10 * 1024 * 1024 + 1)).await.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(cloud.request(request(1024 * 1024)).await.status, StatusCode::OK);
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
-/// An S3 that answers nobody until `callers` of them are there.
-async fn meeting_point(callers: usize) -> (serve::Server, Storage) {
-    let listener = TcpListener::bind(FREE).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let barrier = Arc::new(Barrier::new(callers));
-    let server = serve::serve(listener, move |_, _| {
+/// An S3 that responds only when `count` requests wait.
+async fn barrier_s3(count: usize) -> (serve::Server, Storage) {
+    let barrier = Arc::new(Barrier::new(count));
+    fake_s3(move |_| {
         let barrier = barrier.clone();
         async move {
             barrier.wait().await;
             Ok(Response::new(serve::full("together")))
         }
-    });
-    let url = format!("http://{address}").parse().unwrap();
-    (server, Storage::Endpoint { url, credentials: Credentials::from_keys("AKIDEXAMPLE", "secret-key", None) })
+    })
+    .await
 }
 
 #[tokio::test]
-async fn with_max_concurrency_one_process_answers_that_many_at_once() {
-    let (_s3, storage) = meeting_point(8).await;
+async fn max_concurrency_allows_parallel_requests_in_one_process() {
+    let (_s3, storage) = barrier_s3(8).await;
     let cloud = start(Options { storage, concurrency: 8, environments: 1, ..options() }).await;
     let paths = ["/1", "/2", "/3", "/4", "/5", "/6", "/7", "/8"];
-    let answers = futures_util::future::join_all(paths.map(|path| cloud.api(path, &[SECRET]))).await;
-    for answer in answers {
-        assert_eq!((answer.status, answer.text()), (StatusCode::OK, "together"));
+    let responses = futures_util::future::join_all(paths.map(|path| cloud.api(path, &[SECRET]))).await;
+    for response in responses {
+        assert_eq!((response.status, response.text()), (StatusCode::OK, "together"));
     }
     assert_eq!(cloud.cloud.lambda.environments(), 1);
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn without_it_environments_are_added_up_to_the_limit() {
-    let (_s3, storage) = meeting_point(3).await;
+async fn without_concurrency_environments_are_added_up_to_a_limit() {
+    let (_s3, storage) = barrier_s3(3).await;
     let cloud = start(Options { storage, environments: 3, ..options() }).await;
-    let answers = futures_util::future::join_all(["/x"; 3].map(|path| cloud.api(path, &[SECRET]))).await;
-    assert!(answers.iter().all(|answer| answer.text() == "together"));
+    let responses = futures_util::future::join_all(["/x"; 3].map(|path| cloud.api(path, &[SECRET]))).await;
+    assert!(responses.iter().all(|response| response.text() == "together"));
     assert_eq!(cloud.cloud.lambda.environments(), 3);
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn at_the_concurrency_limit_throttling_is_a_503() {
-    // Two environments wait in S3 until this test joins them there.
-    let (_s3, storage) = meeting_point(3).await;
+async fn throttling_at_the_concurrency_limit_is_a_503() {
+    // The two environments wait for S3 until the test sends the third request itself.
+    let (_s3, storage) = barrier_s3(3).await;
     let options = Options { storage, environments: 2, throttle: true, ..options() };
     let cloud = start(options).await;
     let busy = futures_util::future::join_all(["/x"; 2].map(|path| cloud.api(path, &[SECRET])));
     let third = async {
-        until(|| cloud.cloud.lambda.environments() == 2 && cloud.cloud.lambda.in_flight() == 2).await;
+        wait_until(|| cloud.cloud.lambda.environments() == 2 && cloud.cloud.lambda.in_flight() == 2).await;
         let throttled = cloud.api("/x", &[SECRET]).await;
         assert_eq!(throttled.status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(throttled.text(), r#"{"message":"Service Unavailable"}"#);
         cloud.send(http::Method::GET, &cloud.cloud.s3_endpoint, &[]).await;
     };
-    let (answers, ()) = tokio::join!(busy, third);
-    assert!(answers.iter().all(|answer| answer.text() == "together"));
-    cloud.end().await;
+    let (responses, ()) = tokio::join!(busy, third);
+    assert!(responses.iter().all(|response| response.text() == "together"));
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn every_fault_of_the_settings_is_in_the_init_error() {
+async fn the_init_error_lists_every_invalid_setting() {
     let env = [("lambda_auth", ""), ("bucket", ""), ("missing_status", "500"), ("AWS_LAMBDA_LOG_LEVEL", "LOUD")];
-    let journal = emulator::journal::Journal::kept();
+    let journal = emulator::journal::Journal::in_memory();
     let faults = emulator::fault::Faults::default();
-    let problem = emulator::cloud::Cloud::start(with_env(&env), faults, journal.clone()).await.unwrap_err();
+    let error = emulator::cloud::Cloud::start(with_env(&env), faults, journal.clone()).await.unwrap_err();
     for name in ["lambda_auth", "bucket", "missing_status", "AWS_LAMBDA_LOG_LEVEL"] {
-        assert!(problem.contains(&format!("{name} is")), "{name} in {problem}");
-        assert!(journal.lines().iter().any(|line| line.contains("ERROR") && line.contains(name)), "{name} in the log");
+        assert!(error.contains(&format!("{name} is")), "expected {name} in {error}");
+        assert!(
+            journal.lines().iter().any(|line| line.contains("ERROR") && line.contains(name)),
+            "no log line contains {name}"
+        );
     }
-    assert!(journal.lines().iter().any(|line| line.contains("Origin.Init")), "reported to the Runtime API");
+    assert!(journal.lines().iter().any(|line| line.contains("Origin.Init")), "no init error at the Runtime API");
 }
 
 #[tokio::test]
-async fn an_init_error_of_any_handler_is_shown() {
-    let journal = emulator::journal::Journal::kept();
+async fn an_init_error_of_any_handler_is_reported() {
+    let journal = emulator::journal::Journal::in_memory();
     let faults = emulator::fault::Faults::default();
-    let problem = emulator::cloud::Cloud::start(misbehaving("init-error"), faults, journal).await.unwrap_err();
-    assert!(problem.contains("no luck today"), "{problem}");
+    let error = emulator::cloud::Cloud::start(misbehaving("init-error"), faults, journal).await.unwrap_err();
+    assert!(error.contains("init failed on request"), "{error}");
 }
 
 #[tokio::test]
-async fn a_missing_runtime_api_ends_the_handler_with_every_fault_in_its_log() {
-    let output = tokio::process::Command::new(emulator()).arg("as-bootstrap").env_clear().output().await.unwrap();
+async fn without_lambda_the_handler_logs_every_missing_variable() {
+    let output = tokio::process::Command::new(nearedge()).arg("as-bootstrap").env_clear().output().await.unwrap();
     assert_eq!(output.status.code(), Some(1));
     let log = String::from_utf8(output.stdout).unwrap();
     let line: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
@@ -339,13 +343,13 @@ async fn a_missing_runtime_api_ends_the_handler_with_every_fault_in_its_log() {
 }
 
 #[tokio::test]
-async fn no_secret_is_in_any_log_line_at_any_level() {
+async fn no_log_level_shows_a_secret() {
     let token = "the-session-token-of-the-role";
-    let secrets = ["lambdaapi_test", "the-next-one", token, emulator::cloud::SECRET_ACCESS_KEY, "a-wrong-guess"];
+    let secrets = ["lambdaapi_test", "the-next-secret", token, emulator::cloud::SECRET_ACCESS_KEY, "a-wrong-guess"];
     for level in ["TRACE", "nearedge=trace,hyper=trace,aws_sigv4=trace,aws_smithy_runtime=trace,trace"] {
         let env = [("lambda_auth_next", secrets[1]), ("RUST_LOG", level), ("AWS_SESSION_TOKEN", token)];
         let cloud = start(with_env(&env)).await;
-        for headers in [&[SECRET][..], &[("lambda_auth", "a-wrong-guess")], &[("lambda_auth", "the-next-one")]] {
+        for headers in [&[SECRET][..], &[("lambda_auth", "a-wrong-guess")], &[("lambda_auth", "the-next-secret")]] {
             cloud.api("/test.html", headers).await;
         }
         cloud
@@ -355,22 +359,22 @@ async fn no_secret_is_in_any_log_line_at_any_level() {
             .await
             .unwrap();
         let journal = cloud.journal.clone();
-        cloud.end().await;
+        cloud.shut_down().await;
         let lines = journal.lines();
         assert!(lines.iter().any(|line| line.contains("\"status\":403")), "{lines:#?}");
-        assert!(lines.iter().any(|line| line.contains("\"DEBUG\"")), "the level counts: {lines:#?}");
+        assert!(lines.iter().any(|line| line.contains("\"DEBUG\"")), "no line at DEBUG: {lines:#?}");
         for secret in secrets {
-            assert!(!lines.iter().any(|line| line.contains(secret)), "{secret} in {lines:#?}");
+            assert!(!lines.iter().any(|line| line.contains(secret)), "found {secret} in {lines:#?}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_log_line_has_the_request_id_key_variant_status_and_duration() {
+async fn a_log_line_has_the_fields_of_its_invocation() {
     let cloud = start(with_env(&[("metrics", "false")])).await;
     cloud.api("/test.html", &[SECRET, ("test_version", "v1")]).await;
     let journal = cloud.journal.clone();
-    cloud.end().await;
+    cloud.shut_down().await;
     let lines = journal.lines();
     let line = lines.iter().find_map(|line| {
         line.split_once("  ").and_then(|(_, line)| line.split_once("  ")).filter(|(_, line)| line.contains("answered"))
@@ -383,11 +387,11 @@ async fn a_log_line_has_the_request_id_key_variant_status_and_duration() {
 }
 
 #[tokio::test]
-async fn the_log_level_is_aws_lambda_log_level_before_rust_log() {
+async fn aws_lambda_log_level_overrides_rust_log() {
     let cloud =
         start(with_env(&[("metrics", "false"), ("AWS_LAMBDA_LOG_LEVEL", "ERROR"), ("RUST_LOG", "trace")])).await;
     cloud.api("/test.html", &[SECRET]).await;
     let journal = cloud.journal.clone();
-    cloud.end().await;
+    cloud.shut_down().await;
     assert!(!journal.lines().iter().any(|line| line.contains("answered")), "{:#?}", journal.lines());
 }

@@ -1,8 +1,7 @@
-//! What a CDN, a browser and a video player may rely on, through the API with the real handler: RFC 9110.
+//! HTTP semantics (RFC 9110) that CDNs, browsers and video players depend on, through the API with the real handler.
 
 use std::sync::{Arc, Mutex};
 
-use aws_credential_types::Credentials;
 use aws_sdk_s3::primitives::DateTime;
 use bytes::Bytes;
 use emulator::cloud::{Options, Storage};
@@ -11,14 +10,14 @@ use http::{Method, StatusCode};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use tokio::net::TcpListener;
 
-use crate::support::{Answer, FREE, SECRET, TestCloud, options, start, with_env};
+use crate::support::{SECRET, TestCloud, TestResponse, fake_s3, options, start, with_env};
 
 const V1: (&str, &str) = ("test_version", "v1");
 
 impl TestCloud {
-    async fn with(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
+    /// Sends a request with the secret to the HTTP API.
+    async fn with(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> TestResponse {
         let headers: Vec<_> = headers.iter().copied().chain([SECRET]).collect();
         self.send(method, &format!("http://{}{path}", self.cloud.gateway), &headers).await
     }
@@ -33,26 +32,26 @@ async fn metadata_passes_through_byte_for_byte() {
     let put = put.content_disposition("attachment; filename=\"a b.html\"").expires(DateTime::from_secs(1_800_000_000));
     put.body(b"\xff\xfe not html".to_vec().into()).send().await.unwrap();
     for method in [Method::GET, Method::HEAD] {
-        let answer = cloud.with(method.clone(), "/m", &[]).await;
-        assert_eq!(answer.status, StatusCode::OK);
-        assert_eq!(answer.header("content-type"), "text/html; charset=ISO-8859-1");
-        assert_eq!(answer.header("cache-control"), "public,max-age=60");
-        assert_eq!((answer.header("content-encoding"), answer.header("content-language")), ("gzip", "zh-CN, en"));
-        assert_eq!(answer.header("content-disposition"), "attachment; filename=\"a b.html\"");
-        assert_eq!(answer.header("expires"), "Fri, 15 Jan 2027 08:00:00 GMT");
+        let response = cloud.with(method.clone(), "/m", &[]).await;
+        assert_eq!(response.status, StatusCode::OK);
+        assert_eq!(response.header("content-type"), "text/html; charset=ISO-8859-1");
+        assert_eq!(response.header("cache-control"), "public,max-age=60");
+        assert_eq!((response.header("content-encoding"), response.header("content-language")), ("gzip", "zh-CN, en"));
+        assert_eq!(response.header("content-disposition"), "attachment; filename=\"a b.html\"");
+        assert_eq!(response.header("expires"), "Fri, 15 Jan 2027 08:00:00 GMT");
         let s3 = cloud.s3().head_object().bucket(&cloud.cloud.bucket).key("m").send().await.unwrap();
-        assert_eq!(Some(answer.header("etag")), s3.e_tag());
-        let modified = httpdate::parse_http_date(answer.header("last-modified")).unwrap();
+        assert_eq!(Some(response.header("etag")), s3.e_tag());
+        let modified = httpdate::parse_http_date(response.header("last-modified")).unwrap();
         assert_eq!(DateTime::from(modified).secs(), s3.last_modified().unwrap().secs());
-        assert_eq!((answer.header("accept-ranges"), answer.header("vary")), ("bytes", "test_version, redirect"));
-        assert_eq!(answer.header("content-length"), "11");
-        assert_eq!(answer.body.len(), if method == Method::HEAD { 0 } else { 11 });
+        assert_eq!((response.header("accept-ranges"), response.header("vary")), ("bytes", "test_version, redirect"));
+        assert_eq!(response.header("content-length"), "11");
+        assert_eq!(response.body.len(), if method == Method::HEAD { 0 } else { 11 });
     }
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn a_body_is_never_re_encoded_whatever_its_type_says() {
+async fn a_body_is_never_re_encoded() {
     let cloud = start(options()).await;
     let latin1 = b"<p>caf\xe9</p>".to_vec();
     let bom = b"\xef\xbb\xbf<p>x</p>".to_vec();
@@ -67,14 +66,14 @@ async fn a_body_is_never_re_encoded_whatever_its_type_says() {
         ("bytes", "application/octet-stream", all),
     ] {
         cloud.put(key, body.clone(), content_type).await;
-        let answer = cloud.with(Method::GET, &format!("/{key}"), &[]).await;
-        assert_eq!((answer.status, answer.body.to_vec()), (StatusCode::OK, body), "{key}");
-        assert_eq!(answer.header("content-type"), content_type);
+        let response = cloud.with(Method::GET, &format!("/{key}"), &[]).await;
+        assert_eq!((response.status, response.body.to_vec()), (StatusCode::OK, body), "{key}");
+        assert_eq!(response.header("content-type"), content_type);
     }
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
-/// An object of ten bytes under v1, its ETag and its date.
+/// A cloud with an object of ten bytes in v1; the ETag and the Last-Modified of the object.
 async fn digits() -> (TestCloud, String, String) {
     let cloud = start(Options { environments: 1, ..options() }).await;
     let put = cloud.s3().put_object().bucket(&cloud.cloud.bucket).key("v1/d").content_type("text/plain");
@@ -86,7 +85,7 @@ async fn digits() -> (TestCloud, String, String) {
 }
 
 #[tokio::test]
-async fn rfc9110_13_conditions_are_answered_304_and_412_with_get_and_head() {
+async fn rfc9110_13_conditional_requests_get_304_or_412() {
     let (cloud, etag, modified) = digits().await;
     let before = "Sun, 06 Nov 1994 08:49:37 GMT";
     let (weak, list, weak_list) = (format!("W/{etag}"), format!("\"a\", {etag}"), format!("\"a\",W/{etag}"));
@@ -122,28 +121,28 @@ async fn rfc9110_13_conditions_are_answered_304_and_412_with_get_and_head() {
     ] {
         for method in [Method::GET, Method::HEAD] {
             let headers: Vec<_> = headers.iter().copied().chain([V1]).collect();
-            let answer = cloud.with(method.clone(), "/d", &headers).await;
-            assert_eq!(answer.status, status, "{method} {headers:?}");
+            let response = cloud.with(method.clone(), "/d", &headers).await;
+            assert_eq!(response.status, status, "{method} {headers:?}");
             if status == 304 {
-                assert_eq!((answer.header("etag"), answer.body.len()), (etag.as_str(), 0), "{headers:?}");
-                assert_eq!((answer.header("vary"), answer.header("x-variant")), ("test_version, redirect", "v1"));
-                assert_eq!((answer.header("content-type"), answer.header("last-modified")), ("", ""));
-                let caching = (answer.header("cache-control"), answer.header("expires"));
+                assert_eq!((response.header("etag"), response.body.len()), (etag.as_str(), 0), "{headers:?}");
+                assert_eq!((response.header("vary"), response.header("x-variant")), ("test_version, redirect", "v1"));
+                assert_eq!((response.header("content-type"), response.header("last-modified")), ("", ""));
+                let caching = (response.header("cache-control"), response.header("expires"));
                 assert_eq!(
                     caching,
                     ("max-age=60", "Fri, 15 Jan 2027 08:00:00 GMT"),
-                    "as the 200 would say: {headers:?}"
+                    "the same as in a 200: {headers:?}"
                 );
             }
         }
     }
     let missing = cloud.with(Method::GET, "/none", &[("if-match", "*"), ("if-none-match", "*")]).await;
-    assert_eq!(missing.status, StatusCode::NOT_FOUND, "RFC 9110 §13.2.1: conditions count for what would be a 200");
-    cloud.end().await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND, "RFC 9110 §13.2.1: conditions apply only to a 200");
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn rfc9110_14_one_range_is_a_206_and_everything_else_the_whole_object() {
+async fn rfc9110_14_only_a_single_range_gets_a_206() {
     let (cloud, etag, modified) = digits().await;
     let weak = format!("W/{etag}");
     for (headers, status, content_range, body) in [
@@ -154,9 +153,14 @@ async fn rfc9110_14_one_range_is_a_206_and_everything_else_the_whole_object() {
         (&[("range", "bytes=0-18446744073709551616")], 206, "bytes 0-9/10", "0123456789"),
         (&[("range", "bytes=-99")], 206, "bytes 0-9/10", "0123456789"),
         (&[("range", "Bytes=0-0")], 206, "bytes 0-0/10", "0"),
-        (&[("range", "bytes=10-")], 416, "bytes */10", "the object has 10 bytes"),
-        (&[("range", "bytes=18446744073709551616-")], 416, "bytes */10", "the object has 10 bytes"),
-        (&[("range", "bytes=-0")], 416, "bytes */10", "the object has 10 bytes"),
+        (&[("range", "bytes=10-")], 416, "bytes */10", "range not satisfiable: the object has 10 bytes"),
+        (
+            &[("range", "bytes=18446744073709551616-")],
+            416,
+            "bytes */10",
+            "range not satisfiable: the object has 10 bytes",
+        ),
+        (&[("range", "bytes=-0")], 416, "bytes */10", "range not satisfiable: the object has 10 bytes"),
         (&[("range", "bytes=0-1,4-5")], 200, "", "0123456789"),
         (&[("range", "bytes=4-2")], 200, "", "0123456789"),
         (&[("range", "items=0-1")], 200, "", "0123456789"),
@@ -171,26 +175,30 @@ async fn rfc9110_14_one_range_is_a_206_and_everything_else_the_whole_object() {
         (&[("if-range", etag.as_str())], 200, "", "0123456789"),
         (&[("range", "bytes=0-1"), ("if-none-match", etag.as_str())], 304, "", ""),
         (&[("range", "bytes=99-"), ("if-none-match", etag.as_str())], 304, "", ""),
-        (&[("range", "bytes=0-1"), ("if-match", "\"a\"")], 412, "", "the object is another"),
+        (&[("range", "bytes=0-1"), ("if-match", "\"a\"")], 412, "", "precondition failed"),
     ] {
         let headers: Vec<_> = headers.iter().copied().chain([V1]).collect();
-        let answer = cloud.with(Method::GET, "/d", &headers).await;
-        assert_eq!((answer.status.as_u16(), answer.header("content-range")), (status, content_range), "{headers:?}");
-        assert!(answer.text().starts_with(body), "{headers:?}: {}", answer.text());
-        assert_eq!(answer.text().is_empty(), body.is_empty());
+        let response = cloud.with(Method::GET, "/d", &headers).await;
+        assert_eq!(
+            (response.status.as_u16(), response.header("content-range")),
+            (status, content_range),
+            "{headers:?}"
+        );
+        assert!(response.text().starts_with(body), "{headers:?}: {}", response.text());
+        assert_eq!(response.text().is_empty(), body.is_empty());
     }
     let head = cloud.with(Method::HEAD, "/d", &[V1, ("range", "bytes=0-1")]).await;
-    assert_eq!(head.status, StatusCode::OK, "RFC 9110 §14.2: a range counts for GET only");
+    assert_eq!(head.status, StatusCode::OK, "RFC 9110 §14.2: Range applies only to GET");
     cloud.put("v1/empty", "", "text/plain").await;
     for (range, status) in [("bytes=0-", 416), ("bytes=-1", 416), ("bytes=1-0", 200)] {
-        let answer = cloud.with(Method::GET, "/empty", &[V1, ("range", range)]).await;
-        assert_eq!(answer.status.as_u16(), status, "{range}");
+        let response = cloud.with(Method::GET, "/empty", &[V1, ("range", range)]).await;
+        assert_eq!(response.status.as_u16(), status, "{range}");
     }
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn any_range_of_any_object_is_the_same_slice_through_the_edge() {
+async fn any_range_through_the_cdn_is_the_same_slice() {
     let cloud = start(Options { environments: 1, ..options() }).await;
     let body: Vec<u8> = (0..=255).cycle().take(5_000).collect();
     cloud.put("bytes", body.clone(), "application/octet-stream").await;
@@ -198,27 +206,25 @@ async fn any_range_of_any_object_is_the_same_slice_through_the_edge() {
     for _ in 0..64 {
         let (first, length) = (0_usize..5_000, 1_usize..5_000).new_tree(&mut runner).unwrap().current();
         let last = (first + length - 1).min(4_999);
-        let answer = cloud.cdn("/bytes", &[("range", &format!("bytes={first}-{}", first + length - 1))]).await;
-        assert_eq!(answer.status, StatusCode::PARTIAL_CONTENT);
-        assert_eq!(answer.header("content-range"), format!("bytes {first}-{last}/5000"));
-        assert_eq!(answer.body, &body[first..=last]);
+        let response = cloud.cdn("/bytes", &[("range", &format!("bytes={first}-{}", first + length - 1))]).await;
+        assert_eq!(response.status, StatusCode::PARTIAL_CONTENT);
+        assert_eq!(response.header("content-range"), format!("bytes {first}-{last}/5000"));
+        assert_eq!(response.body, &body[first..=last]);
     }
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
-/// What S3 was asked: the method, Range and If-None-Match of each request.
-type Asked = Arc<Mutex<Vec<(String, String, String)>>>;
+/// The method, Range and If-None-Match of each request.
+type Requests = Arc<Mutex<Vec<(String, String, String)>>>;
 
-/// An S3 that takes note of what it is asked, and has one object of ten bytes.
-async fn noting() -> (serve::Server, Asked, Storage) {
-    let asked = Asked::default();
-    let listener = TcpListener::bind(FREE).await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-    let notes = asked.clone();
-    let server = serve::serve(listener, move |request, _| {
+/// An S3 with one object of ten bytes that records its requests.
+async fn recording_s3() -> (serve::Server, Requests, Storage) {
+    let requests = Requests::default();
+    let received = requests.clone();
+    let (server, storage) = fake_s3(move |request| {
         let header = |name| request.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
         let (range, if_none_match) = (header("range"), header("if-none-match"));
-        notes.lock().unwrap().push((request.method().to_string(), range.clone(), if_none_match.clone()));
+        received.lock().unwrap().push((request.method().to_string(), range.clone(), if_none_match.clone()));
         let response = http::Response::builder().header("etag", "\"e\"");
         let response = match (range.as_str(), if_none_match.as_str()) {
             (_, "\"e\"") => {
@@ -229,81 +235,78 @@ async fn noting() -> (serve::Server, Asked, Storage) {
             _ => response.body(serve::full("0123456789")),
         };
         std::future::ready(response.map_err(Into::into))
-    });
-    (server, asked, Storage::Endpoint { url, credentials: Credentials::from_keys("AKIDEXAMPLE", "secret-key", None) })
+    })
+    .await;
+    (server, requests, storage)
 }
 
 #[tokio::test]
-async fn a_304_moves_no_body_and_a_part_reads_no_whole() {
-    let (_s3, asked, storage) = noting().await;
+async fn a_304_or_a_range_does_not_read_the_whole_object() {
+    let (_s3, requests, storage) = recording_s3().await;
     let cloud = start(Options { storage, ..with_env(&[("cache_max_bytes", "0")]) }).await;
-    for (headers, status, wanted) in [
+    for (headers, status, expected) in [
         (&[("if-none-match", "\"e\"")][..], 304, &[("GET", "", "\"e\"")][..]),
         (&[("if-none-match", "W/\"e\"")], 304, &[("GET", "", "\"e\"")]),
-        // A list goes to no server that might not know lists: the head is enough.
+        // Other S3 servers may not support lists, so the function sends a HEAD and evaluates the list itself.
         (&[("if-none-match", "\"a\", \"e\"")], 304, &[("HEAD", "", "")]),
         (&[("if-none-match", "*")], 304, &[("HEAD", "", "")]),
-        // What S3 is not told, its 304 must not outrun.
+        // S3 does not receive the If-Match, so its 304 must not take precedence.
         (&[("if-match", "W/\"e\""), ("if-none-match", "\"e\"")], 412, &[("HEAD", "", "")]),
         (&[("if-none-match", "\"a\"")], 200, &[("GET", "", "\"a\"")]),
         (&[("range", "bytes=2-3")], 206, &[("GET", "bytes=2-3", "")]),
         (&[("range", "bytes=2-3"), ("if-range", "\"e\"")], 206, &[("GET", "bytes=2-3", "")]),
         (&[("range", "bytes=2-3,5-6")], 200, &[("GET", "", "")]),
     ] {
-        asked.lock().unwrap().clear();
+        requests.lock().unwrap().clear();
         assert_eq!(cloud.with(Method::GET, "/x", headers).await.status, status, "{headers:?}");
-        let asked = asked.lock().unwrap();
-        let asked: Vec<_> =
-            asked.iter().map(|(method, range, tag)| (method.as_str(), range.as_str(), tag.as_str())).collect();
-        assert_eq!(asked, wanted, "{headers:?}");
+        let requests = requests.lock().unwrap();
+        let sent: Vec<_> =
+            requests.iter().map(|(method, range, etag)| (method.as_str(), range.as_str(), etag.as_str())).collect();
+        assert_eq!(sent, expected, "{headers:?}");
     }
-    asked.lock().unwrap().clear();
+    requests.lock().unwrap().clear();
     assert_eq!(cloud.with(Method::HEAD, "/x", &[("range", "bytes=2-3")]).await.status, 200);
-    assert_eq!(asked.lock().unwrap().as_slice(), [("HEAD".to_owned(), String::new(), String::new())]);
-    cloud.end().await;
+    assert_eq!(requests.lock().unwrap().as_slice(), [("HEAD".to_owned(), String::new(), String::new())]);
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn rfc9110_5_3_repeated_fields_of_s3_are_joined() {
-    let listener = TcpListener::bind(FREE).await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-    let _s3 = serve::serve(listener, |_, _| {
+async fn rfc9110_5_3_repeated_fields_from_s3_are_joined() {
+    let (_s3, storage) = fake_s3(|_| {
         let response =
             http::Response::builder().header("cache-control", "public").header("cache-control", "max-age=60");
         let response =
             response.header("content-language", "en").header("content-language", "zh-CN").header("expires", "0");
         std::future::ready(response.body(serve::full("x")).map_err(Into::into))
-    });
-    let credentials = Credentials::from_keys("AKIDEXAMPLE", "secret-key", None);
-    let cloud = start(Options { storage: Storage::Endpoint { url, credentials }, ..options() }).await;
-    let answer = cloud.with(Method::GET, "/x", &[]).await;
-    assert_eq!((answer.status, answer.header("cache-control")), (StatusCode::OK, "public, max-age=60"));
-    assert_eq!(answer.header("content-language"), "en, zh-CN");
-    assert_eq!(answer.header("expires"), "0", "byte for byte, though it is no date");
-    cloud.end().await;
+    })
+    .await;
+    let cloud = start(Options { storage, ..options() }).await;
+    let response = cloud.with(Method::GET, "/x", &[]).await;
+    assert_eq!((response.status, response.header("cache-control")), (StatusCode::OK, "public, max-age=60"));
+    assert_eq!(response.header("content-language"), "en, zh-CN");
+    assert_eq!(response.header("expires"), "0", "an invalid date passes through unchanged");
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn an_object_that_changes_in_the_middle_of_a_revalidation_never_lends_its_tag_to_the_old_one() {
-    let listener = TcpListener::bind(FREE).await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-    let _s3 = serve::serve(listener, |request, _| {
+async fn a_304_keeps_its_etag_if_the_object_changes_meanwhile() {
+    let (_s3, storage) = fake_s3(|request| {
         let response = http::Response::builder();
         let response = match *request.method() {
             Method::GET => response.header("etag", "\"old\"").status(304),
             _ => response.header("etag", "\"new\"").header("cache-control", "max-age=9"),
         };
         std::future::ready(response.body(serve::full("")).map_err(Into::into))
-    });
-    let credentials = Credentials::from_keys("AKIDEXAMPLE", "secret-key", None);
-    let cloud = start(Options { storage: Storage::Endpoint { url, credentials }, ..options() }).await;
-    let answer = cloud.with(Method::GET, "/x", &[("if-none-match", "\"old\"")]).await;
-    assert_eq!((answer.status, answer.header("etag")), (StatusCode::NOT_MODIFIED, "\"old\""));
-    cloud.end().await;
+    })
+    .await;
+    let cloud = start(Options { storage, ..options() }).await;
+    let response = cloud.with(Method::GET, "/x", &[("if-none-match", "\"old\"")]).await;
+    assert_eq!((response.status, response.header("etag")), (StatusCode::NOT_MODIFIED, "\"old\""));
+    cloud.shut_down().await;
 }
 
-/// How long the JSON of the answer to a GET is.
-async fn answer_bytes(cloud: &TestCloud, path: &str) -> usize {
+/// The length of the JSON response to a GET.
+async fn response_bytes(cloud: &TestCloud, path: &str) -> usize {
     let event = serde_json::json!({
         "version": "2.0", "rawPath": path, "headers": {"lambda_auth": SECRET.1},
         "requestContext": {"http": {"method": "GET"}},
@@ -312,42 +315,42 @@ async fn answer_bytes(cloud: &TestCloud, path: &str) -> usize {
 }
 
 #[tokio::test]
-async fn the_largest_answer_passes_and_one_byte_more_is_sent_to_a_presigned_address() {
+async fn the_largest_response_fits_and_one_more_byte_is_presigned() {
     let cloud = start(with_env(&[("presign_ttl_secs", "77")])).await;
-    // A type of the length that makes the rest divide by four, as base64 does: then the largest is exact.
+    // Pads the content type until the remaining length is a multiple of four, like base64.
     cloud.put("tiny", "", "a/b").await;
-    let around = answer_bytes(&cloud, "/tiny").await;
-    let content_type = format!("a/b{}", "c".repeat((6_291_556 - around) % 4));
-    let largest = (6_291_556 - around) / 4 * 3;
+    let overhead = response_bytes(&cloud, "/tiny").await;
+    let content_type = format!("a/b{}", "c".repeat((6_291_556 - overhead) % 4));
+    let largest = (6_291_556 - overhead) / 4 * 3;
     cloud.put("fits", vec![b'x'; largest], &content_type).await;
-    assert_eq!(answer_bytes(&cloud, "/fits").await, 6_291_556, "to the byte");
-    // The same object, and one byte more around it.
+    assert_eq!(response_bytes(&cloud, "/fits").await, 6_291_556);
+    // The same size of object, with a content type of one more byte.
     cloud.put("over", vec![b'y'; largest], &format!("{content_type}d")).await;
     let fits = cloud.with(Method::GET, "/fits", &[]).await;
     assert_eq!((fits.status, fits.body.len()), (StatusCode::OK, largest));
     assert_eq!(cloud.with(Method::HEAD, "/fits", &[]).await.header("content-length"), largest.to_string());
     let head = cloud.with(Method::HEAD, "/over", &[]).await;
-    assert_eq!(head.status, StatusCode::TEMPORARY_REDIRECT, "HEAD and GET agree to the byte");
+    assert_eq!(head.status, StatusCode::TEMPORARY_REDIRECT, "HEAD and GET have the same limit");
     let followed = cloud.send(Method::HEAD, head.header("location"), &[]).await;
     assert_eq!((followed.status, followed.header("content-length")), (StatusCode::OK, largest.to_string().as_str()));
     let over = cloud.with(Method::GET, "/over", &[("range", "bytes=0-")]).await;
     assert_eq!((over.status, over.header("cache-control")), (StatusCode::TEMPORARY_REDIRECT, "no-store"));
-    let address = over.header("location").to_owned();
-    assert!(address.starts_with(&cloud.cloud.s3_endpoint) && address.contains("X-Amz-Expires=77"), "{address}");
-    let part = cloud.send(Method::GET, &address, &[("range", "bytes=0-2")]).await;
+    let url = over.header("location").to_owned();
+    assert!(url.starts_with(&cloud.cloud.s3_endpoint) && url.contains("X-Amz-Expires=77"), "{url}");
+    let part = cloud.send(Method::GET, &url, &[("range", "bytes=0-2")]).await;
     assert_eq!((part.status, part.text()), (StatusCode::PARTIAL_CONTENT, "yyy"));
     assert_eq!(part.header("content-type"), format!("{content_type}d"));
-    let whole = cloud.send(Method::GET, &address, &[]).await;
+    let whole = cloud.send(Method::GET, &url, &[]).await;
     assert_eq!((whole.status, whole.body.len()), (StatusCode::OK, largest));
-    let tampered = cloud.send(Method::GET, &address.replace("/over?", "/fits?"), &[]).await;
-    assert_eq!(tampered.status, StatusCode::FORBIDDEN, "it opens nothing else");
+    let tampered = cloud.send(Method::GET, &url.replace("/over?", "/fits?"), &[]).await;
+    assert_eq!(tampered.status, StatusCode::FORBIDDEN, "the signature covers the key");
     let fitting = cloud.with(Method::GET, "/over", &[("range", "bytes=5-7")]).await;
-    assert_eq!((fitting.status, fitting.text()), (StatusCode::PARTIAL_CONTENT, "yyy"), "a part that fits is served");
-    cloud.end().await;
+    assert_eq!((fitting.status, fitting.text()), (StatusCode::PARTIAL_CONTENT, "yyy"), "a range that fits is served");
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn an_object_far_too_large_is_not_read_and_get_and_head_agree() {
+async fn oversized_objects_are_not_read_and_get_and_head_agree() {
     let large = vec![b'z'; 20 * 1024 * 1024];
     for (oversize, variant, status, location) in [
         ("presign", Some("v1"), 307, "/lambda-api-2022/v1/large"),
@@ -360,24 +363,28 @@ async fn an_object_far_too_large_is_not_read_and_get_and_head_agree() {
         cloud.put("large", large.clone(), "video/mp4").await;
         let headers: Vec<_> = variant.map(|variant| ("test_version", variant)).into_iter().collect();
         for method in [Method::GET, Method::HEAD] {
-            let answer = cloud.with(method.clone(), "/large", &headers).await;
-            assert_eq!(answer.status.as_u16(), status, "{method} {oversize}");
-            assert!(answer.header("location").contains(location), "{oversize}: {}", answer.header("location"));
+            let response = cloud.with(method.clone(), "/large", &headers).await;
+            assert_eq!(response.status.as_u16(), status, "{method} {oversize}");
+            assert!(response.header("location").contains(location), "{oversize}: {}", response.header("location"));
         }
-        cloud.end().await;
+        cloud.shut_down().await;
     }
 }
 
 #[tokio::test]
-async fn an_error_document_is_the_body_of_a_404_and_keeps_the_status() {
+async fn an_error_document_is_the_body_of_a_404() {
     let cloud = start(with_env(&[("error_document", "errors/404.html")])).await;
     let bare = cloud.with(Method::GET, "/none", &[]).await;
-    assert_eq!((bare.status, bare.text()), (StatusCode::NOT_FOUND, "no file: none"), "while it is not there itself");
+    assert_eq!(
+        (bare.status, bare.text()),
+        (StatusCode::NOT_FOUND, "no file: none"),
+        "the error document itself is missing"
+    );
     cloud.put("errors/404.html", "<h1>nothing here</h1>", "text/html").await;
     for headers in [&[][..], &[V1], &[("if-none-match", "*"), ("range", "bytes=0-1")]] {
-        let answer = cloud.with(Method::GET, "/none", headers).await;
-        assert_eq!((answer.status, answer.text()), (StatusCode::NOT_FOUND, "<h1>nothing here</h1>"));
-        assert_eq!((answer.header("content-type"), answer.header("cache-control")), ("text/html", "no-store"));
+        let response = cloud.with(Method::GET, "/none", headers).await;
+        assert_eq!((response.status, response.text()), (StatusCode::NOT_FOUND, "<h1>nothing here</h1>"));
+        assert_eq!((response.header("content-type"), response.header("cache-control")), ("text/html", "no-store"));
     }
     let head = cloud.with(Method::HEAD, "/none", &[]).await;
     assert_eq!((head.status, head.header("content-type"), head.body.len()), (StatusCode::NOT_FOUND, "text/html", 0));
@@ -387,16 +394,16 @@ async fn an_error_document_is_the_body_of_a_404_and_keeps_the_status() {
     assert_eq!(
         cloud.with(Method::GET, "/none", &[]).await.header("content-encoding"),
         "gzip",
-        "or nobody could read it"
+        "the body is compressed"
     );
     cloud.put("errors/404.html", vec![b'x'; 4_718_640], "text/html").await;
     let too_large = cloud.with(Method::GET, "/none", &[]).await;
     assert_eq!((too_large.status, too_large.text()), (StatusCode::NOT_FOUND, "no file: none"));
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn a_navigation_gets_the_shell_of_its_variant_and_an_asset_never_does() {
+async fn spa_fallback_serves_navigations_and_not_assets() {
     let cloud = start(with_env(&[("spa_fallback", "app.html"), ("index_document", "app.html")])).await;
     cloud.put("v1/app.html", "shell of v1", "text/html").await;
     let html = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
@@ -410,23 +417,23 @@ async fn a_navigation_gets_the_shell_of_its_variant_and_an_asset_never_does() {
         assert_eq!(asset.status, StatusCode::NOT_FOUND, "{path} {accept:?}");
     }
     assert_eq!(cloud.with(Method::GET, "/cart", &[html]).await.status, StatusCode::NOT_FOUND, "no unversioned shell");
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn x_variant_names_the_variant_that_was_served_and_can_be_turned_off() {
+async fn x_variant_names_the_served_variant_and_can_be_off() {
     let cloud = start(with_env(&[("variant_fallback", "true")])).await;
     assert_eq!(cloud.with(Method::GET, "/test.html", &[V1]).await.header("x-variant"), "v1");
     let shared = cloud.with(Method::GET, "/index.html", &[V1]).await;
     assert_eq!((shared.status, shared.header("x-variant")), (StatusCode::OK, ""), "served from the unversioned key");
-    cloud.end().await;
+    cloud.shut_down().await;
     let cloud = start(with_env(&[("variant_header", "false")])).await;
     assert_eq!(cloud.with(Method::GET, "/test.html", &[V1]).await.header("x-variant"), "");
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn bad_input_is_a_clear_4xx_or_ignored_and_never_a_5xx() {
+async fn bad_input_is_a_4xx_or_ignored_and_never_a_5xx() {
     let (cloud, ..) = digits().await;
     let (long, path) = ("x".repeat(9_000), format!("/{}", "p".repeat(5_000)));
     let tags = "\"x\",".repeat(2_000);
@@ -447,8 +454,8 @@ async fn bad_input_is_a_clear_4xx_or_ignored_and_never_a_5xx() {
         ("/d", &[("cookie", "a=\"; b")], 200),
     ] {
         let headers: Vec<_> = headers.iter().copied().chain([V1]).collect();
-        let answer = cloud.with(Method::GET, path, &headers).await;
-        assert_eq!(answer.status.as_u16(), status, "{} {:.80?}", &path[..path.len().min(40)], headers);
+        let response = cloud.with(Method::GET, path, &headers).await;
+        assert_eq!(response.status.as_u16(), status, "{} {:.80?}", &path[..path.len().min(40)], headers);
     }
     let request = http::Request::get(format!("http://{}/d", cloud.cloud.gateway)).header(SECRET.0, SECRET.1);
     let with_body = request.header(V1.0, V1.1).body(Bytes::from_static(b"a body on a GET")).unwrap();
@@ -458,7 +465,7 @@ async fn bad_input_is_a_clear_4xx_or_ignored_and_never_a_5xx() {
             assert_eq!(cloud.with(method, blank, &[]).await.status, StatusCode::NOT_FOUND, "{blank}");
         }
     }
-    // What API Gateway would not let through, straight to the function.
+    // API Gateway rejects these requests, so they go directly to the function.
     let long = "x".repeat(20_000);
     for (headers, status) in [
         (serde_json::json!({"lambda_auth": SECRET.1, "test_version": "v1\r\nx: y"}), 400),
@@ -469,9 +476,10 @@ async fn bad_input_is_a_clear_4xx_or_ignored_and_never_a_5xx() {
         let context = serde_json::json!({"http": {"method": "GET"}});
         let event =
             serde_json::json!({"version": "2.0", "rawPath": "/d", "headers": headers, "requestContext": context});
-        let answer = cloud.cloud.lambda.invoke(event.to_string().into(), String::new()).await.unwrap().result.unwrap();
-        let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
-        assert_eq!(answer["statusCode"], status);
+        let response =
+            cloud.cloud.lambda.invoke(event.to_string().into(), String::new()).await.unwrap().result.unwrap();
+        let response: serde_json::Value = serde_json::from_slice(&response).unwrap();
+        assert_eq!(response["statusCode"], status);
     }
-    cloud.end().await;
+    cloud.shut_down().await;
 }

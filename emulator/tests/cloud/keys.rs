@@ -1,10 +1,10 @@
-//! Odd keys, all the way to S3 and back.
+//! Unusual keys, from the client to S3 and back.
 
 use http::StatusCode;
 
 use crate::support::{SECRET, TestCloud, encode, options, start};
 
-/// Keys that somebody somewhere has in a bucket, and that something somewhere gets wrong.
+/// Keys that occur in real buckets and that clients, servers or libraries often get wrong.
 fn corpus() -> Vec<String> {
     let plain = [
         "a b.html",
@@ -47,17 +47,18 @@ fn corpus() -> Vec<String> {
         "a=b?".trim_end_matches('?'),
     ];
     let mut keys: Vec<String> = plain.iter().map(|key| (*key).to_owned()).collect();
-    // The longest that S3 knows, in one byte and in three bytes a character.
+    // The longest keys of S3: 1,024 bytes, in characters of one and of three bytes.
     keys.push("k".repeat(1024));
     keys.push("日".repeat(341));
     keys
 }
 
-/// Those that may stand in a bucket without a folder around them: of a `..` that climbs out of it S3 makes a 400.
+/// The keys that are valid without a folder: S3 rejects a leading `..` with 400.
 fn unversioned() -> impl Iterator<Item = String> {
     corpus().into_iter().filter(|key| !key.starts_with(".."))
 }
 
+/// A cloud with an object for each unversioned key.
 async fn filled() -> TestCloud {
     let cloud = start(options()).await;
     for key in unversioned() {
@@ -67,28 +68,28 @@ async fn filled() -> TestCloud {
 }
 
 #[tokio::test]
-async fn every_odd_key_comes_back_through_the_api_and_the_edge() {
+async fn every_odd_key_works_through_the_api_and_the_cdn() {
     let cloud = filled().await;
     for key in unversioned() {
-        let (path, wanted) = (format!("/{}", encode(&key)), format!("the object {key}"));
+        let (path, content) = (format!("/{}", encode(&key)), format!("the object {key}"));
         let api = cloud.api(&path, &[SECRET]).await;
-        assert_eq!((api.status, api.text()), (StatusCode::OK, wanted.as_str()), "API {key:?}");
+        assert_eq!((api.status, api.text()), (StatusCode::OK, content.as_str()), "API: {key:?}");
         let cdn = cloud.cdn(&path, &[]).await;
-        assert_eq!((cdn.status, cdn.text()), (StatusCode::OK, wanted.as_str()), "edge {key:?}");
+        assert_eq!((cdn.status, cdn.text()), (StatusCode::OK, content.as_str()), "CDN: {key:?}");
     }
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn every_odd_key_of_a_variant_comes_back_by_redirect_from_the_bucket() {
+async fn redirects_lead_to_every_odd_key_of_a_variant() {
     let cloud = start(options()).await;
-    // `v1/` takes three of the longest key's bytes.
+    // The prefix `v1/` uses three of the 1,024 bytes.
     for key in corpus().into_iter().filter(|key| key.len() <= 1021) {
         cloud.put(&format!("v1/{key}"), format!("v1 of {key}"), "text/plain").await;
         let path = format!("/{}", encode(&key));
         let redirect = cloud.cdn(&path, &[("test_version", "v1"), ("redirect", "true")]).await;
         if key.split('/').any(|segment| matches!(segment, "." | "..")) {
-            // Its address would be another's to whoever follows it.
+            // Clients would normalize the URL to that of another key.
             assert_eq!(redirect.status, StatusCode::NOT_FOUND, "{key:?}");
             continue;
         }
@@ -99,20 +100,20 @@ async fn every_odd_key_of_a_variant_comes_back_by_redirect_from_the_bucket() {
         let followed = cloud.cdn(path, &[]).await;
         assert_eq!((followed.status, followed.text()), (StatusCode::OK, format!("v1 of {key}").as_str()), "{location}");
     }
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn a_key_with_a_question_mark_is_cut_there_as_api_gateway_cuts_it() {
+async fn a_question_mark_ends_the_path_as_in_api_gateway() {
     let cloud = start(options()).await;
-    cloud.put("what?.html", "never reached", "text/plain").await;
-    cloud.put("what", "reached", "text/plain").await;
-    assert_eq!(cloud.api("/what%3F.html", &[SECRET]).await.text(), "reached");
-    cloud.end().await;
+    cloud.put("what?.html", "behind the question mark", "text/plain").await;
+    cloud.put("what", "before the question mark", "text/plain").await;
+    assert_eq!(cloud.api("/what%3F.html", &[SECRET]).await.text(), "before the question mark");
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn a_trailing_slash_means_the_index_document_of_that_folder() {
+async fn a_trailing_slash_selects_the_index_document() {
     let cloud = start(options()).await;
     for key in ["docs/index.html", "/index.html", "v1/index.html", "a b/index.html"] {
         cloud.put(key, key.to_owned(), "text/html").await;
@@ -123,14 +124,14 @@ async fn a_trailing_slash_means_the_index_document_of_that_folder() {
     assert_eq!(cloud.api("/a%20b/", &[SECRET]).await.text(), "a b/index.html");
     let folder = cloud.api("/docs", &[SECRET]).await;
     assert_eq!((folder.status, folder.text()), (StatusCode::NOT_FOUND, "no file: docs"));
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn a_key_longer_than_s3_allows_is_missing_and_not_an_error() {
+async fn a_key_longer_than_s3_allows_is_missing() {
     let cloud = start(options()).await;
     let key = "k".repeat(1025);
-    let answer = cloud.api(&format!("/{key}"), &[SECRET]).await;
-    assert_eq!((answer.status, answer.text()), (StatusCode::NOT_FOUND, format!("no file: {key}").as_str()));
-    cloud.end().await;
+    let response = cloud.api(&format!("/{key}"), &[SECRET]).await;
+    assert_eq!((response.status, response.text()), (StatusCode::NOT_FOUND, format!("no file: {key}").as_str()));
+    cloud.shut_down().await;
 }

@@ -1,4 +1,4 @@
-//! The whole way, over real sockets and real processes: edge, gateway, Lambda, the real handler, S3.
+//! End-to-end tests over real sockets and processes: CDN, HTTP API, Lambda, the real handler, S3.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests fail by panicking")]
 
 mod bucket;

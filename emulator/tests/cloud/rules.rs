@@ -1,11 +1,11 @@
-//! The contract's rules, through the API with the real handler.
+//! The rules of the origin, through the HTTP API with the real handler.
 
 use bytes::Bytes;
 use emulator::cloud::{Options, Storage};
 use emulator::s3::MissingKey;
 use http::{Method, Request, StatusCode};
 
-use crate::support::{FREE, SECRET, options, site, start, with_env};
+use crate::support::{FREE_PORT, SECRET, options, site, start, with_env};
 
 #[tokio::test]
 async fn a_wrong_absent_or_repeated_secret_is_forbidden() {
@@ -22,46 +22,50 @@ async fn a_wrong_absent_or_repeated_secret_is_forbidden() {
         &[("lambda-auth", "lambdaapi_test")],
         &[("cookie", "lambda_auth=lambdaapi_test")],
     ] {
-        let answer = cloud.api("/test.html", headers).await;
-        assert_eq!((answer.status, answer.text()), (StatusCode::FORBIDDEN, "request is forbidden"), "{headers:?}");
+        let response = cloud.api("/test.html", headers).await;
+        assert_eq!((response.status, response.text()), (StatusCode::FORBIDDEN, "request is forbidden"), "{headers:?}");
     }
     let padded = cloud.api("/", &[("lambda_auth", " lambdaapi_test ")]).await;
-    assert_eq!(padded.status, StatusCode::OK, "HTTP strips the spaces around a value");
-    cloud.end().await;
+    assert_eq!(padded.status, StatusCode::OK, "HTTP ignores spaces around a field value");
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn the_edge_overwrites_a_viewers_secret() {
+async fn the_cdn_overwrites_a_viewers_secret() {
     let cloud = start(options()).await;
     assert_eq!(cloud.cdn("/", &[("lambda_auth", "wrong")]).await.status, StatusCode::OK);
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn both_secrets_open_during_a_rotation_and_the_log_says_which() {
+async fn a_rotation_accepts_both_secrets_and_logs_which_matched() {
     let cloud = start(with_env(&[("lambda_auth_next", "the-next")])).await;
     assert_eq!(cloud.api("/", &[("lambda_auth", "the-next")]).await.status, StatusCode::OK);
     assert_eq!(cloud.api("/", &[SECRET]).await.status, StatusCode::OK);
     assert_eq!(cloud.api("/", &[("lambda_auth", "another")]).await.status, StatusCode::FORBIDDEN);
     let journal = cloud.journal.clone();
-    cloud.end().await;
+    cloud.shut_down().await;
     let lines = journal.lines();
     for secret in ["\"secret\":\"next\"", "\"secret\":\"current\""] {
-        assert_eq!(lines.iter().filter(|line| line.contains(secret)).count(), 1, "{secret} in {lines:#?}");
+        assert_eq!(
+            lines.iter().filter(|line| line.contains(secret)).count(),
+            1,
+            "expected one line with {secret} in {lines:#?}"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_version_of_another_form_is_a_400() {
+async fn a_malformed_version_is_a_400() {
     let cloud = start(options()).await;
     let long = "v".repeat(65);
     for version in ["", "..", ".", "v1/..", "v 1", "v1,v2", "%2e%2e", &long] {
-        let answer = cloud.api("/test.html", &[SECRET, ("test_version", version)]).await;
-        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{version:?}");
+        let response = cloud.api("/test.html", &[SECRET, ("test_version", version)]).await;
+        assert_eq!(response.status, StatusCode::BAD_REQUEST, "{version:?}");
     }
     let twice = cloud.api("/test.html", &[SECRET, ("test_version", "v1"), ("test_version", "v2")]).await;
     assert_eq!(twice.status, StatusCode::BAD_REQUEST);
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
@@ -69,80 +73,80 @@ async fn a_missing_object_is_a_404_with_the_references_body() {
     let cloud = start(options()).await;
     for (path, version, key) in [("/none.html", None, "none.html"), ("/none.html", Some("v1"), "v1/none.html")] {
         let headers: Vec<_> = [SECRET].into_iter().chain(version.map(|version| ("test_version", version))).collect();
-        let answer = cloud.api(path, &headers).await;
-        assert_eq!((answer.status, answer.text()), (StatusCode::NOT_FOUND, format!("no file: {key}").as_str()));
-        assert_eq!(answer.header("cache-control"), "no-store");
+        let response = cloud.api(path, &headers).await;
+        assert_eq!((response.status, response.text()), (StatusCode::NOT_FOUND, format!("no file: {key}").as_str()));
+        assert_eq!(response.header("cache-control"), "no-store");
     }
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn missing_status_gives_the_references_200() {
+async fn missing_status_200_restores_the_references_status() {
     let cloud = start(with_env(&[("missing_status", "200")])).await;
-    let answer = cloud.api("/none.html", &[SECRET]).await;
-    assert_eq!((answer.status, answer.text()), (StatusCode::OK, "no file: none.html"));
-    cloud.end().await;
+    let response = cloud.api("/none.html", &[SECRET]).await;
+    assert_eq!((response.status, response.text()), (StatusCode::OK, "no file: none.html"));
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn a_role_that_gets_a_403_for_a_missing_key_answers_404_and_says_so_once() {
-    let storage = Storage::Folder { site: site(), address: FREE, missing_key: MissingKey::AccessDenied };
+async fn a_403_for_a_missing_key_is_a_404_and_logged_once() {
+    let storage = Storage::Folder { site: site(), address: FREE_PORT, missing_key: MissingKey::AccessDenied };
     let cloud = start(Options { storage, environments: 1, ..options() }).await;
     for path in ["/none.html", "/nothing.html"] {
-        let answer = cloud.api(path, &[SECRET]).await;
-        assert_eq!(answer.status, StatusCode::NOT_FOUND);
-        assert_eq!(answer.text(), format!("no file: {}", &path[1..]));
+        let response = cloud.api(path, &[SECRET]).await;
+        assert_eq!(response.status, StatusCode::NOT_FOUND);
+        assert_eq!(response.text(), format!("no file: {}", &path[1..]));
     }
     let head = cloud.send(Method::HEAD, &format!("http://{}/none.html", cloud.cloud.gateway), &[SECRET]).await;
-    assert_eq!(head.status, StatusCode::NOT_FOUND, "a HEAD is told no reason by S3");
+    assert_eq!(head.status, StatusCode::NOT_FOUND, "S3 sends no error code with the response to HEAD");
     let journal = cloud.journal.clone();
-    cloud.end().await;
+    cloud.shut_down().await;
     let lines = journal.lines();
     assert_eq!(lines.iter().filter(|line| line.contains("s3:ListBucket")).count(), 1, "{lines:#?}");
     assert_eq!(lines.iter().filter(|line| line.contains("\"missing\":\"access_denied\"")).count(), 3, "{lines:#?}");
 }
 
 #[tokio::test]
-async fn listed_versions_alone_exist_when_test_versions_is_set() {
+async fn test_versions_hides_unlisted_versions() {
     let cloud = start(with_env(&[("test_versions", "v1")])).await;
     assert_eq!(cloud.api("/test.html", &[SECRET, ("test_version", "v1")]).await.status, StatusCode::OK);
     let unlisted = cloud.api("/test.html", &[SECRET, ("test_version", "v2")]).await;
     assert_eq!((unlisted.status, unlisted.text()), (StatusCode::NOT_FOUND, "no file: v2/test.html"));
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn with_variant_fallback_a_variant_shares_what_it_does_not_have() {
+async fn variant_fallback_serves_the_unversioned_object() {
     let cloud = start(with_env(&[("variant_fallback", "true")])).await;
     cloud.put("shared.css", "body {}", "text/css").await;
     let shared = cloud.api("/shared.css", &[SECRET, ("test_version", "v1")]).await;
     assert_eq!((shared.status, shared.text()), (StatusCode::OK, "body {}"));
     let own = cloud.api("/test.html", &[SECRET, ("test_version", "v1")]).await;
     assert!(own.text().contains("This is variant v1"));
-    let neither = cloud.api("/none.css", &[SECRET, ("test_version", "v1")]).await;
-    assert_eq!((neither.status, neither.text()), (StatusCode::NOT_FOUND, "no file: v1/none.css"));
-    cloud.end().await;
+    let missing = cloud.api("/none.css", &[SECRET, ("test_version", "v1")]).await;
+    assert_eq!((missing.status, missing.text()), (StatusCode::NOT_FOUND, "no file: v1/none.css"));
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn a_redirect_needs_no_object_and_keeps_the_query_only_when_told_to() {
+async fn a_redirect_needs_no_object_and_keeps_the_query_if_set() {
     let cloud = start(with_env(&[("redirect_path", "https://d1.cloudfront.net")])).await;
     let headers = [SECRET, ("test_version", "v9"), ("redirect", "true")];
-    let answer = cloud.api("/none.html?a=1", &headers).await;
-    assert_eq!(answer.header("location"), "https://d1.cloudfront.net/v9/none.html");
-    cloud.end().await;
+    let response = cloud.api("/none.html?a=1", &headers).await;
+    assert_eq!(response.header("location"), "https://d1.cloudfront.net/v9/none.html");
+    cloud.shut_down().await;
 
     let env = [("redirect_path", "https://d1.cloudfront.net/"), ("redirect_query", "true")];
     let cloud = start(with_env(&env)).await;
-    let answer = cloud.api("/x?a=1&b=%20%0d%0aSet-Cookie:x", &headers).await;
-    assert_eq!(answer.header("location"), "https://d1.cloudfront.net/v9/x?a=1&b=%20%0d%0aSet-Cookie:x");
-    assert!(!answer.headers.contains_key("set-cookie"));
+    let response = cloud.api("/x?a=1&b=%20%0d%0aSet-Cookie:x", &headers).await;
+    assert_eq!(response.header("location"), "https://d1.cloudfront.net/v9/x?a=1&b=%20%0d%0aSet-Cookie:x");
+    assert!(!response.headers.contains_key("set-cookie"));
     assert_eq!(cloud.api("/test.html", &[SECRET, ("redirect", "TRUE")]).await.status, StatusCode::NOT_FOUND);
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn only_get_head_and_options_are_answered() {
+async fn only_get_head_and_options_are_allowed() {
     let cloud = start(options()).await;
     for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH] {
         let request = Request::builder()
@@ -151,16 +155,16 @@ async fn only_get_head_and_options_are_answered() {
             .header(SECRET.0, SECRET.1)
             .body(Bytes::from_static(b"\xff\x00body"))
             .unwrap();
-        let answer = cloud.request(request).await;
-        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method}");
-        assert_eq!(answer.header("allow"), "GET, HEAD, OPTIONS");
+        let response = cloud.request(request).await;
+        assert_eq!(response.status, StatusCode::METHOD_NOT_ALLOWED, "{method}");
+        assert_eq!(response.header("allow"), "GET, HEAD, OPTIONS");
     }
     let options = cloud.send(Method::OPTIONS, &format!("http://{}/", cloud.cloud.gateway), &[SECRET]).await;
     assert_eq!((options.status, options.header("allow")), (StatusCode::NO_CONTENT, "GET, HEAD, OPTIONS"));
     let url = format!("http://{}/test.html", cloud.cloud.gateway);
     let head = cloud.send(Method::HEAD, &url, &[SECRET, ("test_version", "v1")]).await;
     assert_eq!((head.status, head.header("content-type"), head.body.len()), (StatusCode::OK, "text/html", 0));
-    cloud.end().await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
@@ -171,6 +175,6 @@ async fn a_named_stage_is_not_part_of_the_key() {
     assert_eq!(cloud.api("/prod/prod/x", &[SECRET]).await.text(), "no file: prod/x");
     assert_eq!(cloud.api("/test.html", &[SECRET]).await.text(), r#"{"message":"Not Found"}"#);
     let cdn = cloud.cdn("/test.html", &[("test_version", "v2")]).await;
-    assert_eq!(cdn.status, StatusCode::OK, "the distribution's origin path is the stage");
-    cloud.end().await;
+    assert_eq!(cdn.status, StatusCode::OK, "the origin path of the distribution is the stage");
+    cloud.shut_down().await;
 }

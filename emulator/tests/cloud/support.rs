@@ -1,4 +1,4 @@
-//! A cloud on free ports, and a client that sends exactly what it is told.
+//! A local cloud on free ports, and a client that changes no request.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -11,62 +11,93 @@ use emulator::cloud::{ACCESS_KEY_ID, Bootstrap, Cloud, Options, SECRET_ACCESS_KE
 use emulator::fault::Faults;
 use emulator::journal::Journal;
 use emulator::s3::MissingKey;
-use emulator::serve::{self, HttpClient};
-use http::{HeaderMap, Method, Request, StatusCode};
+use emulator::serve::{self, BoxError, HttpClient, Server};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::net::{TcpListener, TcpSocket};
 
-/// The header that opens the API.
+/// The header with the shared secret.
 pub(crate) const SECRET: (&str, &str) = ("lambda_auth", "lambdaapi_test");
 
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_').remove(b'~');
 
-pub(crate) const FREE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+/// Any free port.
+pub(crate) const FREE_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
+/// The sample site.
 pub(crate) fn site() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("site")
 }
 
-pub(crate) fn emulator() -> PathBuf {
+/// The binary `nearedge`.
+pub(crate) fn nearedge() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_nearedge"))
 }
 
-/// A program of `emulator/examples`, which `cargo test` builds beside the emulator itself.
+/// A program of `emulator/examples`, which `cargo test` builds next to the binary.
 pub(crate) fn example(name: &str) -> Bootstrap {
-    let program = emulator().parent().unwrap().join("examples").join(name);
+    let program = nearedge().parent().unwrap().join("examples").join(name);
     assert!(program.exists(), "{} is not built: run `cargo build --workspace --examples`", program.display());
     Bootstrap { program, arguments: Vec::new() }
 }
 
-/// The local bucket over the sample site; or, so that no rule leans on one server's habits, the S3 at the
-/// address in `NEAREDGE_TEST_S3`, which knows the same keys and has an empty bucket of the same name.
+/// The local bucket with the sample site, or the S3 server at the URL in `NEAREDGE_TEST_S3`.
+///
+/// That server must accept the same credentials and have an empty bucket of the same name. It shows whether the tests
+/// depend on the local bucket.
 fn storage() -> Storage {
     match std::env::var("NEAREDGE_TEST_S3") {
         Ok(url) => Storage::Endpoint {
             url: url.parse().unwrap(),
             credentials: Credentials::from_keys(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None),
         },
-        Err(_) => Storage::Folder { site: site(), address: FREE, missing_key: MissingKey::NoSuchKey },
+        Err(_) => Storage::Folder { site: site(), address: FREE_PORT, missing_key: MissingKey::NoSuchKey },
     }
 }
 
-/// A cache that asks S3 about everything each time, so that what a test changes shows at once, and no request to S3
-/// but for a request of the test's.
-const NOTHING_FRESH: [(&str, &str); 4] =
+/// A server in place of S3, with this handler.
+pub(crate) async fn fake_s3<H, F>(handler: H) -> (Server, Storage)
+where
+    H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Response<serve::Body>, BoxError>> + Send + 'static,
+{
+    let listener = TcpListener::bind(FREE_PORT).await.unwrap();
+    let storage = s3_at(listener.local_addr().unwrap());
+    (serve::serve(listener, move |request, _| handler(request)), storage)
+}
+
+/// An S3 that refuses connections: the socket reserves the port and does not listen.
+pub(crate) fn unreachable_s3() -> (TcpSocket, Storage) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(FREE_PORT).unwrap();
+    let storage = s3_at(socket.local_addr().unwrap());
+    (socket, storage)
+}
+
+fn s3_at(address: SocketAddr) -> Storage {
+    let url = format!("http://{address}").parse().unwrap();
+    Storage::Endpoint { url, credentials: Credentials::from_keys("AKIDEXAMPLE", "secret-key", None) }
+}
+
+/// Revalidates every object, so changes are visible immediately, and sends no S3 request without a request of the test.
+const ALWAYS_REVALIDATE: [(&str, &str); 4] =
     [("cache_ttl_secs", "0"), ("cache_missing_ttl_secs", "0"), ("stale_if_error_secs", "0"), ("prewarm", "false")];
 
 pub(crate) fn options() -> Options {
     with_env(&[])
 }
 
-/// With these settings; nothing is fresh unless they say so.
+/// Options with these settings of the function; by default it revalidates every object.
 pub(crate) fn with_env(env: &[(&str, &str)]) -> Options {
-    let handler = Bootstrap { program: emulator(), arguments: vec!["as-bootstrap".to_owned()] };
-    let env = NOTHING_FRESH.iter().chain(env).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let handler = Bootstrap { program: nearedge(), arguments: vec!["as-bootstrap".to_owned()] };
+    let env =
+        ALWAYS_REVALIDATE.iter().chain(env).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     Options {
-        edge: FREE,
-        gateway: FREE,
-        console: FREE,
+        edge: FREE_PORT,
+        gateway: FREE_PORT,
+        console: FREE_PORT,
         storage: storage(),
         environments: 2,
         env,
@@ -74,20 +105,20 @@ pub(crate) fn with_env(env: &[(&str, &str)]) -> Options {
     }
 }
 
-/// A running cloud; its processes end with it.
+/// A running local cloud.
 pub(crate) struct TestCloud {
     pub(crate) cloud: Cloud,
     pub(crate) journal: Journal,
     client: HttpClient,
 }
 
-pub(crate) struct Answer {
+pub(crate) struct TestResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
-impl Answer {
+impl TestResponse {
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
@@ -98,13 +129,13 @@ impl Answer {
 }
 
 pub(crate) async fn start(options: Options) -> TestCloud {
-    let journal = Journal::kept();
+    let journal = Journal::in_memory();
     let cloud = Cloud::start(options, Faults::default(), journal.clone()).await.unwrap();
     TestCloud { cloud, journal, client: serve::client() }
 }
 
 impl TestCloud {
-    pub(crate) async fn send(&self, method: Method, url: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn send(&self, method: Method, url: &str, headers: &[(&str, &str)]) -> TestResponse {
         let mut request = Request::builder().method(method).uri(url);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -112,20 +143,20 @@ impl TestCloud {
         self.request(request.body(Bytes::new()).unwrap()).await
     }
 
-    pub(crate) async fn request(&self, request: Request<Bytes>) -> Answer {
+    pub(crate) async fn request(&self, request: Request<Bytes>) -> TestResponse {
         let response = self.client.request(request.map(serve::full)).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        Answer { status: parts.status, headers: parts.headers, body }
+        TestResponse { status: parts.status, headers: parts.headers, body }
     }
 
-    /// GET through the API.
-    pub(crate) async fn api(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+    /// Sends a GET to the HTTP API.
+    pub(crate) async fn api(&self, path: &str, headers: &[(&str, &str)]) -> TestResponse {
         self.send(Method::GET, &format!("http://{}{path}", self.cloud.gateway), headers).await
     }
 
-    /// GET through the edge.
-    pub(crate) async fn cdn(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+    /// Sends a GET to the CDN.
+    pub(crate) async fn cdn(&self, path: &str, headers: &[(&str, &str)]) -> TestResponse {
         self.send(Method::GET, &format!("http://{}{path}", self.cloud.edge), headers).await
     }
 
@@ -143,16 +174,17 @@ impl TestCloud {
         put.send().await.unwrap();
     }
 
-    /// Waits until the journal has a line that `wanted` is true of; a handler writes its log after its answer.
-    pub(crate) async fn logged(&self, wanted: impl Fn(&str) -> bool) {
-        self.logged_times(1, wanted).await;
+    /// Waits for a matching line in the journal. The handler logs after it has responded.
+    pub(crate) async fn wait_for_log(&self, wanted: impl Fn(&str) -> bool) {
+        self.wait_for_logs(1, wanted).await;
     }
 
-    pub(crate) async fn logged_times(&self, times: usize, wanted: impl Fn(&str) -> bool) {
-        until(|| self.journal.lines().iter().filter(|line| wanted(line)).count() >= times).await;
+    /// Waits for `times` matching lines in the journal.
+    pub(crate) async fn wait_for_logs(&self, times: usize, wanted: impl Fn(&str) -> bool) {
+        wait_until(|| self.journal.lines().iter().filter(|line| wanted(line)).count() >= times).await;
     }
 
-    pub(crate) async fn end(self) {
+    pub(crate) async fn shut_down(self) {
         self.cloud.shut_down().await;
     }
 }
@@ -170,17 +202,20 @@ fn s3_client(endpoint: &str, secret_key: &str) -> aws_sdk_s3::Client {
     aws_sdk_s3::Client::from_conf(config)
 }
 
-/// Waits until something is true, and fails if it does not come true.
-pub(crate) async fn until(reached: impl Fn() -> bool) {
+/// Waits until the condition is true; fails after ten seconds.
+pub(crate) async fn wait_until(condition: impl Fn() -> bool) {
     let waiting = async {
-        while !reached() {
+        while !condition() {
             tokio::task::yield_now().await;
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(10), waiting).await.is_ok(), "it never came true");
+    assert!(
+        tokio::time::timeout(Duration::from_secs(10), waiting).await.is_ok(),
+        "the condition is still false after 10 s"
+    );
 }
 
-/// A path, percent-encoded wherever a URI allows it.
+/// Percent-encodes every character of a path that may be encoded.
 pub(crate) fn encode(path: &str) -> String {
     utf8_percent_encode(path, PATH).to_string()
 }

@@ -1,4 +1,4 @@
-//! What is told of each invocation: its spans, its line, its metrics; and that a collector in trouble costs no answer.
+//! Spans, log lines and metrics of each invocation, also while the collector fails.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -13,27 +13,27 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::support::{FREE, SECRET, TestCloud, options, start, until, with_env};
+use crate::support::{FREE_PORT, SECRET, TestCloud, options, start, wait_until, with_env};
 
-/// A cloud that keeps every span.
-fn keeping(options: Options) -> (Options, XRay) {
-    let xray = XRay::keeping_all();
+/// Options that retain every span, and the receiver of the spans.
+fn retaining(options: Options) -> (Options, XRay) {
+    let xray = XRay::retaining_all();
     (Options { xray: xray.clone(), ..options }, xray)
 }
 
-/// The server spans.
+/// The server spans, one for each invocation.
 fn servers(spans: &[Span]) -> Vec<&Span> {
     spans.iter().filter(|span| span.kind == "server").collect()
 }
 
-/// Every span has a parent that arrived too, up to Lambda's own, and none arrived twice.
-fn assert_whole(spans: &[Span]) {
+/// Checks that each span was received once, and its parent too. Only spans of Lambda itself have no parent.
+fn assert_complete(spans: &[Span]) {
     let ids: HashSet<(&str, &str)> = spans.iter().map(|span| (span.trace_id.as_str(), span.id.as_str())).collect();
-    assert_eq!(ids.len(), spans.len(), "no span twice");
+    assert_eq!(ids.len(), spans.len(), "a span was received twice");
     for span in spans {
-        let of_lambda = span.attributes.contains_key("aws.origin");
-        assert_eq!(span.parent.is_empty(), of_lambda, "{span:?}");
-        assert!(of_lambda || ids.contains(&(&span.trace_id, &span.parent)), "an orphan: {span:?}");
+        let is_lambdas = span.attributes.contains_key("aws.origin");
+        assert_eq!(span.parent.is_empty(), is_lambdas, "{span:?}");
+        assert!(is_lambdas || ids.contains(&(&span.trace_id, &span.parent)), "the parent is missing: {span:?}");
         assert!(span.start_ns <= span.end_ns, "{span:?}");
     }
 }
@@ -41,8 +41,8 @@ fn assert_whole(spans: &[Span]) {
 async fn send(cloud: &TestCloud, count: usize) {
     for number in 0..count {
         let version = ["v1", "v2"][number % 2];
-        let answer = cloud.api("/test.html", &[SECRET, ("test_version", version)]).await;
-        assert_eq!(answer.status, StatusCode::OK);
+        let response = cloud.api("/test.html", &[SECRET, ("test_version", version)]).await;
+        assert_eq!(response.status, StatusCode::OK);
     }
 }
 
@@ -51,26 +51,29 @@ fn attribute<'a>(span: &'a Span, name: &str) -> &'a Value {
 }
 
 #[tokio::test]
-async fn every_span_of_a_frozen_environment_arrives_and_has_its_parent() {
-    let (options, xray) = keeping(Options { environments: 1, ..with_env(&[("cache_ttl_secs", "3600")]) });
+async fn a_frozen_environment_loses_no_span() {
+    let (options, xray) = retaining(Options { environments: 1, ..with_env(&[("cache_ttl_secs", "3600")]) });
     let cloud = start(options).await;
     send(&cloud, 200).await;
-    // The last one's too, though nothing comes after it: nobody says SIGTERM to an environment without an extension.
-    until(|| servers(&xray.all()).len() == 200).await;
-    cloud.end().await;
+    // The last invocation's spans too: an environment without an extension gets no SIGTERM to flush them later.
+    wait_until(|| servers(&xray.all()).len() == 200).await;
+    cloud.shut_down().await;
     let spans = xray.all();
-    assert_whole(&spans);
+    assert_complete(&spans);
     assert_eq!(servers(&spans).len(), 200);
-    let of = |name: &str| spans.iter().filter(|span| span.name == name).count();
-    assert_eq!((of("GET"), of("decision"), of("cache lookup"), of("encoding"), of("post")), (200, 200, 200, 200, 200));
-    assert_eq!(of("S3.GetObject"), 2, "of each variant one");
+    let count = |name: &str| spans.iter().filter(|span| span.name == name).count();
+    assert_eq!(
+        (count("GET"), count("decision"), count("cache lookup"), count("encoding"), count("post")),
+        (200, 200, 200, 200, 200)
+    );
+    assert_eq!(count("S3.GetObject"), 2, "one for each variant");
 }
 
 #[tokio::test]
-async fn spans_of_several_invocations_at_once_arrive_and_a_sigterm_loses_none() {
-    // The batch waits for longer than the test: what arrives, SIGTERM has sent.
+async fn concurrent_invocations_and_sigterm_lose_no_span() {
+    // The batch delay is longer than the test, so the spans are sent at SIGTERM.
     let env = [("OTEL_BSP_SCHEDULE_DELAY", "60000"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "300")];
-    let (options, xray) = keeping(Options { environments: 1, concurrency: 8, ..with_env(&env) });
+    let (options, xray) = retaining(Options { environments: 1, concurrency: 8, ..with_env(&env) });
     let cloud = Arc::new(start(options).await);
     let senders = (0..8).map(|_| {
         let cloud = cloud.clone();
@@ -79,28 +82,28 @@ async fn spans_of_several_invocations_at_once_arrive_and_a_sigterm_loses_none() 
     for sender in senders.collect::<Vec<_>>() {
         sender.await.unwrap();
     }
-    let Ok(cloud) = Arc::try_unwrap(cloud) else { panic!("nobody else has it") };
-    cloud.end().await;
+    let Ok(cloud) = Arc::try_unwrap(cloud) else { panic!("another task holds the cloud") };
+    cloud.shut_down().await;
     let spans = xray.all();
-    assert_whole(&spans);
+    assert_complete(&spans);
     assert_eq!(servers(&spans).len(), 200);
 }
 
 #[tokio::test]
-async fn a_server_span_says_what_became_of_the_request_and_an_attempt_what_s3_said() {
-    let (options, xray) = keeping(Options { environments: 1, ..options() });
+async fn spans_record_the_response_and_each_s3_attempt() {
+    let (options, xray) = retaining(Options { environments: 1, ..options() });
     let cloud = start(options).await;
     cloud.api("/test.html?token=private", &[SECRET, ("test_version", "v1"), ("cookie", "session=private")]).await;
     cloud.api("/nothing.html", &[SECRET]).await;
     cloud.cloud.faults.set_s3(Some(S3Fault::Error(503, "SlowDown")));
     cloud.api("/index.html", &[SECRET]).await;
     let journal = cloud.journal.clone();
-    cloud.end().await;
+    cloud.shut_down().await;
     let spans = xray.all();
-    assert_whole(&spans);
+    assert_complete(&spans);
     let servers = servers(&spans);
     let [found, missing, failed] = servers.as_slice() else { panic!("{servers:#?}") };
-    for (name, wanted) in [
+    for (name, expected) in [
         ("http.request.method", json!("GET")),
         ("http.response.status_code", json!(200)),
         ("url.path", json!("/test.html")),
@@ -113,7 +116,7 @@ async fn a_server_span_says_what_became_of_the_request_and_an_attempt_what_s3_sa
         ("nearedge.outcome", json!("found")),
         ("nearedge.cache", json!("miss")),
     ] {
-        assert_eq!(attribute(found, name), &wanted, "{name}");
+        assert_eq!(attribute(found, name), &expected, "{name}");
     }
     assert_eq!(found.service, "lambdaapi");
     assert_eq!((attribute(missing, "nearedge.outcome"), missing.error), (&json!("missing"), false));
@@ -123,10 +126,10 @@ async fn a_server_span_says_what_became_of_the_request_and_an_attempt_what_s3_sa
     );
     assert!(failed.error);
     let attempts: Vec<&Span> = spans.iter().filter(|span| span.parent == failed.id && span.kind == "client").collect();
-    assert_eq!(attempts.len(), 3, "each attempt is a span: {attempts:#?}");
+    assert_eq!(attempts.len(), 3, "expected a span for each attempt: {attempts:#?}");
     for (resend, attempt) in attempts.iter().enumerate() {
         assert!(attempt.error);
-        for (name, wanted) in [
+        for (name, expected) in [
             ("rpc.system", json!("aws-api")),
             ("rpc.method", json!("GetObject")),
             ("aws.s3.bucket", json!("lambda-api-2022")),
@@ -136,36 +139,36 @@ async fn a_server_span_says_what_became_of_the_request_and_an_attempt_what_s3_sa
             ("error.type", json!("503")),
             ("server.address", json!("127.0.0.1")),
         ] {
-            assert_eq!(attribute(attempt, name), &wanted, "{name}");
+            assert_eq!(attribute(attempt, name), &expected, "{name}");
         }
         assert!(attribute(attempt, "aws.request_id").is_string());
     }
-    let told = format!("{spans:?}");
+    let exported = format!("{spans:?}");
     for private in ["private", "lambdaapi_test", emulator::cloud::SECRET_ACCESS_KEY, emulator::cloud::SESSION_TOKEN] {
-        assert!(!told.contains(private), "{private} in {told}");
+        assert!(!exported.contains(private), "found {private} in {exported}");
         assert!(!journal.lines().iter().any(|line| line.starts_with("env") && line.contains(private)));
     }
 }
 
 #[tokio::test]
-async fn an_invocation_that_is_not_sampled_makes_no_span_unless_our_own_ratio_picks_it() {
-    for (ratio, wanted) in [("0", 0), ("1", 5)] {
-        let (options, xray) = keeping(Options { sampled: 0.0, ..with_env(&[("trace_ratio", ratio)]) });
+async fn trace_ratio_samples_what_lambda_does_not_sample() {
+    for (ratio, expected) in [("0", 0), ("1", 5)] {
+        let (options, xray) = retaining(Options { sampled: 0.0, ..with_env(&[("trace_ratio", ratio)]) });
         let cloud = start(options).await;
         send(&cloud, 5).await;
-        cloud.end().await;
-        assert_eq!(servers(&xray.all()).len(), wanted, "trace_ratio={ratio}");
+        cloud.shut_down().await;
+        assert_eq!(servers(&xray.all()).len(), expected, "trace_ratio={ratio}");
     }
 }
 
 #[tokio::test]
-async fn traceparent_is_the_parent_where_lambda_does_not_sample() {
-    let (options, xray) = keeping(Options { sampled: 0.0, ..options() });
+async fn traceparent_is_the_parent_if_lambda_does_not_sample() {
+    let (options, xray) = retaining(Options { sampled: 0.0, ..options() });
     let cloud = start(options).await;
-    let of = |flags: &str| format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}");
-    cloud.api("/test.html", &[SECRET, ("traceparent", &of("01"))]).await;
-    cloud.api("/test.html", &[SECRET, ("traceparent", &of("00"))]).await;
-    cloud.end().await;
+    let traceparent = |flags: &str| format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}");
+    cloud.api("/test.html", &[SECRET, ("traceparent", &traceparent("01"))]).await;
+    cloud.api("/test.html", &[SECRET, ("traceparent", &traceparent("00"))]).await;
+    cloud.shut_down().await;
     let spans = xray.all();
     let [server] = servers(&spans)[..] else { panic!("{spans:#?}") };
     assert_eq!(
@@ -174,21 +177,21 @@ async fn traceparent_is_the_parent_where_lambda_does_not_sample() {
     );
 }
 
-/// A collector that takes what comes, and its address; what came, with the header `x-key`.
+/// A collector that responds with `status`. Returns its URL, the spans, and the header `x-key` of each request.
 async fn collector(status: StatusCode) -> (serve::Server, String, XRay, Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind(FREE).await.unwrap();
+    let listener = TcpListener::bind(FREE_PORT).await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let (xray, keys) = (XRay::keeping_all(), Arc::new(Mutex::new(Vec::new())));
-    let (to, seen) = (xray.clone(), keys.clone());
+    let (xray, keys) = (XRay::retaining_all(), Arc::new(Mutex::new(Vec::new())));
+    let (spans, seen) = (xray.clone(), keys.clone());
     let server = serve::serve(listener, move |request, _| {
-        let (to, seen) = (to.clone(), seen.clone());
+        let (spans, seen) = (spans.clone(), seen.clone());
         async move {
             assert_eq!((request.method().as_str(), request.uri().path()), ("POST", "/v1/traces"));
             assert_eq!(request.headers()["content-type"], "application/x-protobuf");
             let key = request.headers().get("x-key").map_or("", |key| key.to_str().unwrap()).to_owned();
             seen.lock().unwrap().push(key);
             let body = serve::collect(request.into_body(), 1 << 20).await.unwrap();
-            assert!(to.take_request(&body));
+            assert!(spans.receive_request(&body));
             let mut response = Response::new(serve::full(""));
             *response.status_mut() = status;
             Ok(response)
@@ -198,44 +201,44 @@ async fn collector(status: StatusCode) -> (serve::Server, String, XRay, Arc<Mute
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_set_gets_the_spans_by_otlp_over_http() {
+async fn a_configured_endpoint_receives_spans_over_http() {
     let (_collector, address, received, keys) = collector(StatusCode::OK).await;
     let env =
         [("OTEL_EXPORTER_OTLP_ENDPOINT", address.as_str()), ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=a%20key,other=1")];
     let cloud = start(with_env(&env)).await;
     send(&cloud, 20).await;
-    cloud.end().await;
+    cloud.shut_down().await;
     let spans = received.all();
     assert_eq!(servers(&spans).len(), 20);
     assert!(keys.lock().unwrap().iter().all(|key| key == "a key"));
 }
 
 #[tokio::test]
-async fn a_collector_that_is_dead_hangs_or_refuses_fails_no_request_and_costs_its_timeout_at_most_now_and_then() {
-    let hanging = TcpListener::bind(FREE).await.unwrap();
+async fn a_failing_collector_rarely_costs_a_timeout() {
+    let hanging = TcpListener::bind(FREE_PORT).await.unwrap();
     let hanging_address = format!("http://{}", hanging.local_addr().unwrap());
-    let dead = TcpListener::bind(FREE).await.unwrap();
+    let dead = TcpListener::bind(FREE_PORT).await.unwrap();
     let dead_address = format!("http://{}", dead.local_addr().unwrap());
     drop(dead);
-    let (_refusing, refusing_address, ..) = collector(StatusCode::SERVICE_UNAVAILABLE).await;
-    for address in [hanging_address, dead_address, refusing_address] {
+    let (_rejecting, rejecting_address, ..) = collector(StatusCode::SERVICE_UNAVAILABLE).await;
+    for address in [hanging_address, dead_address, rejecting_address] {
         let env = [("OTEL_EXPORTER_OTLP_ENDPOINT", address.as_str()), ("OTEL_EXPORTER_OTLP_TIMEOUT", "300")];
         let cloud = start(Options { environments: 1, ..with_env(&env) }).await;
         let started = Instant::now();
         send(&cloud, 40).await;
-        // One timeout in five seconds, whoever is asked; forty would be twelve seconds.
+        // At most one timeout in five seconds, for every kind of failure; forty timeouts take twelve seconds.
         assert!(started.elapsed() < Duration::from_secs(6), "{address}: {:?}", started.elapsed());
         cloud
-            .logged(|line| line.contains("spans were not taken") && line.contains("OTEL_EXPORTER_OTLP_ENDPOINT"))
+            .wait_for_log(|line| line.contains("spans were dropped") && line.contains("OTEL_EXPORTER_OTLP_ENDPOINT"))
             .await;
-        // A line that tells of dropped spans comes with the next invocation.
-        cloud.logged(|line| line.contains("\"SpansDropped\":")).await;
-        cloud.end().await;
+        // The line of the next invocation reports the dropped spans.
+        cloud.wait_for_log(|line| line.contains("\"SpansDropped\":")).await;
+        cloud.shut_down().await;
     }
 }
 
 #[tokio::test]
-async fn a_line_makes_metrics_by_service_and_by_variant_and_outcome_and_a_request_mints_no_dimension() {
+async fn metrics_have_dimensions_that_no_request_can_extend() {
     let cloud = start(Options { environments: 1, ..options() }).await;
     cloud.api("/test.html", &[SECRET, ("test_version", "v1")]).await;
     cloud.api("/test.html", &[SECRET, ("test_version", "made-up")]).await;
@@ -243,9 +246,7 @@ async fn a_line_makes_metrics_by_service_and_by_variant_and_outcome_and_a_reques
     cloud.api("/index.html", &[]).await;
     let cloudwatch = cloud.cloud.cloudwatch.clone();
     let journal = cloud.journal.clone();
-    let (api, lambda) = (cloud.cloud.stage_prefix.clone(), cloud.cloud.lambda.clone());
-    cloud.end().await;
-    let _ = (api, lambda);
+    cloud.shut_down().await;
     let sum = |name: &str, dimensions: &[(&str, &str)]| {
         let values = cloudwatch.values(&MetricName::new("nearedge", name, dimensions), 0, u64::MAX, u64::MAX);
         values.concat()
@@ -266,7 +267,7 @@ async fn a_line_makes_metrics_by_service_and_by_variant_and_outcome_and_a_reques
     let variants: HashSet<String> =
         cloudwatch.names().iter().filter_map(|name| name.dimension("variant").map(str::to_owned)).collect();
     assert_eq!(variants, ["v1", "other", "none"].map(str::to_owned).into());
-    // The line has what a person looks for, the trace of its header among it.
+    // The line also has the request's properties and the trace id of Lambda's header.
     let lines = journal.lines();
     let line = lines.iter().find(|line| line.contains("made-up/test.html") && line.contains("_aws")).unwrap();
     let line: Value = serde_json::from_str(&line[line.find('{').unwrap()..]).unwrap();
@@ -276,7 +277,7 @@ async fn a_line_makes_metrics_by_service_and_by_variant_and_outcome_and_a_reques
     );
     assert_eq!(line["request_id"].as_str().unwrap().len(), 36);
     assert!(line["trace_id"].as_str().unwrap().starts_with("1-"), "{line}");
-    // What Lambda, the API and the distribution say themselves is there too.
+    // Lambda and the HTTP API emit their own metrics.
     let namespaces: HashMap<String, usize> = cloudwatch.names().into_iter().fold(HashMap::new(), |mut all, name| {
         *all.entry(name.namespace).or_default() += 1;
         all
@@ -285,33 +286,35 @@ async fn a_line_makes_metrics_by_service_and_by_variant_and_outcome_and_a_reques
 }
 
 #[tokio::test]
-async fn what_lambda_would_drop_is_said_at_the_start() {
+async fn a_log_level_that_drops_metrics_is_reported_at_the_start() {
     let cloud = start(with_env(&[("AWS_LAMBDA_LOG_LEVEL", "WARN")])).await;
-    cloud.logged(|line| line.contains("metrics") && line.contains("AWS_LAMBDA_LOG_LEVEL")).await;
-    cloud.end().await;
+    cloud.wait_for_log(|line| line.contains("metrics") && line.contains("AWS_LAMBDA_LOG_LEVEL")).await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn an_error_is_found_by_its_request_id() {
+async fn every_failed_invocation_logs_its_error() {
     let cloud = start(options()).await;
     cloud.cloud.faults.set_s3(Some(S3Fault::Error(500, "InternalError")));
     for _ in 0..3 {
         cloud.api("/index.html", &[SECRET]).await;
     }
-    until(|| cloud.journal.lines().iter().filter(|line| line.contains("\"trouble\":\"S3 answered 500")).count() == 3)
-        .await;
-    cloud.end().await;
+    wait_until(|| {
+        cloud.journal.lines().iter().filter(|line| line.contains("\"error\":\"S3 responded 500")).count() == 3
+    })
+    .await;
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
-async fn an_address_that_is_only_signed_is_no_request_to_s3() {
-    let (options, xray) = keeping(Options { environments: 1, ..options() });
+async fn presigning_is_not_counted_as_an_s3_request() {
+    let (options, xray) = retaining(Options { environments: 1, ..options() });
     let cloud = start(options).await;
     cloud.put("large.bin", vec![0; 5 << 20], "application/octet-stream").await;
-    let answer = cloud.api("/large.bin", &[SECRET]).await;
-    assert_eq!(answer.status, StatusCode::TEMPORARY_REDIRECT);
+    let response = cloud.api("/large.bin", &[SECRET]).await;
+    assert_eq!(response.status, StatusCode::TEMPORARY_REDIRECT);
     let cloudwatch = cloud.cloud.cloudwatch.clone();
-    cloud.end().await;
+    cloud.shut_down().await;
     let spans = xray.all();
     let attempts: Vec<&Span> = spans.iter().filter(|span| span.kind == "client").collect();
     assert_eq!((attempts.len(), attempts[0].error), (1, false), "{attempts:#?}");
@@ -320,77 +323,77 @@ async fn an_address_that_is_only_signed_is_no_request_to_s3() {
 }
 
 #[tokio::test]
-async fn each_reading_of_a_body_is_a_span_and_a_body_that_breaks_off_is_an_error_of_it() {
-    let (options, xray) = keeping(Options { environments: 1, ..options() });
+async fn each_body_is_a_span_and_a_truncated_body_is_an_error() {
+    let (options, xray) = retaining(Options { environments: 1, ..options() });
     let cloud = start(options).await;
     cloud.api("/index.html", &[SECRET]).await;
     cloud.cloud.faults.set_s3(Some(S3Fault::HalfBody));
     cloud.api("/v1/test.html", &[SECRET]).await;
-    cloud.end().await;
+    cloud.shut_down().await;
     let spans = xray.all();
-    assert_whole(&spans);
+    assert_complete(&spans);
     let bodies: Vec<(bool, &Value)> = spans
         .iter()
         .filter(|span| span.name == "S3 body")
         .map(|span| (span.error, attribute(span, "error.type")))
         .collect();
-    // What breaks off is asked for once more.
+    // A truncated body is retried once.
     let broken_off = json!("broken off");
     assert_eq!(bodies, [(false, &Value::Null), (true, &broken_off), (true, &broken_off)]);
 }
 
 #[tokio::test]
 async fn without_the_secret_traceparent_samples_nothing() {
-    let (options, xray) = keeping(Options { sampled: 0.0, ..options() });
+    let (options, xray) = retaining(Options { sampled: 0.0, ..options() });
     let cloud = start(options).await;
     let traceparent = ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     assert_eq!(cloud.api("/test.html", &[traceparent]).await.status, StatusCode::FORBIDDEN);
-    cloud.end().await;
+    cloud.shut_down().await;
     assert!(xray.all().is_empty());
 }
 
 #[tokio::test]
-async fn a_line_names_the_trace_that_its_spans_are_in() {
-    let (options, xray) = keeping(Options { sampled: 0.0, ..options() });
+async fn a_log_line_names_the_trace_of_its_spans() {
+    let (options, xray) = retaining(Options { sampled: 0.0, ..options() });
     let cloud = start(options).await;
     let traceparent = ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     cloud.api("/test.html", &[SECRET, traceparent]).await;
-    cloud.logged(|line| line.contains(r#""trace_id":"0af7651916cd43dd8448eb211c80319c""#)).await;
-    cloud.end().await;
+    cloud.wait_for_log(|line| line.contains(r#""trace_id":"0af7651916cd43dd8448eb211c80319c""#)).await;
+    cloud.shut_down().await;
     assert_eq!(servers(&xray.all()).len(), 1);
 }
 
 #[tokio::test]
-async fn what_several_wait_for_is_in_the_trace_of_the_one_that_asked() {
+async fn a_shared_request_is_in_the_trace_of_the_leader() {
     let env = [("cache_ttl_secs", "3600")];
-    let (options, xray) = keeping(Options { environments: 1, concurrency: 8, ..with_env(&env) });
+    let (options, xray) = retaining(Options { environments: 1, concurrency: 8, ..with_env(&env) });
     let cloud = Arc::new(start(options).await);
     for key in 0..12 {
         cloud.put(&format!("together-{key}.txt"), "x".repeat(200_000), "text/plain").await;
     }
     cloud.cloud.faults.set_s3(Some(S3Fault::Latency(Duration::from_millis(30))));
     for key in 0..12 {
-        let asked = (0..8).map(|_| {
+        let requests = (0..8).map(|_| {
             let cloud = cloud.clone();
             tokio::spawn(async move { cloud.api(&format!("/together-{key}.txt"), &[SECRET]).await.status })
         });
-        for answered in asked.collect::<Vec<_>>() {
-            assert_eq!(answered.await.unwrap(), StatusCode::OK);
+        for status in requests.collect::<Vec<_>>() {
+            assert_eq!(status.await.unwrap(), StatusCode::OK);
         }
     }
-    let Ok(cloud) = Arc::try_unwrap(cloud) else { panic!("nobody else has it") };
-    cloud.end().await;
+    let Ok(cloud) = Arc::try_unwrap(cloud) else { panic!("another task holds the cloud") };
+    cloud.shut_down().await;
     let spans = xray.all();
-    assert_whole(&spans);
-    let asked: HashSet<&str> = servers(&spans)
+    assert_complete(&spans);
+    let leaders: HashSet<&str> = servers(&spans)
         .into_iter()
         .filter(|span| attribute(span, "nearedge.cache") == "miss")
         .map(|span| span.id.as_str())
         .collect();
-    assert_eq!(asked.len(), 12);
+    assert_eq!(leaders.len(), 12);
     for name in ["S3.GetObject", "S3 body"] {
         let parents: HashSet<&str> =
             spans.iter().filter(|span| span.name == name).map(|span| span.parent.as_str()).collect();
-        assert_eq!(parents, asked, "{name}");
+        assert_eq!(parents, leaders, "{name}");
     }
 }

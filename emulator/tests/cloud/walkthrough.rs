@@ -1,4 +1,4 @@
-//! The walk-through's seven commands.
+//! The seven commands of the walk-through.
 
 use http::{Method, StatusCode};
 
@@ -9,7 +9,7 @@ fn file(name: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn the_seven_commands_answer_as_the_walk_through_says() {
+async fn the_seven_commands_work_as_in_the_walk_through() {
     let cloud = start(options()).await;
     let redirect_path = format!("http://{}", cloud.cloud.edge);
 
@@ -42,5 +42,5 @@ async fn the_seven_commands_answer_as_the_walk_through_says() {
 
     let followed = cloud.cdn("/v1/test.html", &[]).await;
     assert_eq!((followed.status, &followed.body[..]), (StatusCode::OK, &file("v1/test.html")[..]));
-    cloud.end().await;
+    cloud.shut_down().await;
 }
