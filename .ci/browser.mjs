@@ -81,8 +81,8 @@ try {
   await page.goto(`${cdn}/`, { waitUntil: "load" });
   const widths = await page.$$eval("img", (images) => images.map((image) => image.naturalWidth));
   ok(widths.length === 2 && widths.every((width) => width === 480), "the page shows the images of both variants", widths);
-  await page.click('button[data-version="v2"]');
-  await page.waitForFunction(() => document.querySelector("#answer img")?.naturalWidth === 480);
+  await page.click('button[data-variant="v2"]');
+  await page.waitForFunction(() => document.querySelector("#response img")?.naturalWidth === 480);
   ok(true, "the page shows an image that it requests with test_version");
 
   await page.reload({ waitUntil: "load" });

@@ -153,7 +153,7 @@ try {
     ok(widgets.length === drawn.widgets.length && drawn.widgets.every((widget) => !widget.problem), `every widget of ${name} is drawn without a problem`, widgets.length);
     const empty = drawn.widgets.filter((widget) => widget.kind === "timeSeries" && !widget.series.some((series) => series.v.some((value) => value !== null)));
     // This run evicts nothing, has no large object and rotates no secret.
-    const expected = ["Evictions", "Which secret", "Missing"];
+    const expected = ["Evictions", "Secrets", "Missing"];
     ok(empty.every((widget) => expected.some((start) => widget.title.startsWith(start))), `every graph of ${name} has values`, empty.map((widget) => widget.title));
     await shoot(board, `dashboard-${name}.png`, { fullPage: true });
     await board.close();

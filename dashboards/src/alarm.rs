@@ -1,24 +1,25 @@
-//! The alarms, the same in AWS China, as CloudFormation's `AWS::CloudWatch::Alarm` has them, each with the reason for its threshold.
+//! The alarms, as `AWS::CloudWatch::Alarm` of CloudFormation.
+//!
+//! They are the same in AWS China. Each description gives the reason for the threshold.
 
 use nearedge_core::metric::{Metric, NAMESPACE, SERVICE};
 use serde_json::{Map, Value, json};
 
-/// All alarms, by their logical id: what can be pasted under `Resources`.
+/// All alarms by logical id, as entries of `Resources`.
 pub fn all() -> Value {
     let mut alarms = Map::new();
-    let mut add = |id: &str, why: &str, properties: Value| {
-        let mut properties = properties;
-        properties["AlarmDescription"] = why.into();
-        properties["AlarmName"] = format!("${{FunctionName}}-{id}").into();
+    let mut add = |id: &str, description: &str, mut properties: Value| {
+        properties["AlarmDescription"] = description.into();
+        properties["AlarmName"] = json!({"Fn::Sub": format!("${{FunctionName}}-{id}")});
         properties["AlarmActions"] = json!([{"Ref": "AlarmTopic"}]);
         properties["TreatMissingData"] = "notBreaching".into();
-        properties["AlarmName"] = json!({"Fn::Sub": properties["AlarmName"]});
         alarms.insert(format!("Alarm{id}"), json!({"Type": "AWS::CloudWatch::Alarm", "Properties": properties}));
     };
     add(
         "Failing",
-        "More than 1 % of the answers are 5xx in three of five minutes, of at least 20 a minute: S3 or its permissions. A \
-         stale copy hides an outage for stale_if_error_secs, so what is seen here is seen by viewers. Runbook: S3 outage.",
+        "More than 1 % of the responses are 5xx in three of five minutes, each with more than 20 requests: S3 or its \
+         permissions fail. Stale copies hide an outage for stale_if_error_secs, so viewers get these errors. \
+         Runbook: S3 outage.",
         ratio(
             "IF(requests > 20, 100 * FILL(failed, 0) / requests, 0)",
             &[("failed", Metric::Status5xx, "Sum"), ("requests", Metric::Duration, "SampleCount")],
@@ -27,14 +28,15 @@ pub fn all() -> Value {
     );
     add(
         "Slow",
-        "p99 of nearedge's own time is above 1 s in three of five minutes. A hit takes well under a millisecond and a miss \
-         tens of milliseconds; a second is what a stale copy waits for S3.",
+        "p99 of nearedge's own duration exceeds 1 s in three of five minutes. A hit takes well under a millisecond \
+         and a miss tens of milliseconds. Before it serves a stale copy, nearedge waits one second for S3.",
         percentile(own(Metric::Duration), "p99", 1_000.0),
     );
     add(
         "ServedStale",
-        "More than 5 % of the answers were stale in three of five minutes: S3 is in trouble and the cache covers for it, for \
-         stale_if_error_secs and no longer. With stale_while_revalidate_secs set, raise it or leave it out.",
+        "More than 5 % of the responses are stale in three of five minutes: S3 fails, and the cache replaces it for \
+         at most stale_if_error_secs. If stale_while_revalidate_secs is set, raise the threshold or remove the \
+         alarm.",
         ratio(
             "IF(requests > 20, 100 * FILL(stale, 0) / requests, 0)",
             &[("stale", Metric::CacheStale, "Sum"), ("requests", Metric::Duration, "SampleCount")],
@@ -43,43 +45,44 @@ pub fn all() -> Value {
     );
     add(
         "Unauthorised",
-        "More than 100 requests a minute without the secret in three of five minutes: somebody asks the API past the \
-         distribution, or a rotation went wrong (then SecretCurrent and SecretNext fall at the same time).",
+        "More than 100 requests per minute lack the secret in three of five minutes: a client bypasses the \
+         distribution, or a rotation failed (then SecretCurrent and SecretNext fall at the same time).",
         simple(own(Metric::AuthFailure), "Sum", 100.0),
     );
     add(
         "AccessDenied",
-        "S3 denied access to more than 50 keys a minute in three of five minutes. To a role without s3:ListBucket that is any \
-         missing key; to one with it, it is a bucket policy or a key of KMS.",
+        "S3 denies access to more than 50 keys per minute in three of five minutes. For a role without \
+         s3:ListBucket, these are missing keys; for a role with it, the cause is a bucket policy or a KMS key.",
         simple(own(Metric::AccessDenied), "Sum", 50.0),
     );
     add(
         "Crashing",
-        "Lambda counts an error at all in three of five minutes: an invocation that panicked, timed out or could not start. \
-         nearedge answers its own failures, so none of these is usual.",
+        "Lambda counts an error in three of five minutes: an invocation that panicked, timed out or could not start. \
+         nearedge responds to its other failures itself, so each of these errors is unusual.",
         simple(aws("AWS/Lambda", "Errors", &[("FunctionName", "${FunctionName}")]), "Sum", 0.0),
     );
     add(
         "Throttled",
-        "Lambda refuses invocations in three of five minutes: the account's or the function's concurrency is used up. \
-         Viewers see 503. Raise the quota, or lower Duration.",
+        "Lambda throttles invocations in three of five minutes: the concurrency of the account or the function is \
+         exhausted, and viewers get 503. Raise the quota, or lower Duration.",
         simple(aws("AWS/Lambda", "Throttles", &[("FunctionName", "${FunctionName}")]), "Sum", 0.0),
     );
     add(
         "ApiFailing",
-        "The HTTP API answers 5xx more than 10 times a minute in three of five minutes: the function's 5xx are among them, \
-         and what the function never saw.",
+        "The HTTP API responds with 5xx more than 10 times per minute in three of five minutes. This includes the \
+         function's 5xx, and requests that did not reach the function.",
         simple(aws("AWS/ApiGateway", "5xx", &[("ApiId", "${ApiId}")]), "Sum", 10.0),
     );
     add(
         "SpansLost",
-        "Spans are dropped in three of five minutes: the collector is slow or gone. No answer is harmed by it.",
+        "Spans are dropped in three of five minutes: the collector is slow or unreachable. Responses are not affected.",
         simple(own(Metric::SpansDropped), "Sum", 0.0),
     );
     add(
         "ColdStarts",
-        "More than 5 % of the invocations are cold starts in three of five minutes, of at least 20 a minute: traffic comes in \
-         bursts, or environments die. Provisioned concurrency helps the first, the log the second.",
+        "More than 5 % of the invocations are cold starts in three of five minutes, each with more than 20 requests: \
+         traffic comes in bursts, or environments die. Provisioned concurrency helps against bursts; the log shows \
+         why environments die.",
         ratio(
             "IF(requests > 20, 100 * FILL(cold, 0) / requests, 0)",
             &[("cold", Metric::ColdStart, "Sum"), ("requests", Metric::Duration, "SampleCount")],
@@ -99,7 +102,7 @@ fn aws(namespace: &str, name: &str, dimensions: &[(&str, &str)]) -> Value {
     json!({"Namespace": namespace, "MetricName": name, "Dimensions": dimensions})
 }
 
-/// Three of five minutes: a single bad one wakes nobody, and lines that come late do not hide it.
+/// Three of five minutes: one bad minute raises no alarm, and late log lines do not hide a failure.
 fn window(mut properties: Value, threshold: f64) -> Value {
     properties["EvaluationPeriods"] = 5.into();
     properties["DatapointsToAlarm"] = 3.into();

@@ -1,25 +1,28 @@
-//! `cargo run -p dashboards` writes `dashboards/aws` and `dashboards/aws-cn` anew, and their part of the
-//! templates in `deploy`; with `--print FILE NAME=VALUE…` it
-//! prints one of them with its placeholders filled in.
+//! Writes the dashboards and alarms: `dashboards/aws`, `dashboards/aws-cn`, and the generated part of the templates in
+//! `deploy/`.
+//!
+//! `--print FILE NAME=VALUE…` prints one of the files with values for its placeholders.
 
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use dashboards::{Partition, template};
+use dashboards::partition::Partition;
+use dashboards::template;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let done = match arguments.as_slice() {
+    let result = match arguments.as_slice() {
         [] => write_all(),
         ["--print", file, values @ ..] => print(file, values),
-        _ => Err("usage: dashboards [--print aws/latency.json FunctionName=lambdaapi ApiId=…]".to_owned()),
+        _ => Err("usage: dashboards [--print FILE NAME=VALUE…], such as --print aws/cache.json FunctionName=lambdaapi"
+            .to_owned()),
     };
-    match done {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            drop(writeln!(std::io::stderr(), "dashboards: {problem}"));
+        Err(error) => {
+            drop(writeln!(std::io::stderr(), "dashboards: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -49,13 +52,16 @@ fn print(file: &str, values: &[&str]) -> Result<(), String> {
     let (_, mut text) = dashboards::files()
         .into_iter()
         .find(|(name, _)| name == file)
-        .ok_or_else(|| format!("there is no {file}: ls dashboards/aws dashboards/aws-cn"))?;
+        .ok_or_else(|| format!("expected a file of dashboards/, such as aws/latency.json, found {file}"))?;
     for value in values {
-        let (name, value) = value.split_once('=').ok_or_else(|| format!("{value} is no NAME=VALUE"))?;
+        let (name, value) = value.split_once('=').ok_or_else(|| format!("expected NAME=VALUE, found {value}"))?;
         text = text.replace(&format!("${{{name}}}"), value);
     }
     if let Some((_, rest)) = text.split_once("${") {
-        return Err(format!("{} has no value: add {0}=…", rest.split('}').next().unwrap_or_default()));
+        return Err(format!(
+            "expected a value for each placeholder: add {}=…",
+            rest.split('}').next().unwrap_or_default()
+        ));
     }
     drop(write!(std::io::stdout(), "{text}"));
     Ok(())

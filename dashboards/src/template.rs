@@ -1,27 +1,30 @@
-//! The dashboards and alarms inside the CloudFormation templates `deploy/aws.yaml` and `deploy/aws-cn.yaml`: everything after
-//! the line that starts with [`MARK`].
+//! The generated part of the CloudFormation templates `deploy/aws.yaml` and `deploy/aws-cn.yaml`.
+//!
+//! It contains the dashboards and alarms, and follows the line that starts with [`MARK`].
 
 use serde_json::Value;
 
-use crate::{Partition, alarm, page, widget};
+use crate::partition::Partition;
+use crate::{alarm, page, widget};
 
-/// How the line starts that what is generated follows.
+/// The prefix of the marker line; everything after that line is generated.
 pub const MARK: &str = "  # --- from dashboards/";
 
-/// Placeholders that are no parameter of the template, and the resource that they stand for.
+/// The placeholders that are resources instead of parameters of the template.
 const RESOURCES: [(&str, &str); 2] = [("${ApiId}", "${Api}"), ("${DistributionId}", "${Distribution}")];
 
-/// A template as it should be: what is written by hand, and after [`MARK`] what is generated.
+/// Replaces the generated part of a template.
 ///
 /// # Errors
-/// When there is no such line.
+/// If the template has no marker line.
 pub fn complete(partition: Partition, template: &str) -> Result<String, String> {
-    let start = template.find(MARK).ok_or_else(|| format!("there is no line that starts with `{}`", MARK.trim()))?;
+    let start =
+        template.find(MARK).ok_or_else(|| format!("expected a line that starts with `{}`, found none", MARK.trim()))?;
     let line_end = template[start..].find('\n').map_or(template.len(), |end| start + end);
     Ok(format!("{}\n{}{}", &template[..line_end], alarms(), dashboards(partition)))
 }
 
-/// YAML takes JSON as it is; one alarm a line, since `dashboards/*/alarms.json` is there to be read.
+/// The alarms as JSON, which YAML includes. Each is one line, because `dashboards/*/alarms.json` is the readable copy.
 fn alarms() -> String {
     let alarms = alarm::all();
     let lines = alarms.as_object().into_iter().flatten().map(|(id, alarm)| {
@@ -32,10 +35,10 @@ fn alarms() -> String {
     lines.collect()
 }
 
-/// One widget a line: a change of one is a change of one line.
+/// The dashboards. Each widget is one line, so that a changed widget is one changed line.
 fn dashboards(partition: Partition) -> String {
     let pages = page::all(partition).into_iter().map(|(name, widgets)| {
-        let id: String = name.split('-').map(capitalised).collect();
+        let id: String = name.split('-').map(capitalize).collect();
         let placed = widget::place(widgets);
         let lines: Vec<String> = placed.iter().map(in_template).collect();
         format!(
@@ -60,7 +63,7 @@ fn in_template(value: &Value) -> String {
     RESOURCES.iter().fold(value.to_string(), |text, (placeholder, resource)| text.replace(placeholder, resource))
 }
 
-fn capitalised(word: &str) -> String {
+fn capitalize(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

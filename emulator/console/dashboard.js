@@ -1,10 +1,13 @@
-// One CloudWatch dashboard, drawn from what the local cloud has counted.
-import { $, Chart, clock, day, el, get, inUnit, notice, num, poll } from "/console.js";
+// Draws a CloudWatch dashboard with the metrics of the local cloud.
+import { Chart } from "/chart.js";
+import { get, notice, poll } from "/connection.js";
+import { $, el } from "/dom.js";
+import { formatDay, formatNumber, formatOf, formatTime } from "/format.js";
 
 const name = decodeURIComponent(location.pathname.split("/").filter(Boolean).pop() ?? "");
-const titled = (text) => text.replace(/-/g, " ").replace(/^./, (c) => c.toUpperCase());
+const titleOf = (name) => name.replace(/-/g, " ").replace(/^./, (letter) => letter.toUpperCase());
 
-// ---- text: the little Markdown that dashboards use, as elements
+// ---- Text widgets: the part of Markdown that the dashboards use
 
 function inline(text) {
   const parts = [];
@@ -39,8 +42,8 @@ function markdown(source) {
     else if (isItem(line)) out.push(el("ul", ...take(isItem).map((item) => el("li", ...inline(item.replace(/^\s*[-*] /, ""))))));
     else if (isRow(line)) {
       const rows = take(isRow).map((row) => row.trim().replace(/^\||\|$/g, "").split("|").map((cell) => cell.trim()));
-      const ruled = rows[1]?.every((cell) => /^:?-+:?$/.test(cell));
-      out.push(tableOf(ruled ? rows[0].map(inline) : null, (ruled ? rows.slice(2) : rows).map((row) => row.map(inline))));
+      const hasHead = rows[1]?.every((cell) => /^:?-+:?$/.test(cell));
+      out.push(tableOf(hasHead ? rows[0].map(inline) : null, (hasHead ? rows.slice(2) : rows).map((row) => row.map(inline))));
     } else out.push(el("p", ...inline(take((next) => next.trim() && !isRow(next) && !isItem(next) && !/^#+ /.test(next)).join(" "))));
   }
   return out;
@@ -51,25 +54,28 @@ function tableOf(columns, rows) {
   return el("table", columns ? el("thead", cells("th", columns, { scope: "col" })) : "", el("tbody", ...rows.map((row) => cells("td", row))));
 }
 
-// ---- widgets
+// ---- Widgets
 
-const lastOf = (values) => values.findLast((v) => v != null) ?? null;
+const lastOf = (values) => values.findLast((value) => value != null) ?? null;
 
 const draws = {
-  timeSeries({ title, unit, stacked, series = [], annotations: marks }, body, { start, end }, one) {
-    const drawn = series.filter(({ t }) => t.length);
-    const left = series.some(({ axis }) => axis !== "right");
-    const [t, ...values] = drawn.length ? uPlot.join(drawn.map(({ t, v }) => [t, v])) : [[]];
-    one.chart ??= new Chart(body, one.at);
-    one.chart.draw({
-      label: title || "Chart", stacked, marks, span: [start, end], left: inUnit(unit), right: left ? num : inUnit(unit), at: t.length ? "latest" : "no data in this period",
-      series: series.map(({ label, axis, color }, i) => ({
-        label: axis === "right" && left ? label + " (right)" : label, right: axis === "right", colour: /^#[0-9a-f]{6}$/i.test(color ?? "") ? color : "c" + i % 7,
-      })),
-    }, t, series.map((each) => values[drawn.indexOf(each)] ?? t.map(() => null)), series.map(({ v }) => lastOf(v)));
+  timeSeries({ title, unit, stacked, series = [], annotations }, body, { start, end }, view) {
+    const withData = series.filter(({ t }) => t.length);
+    const hasLeft = series.some(({ axis }) => axis !== "right");
+    const [times, ...values] = withData.length ? uPlot.join(withData.map(({ t, v }) => [t, v])) : [[]];
+    const description = series.map(({ label, axis, color }, i) => ({
+      label: axis === "right" && hasLeft ? label + " (right axis)" : label, right: axis === "right",
+      colour: /^#[0-9a-f]{6}$/i.test(color ?? "") ? color : "c" + i % 7,
+    }));
+    view.chart ??= new Chart(body, view.time);
+    view.chart.draw({
+      label: title || "Chart", series: description, stacked, limits: annotations, range: [start, end],
+      left: formatOf(unit), right: hasLeft ? formatNumber : formatOf(unit), current: times.length ? "latest" : "no data in this period",
+    }, times, series.map((each) => values[withData.indexOf(each)] ?? times.map(() => null)), series.map(({ v }) => lastOf(v)));
   },
   singleValue({ unit, series = [] }, body) {
-    body.replaceChildren(el("dl.values", ...series.map(({ label, v }) => el("div", el("dt", label), el("dd", inUnit(unit)(lastOf(v)))))));
+    const values = series.map(({ label, v }) => el("div", el("dt", label), el("dd", formatOf(unit)(lastOf(v)))));
+    body.replaceChildren(el("dl.values", ...values));
   },
   table({ columns, rows = [] }, body) {
     body.replaceChildren(rows.length ? tableOf(columns, rows.map((row) => row.map(String))) : el("p", "No rows in this period."));
@@ -79,43 +85,51 @@ const draws = {
   },
 };
 
-let shown = [];
-let shape;
+/** Creates the elements of a widget; `draws` fills in its body. */
+function createView({ kind, x, y, width, height, title, unit, problem }) {
+  const isChart = kind === "timeSeries" && !problem;
+  const time = el("span.at");
+  const body = el("div", { class: "body " + kind });
+  const box = el("section", { class: "widget" + (isChart ? " chart" : ""), "aria-label": title || kind, "--h": height * 50 + "px" });
+  if (title) box.append(el("h2", title, el("small", isChart && unit ? " " + unit : ""), time));
+  if (problem) box.append(el("p.problem", "⚠ Not evaluated: " + problem));
+  box.append(body);
+  box.style.gridArea = `${y + 1} / ${x + 1} / span ${height} / span ${width}`;
+  return { box, body, time };
+}
+
+let views = [];
+let layout;
 
 function show(board) {
   const { start, end } = board;
   document.title = `${board.title}: nearedge`;
   $("title").textContent = board.title;
   if (!$("others").children.length) {
-    $("others").append(...board.others.map((other) => el("a", { href: "/dashboards/" + encodeURIComponent(other), "aria-current": other === board.name ? "page" : null }, titled(other))));
+    $("others").append(...board.names.map((other) => el("a", {
+      href: "/dashboards/" + encodeURIComponent(other), "aria-current": other === board.name ? "page" : null,
+    }, titleOf(other))));
   }
 
   const widgets = board.widgets.sort((a, b) => a.y - b.y || a.x - b.x);
-  const next = JSON.stringify(widgets.map(({ series, markdown: source, rows, ...rest }) => rest));
-  if (next !== shape) {
-    for (const { chart } of shown) chart?.destroy();
-    shown = widgets.map(({ kind, x, y, width, height, title, unit, problem }) => {
-      const isChart = kind === "timeSeries" && !problem;
-      const at = el("span.at");
-      const body = el("div", { class: "body " + kind });
-      const box = el("section", { class: "widget" + (isChart ? " chart" : ""), "aria-label": title || kind, "--h": height * 50 + "px" });
-      if (title) box.append(el("h2", title, el("small", isChart && unit ? " " + unit : ""), at));
-      if (problem) box.append(el("p.problem", "⚠ Not evaluated: " + problem));
-      box.append(body);
-      box.style.gridArea = `${y + 1} / ${x + 1} / span ${height} / span ${width}`;
-      return { box, body, at };
-    });
-    $("grid").replaceChildren(...shown.map(({ box }) => box));
+  const nextLayout = JSON.stringify(widgets.map(({ series, markdown: source, rows, ...rest }) => rest));
+  if (nextLayout !== layout) {
+    for (const { chart } of views) chart?.destroy();
+    views = widgets.map(createView);
+    $("grid").replaceChildren(...views.map(({ box }) => box));
   }
-  shape = next;
+  layout = nextLayout;
 
   widgets.forEach((widget, i) => {
-    const one = shown[i], { body } = one;
-    if (widget.problem || one.seen === (one.seen = JSON.stringify([widget, start, end]))) return;
-    draws[widget.kind]?.(widget, body, board, one);
+    const view = views[i];
+    if (widget.problem) return;
+    const key = JSON.stringify([widget, start, end]);
+    if (key === view.shown) return;
+    view.shown = key;
+    draws[widget.kind]?.(widget, view.body, board, view);
   });
-  const from = day(start), to = day(end);
-  notice("", `${from} ${clock(start)} to ${from === to ? "" : to + " "}${clock(end)}, from what the local cloud has counted.`);
+  const from = formatDay(start), to = formatDay(end);
+  notice("", `${from} ${formatTime(start)} to ${from === to ? "" : to + " "}${formatTime(end)}, from the metrics of the local cloud.`);
 }
 
 poll(10000, () => get("/api/dashboards/" + encodeURIComponent(name)), show);

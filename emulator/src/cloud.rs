@@ -1,4 +1,4 @@
-//! Options → a running cloud.
+//! Starts the local cloud from its options, and connects its services.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,104 +16,105 @@ use crate::console::{self, Console};
 use crate::fault::Faults;
 use crate::gateway::event::Api;
 use crate::gateway::{self, Gateway};
+use crate::identity::letters;
 use crate::journal::Journal;
-use crate::lambda::environment::Function;
+use crate::lambda::function::Function;
 use crate::lambda::service::Lambda;
 use crate::s3::site::Site;
 use crate::s3::{self, Bucket, MissingKey};
 use crate::serve::{self, Server};
 use crate::xray::{Daemon, XRay};
 
-/// The access key that the local bucket knows. Not a secret: it opens nothing else.
+/// The access key id of the local bucket. It is not a secret.
 pub const ACCESS_KEY_ID: &str = "AKIALOCALNEAREDGE000";
 
-/// The secret key that goes with it.
+/// The secret access key of the local bucket. It gives access to nothing else.
 pub const SECRET_ACCESS_KEY: &str = "local-nearedge-secret-key-that-opens-nothing";
 
-/// The session token that a role's credentials always have.
+/// The session token of the function's credentials, which a role's credentials always contain.
 pub const SESSION_TOKEN: &str = "local-nearedge-session-token-of-the-role";
 
 /// The function's name, as in the walk-through.
 pub const FUNCTION_NAME: &str = "lambdaapi";
 
-/// The secret header of the walk-through.
+/// The default value of the secret header, as in the walk-through.
 pub const LAMBDA_AUTH: &str = "lambdaapi_test";
 
-/// Where the objects are.
+/// The S3 that stores the objects.
 #[derive(Debug, Clone)]
 pub enum Storage {
-    /// A folder, served as a bucket at this address.
+    /// A local bucket over a folder.
     Folder {
-        /// The folder.
+        /// The folder, which is only read.
         site: PathBuf,
-        /// Where S3's protocol is served.
+        /// The listen address of the bucket.
         address: SocketAddr,
-        /// What is said of a key that is not there.
+        /// The error for a missing key.
         missing_key: MissingKey,
     },
-    /// A real S3, or another server that speaks its protocol.
+    /// Amazon S3, or another server with its protocol.
     Endpoint {
-        /// Where it is.
+        /// The URL of the endpoint.
         url: Uri,
-        /// What opens it.
+        /// The credentials of the function and of the CDN's second origin.
         credentials: Credentials,
     },
 }
 
-/// A handler program: Lambda's `bootstrap`.
+/// The program of the handler: Lambda's `bootstrap`.
 #[derive(Debug, Clone)]
 pub struct Bootstrap {
-    /// The program.
+    /// The path of the program.
     pub program: PathBuf,
-    /// Its arguments.
+    /// The arguments.
     pub arguments: Vec<String>,
 }
 
-/// Everything that can be chosen.
+/// The options of the local cloud. [`Options::new`] lists the defaults.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The address of the edge.
+    /// Listen address of the CDN.
     pub edge: SocketAddr,
-    /// The address of the API.
+    /// Listen address of the HTTP API.
     pub gateway: SocketAddr,
-    /// The address of the console, and of the OTLP endpoint.
+    /// Listen address of the console, which is also the OTLP endpoint.
     pub console: SocketAddr,
-    /// Where the objects are.
+    /// The S3 that stores the objects.
     pub storage: Storage,
-    /// The bucket's name.
+    /// Name of the bucket.
     pub bucket: String,
-    /// The first path segments that the edge sends straight to the bucket.
+    /// First path segments that the CDN serves directly from the bucket.
     pub variants: Vec<String>,
-    /// The request headers that the CDN forwards besides the walk-through's.
+    /// Request headers that the CDN forwards in addition to the walk-through's.
     pub forwarded: Vec<HeaderName>,
-    /// The API's stage.
+    /// Stage of the API: `$default`, or a name that prefixes every path.
     pub stage: String,
-    /// The region that everything believes to be in.
+    /// AWS region of all services.
     pub region: String,
     /// The handler.
     pub bootstrap: Bootstrap,
-    /// What is set in the handler's environment, over what is set by itself.
+    /// Environment variables of the handler. They override the defaults.
     pub env: Vec<(String, String)>,
-    /// The function's memory, in MB.
+    /// Memory of the function in MB. It is reported to the handler, not enforced.
     pub memory_mb: u32,
-    /// The function's timeout.
+    /// Timeout of an invocation.
     pub timeout: Duration,
-    /// The most execution environments.
+    /// Maximum number of execution environments.
     pub environments: usize,
-    /// How many invocations an environment takes at once.
+    /// Maximum number of concurrent invocations in one environment; above 1 as on Lambda Managed Instances.
     pub concurrency: usize,
-    /// Whether environments are frozen between invocations.
+    /// Whether Lambda freezes idle environments. It never does so with a concurrency above 1.
     pub freeze: bool,
-    /// Whether an invocation is refused when all environments are busy.
+    /// Whether Lambda throttles an invocation when all environments are busy. Otherwise the invocation waits.
     pub throttle: bool,
-    /// How many of the invocations X-Ray samples, from 0 to 1.
+    /// Fraction of invocations that X-Ray samples, 0 to 1.
     pub sampled: f64,
-    /// Where spans gather.
+    /// The store of spans.
     pub xray: XRay,
 }
 
 impl Options {
-    /// The walk-through's names, the default addresses, and this handler over this folder.
+    /// The defaults: the walk-through's names, and ports 3000 to 3003 of 127.0.0.1. `site` is the folder of the bucket.
     pub fn new(bootstrap: Bootstrap, site: PathBuf) -> Self {
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Self {
@@ -140,47 +141,47 @@ impl Options {
     }
 }
 
-/// A running cloud. Dropping it closes its addresses; [`Cloud::shut_down`] also ends its processes.
+/// A running cloud. Dropping it closes its ports; [`Cloud::shut_down`] also ends its processes.
 #[derive(Debug)]
 pub struct Cloud {
-    /// Where the edge is.
+    /// Address of the CDN.
     pub edge: SocketAddr,
-    /// Where the API is.
+    /// Address of the HTTP API.
     pub gateway: SocketAddr,
-    /// Where the console is.
+    /// Address of the console.
     pub console: SocketAddr,
-    /// Where S3 is.
+    /// URL of the S3 endpoint.
     pub s3_endpoint: String,
-    /// The bucket's name.
+    /// Name of the bucket.
     pub bucket: String,
-    /// The secret header's value, as it was at the start.
+    /// The initial value of the secret header.
     pub secret: String,
-    /// The secret header that the edge sends.
+    /// The secret header that the CDN sends.
     pub origin_header: OriginHeader,
-    /// The local bucket, when there is one.
+    /// The local bucket; `None` with another S3 endpoint.
     pub local_bucket: Option<Arc<Bucket>>,
-    /// The function.
+    /// The Lambda service.
     pub lambda: Lambda,
-    /// What can be made to go wrong while it runs.
+    /// The injected faults.
     pub faults: Faults,
-    /// The metrics of every part, and the log lines of Lambda's own.
+    /// The metrics of all services, and Lambda's own log lines.
     pub cloudwatch: CloudWatch,
-    /// The spans.
+    /// The store of spans.
     pub xray: XRay,
-    /// The prefix of every path of the API: empty, or a named stage's.
+    /// Prefix of every path of the API: empty, or `/` and a named stage.
     pub stage_prefix: String,
     _servers: Vec<Server>,
     _daemon: Daemon,
 }
 
 impl Cloud {
-    /// Starts everything, and one execution environment to see that the handler starts.
+    /// Starts all services, and one execution environment, so that a handler that does not start is reported at once.
     ///
     /// # Errors
-    /// With one line that says what is wrong and what to do.
+    /// If a service or the handler does not start: the reason and what to do, in one line.
     pub async fn start(options: Options, faults: Faults, journal: Journal) -> Result<Self, String> {
         let text = |error: &dyn fmt::Display| error.to_string();
-        let edge = serve::bind(options.edge, "edge", "--edge").await.map_err(|error| text(&error))?;
+        let edge = serve::bind(options.edge, "CDN", "--edge").await.map_err(|error| text(&error))?;
         let gateway = serve::bind(options.gateway, "API", "--gateway").await.map_err(|error| text(&error))?;
         let console = serve::bind(options.console, "console", "--console").await.map_err(|error| text(&error))?;
         let console_address = console.local_addr().map_err(|error| text(&error))?;
@@ -211,19 +212,19 @@ impl Cloud {
         let (daemon, daemon_address) = xray
             .listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
             .await
-            .map_err(|error| format!("no port for X-Ray's daemon: {error}"))?;
+            .map_err(|error| format!("cannot open a port for the X-Ray daemon: {error}"))?;
         let env = handler_env(&options, &endpoint, &credentials, edge_address, daemon_address);
-        let set = |wanted: &str| env.iter().rev().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
-        let service = set("OTEL_SERVICE_NAME").unwrap_or_else(|| FUNCTION_NAME.to_owned());
-        let secret = set("lambda_auth").unwrap_or_default();
+        let variable = |name: &str| env.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        let service = variable("OTEL_SERVICE_NAME").unwrap_or_else(|| FUNCTION_NAME.to_owned());
+        let secret = variable("lambda_auth").unwrap_or_default();
         let lambda = Lambda::new(function(&options, env, &cloudwatch, &faults), journal.clone());
-        if let Err(problem) = lambda.warm_up().await {
+        if let Err(error) = lambda.warm_up().await {
             lambda.shut_down().await;
-            return Err(format!("the handler does not start: {problem}"));
+            return Err(format!("the handler did not start: {error}"));
         }
 
         let stage_prefix = if options.stage == "$default" { String::new() } else { format!("/{}", options.stage) };
-        let id = crate::identity::letters(10).to_lowercase();
+        let id = letters(10).to_lowercase();
         let api_id = id.clone();
         let api = Api {
             domain_name: format!("{id}.execute-api.{}.amazonaws.com", options.region),
@@ -233,28 +234,28 @@ impl Cloud {
         let api = Gateway { api, lambda: lambda.clone(), journal: journal.clone(), cloudwatch: cloudwatch.clone() };
         servers.push(gateway::serve(gateway, api));
 
-        let url: Uri = endpoint.parse().map_err(|error| format!("{endpoint} is no address of S3: {error}"))?;
-        let header = HeaderValue::from_str(&secret).map_err(|_| "lambda_auth cannot be sent in a header".to_owned())?;
+        let url: Uri = endpoint.parse().map_err(|error| format!("invalid S3 endpoint {endpoint}: {error}"))?;
+        let header =
+            HeaderValue::from_str(&secret).map_err(|_| "lambda_auth: expected visible ASCII characters".to_owned())?;
         let origin_header = OriginHeader::secret(header);
         let distribution = Distribution {
-            domain_name: format!("{}.cloudfront.net", crate::identity::letters(13).to_lowercase()),
+            domain_name: format!("{}.cloudfront.net", letters(13).to_lowercase()),
             api: authority(&gateway_address.to_string())?,
             api_path: stage_prefix.clone(),
             forwarded: options.forwarded.clone(),
             secret: origin_header.clone(),
             bucket: BucketOrigin {
                 scheme: url.scheme().cloned().unwrap_or(Scheme::HTTP),
-                authority: url
-                    .authority()
-                    .cloned()
-                    .ok_or_else(|| format!("{endpoint} is no address of S3: it needs http:// and a host"))?,
+                authority: url.authority().cloned().ok_or_else(|| {
+                    format!("invalid S3 endpoint {endpoint}: expected http:// or https:// and a host")
+                })?,
                 bucket: options.bucket.clone(),
                 region: options.region.clone(),
                 credentials,
             },
             bucket_prefixes: options.variants.clone(),
             journal,
-            id: format!("E{}", crate::identity::letters(13).to_uppercase()),
+            id: format!("E{}", letters(13).to_uppercase()),
             cloudwatch: cloudwatch.clone(),
         };
         servers.push(console::serve(
@@ -266,7 +267,7 @@ impl Cloud {
                 service: service.clone(),
                 cdn: format!("http://{edge_address}"),
                 faults: faults.clone(),
-                names: dashboard_names(&options, service, &api_id, &distribution.id),
+                placeholders: dashboard_names(&options, service, &api_id, &distribution.id),
             },
         ));
         servers.push(cloudfront::serve(edge, distribution).map_err(|error| text(&error))?);
@@ -290,16 +291,16 @@ impl Cloud {
         })
     }
 
-    /// Ends every process that was started, and closes the addresses.
+    /// Ends all processes, and closes the ports.
     pub async fn shut_down(self) {
         self.lambda.shut_down().await;
     }
 
-    /// What a person wants to see when it is ready: where things are, and what to try.
-    pub fn welcome(&self) -> String {
+    /// The message when the cloud is ready: the addresses, and commands to try.
+    pub fn banner(&self) -> String {
         let Self { edge, gateway, console, s3_endpoint, bucket, secret, stage_prefix, .. } = self;
         let (cdn, api) = (format!("http://{edge}"), format!("http://{gateway}{stage_prefix}"));
-        let keys = if self.local_bucket.is_some() {
+        let credentials = if self.local_bucket.is_some() {
             format!("\n             AWS_ACCESS_KEY_ID={ACCESS_KEY_ID} AWS_SECRET_ACCESS_KEY={SECRET_ACCESS_KEY}")
         } else {
             String::new()
@@ -308,12 +309,12 @@ impl Cloud {
             r#"
 nearedge is ready.
 
-  CDN        {cdn}    (CloudFront: adds the secret itself)
-  API        {api}    (API Gateway: wants the secret)
-  bucket     {s3_endpoint}/{bucket}{keys}
+  CDN        {cdn}    (CloudFront: adds the secret header)
+  API        {api}    (API Gateway: requires the secret header)
+  bucket     {s3_endpoint}/{bucket}{credentials}
   console    http://{console}    (CloudWatch and X-Ray: requests, latency, cache, traces, dashboards)
 
-Try it:
+Commands to try:
 
   curl {api}/
   curl -v -H "lambda_auth:{secret}" {api}/
@@ -323,15 +324,15 @@ Try it:
   curl -H "test_version:v1" {cdn}/test.html
   curl -I -H "test_version:v1" -H "redirect:true" {cdn}/test.html
 
-Or follow the redirect to the object:  curl -L -H "test_version:v1" -H "redirect:true" {cdn}/test.html
-Or open {cdn}/ in a browser. Ctrl-C ends everything.
+To follow the redirect to the object:  curl -L -H "test_version:v1" -H "redirect:true" {cdn}/test.html
+To see the site, open {cdn}/ in a browser. Press Ctrl-C to stop.
 "#
         )
     }
 }
 
 fn authority(text: &str) -> Result<Authority, String> {
-    text.parse().map_err(|error| format!("{text} is no address: {error}"))
+    text.parse().map_err(|error| format!("invalid address {text}: {error}"))
 }
 
 fn function(options: &Options, env: Vec<(String, String)>, cloudwatch: &CloudWatch, faults: &Faults) -> Function {
@@ -354,7 +355,7 @@ fn function(options: &Options, env: Vec<(String, String)>, cloudwatch: &CloudWat
     }
 }
 
-/// What the placeholders of the dashboards stand for here.
+/// The values of the dashboards' placeholders.
 fn dashboard_names(options: &Options, service: String, api: &str, distribution: &str) -> Vec<(&'static str, String)> {
     let variant = |index: usize| options.variants.get(index).cloned().unwrap_or_else(|| "none".to_owned());
     vec![
@@ -367,7 +368,7 @@ fn dashboard_names(options: &Options, service: String, api: &str, distribution: 
     ]
 }
 
-/// The walk-through's settings, the role's credentials, and what the user sets over them.
+/// The handler's environment variables: the walk-through's settings, the role's credentials, and the user's variables.
 fn handler_env(
     options: &Options,
     endpoint: &str,
@@ -379,7 +380,7 @@ fn handler_env(
         ("bucket", options.bucket.clone()),
         ("lambda_auth", LAMBDA_AUTH.to_owned()),
         ("redirect_path", format!("http://{edge}")),
-        // Lambda names it whether or not the function is traced.
+        // Lambda sets it whether or not tracing is active.
         ("AWS_XRAY_DAEMON_ADDRESS", daemon.to_string()),
         ("AWS_ENDPOINT_URL_S3", endpoint.to_owned()),
         ("AWS_ACCESS_KEY_ID", credentials.access_key_id().to_owned()),

@@ -1,4 +1,4 @@
-//! What can be made to go wrong: from the command line, over the console's `/fault`, and from tests.
+//! Fault injection: by the command line, by the console's `/fault`, and by tests.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,75 +6,76 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// Something that goes wrong.
+/// A fault, by the component that fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// In S3.
+    /// A fault of S3.
     S3(S3Fault),
-    /// In Lambda.
+    /// A fault of Lambda.
     Lambda(LambdaFault),
-    /// In what takes spans.
+    /// A fault of the span collector.
     Collector(CollectorFault),
-    /// Nobody reads what the handler writes to its standard output.
+    /// Lambda does not read the handler's standard output, so the pipe fills up.
     StdoutFull,
 }
 
-/// How S3 misbehaves.
+/// A fault of S3. It affects every request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum S3Fault {
-    /// Every answer comes this much later.
+    /// S3 handles each request after this delay.
     Latency(Duration),
-    /// Every answer is this error: a status and S3's code for it.
+    /// S3 returns this error: an HTTP status and S3's error code.
     Error(u16, &'static str),
-    /// No answer ever comes.
+    /// S3 never responds.
     Hang,
-    /// The connection closes without an answer.
+    /// S3 closes the connection without a response.
     Reset,
-    /// The headers promise the whole object, half of it comes, and the connection closes.
+    /// S3 sends the headers of the whole object and half of the body, then closes the connection.
     HalfBody,
-    /// Half of the object comes, and then nothing more; the connection stays open.
+    /// S3 sends the headers and half of the body, then nothing; the connection stays open.
     Stall,
-    /// Content-Length is a byte more than comes; the connection closes after it.
+    /// S3 sends one byte less than Content-Length, then closes the connection.
     WrongLength,
-    /// Nobody listens at the address, and every connection is closed.
+    /// S3 closes its port and all connections.
     Dead,
 }
 
-/// How Lambda misbehaves. A percentage is of the invocations, taken by chance.
+/// A fault of Lambda. A percentage is the probability with which the fault affects an invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LambdaFault {
-    /// The process dies while it posts its answer.
+    /// Lambda kills the process while it posts its response.
     Crash(u8),
-    /// The process gets the event and never does anything again.
+    /// The process hangs once it has received the event.
     Hang(u8),
-    /// The invocation is refused, as at the concurrency limit.
+    /// Lambda throttles the invocation, as at the concurrency limit.
     Throttle(u8),
-    /// A process that holds more than so many MB is killed while it posts its answer.
+    /// Lambda kills a process that uses more than this many MB while it posts its response.
     Memory(u64),
-    /// The environment is frozen this long in the middle of each invocation that takes more than a moment.
+    /// Lambda freezes the environment for this long, at most 1 ms after the start of each invocation that still runs.
     Freeze(Duration),
-    /// Every environment is told to go, with SIGTERM, each second: at once if it is idle, else after its invocation.
+    /// Lambda sends SIGTERM to all environments once per second, to busy ones after their invocation.
     Sigterm,
 }
 
-/// How the collector of spans misbehaves.
+/// A fault of the span collector.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CollectorFault {
-    /// No answer ever comes.
+    /// The collector never responds.
     Hang,
-    /// Every answer is 503.
+    /// The collector returns 503.
     Unavailable,
-    /// The connection closes without an answer.
+    /// The collector closes the connection without a response.
     Reset,
 }
 
-/// The names and what they do, for `--help`.
+/// The names of all faults, with their units, for `--help` and error messages.
 pub const HELP: &str = "\
-s3-latency=MS, s3-error=STATUS (400, 403, 404, 500 or 503), s3-hang, s3-reset, s3-half-body, s3-stall, s3-wrong-length, \
-s3-dead; lambda-crash=PERCENT, lambda-hang=PERCENT, lambda-throttle=PERCENT (of the invocations), lambda-memory=MB, \
-lambda-freeze=MS, lambda-sigterm; otlp-hang, otlp-unavailable, otlp-reset (the console's endpoint); stdout-full";
+s3-latency=MS, s3-error=STATUS (400, 403, 404, 500 or 503), s3-hang, s3-reset, s3-half-body, s3-stall, \
+s3-wrong-length, s3-dead; lambda-crash=PERCENT, lambda-hang=PERCENT, lambda-throttle=PERCENT (of invocations), \
+lambda-memory=MB, lambda-freeze=MS, lambda-sigterm; otlp-hang, otlp-unavailable, otlp-reset (the console's endpoint); \
+stdout-full";
 
-/// S3's codes for the statuses that it can be made to answer with.
+/// S3's error codes for the statuses of `s3-error`.
 const CODES: [(u16, &str); 5] = [
     (400, "ExpiredToken"),
     (403, "InvalidAccessKeyId"),
@@ -116,7 +117,7 @@ impl FromStr for Fault {
             ("stdout-full", None) => Some(Self::StdoutFull),
             _ => None,
         };
-        fault.ok_or_else(|| format!("{text:?} is no fault that can be made: use one of {HELP}"))
+        fault.ok_or_else(|| format!("invalid fault {text:?}: expected one of {HELP}"))
     }
 }
 
@@ -146,54 +147,54 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The faults in force; they can change while the cloud runs.
+/// The active faults. They can change while the cloud runs.
 #[derive(Debug, Clone, Default)]
 pub struct Faults(watch::Sender<Vec<Fault>>);
 
 impl Faults {
-    /// Puts these faults in force and ends every other.
+    /// Replaces all active faults.
     pub fn set(&self, faults: Vec<Fault>) {
         self.0.send_replace(faults);
     }
 
-    /// Puts a fault of S3 in force, or ends it; and every other.
+    /// Replaces all active faults by one of S3, or by none.
     pub fn set_s3(&self, fault: Option<S3Fault>) {
         self.set(fault.into_iter().map(Fault::S3).collect());
     }
 
-    /// Every fault in force.
+    /// All active faults.
     pub fn all(&self) -> Vec<Fault> {
         self.0.borrow().clone()
     }
 
-    /// What is wrong with S3.
+    /// The first active fault of S3.
     pub fn s3(&self) -> Option<S3Fault> {
         self.find(|fault| if let Fault::S3(fault) = fault { Some(fault.clone()) } else { None })
     }
 
-    /// What is wrong with Lambda.
+    /// The first active fault of Lambda.
     pub fn lambda(&self) -> Option<LambdaFault> {
         self.find(|fault| if let Fault::Lambda(fault) = fault { Some(fault.clone()) } else { None })
     }
 
-    /// What is wrong with the collector.
+    /// The first active fault of the span collector.
     pub fn collector(&self) -> Option<CollectorFault> {
         self.find(|fault| if let Fault::Collector(fault) = fault { Some(fault.clone()) } else { None })
     }
 
-    fn find<T>(&self, of: impl Fn(&Fault) -> Option<T>) -> Option<T> {
-        self.0.borrow().iter().find_map(of)
+    fn find<T>(&self, select: impl Fn(&Fault) -> Option<T>) -> Option<T> {
+        self.0.borrow().iter().find_map(select)
     }
 
-    /// Returns when `reached` is true of the faults in force.
-    pub async fn until(&self, reached: impl Fn(&[Fault]) -> bool) {
-        // Its sender is here: the wait has no other end.
-        let _ = self.0.subscribe().wait_for(|faults| reached(faults)).await;
+    /// Waits until `condition` is true for the active faults.
+    pub async fn wait_until(&self, condition: impl Fn(&[Fault]) -> bool) {
+        // It cannot fail, because `self` holds the sender.
+        let _ = self.0.subscribe().wait_for(|faults| condition(faults)).await;
     }
 }
 
-/// Whether a thing happens that happens to so many in a hundred.
-pub(crate) fn happens(percent: u8) -> bool {
+/// Returns true with a probability of `percent`.
+pub(crate) fn chance(percent: u8) -> bool {
     fastrand::u8(0..100) < percent
 }
 
@@ -223,14 +224,14 @@ mod tests {
     ];
 
     #[test]
-    fn every_fault_of_the_help_text_can_be_named_and_nothing_else() {
-        for good in ALL {
-            assert_eq!(Fault::from_str(good).unwrap().to_string(), good);
-            assert!(HELP.contains(good.split('=').next().unwrap()), "{good}");
+    fn exactly_the_faults_of_the_help_text_are_valid() {
+        for valid in ALL {
+            assert_eq!(Fault::from_str(valid).unwrap().to_string(), valid);
+            assert!(HELP.contains(valid.split('=').next().unwrap()), "{valid}");
         }
         let named = HELP.split([' ', ',', ';']).filter(|word| word.contains('-') && !word.starts_with('('));
         assert_eq!(named.count(), ALL.len());
-        for bad in [
+        for invalid in [
             "",
             "s3-latency",
             "s3-latency=fast",
@@ -243,12 +244,12 @@ mod tests {
             "otlp-hang=1",
             "rain",
         ] {
-            assert!(Fault::from_str(bad).unwrap_err().contains("s3-half-body"), "{bad}");
+            assert!(Fault::from_str(invalid).unwrap_err().contains("s3-half-body"), "{invalid}");
         }
     }
 
     #[test]
-    fn each_part_sees_its_own_fault() {
+    fn each_component_gets_its_own_fault() {
         let faults = Faults::default();
         faults.set(ALL.iter().map(|text| text.parse().unwrap()).collect());
         assert_eq!(faults.s3(), Some(S3Fault::Latency(Duration::from_millis(250))));

@@ -1,4 +1,4 @@
-//! What a person at the terminal sees: one readable line a request, and what the handler says when it matters.
+//! The lines on the terminal: one per request, and the log lines of the handler.
 
 use std::fmt;
 use std::io::Write;
@@ -12,60 +12,60 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-/// How much of the handler's own log is shown.
+/// Which lines of the handler's log are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum HandlerLog {
-    /// Warnings, errors, and whatever is no JSON log line.
+    /// Warnings, errors, and lines that are not JSON log lines.
     #[default]
-    Trouble,
+    Warnings,
     /// Every line.
     All,
 }
 
-/// Where lines go: standard output, or a list that a test can look at.
+/// Writes lines to standard output, or stores them in memory for tests.
 #[derive(Debug, Clone)]
 pub struct Journal {
-    kept: Option<Arc<Mutex<Vec<String>>>>,
+    stored: Option<Arc<Mutex<Vec<String>>>>,
     handler_log: HandlerLog,
 }
 
 impl Journal {
-    /// Lines go to standard output.
+    /// A journal that writes to standard output.
     pub fn to_stdout(handler_log: HandlerLog) -> Self {
-        Self { kept: None, handler_log }
+        Self { stored: None, handler_log }
     }
 
-    /// Lines are kept, for tests.
-    pub fn kept() -> Self {
-        Self { kept: Some(Arc::default()), handler_log: HandlerLog::All }
+    /// A journal that stores all lines, for tests.
+    pub fn in_memory() -> Self {
+        Self { stored: Some(Arc::default()), handler_log: HandlerLog::All }
     }
 
-    /// The lines so far, where they are kept.
+    /// The stored lines; empty if the journal writes to standard output.
     pub fn lines(&self) -> Vec<String> {
-        self.kept.as_ref().map_or_else(Vec::new, |kept| kept.lock().clone())
+        self.stored.as_ref().map_or_else(Vec::new, |stored| stored.lock().clone())
     }
 
-    /// Writes a line.
+    /// Writes a line, prefixed with the time of day in UTC.
     pub fn line(&self, line: impl fmt::Display) {
         let now = OffsetDateTime::now_utc().format(format_description!("[hour]:[minute]:[second]")).unwrap_or_default();
         let line = format!("{now}  {line}");
-        match &self.kept {
-            Some(kept) => kept.lock().push(line),
-            // A closed pipe is no reason to stop serving.
+        match &self.stored {
+            Some(stored) => stored.lock().push(line),
+            // The cloud keeps serving after its standard output has closed.
             None => drop(writeln!(std::io::stdout(), "{line}")),
         }
     }
 
-    /// Writes the line of a request that has been answered.
+    /// Writes the line of a request after its response.
     pub fn request(&self, request: &RequestLine) {
         self.line(request);
     }
 
-    /// Writes a line that a handler process wrote, if it is to be shown.
+    /// Writes a log line of a handler process, unless its level is below the configured one.
     pub fn handler(&self, environment: u64, line: &str) {
-        let line_read: Value = serde_json::from_str(line).unwrap_or_default();
+        let record: Value = serde_json::from_str(line).unwrap_or_default();
         // A metrics line has no level and counts as INFO.
-        let level = line_read["level"].as_str().or_else(|| line_read["_aws"].is_object().then_some("INFO"));
+        let level = record["level"].as_str().or_else(|| record["_aws"].is_object().then_some("INFO"));
         let quiet = level.is_some_and(|level| !matches!(level, "WARN" | "ERROR" | "FATAL"));
         if !quiet || self.handler_log == HandlerLog::All {
             self.line(format_args!("env {environment}  {line}"));
@@ -73,54 +73,54 @@ impl Journal {
     }
 }
 
-/// The way that a request took.
+/// The path of a request through the cloud.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Via {
-    /// Through the edge to the API.
+    /// Through the CDN to the API.
     Edge,
-    /// Straight to the API.
+    /// Directly to the API.
     Gateway,
-    /// Through the edge to the bucket.
+    /// Through the CDN to the bucket.
     EdgeToBucket,
 }
 
-/// What a line says of a request.
+/// The line of a request.
 #[derive(Debug, Clone)]
 pub struct RequestLine {
     method: String,
     path: String,
     variant: String,
-    /// The way it took.
+    /// The path through the cloud.
     pub via: Via,
-    /// The status that it was answered with.
+    /// The status of the response.
     pub status: StatusCode,
-    /// The bytes of the body.
+    /// The size of the response body in bytes.
     pub bytes: u64,
-    /// From the request to its answer.
+    /// Time from the request to the response.
     pub duration: Duration,
-    /// How much of that the function took.
+    /// Duration of the function's invocation, if there was one. It is not part of the text.
     pub integration: Option<Duration>,
-    /// How long the execution environment took to start, where one was started for this request.
+    /// Startup time of the execution environment, if this was its first invocation.
     pub cold_start: Option<Duration>,
-    /// What went wrong.
-    pub trouble: Option<String>,
+    /// The error, if the request failed in the cloud.
+    pub error: Option<String>,
 }
 
 impl RequestLine {
-    /// The line of a request, before it is answered.
+    /// The line of a request, with defaults for the fields of the response.
     pub fn of<B>(request: &Request<B>, via: Via) -> Self {
-        let version = request.headers().get("test_version").map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let variant = request.headers().get("test_version").map(|value| String::from_utf8_lossy(value.as_bytes()));
         Self {
             method: request.method().to_string(),
             path: request.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
-            variant: version.map_or_else(|| "-".to_owned(), |version| version.escape_debug().take(64).collect()),
+            variant: variant.map_or_else(|| "-".to_owned(), |variant| variant.escape_debug().take(64).collect()),
             via,
             status: StatusCode::OK,
             bytes: 0,
             duration: Duration::ZERO,
             integration: None,
             cold_start: None,
-            trouble: None,
+            error: None,
         }
     }
 }
@@ -142,9 +142,9 @@ impl fmt::Display for RequestLine {
         if let Some(cold_start) = self.cold_start {
             write!(f, "  cold start {:.1} ms", cold_start.as_secs_f64() * 1e3)?;
         }
-        if let Some(trouble) = &self.trouble {
-            // One line, whatever a handler puts into its error.
-            write!(f, "  {}", trouble.replace(char::is_control, " "))?;
+        if let Some(error) = &self.error {
+            // A handler's error message may contain line breaks.
+            write!(f, "  {}", error.replace(char::is_control, " "))?;
         }
         Ok(())
     }
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_is_one_readable_line() {
+    fn a_request_is_one_line() {
         let request = Request::builder().uri("/a%20b?x=1").header("test_version", "v1\u{fc}").body(()).unwrap();
         let mut line = RequestLine::of(&request, Via::Edge);
         line.cold_start = Some(Duration::from_millis(12));
@@ -167,9 +167,9 @@ mod tests {
     }
 
     #[test]
-    fn of_the_handlers_log_only_trouble_is_shown_unless_all_is_asked_for() {
-        let journal = Journal { handler_log: HandlerLog::Trouble, ..Journal::kept() };
-        journal.handler(1, r#"{"level":"INFO","message":"answered"}"#);
+    fn the_handlers_info_lines_are_hidden_by_default() {
+        let journal = Journal { handler_log: HandlerLog::default(), ..Journal::in_memory() };
+        journal.handler(1, r#"{"level":"INFO","message":"response sent"}"#);
         journal.handler(1, r#"{"_aws":{"Timestamp":1},"Duration":0.5}"#);
         journal.handler(1, r#"{"level":"WARN","message":"slow"}"#);
         journal.handler(1, "Traceback (most recent call last)");

@@ -1,26 +1,27 @@
-//! The local cloud of nearedge: a CDN, an HTTP API, Lambda and S3 in one process, as true to AWS as AWS
-//! is documented, so that what works here works there. `emulator/README.md` says point by point what it
-//! reproduces.
+//! The local cloud of nearedge: CloudFront, API Gateway, Lambda and S3 in one process.
+//!
+//! It behaves as AWS documents, so that a result here holds in AWS too. `emulator/README.md` lists the behaviour that
+//! it reproduces.
 //!
 //! ```text
-//! viewer → edge → gateway → lambda → (runtime_api ⇄ handler process) → bucket
-//!            └──────────────── /v1/* and /v2/* ──────────────────────→ bucket
+//! viewer → cloudfront → gateway → lambda → (runtime_api ⇄ handler process) → s3
+//!              └──────────────── /v1/* and /v2/* ──────────────────────────→ s3
 //! ```
 //!
 //! # Layout
 //!
-//! - [`cloud`]: options → the running cloud: the only wiring
+//! - [`cloud`]: starts the cloud from its options; the only place that connects the services
 //! - [`cloudfront`]: a distribution with two origins
 //! - [`gateway`]: the HTTP API
 //! - [`lambda`]: the Lambda service, its execution environments and their Runtime API
 //! - [`s3`]: S3's protocol over a folder
-//! - [`cloudwatch`]: metrics and log lines; its dashboards, evaluated locally
+//! - [`cloudwatch`]: metrics and log lines, and the evaluation of dashboards
 //! - [`xray`]: spans
-//! - [`console`]: the web page that shows them
-//! - [`policy`]: `policy check`: checks the configuration of a real distribution; starts nothing
-//! - [`fault`]: faults that can be injected
+//! - [`console`]: the web page that shows metrics, dashboards and traces
+//! - [`policy`]: `policy check`, which checks the configuration of a distribution; starts no cloud
+//! - [`fault`]: fault injection
 //! - [`journal`]: one log line per request
-//! - [`identity`]: ids in AWS's formats
+//! - [`identity`]: random ids in the formats of AWS
 //! - [`serve`]: HTTP over TCP, server and client
 
 pub mod cloud;

@@ -1,4 +1,4 @@
-//! HTTP over TCP, in both directions: what every part of the cloud has in common.
+//! HTTP over TCP, server and client, shared by all services of the local cloud.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
@@ -24,87 +24,100 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::fault::{Fault, Faults};
 
-/// Any error that can cross a thread.
+/// Any error that can be sent to another thread.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// A body that is sent or passed on.
+/// A request or response body.
 pub type Body = UnsyncBoxBody<Bytes, BoxError>;
 
-/// A client that keeps its connections.
+/// A client with a pool of connections.
 pub type HttpClient = Client<HttpConnector, Body>;
 
-/// A body of known bytes.
+/// A body that consists of `bytes`.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never: Infallible| match never {}).boxed_unsync()
 }
 
-/// A body that is passed on as it arrives.
-pub fn passed_on(body: Incoming) -> Body {
+/// A body that forwards `body` frame by frame.
+pub fn streamed(body: Incoming) -> Body {
     body.map_err(Into::into).boxed_unsync()
 }
 
-/// A response of JSON.
+/// A response with a JSON body.
 pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(full(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
 /// Why a body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CollectError {
-    /// It is longer than was allowed.
-    TooLong,
-    /// The sender went away.
-    BrokenOff,
+    /// It exceeds the limit.
+    TooLarge,
+    /// The sender closed the connection before the end of the body.
+    Aborted,
 }
 
-/// Reads a body of at most `limit` bytes. Past that it reads on, up to ten times the limit, so that the
-/// sender gets to see the answer instead of a broken connection.
+/// Reads a body of at most `limit` bytes.
+///
+/// It reads and discards up to ten times the limit, so that a sender that exceeds the limit receives the response
+/// instead of a connection reset.
 ///
 /// # Errors
-/// When there is more, or the sender goes away.
+/// [`CollectError::TooLarge`] above the limit, [`CollectError::Aborted`] if the body ends early.
 pub async fn collect(body: Incoming, limit: usize) -> Result<Bytes, CollectError> {
     let mut collected = Vec::with_capacity(usize::try_from(body.size_hint().lower()).unwrap_or(0).min(limit));
-    let mut seen = 0_usize;
+    let mut received = 0_usize;
     let mut body = pin!(body);
     while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return Err(CollectError::BrokenOff) };
+        let Ok(frame) = frame else { return Err(CollectError::Aborted) };
         let Some(data) = frame.data_ref() else { continue };
-        seen += data.len();
-        if seen <= limit {
+        received += data.len();
+        if received <= limit {
             collected.extend_from_slice(data);
-        } else if seen > limit.saturating_mul(10) {
+        } else if received > limit.saturating_mul(10) {
             break;
         }
     }
-    if seen <= limit { Ok(collected.into()) } else { Err(CollectError::TooLong) }
+    if received <= limit { Ok(collected.into()) } else { Err(CollectError::TooLarge) }
 }
 
-/// For how long a part of the cloud keeps a connection to the next that nobody uses: CloudFront's default for an origin
-/// ([keep-alive timeout](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/DownloadDistValuesOrigin.html)). It has to be
-/// less than the server's, hyper's thirty seconds: who uses a connection at the moment that it is closed at the other end has an error.
+/// Appends an address to `X-Forwarded-For`, as each hop does.
+pub(crate) fn append_forwarded_for(headers: &mut HeaderMap, address: &str) {
+    let previous: Vec<String> = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        .collect();
+    let addresses = previous.iter().map(String::as_str).chain([address]).collect::<Vec<_>>().join(", ");
+    if let Ok(value) = HeaderValue::from_str(&addresses) {
+        headers.insert("x-forwarded-for", value);
+    }
+}
+
+/// Idle timeout of the client's connections: CloudFront's default for an origin
+/// ([keep-alive timeout](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/DownloadDistValuesOrigin.html)).
+/// It must be less than the server's timeout, hyper's 30 s: a request on a connection that the server is closing fails.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
-/// A client for one part of the cloud to reach the next.
+/// A client for the requests from one service of the local cloud to the next.
 pub fn client() -> HttpClient {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
-    // For the real S3 over TLS another connector goes around this one.
-    connector.enforce_http(false);
     client_over(connector)
 }
 
-/// The same over another connector.
+/// A client that opens its connections with `connector`.
 pub fn client_over<C: Connect + Clone>(connector: C) -> Client<C, Body> {
     Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).pool_idle_timeout(KEEP_ALIVE).build(connector)
 }
 
-/// Why an address cannot be listened on.
+/// Why a server cannot listen on an address.
 #[derive(Debug)]
 pub struct BindError {
-    what: &'static str,
+    service: &'static str,
     address: SocketAddr,
     flag: &'static str,
     error: std::io::Error,
@@ -112,24 +125,26 @@ pub struct BindError {
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, address, flag, error } = self;
+        let Self { service, address, flag, error } = self;
         match error.kind() {
             std::io::ErrorKind::AddrInUse => {
-                write!(f, "{address} for the {what} is taken by another program: choose another with {flag}")
+                write!(f, "address {address} of the {service} is already in use: choose another address with {flag}")
             }
-            _ => write!(f, "{address} for the {what} cannot be listened on ({error}): choose another with {flag}"),
+            _ => {
+                write!(f, "cannot listen on {address} for the {service} ({error}): choose another address with {flag}")
+            }
         }
     }
 }
 
 impl Error for BindError {}
 
-/// Listens on an address; `what` and `flag` are for the error.
+/// Listens on an address. The error names `service` and the command-line option `flag`.
 ///
 /// # Errors
-/// When the address is taken or not this machine's.
-pub async fn bind(address: SocketAddr, what: &'static str, flag: &'static str) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|error| BindError { what, address, flag, error })
+/// If the address is in use, or is not an address of this machine.
+pub async fn bind(address: SocketAddr, service: &'static str, flag: &'static str) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|error| BindError { service, address, flag, error })
 }
 
 /// A server; dropping it closes the listener and every connection.
@@ -144,7 +159,9 @@ impl Drop for Server {
     }
 }
 
-/// Like [`serve`], while `listens` is true of the faults in force: else nobody listens there, and no connection is open.
+/// Like [`serve`], but only while `listens` returns true for the active faults.
+///
+/// Otherwise the port is closed, and so are all its connections.
 pub fn serve_while<H, F>(
     listener: TcpListener,
     handler: H,
@@ -159,25 +176,25 @@ where
         let Ok(address) = listener.local_addr() else { return };
         let mut listener = Some(listener);
         loop {
-            faults.until(&listens).await;
+            faults.wait_until(&listens).await;
             let bound = match listener.take() {
                 Some(listener) => Ok(listener),
                 None => TcpListener::bind(address).await,
             };
-            // Somebody else may have taken the port meanwhile, and may give it back.
+            // Another program may use the port by now: retry until it is free.
             let Ok(bound) = bound else {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 continue;
             };
             let serving = serve(bound, handler.clone());
-            faults.until(|faults| !listens(faults)).await;
+            faults.wait_until(|faults| !listens(faults)).await;
             drop(serving);
         }
     });
     Server { accepting }
 }
 
-/// Answers requests on `listener` with `handler`; a handler's error closes the connection without an answer.
+/// Serves `handler` on `listener`. If the handler fails, the connection closes without a response.
 pub fn serve<H, F>(listener: TcpListener, handler: H) -> Server
 where
     H: Fn(Request<Incoming>, SocketAddr) -> F + Send + Sync + 'static,
@@ -188,12 +205,12 @@ where
         let mut connections = JoinSet::new();
         loop {
             let Ok((stream, peer)) = listener.accept().await else {
-                // Out of descriptors, as a rule: trying again at once would only burn the CPU.
+                // Usually the process has no free file descriptor. An immediate retry would only use CPU.
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 continue;
             };
             while connections.try_join_next().is_some() {}
-            // Without it each answer in two writes waits for the other side's delayed ACK.
+            // Otherwise each response in two writes waits for the client's delayed ACK.
             let _ = stream.set_nodelay(true);
             let handler = handler.clone();
             connections.spawn(async move {
@@ -201,7 +218,7 @@ where
                     let handler = handler.clone();
                     async move { handler(request, peer).await.map_err(std::io::Error::other) }
                 });
-                // Larger than any limit that a part of the cloud has to answer for itself.
+                // Larger than the header limits of the services, so that they reject a request with their own response.
                 let _ = hyper::server::conn::http1::Builder::new()
                     .timer(TokioTimer::new())
                     .max_buf_size(64 * 1024)
@@ -219,22 +236,22 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[tokio::test]
-    async fn a_connection_that_nobody_uses_is_given_up_before_a_server_would_close_it() {
+    async fn the_client_closes_an_idle_connection_before_the_server() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}/", listener.local_addr().unwrap());
         let client = client();
-        let asking = client.request(Request::get(address).body(full("")).unwrap());
-        let answering = async {
+        let request = client.request(Request::get(address).body(full("")).unwrap());
+        let respond = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             let _ = stream.read(&mut [0; 1024]).await.unwrap();
             stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
             stream
         };
-        let (answer, mut stream) = tokio::join!(asking, answering);
-        assert_eq!(answer.unwrap().status(), StatusCode::NO_CONTENT);
-        // From here on the clock goes by itself whenever everybody waits.
+        let (response, mut stream) = tokio::join!(request, respond);
+        assert_eq!(response.unwrap().status(), StatusCode::NO_CONTENT);
+        // From here on, the clock advances whenever all tasks wait.
         tokio::time::pause();
         let end = tokio::time::timeout(Duration::from_secs(30), async { stream.read(&mut [0; 1]).await }).await;
-        assert_eq!(end.expect("it is closed within the server's thirty seconds").unwrap(), 0);
+        assert_eq!(end.expect("the client closes it within the server's 30 s").unwrap(), 0);
     }
 }

@@ -1,7 +1,7 @@
-//! X-Ray: spans, from the daemon's UDP port and from OTLP over HTTP, gathered to traces. In memory.
+//! X-Ray: receives spans over UDP and OTLP, and stores them in memory as traces.
 //!
-//! The packets are those of the AWS Distro for OpenTelemetry: `{"format":"json","version":1}`, a line break, `T1S` and
-//! the base64 of an `ExportTraceServiceRequest`.
+//! A UDP packet has the format of the AWS Distro for OpenTelemetry: `{"format":"json","version":1}`, a line break,
+//! `T1S` and the base64 of an `ExportTraceServiceRequest`.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -19,52 +19,52 @@ use serde_json::{Map, Value, json};
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
-/// What stands before the spans in a packet.
+/// The part of a packet before the spans.
 const PACKET_PREFIX: &[u8] = b"{\"format\":\"json\",\"version\":1}\nT1S";
 
-/// How many traces are kept.
+/// The maximum number of stored traces.
 const TRACES_MAX: usize = 200;
 
-/// A span, as it was received.
+/// A received span.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Span {
     /// 32 hexadecimal digits.
     pub trace_id: String,
     /// 16 hexadecimal digits.
     pub id: String,
-    /// The parent's, or empty.
+    /// The id of the parent span; empty for a root span.
     pub parent: String,
-    /// Its name.
+    /// The name.
     pub name: String,
     /// `server`, `client` or `internal`.
     pub kind: &'static str,
-    /// When it began, in nanoseconds since 1970.
+    /// Start, in nanoseconds since 1970.
     pub start_ns: u64,
-    /// When it ended.
+    /// End, in nanoseconds since 1970.
     pub end_ns: u64,
-    /// Whether its status is an error.
+    /// Whether the status is an error.
     pub error: bool,
-    /// Its attributes.
+    /// The attributes.
     pub attributes: Map<String, Value>,
-    /// The attribute `service.name` of its resource.
+    /// The attribute `service.name` of the resource.
     pub service: String,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct State {
     traces: HashMap<String, Vec<Span>>,
-    /// The oldest first.
+    /// The trace ids, the oldest first.
     order: VecDeque<String>,
     received: u64,
-    /// Everything, where a test asked for it.
+    /// All spans, if the store never evicts.
     all: Option<Vec<Span>>,
 }
 
-/// The spans of the local cloud.
+/// The store of spans.
 #[derive(Debug, Clone, Default)]
-pub struct XRay(Arc<Mutex<Kept>>);
+pub struct XRay(Arc<Mutex<State>>);
 
-/// A daemon; dropping it closes its port.
+/// The X-Ray daemon. Dropping it closes its port.
 #[derive(Debug)]
 pub struct Daemon {
     receiving: JoinHandle<()>,
@@ -77,20 +77,20 @@ impl Drop for Daemon {
 }
 
 impl XRay {
-    /// One that keeps every span, for tests.
-    pub fn keeping_all() -> Self {
-        Self(Arc::new(Mutex::new(Kept { all: Some(Vec::new()), ..Kept::default() })))
+    /// A store that also retains the spans of evicted traces, for tests.
+    pub fn retaining_all() -> Self {
+        Self(Arc::new(Mutex::new(State { all: Some(Vec::new()), ..State::default() })))
     }
 
-    /// Every span so far, where all are kept.
+    /// All spans of a store that retains them; otherwise empty.
     pub fn all(&self) -> Vec<Span> {
         self.0.lock().all.clone().unwrap_or_default()
     }
 
-    /// Receives packets on a port of its own.
+    /// Starts a daemon that receives packets at `address`, and returns its actual address.
     ///
     /// # Errors
-    /// When there is no port to be had.
+    /// If the port cannot be opened.
     pub async fn listen(&self, address: SocketAddr) -> io::Result<(Daemon, SocketAddr)> {
         let socket = UdpSocket::bind(address).await?;
         let address = socket.local_addr()?;
@@ -98,26 +98,26 @@ impl XRay {
         let receiving = tokio::spawn(async move {
             let mut packet = vec![0; 1 << 16];
             while let Ok(bytes) = socket.recv(&mut packet).await {
-                xray.take_packet(&packet[..bytes]);
+                xray.receive_packet(&packet[..bytes]);
             }
         });
         Ok((Daemon { receiving }, address))
     }
 
-    /// Takes a packet of the daemon's; `false` if it is none.
-    pub fn take_packet(&self, packet: &[u8]) -> bool {
-        let spans = packet.strip_prefix(PACKET_PREFIX).and_then(|base64| STANDARD.decode_to_vec(base64).ok());
-        spans.is_some_and(|spans| self.take_request(&spans))
+    /// Stores the spans of a UDP packet. Returns false if the packet is invalid.
+    pub fn receive_packet(&self, packet: &[u8]) -> bool {
+        let request = packet.strip_prefix(PACKET_PREFIX).and_then(|base64| STANDARD.decode_to_vec(base64).ok());
+        request.is_some_and(|request| self.receive_request(&request))
     }
 
-    /// Takes an `ExportTraceServiceRequest` in protobuf; `false` if it is none.
-    pub fn take_request(&self, request: &[u8]) -> bool {
+    /// Stores the spans of an `ExportTraceServiceRequest` in protobuf. Returns false if the request is invalid.
+    pub fn receive_request(&self, request: &[u8]) -> bool {
         let Ok(request) = ExportTraceServiceRequest::decode(request) else { return false };
         for resource_spans in request.resource_spans {
             let resource = attributes(resource_spans.resource.map(|resource| resource.attributes).unwrap_or_default());
             let service = resource.get("service.name").and_then(Value::as_str).unwrap_or_default();
             for span in resource_spans.scope_spans.into_iter().flat_map(|scope| scope.spans) {
-                self.take(Span {
+                self.record(Span {
                     trace_id: hex(&span.trace_id),
                     id: hex(&span.span_id),
                     parent: hex(&span.parent_span_id),
@@ -138,39 +138,39 @@ impl XRay {
         true
     }
 
-    /// Takes a span.
-    pub fn take(&self, span: Span) {
-        let mut kept = self.0.lock();
-        kept.received += 1;
-        if let Some(all) = &mut kept.all {
+    /// Stores a span, and evicts the oldest trace if there are more than 200.
+    pub fn record(&self, span: Span) {
+        let mut state = self.0.lock();
+        state.received += 1;
+        if let Some(all) = &mut state.all {
             all.push(span.clone());
         }
         let id = span.trace_id.clone();
-        if !kept.traces.contains_key(&id) {
-            kept.order.push_back(id.clone());
+        if !state.traces.contains_key(&id) {
+            state.order.push_back(id.clone());
         }
-        kept.traces.entry(id).or_default().push(span);
-        if kept.order.len() > TRACES_MAX
-            && let Some(oldest) = kept.order.pop_front()
+        state.traces.entry(id).or_default().push(span);
+        if state.order.len() > TRACES_MAX
+            && let Some(oldest) = state.order.pop_front()
         {
-            kept.traces.remove(&oldest);
+            state.traces.remove(&oldest);
         }
     }
 
-    /// How many spans have been received, and how many traces are kept.
+    /// The number of received spans, and the number of stored traces.
     pub fn counts(&self) -> (u64, usize) {
-        let kept = self.0.lock();
-        (kept.received, kept.traces.len())
+        let state = self.0.lock();
+        (state.received, state.traces.len())
     }
 
-    /// The latest traces, the newest first, as the console draws them.
+    /// The newest `count` traces as JSON for the console, the newest first.
     pub fn latest(&self, count: usize) -> Value {
-        let kept = self.0.lock();
-        kept.order.iter().rev().filter_map(|id| trace(id, kept.traces.get(id)?)).take(count).collect()
+        let state = self.0.lock();
+        state.order.iter().rev().filter_map(|id| trace(id, state.traces.get(id)?)).take(count).collect()
     }
 }
 
-/// A trace as the console draws it; none before its server span is there.
+/// A trace as JSON for the console; `None` while its server span is missing.
 fn trace(id: &str, spans: &[Span]) -> Option<Value> {
     let server = spans.iter().find(|span| span.attributes.contains_key("faas.invocation_id"))?;
     let start = spans.iter().map(|span| span.start_ns).min()?;
@@ -178,7 +178,7 @@ fn trace(id: &str, spans: &[Span]) -> Option<Value> {
     let attribute = |name: &str| server.attributes.get(name).cloned().unwrap_or_default();
     let mut sorted: Vec<&Span> = spans.iter().collect();
     sorted.sort_by_key(|span| span.start_ns);
-    let drawn = |span: &&Span| {
+    let span_json = |span: &&Span| {
         json!({
             "id": span.id, "parent": span.parent, "name": span.name, "kind": span.kind,
             "start_us": (span.start_ns - start) as f64 / 1e3,
@@ -199,7 +199,7 @@ fn trace(id: &str, spans: &[Span]) -> Option<Value> {
         "outcome": attribute("nearedge.outcome"),
         "cache": attribute("nearedge.cache"),
         "error": spans.iter().any(|span| span.error),
-        "spans": sorted.iter().map(drawn).collect::<Vec<_>>(),
+        "spans": sorted.iter().map(span_json).collect::<Vec<_>>(),
     }))
 }
 
@@ -227,21 +227,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_packet_and_no_request_is_refused_without_a_panic() {
+    fn invalid_packets_and_requests_are_rejected_without_a_panic() {
         let xray = XRay::default();
         for packet in [&b""[..], b"{}", PACKET_PREFIX, b"{\"format\":\"json\",\"version\":1}\nT1S!!", b"\xff\xff"] {
-            // An empty request is one.
-            assert_eq!(xray.take_packet(packet), packet == PACKET_PREFIX, "{packet:?}");
+            // An empty request is valid.
+            assert_eq!(xray.receive_packet(packet), packet == PACKET_PREFIX, "{packet:?}");
         }
-        assert!(!xray.take_request(b"\xff\xff\xff"));
+        assert!(!xray.receive_request(b"\xff\xff\xff"));
         assert_eq!(xray.counts(), (0, 0));
     }
 
     #[test]
-    fn the_oldest_traces_make_room() {
+    fn the_oldest_traces_are_evicted() {
         let xray = XRay::default();
         for number in 0..TRACES_MAX + 5 {
-            xray.take(Span {
+            xray.record(Span {
                 trace_id: format!("{number:032x}"),
                 id: "1".repeat(16),
                 parent: String::new(),

@@ -1,4 +1,4 @@
-//! CloudFront: a distribution with the API as its first origin and the bucket as its second.
+//! CloudFront: a distribution with two origins, the API and the bucket.
 //!
 //! [Request and response behaviour for custom origins](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/RequestAndResponseBehaviorCustomOrigin.html).
 
@@ -26,16 +26,15 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use tokio::net::TcpListener;
 
 use crate::cloudwatch::{CloudWatch, MetricName};
-use crate::gateway::append_address;
 use crate::identity;
 use crate::journal::{Journal, RequestLine, Via};
 use crate::serve::{self, Body, BoxError, HttpClient, Server};
 
-/// The longest URL that CloudFront takes
+/// The longest URL that CloudFront accepts
 /// ([quotas](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cloudfront-limits.html)).
 const URL_BYTES_MAX: usize = 8_192;
 
-/// What the origin request policy of the walk-through forwards, and what CloudFront forwards of itself.
+/// The headers of the walk-through's origin request policy, and those that CloudFront always forwards.
 const FORWARDED: [&str; 8] = [
     "test_version",
     "redirect",
@@ -47,36 +46,36 @@ const FORWARDED: [&str; 8] = [
     "content-type",
 ];
 
-/// What a key may hold unencoded in a signed path: RFC 3986's unreserved characters, and `/`.
+/// The characters of a key that a signed path encodes: all except RFC 3986's unreserved characters and `/`.
 const KEY_ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// The second origin: a bucket, and what signs the requests to it.
+/// The second origin: a bucket with origin access control.
 #[derive(Debug, Clone)]
 pub struct BucketOrigin {
-    /// Where S3 is.
+    /// The scheme of the S3 endpoint.
     pub scheme: Scheme,
-    /// Where S3 is.
+    /// The host and the port of the S3 endpoint.
     pub authority: Authority,
-    /// The bucket.
+    /// The bucket's name.
     pub bucket: String,
     /// The bucket's region.
     pub region: String,
-    /// What origin access control signs with.
+    /// The credentials with which origin access control signs requests.
     pub credentials: Credentials,
 }
 
-/// The value of a custom origin header, which can be changed while the distribution runs.
+/// The value of a custom origin header. It can change while the distribution runs.
 #[derive(Debug, Clone)]
 pub struct OriginHeader(Arc<Mutex<HeaderValue>>);
 
 impl OriginHeader {
-    /// With a secret value, which is in no Debug output.
+    /// A secret value, which Debug output does not contain.
     pub fn secret(mut value: HeaderValue) -> Self {
         value.set_sensitive(true);
         Self(Arc::new(Mutex::new(value)))
     }
 
-    /// Sends this one from now on.
+    /// Replaces the value for all further requests.
     pub fn change(&self, mut value: HeaderValue) {
         value.set_sensitive(true);
         *self.0.lock() = value;
@@ -90,25 +89,25 @@ impl OriginHeader {
 /// A distribution.
 #[derive(Debug, Clone)]
 pub struct Distribution {
-    /// Its domain name, for `Via`.
+    /// The domain name, for `Via`.
     pub domain_name: String,
-    /// Where the API is.
+    /// The host and the port of the API, the first origin.
     pub api: Authority,
-    /// What goes before every path to the API: empty, or a named stage's.
+    /// The origin path of the API: empty, or the prefix of a named stage.
     pub api_path: String,
-    /// What the origin request policy forwards besides the walk-through's headers.
+    /// Headers that the origin request policy forwards in addition to the walk-through's.
     pub forwarded: Vec<HeaderName>,
     /// The custom origin header `lambda_auth`.
     pub secret: OriginHeader,
     /// The second origin.
     pub bucket: BucketOrigin,
-    /// The first path segments that have a behaviour of their own, to the second origin.
+    /// First path segments whose cache behaviour targets the second origin.
     pub bucket_prefixes: Vec<String>,
-    /// Where the lines go.
+    /// Receives the request lines.
     pub journal: Journal,
-    /// Its id, for the metrics.
+    /// The id of the distribution, for the metrics.
     pub id: String,
-    /// Where the metrics go.
+    /// Receives the metrics.
     pub cloudwatch: CloudWatch,
 }
 
@@ -122,7 +121,7 @@ struct Edge {
 /// Serves a distribution.
 ///
 /// # Errors
-/// When the system's root certificates cannot be read and S3 is behind TLS.
+/// If S3 uses TLS and the system's root certificates cannot be read.
 pub fn serve(listener: TcpListener, distribution: Distribution) -> Result<Server, BoxError> {
     let edge = Edge { api: serve::client(), s3: s3_client(&distribution.bucket.scheme)?, distribution };
     Ok(serve::serve(listener, move |request, peer| {
@@ -139,10 +138,10 @@ fn s3_client(scheme: &Scheme) -> Result<Client<HttpsConnector<HttpConnector>, Bo
     let builder = if *scheme == Scheme::HTTPS {
         builder.with_provider_and_native_roots(rustls::crypto::ring::default_provider())?
     } else {
-        let none = rustls::RootCertStore::empty();
+        let no_roots = rustls::RootCertStore::empty();
         let config = rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
             .with_safe_default_protocol_versions()?;
-        builder.with_tls_config(config.with_root_certificates(none).with_no_client_auth())
+        builder.with_tls_config(config.with_root_certificates(no_roots).with_no_client_auth())
     };
     let connector = builder.https_or_http().enable_http1().wrap_connector(tcp);
     Ok(serve::client_over(connector))
@@ -156,16 +155,16 @@ impl Edge {
         let mut line = RequestLine::of(&request, if to_bucket { Via::EdgeToBucket } else { Via::Edge });
         let head = request.method() == Method::HEAD;
         let url_bytes = request.uri().path_and_query().map_or(1, |path| path.as_str().len());
-        let answered = if url_bytes > URL_BYTES_MAX {
+        let result = if url_bytes > URL_BYTES_MAX {
             Err(error_page(StatusCode::URI_TOO_LONG, "The URL is longer than 8,192 bytes."))
         } else if to_bucket {
-            self.ask_bucket(request).await
+            self.request_bucket(request).await
         } else {
-            self.ask_api(request, peer, &id).await
+            self.request_api(request, peer, &id).await
         };
-        // What reaches the gateway has its line there.
-        let line_written = answered.is_ok() && !to_bucket;
-        let mut response = answered.unwrap_or_else(|page| page);
+        // The gateway writes the line of each request that reaches it.
+        let line_written = result.is_ok() && !to_bucket;
+        let mut response = result.unwrap_or_else(|page| page);
         let cache = if response.status().is_client_error() || response.status().is_server_error() {
             "Error from cloudfront"
         } else {
@@ -185,25 +184,25 @@ impl Edge {
         if !line_written {
             self.distribution.journal.request(&line);
         }
-        self.count(&line);
+        self.record_metrics(&line);
         response
     }
 
-    /// The distribution's metrics, the additional ones among them
+    /// Records the metrics of one request, including the additional metrics
     /// ([CloudFront metrics](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/programming-cloudwatch-metrics.html)).
-    fn count(&self, line: &RequestLine) {
+    fn record_metrics(&self, line: &RequestLine) {
         let Distribution { id, cloudwatch, .. } = &self.distribution;
         let put = |name, value| {
             cloudwatch
                 .put(MetricName::new("AWS/CloudFront", name, &[("DistributionId", id), ("Region", "Global")]), value);
         };
-        let percent = |is| f64::from(u8::from(is)) * 100.0;
+        let percent = |error| f64::from(u8::from(error)) * 100.0;
         put("Requests", 1.0);
         put("BytesDownloaded", line.bytes as f64);
         put("4xxErrorRate", percent(line.status.is_client_error()));
         put("5xxErrorRate", percent(line.status.is_server_error()));
         put("TotalErrorRate", percent(line.status.is_client_error() || line.status.is_server_error()));
-        // It keeps nothing, so every answer is an origin's.
+        // The distribution caches nothing, so every response comes from an origin.
         put("OriginLatency", line.duration.as_secs_f64() * 1e3);
     }
 
@@ -216,7 +215,8 @@ impl Edge {
         format!("1.1 {} (CloudFront)", self.distribution.domain_name)
     }
 
-    async fn ask_api(
+    /// Sends a request to the first origin. An error is the error page for the viewer.
+    async fn request_api(
         &self,
         request: Request<Incoming>,
         peer: SocketAddr,
@@ -236,7 +236,7 @@ impl Edge {
         for value in parts.headers.get_all("x-forwarded-for") {
             headers.append("x-forwarded-for", value.clone());
         }
-        append_address(&mut headers, &peer.ip().to_string());
+        serve::append_forwarded_for(&mut headers, &peer.ip().to_string());
         headers.insert(USER_AGENT, HeaderValue::from_static("Amazon CloudFront"));
         for (name, value) in [("via", self.via()), ("x-amz-cf-id", id.to_owned())] {
             if let Ok(value) = HeaderValue::try_from(value) {
@@ -248,32 +248,32 @@ impl Edge {
         let authority = self.distribution.api.clone();
         let path =
             format!("{}{}", self.distribution.api_path, parts.uri.path_and_query().map_or("/", PathAndQuery::as_str));
-        let forwarded = forward(&parts.method, Scheme::HTTP, authority, path.parse().ok(), headers)
-            .map(|request| request.map(|()| serve::passed_on(body)));
-        let response = match forwarded {
-            Some(request) => self.api.request(request).await.map_err(|_| bad_gateway())?,
-            None => return Err(error_page(StatusCode::BAD_REQUEST, "The request could not be forwarded.")),
+        let Some(request) = origin_request(&parts.method, Scheme::HTTP, authority, path.parse().ok(), headers) else {
+            return Err(error_page(StatusCode::BAD_REQUEST, "The request could not be forwarded."));
         };
-        Ok(response.map(serve::passed_on))
+        let request = request.map(|()| serve::streamed(body));
+        let response = self.api.request(request).await.map_err(|_| bad_gateway())?;
+        Ok(response.map(serve::streamed))
     }
 
-    async fn ask_bucket(&self, request: Request<Incoming>) -> Result<Response<Body>, Response<Body>> {
+    /// Sends a request to the second origin. An error is the error page for the viewer.
+    async fn request_bucket(&self, request: Request<Incoming>) -> Result<Response<Body>, Response<Body>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Err(error_page(
                 StatusCode::FORBIDDEN,
                 "This distribution is not configured to allow the HTTP request method that was used for this request.",
             ));
         }
-        let bad = |_| error_page(StatusCode::BAD_REQUEST, "The request could not be signed.");
+        let unsigned = |_| error_page(StatusCode::BAD_REQUEST, "The request could not be signed.");
         let (parts, _) = request.into_parts();
-        let signed = self.sign(&parts.method, parts.uri.path(), &parts.headers).map_err(bad)?;
+        let signed = self.sign(&parts.method, parts.uri.path(), &parts.headers).map_err(unsigned)?;
         let response = self.s3.request(signed).await.map_err(|_| bad_gateway())?;
-        let mut response = response.map(serve::passed_on);
+        let mut response = response.map(serve::streamed);
         response.headers_mut().remove("x-amz-request-id");
         Ok(response)
     }
 
-    /// Signs a request as origin access control does (`sigv4`, always).
+    /// Builds a request to the bucket, signed as by origin access control (`sigv4`, always).
     fn sign(&self, method: &Method, path: &str, viewer: &HeaderMap) -> Result<Request<Body>, BoxError> {
         let origin = &self.distribution.bucket;
         // S3 reads a `+` in a path as a space.
@@ -291,13 +291,15 @@ impl Edge {
                 headers.insert(name, value.clone());
             }
         }
-        // S3 does not document If-Range: the whole object is always right (RFC 9110 §13.1.5).
+        // S3 does not document If-Range. Without Range it returns the whole object, which is always correct
+        // (RFC 9110 §13.1.5).
         if viewer.contains_key(http::header::IF_RANGE) {
             headers.remove(RANGE);
         }
         headers.insert(HOST, HeaderValue::from_str(origin.authority.as_str())?);
-        let request = forward(method, origin.scheme.clone(), origin.authority.clone(), path.parse().ok(), headers)
-            .ok_or("no such address")?;
+        let request =
+            origin_request(method, origin.scheme.clone(), origin.authority.clone(), path.parse().ok(), headers)
+                .ok_or("the URI is invalid")?;
         let identity = origin.credentials.clone().into();
         let mut settings = SigningSettings::default();
         settings.percent_encoding_mode = PercentEncodingMode::Single;
@@ -311,9 +313,9 @@ impl Edge {
             .settings(settings)
             .build()?
             .into();
-        let named = request.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        let headers = request.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
         let uri = request.uri().to_string();
-        let signable = SignableRequest::new(method.as_str(), uri, named, SignableBody::Bytes(b""))?;
+        let signable = SignableRequest::new(method.as_str(), uri, headers, SignableBody::Bytes(b""))?;
         let (instructions, _) = sign(signable, &params)?.into_parts();
         let mut request = request.map(|()| serve::full(""));
         instructions.apply_to_request_http1x(&mut request);
@@ -321,7 +323,8 @@ impl Edge {
     }
 }
 
-fn forward(
+/// A request to an origin; `None` if the URI is invalid.
+fn origin_request(
     method: &Method,
     scheme: Scheme,
     authority: Authority,
@@ -331,7 +334,7 @@ fn forward(
     let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
     let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build().ok()?;
     let mut request = Request::builder().method(method).uri(uri).body(()).ok()?;
-    // Without a cache policy that compresses, CloudFront asks for nothing encoded.
+    // CloudFront removes Accept-Encoding unless the cache policy enables compression.
     headers.remove(ACCEPT_ENCODING);
     *request.headers_mut() = headers;
     Some(request)

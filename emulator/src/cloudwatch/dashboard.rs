@@ -1,4 +1,4 @@
-//! A CloudWatch dashboard's JSON, worked out over the values of the local cloud: what the console draws.
+//! Evaluates CloudWatch dashboards over the metrics of the local cloud, for the console.
 //!
 //! [Dashboard body structure](https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html).
 
@@ -7,13 +7,13 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use crate::cloudwatch::insights;
-use crate::cloudwatch::metric_math::{Outcome, Points, Scope};
+use crate::cloudwatch::metric_math::{MathResult, Points, Scope};
 use crate::cloudwatch::{CloudWatch, MetricName};
 
-/// How many periods are drawn at most.
+/// The maximum number of periods of a widget.
 const PERIODS_MAX: u64 = 90;
 
-/// The dashboards that are committed in `dashboards/`, for AWS.
+/// The dashboards for AWS from the folder `dashboards/`: name and body.
 pub const DASHBOARDS: [(&str, &str); 4] = [
     ("latency", include_str!("../../../dashboards/aws/latency.json")),
     ("experiment", include_str!("../../../dashboards/aws/experiment.json")),
@@ -21,110 +21,114 @@ pub const DASHBOARDS: [(&str, &str); 4] = [
     ("cold-starts", include_str!("../../../dashboards/aws/cold-starts.json")),
 ];
 
-/// Works out a dashboard over `start..end`, in seconds since 1970. `names` are the values of its placeholders.
+/// Evaluates the widgets of a dashboard over `start..end`, in seconds since 1970.
+///
+/// `placeholders` are the names and values of the placeholders in `body`. A widget that cannot be evaluated has the
+/// field `problem`.
 ///
 /// # Errors
-/// When it is no dashboard.
-pub fn draw(
+/// If `body` is not a dashboard.
+pub fn evaluate(
     body: &str,
-    names: &[(&str, &str)],
+    placeholders: &[(&str, &str)],
     cloudwatch: &CloudWatch,
     start: u64,
     end: u64,
 ) -> Result<Vec<Value>, String> {
-    let body = names.iter().fold(body.to_owned(), |body, (name, value)| body.replace(&format!("${{{name}}}"), value));
+    let body =
+        placeholders.iter().fold(body.to_owned(), |body, (name, value)| body.replace(&format!("${{{name}}}"), value));
     let body: Value = serde_json::from_str(&body).map_err(|error| error.to_string())?;
-    let widgets = body["widgets"].as_array().ok_or("it has no widgets")?;
+    let widgets = body["widgets"].as_array().ok_or("expected a dashboard with widgets, found none")?;
     let period = end.saturating_sub(start).div_ceil(PERIODS_MAX).max(1);
-    // Only whole periods: one that is not over yet would look like a drop.
+    // Only complete periods: the current one would look like a drop.
     let end = end - end.saturating_sub(start) % period;
-    let scope = |start, period| Scope { cloudwatch, start, end, period, known: HashMap::new() };
-    let draw = |widget: &Value| {
+    let scope = |start, period| Scope { cloudwatch, start, end, period, results: HashMap::new() };
+    let evaluate = |widget: &Value| {
         if widget["properties"]["view"] == "singleValue" {
-            // One figure, of the five minutes that CloudWatch would take, or of what there is of them.
+            // One period of five minutes, as in CloudWatch, or shorter if the run is.
             let start = start.max(end.saturating_sub(300));
-            draw_widget(widget, scope(start, end.saturating_sub(start).max(1)))
+            evaluate_widget(widget, scope(start, end.saturating_sub(start).max(1)))
         } else {
-            draw_widget(widget, scope(start, period))
+            evaluate_widget(widget, scope(start, period))
         }
     };
-    Ok(widgets.iter().map(draw).collect())
+    Ok(widgets.iter().map(evaluate).collect())
 }
 
-fn draw_widget(widget: &Value, scope: Scope<'_>) -> Value {
+fn evaluate_widget(widget: &Value, scope: Scope<'_>) -> Value {
     let properties = &widget["properties"];
-    let mut drawn = json!({
+    let mut evaluated = json!({
         "x": widget["x"], "y": widget["y"], "width": widget["width"], "height": widget["height"],
         "title": properties["title"], "unit": unit(properties, scope.period), "stacked": properties["stacked"],
         "series": [], "annotations": properties["annotations"]["horizontal"],
     });
-    let worked_out = match widget["type"].as_str() {
+    let kind = match widget["type"].as_str() {
         Some("text") => {
-            drawn["markdown"] = properties["markdown"].clone();
+            evaluated["markdown"] = properties["markdown"].clone();
             Ok("text")
         }
         Some("log") => logs(properties, &scope).map(|(kind, columns, rows, series)| {
-            (drawn["columns"], drawn["rows"], drawn["series"]) = (columns, rows, series);
+            (evaluated["columns"], evaluated["rows"], evaluated["series"]) = (columns, rows, series);
             kind
         }),
         _ => metrics(properties, scope).map(|series| {
-            drawn["series"] = series;
+            evaluated["series"] = series;
             if properties["view"] == "singleValue" { "singleValue" } else { "timeSeries" }
         }),
     };
-    match worked_out {
-        Ok(kind) => drawn["kind"] = kind.into(),
+    match kind {
+        Ok(kind) => evaluated["kind"] = kind.into(),
         Err(problem) => {
-            drawn["kind"] = "text".into();
-            drawn["problem"] = problem.into();
+            evaluated["kind"] = "text".into();
+            evaluated["problem"] = problem.into();
         }
     }
-    drawn
+    evaluated
 }
 
-/// CloudWatch's periods are minutes; the periods of a short run are as long as they are.
+/// The unit of the left axis. The dashboards count per minute, this module per period.
 fn unit(properties: &Value, period: u64) -> Option<String> {
     let unit = properties["yAxis"]["left"]["label"].as_str()?;
-    Some(unit.replace("a minute", &format!("in {period} s")))
+    Some(unit.replace("per minute", &format!("per {period} s")))
 }
 
 fn metrics(properties: &Value, mut scope: Scope<'_>) -> Result<Value, String> {
     let rows = properties["metrics"].as_array().map_or(&[][..], Vec::as_slice);
-    // Metrics first, then the expressions in an order in which each finds what it needs.
-    let mut outcomes: Vec<Option<Outcome>> = vec![None; rows.len()];
+    // An expression may refer to a later row: repeat until every row has the results that it needs.
+    let mut results: Vec<Option<MathResult>> = vec![None; rows.len()];
     for _ in 0..=rows.len() {
-        for (row, outcome) in rows.iter().zip(&mut outcomes) {
-            if outcome.is_none() {
-                *outcome = evaluate(row, properties, &scope).ok();
-                if let (Some(outcome), Some(id)) = (&outcome, options(row)["id"].as_str()) {
-                    scope.known.insert(id.to_owned(), outcome.clone());
+        for (row, result) in rows.iter().zip(&mut results) {
+            if result.is_none() {
+                *result = evaluate_row(row, properties, &scope).ok();
+                if let (Some(result), Some(id)) = (&result, options(row)["id"].as_str()) {
+                    scope.results.insert(id.to_owned(), result.clone());
                 }
             }
         }
     }
     let mut series = Vec::new();
-    for (row, outcome) in rows.iter().zip(outcomes) {
-        // What still cannot be worked out says why.
-        let outcome = outcome.map_or_else(|| evaluate(row, properties, &scope), Ok)?;
+    for (row, result) in rows.iter().zip(results) {
+        // Evaluate a failed row again, to get its error.
+        let result = result.map_or_else(|| evaluate_row(row, properties, &scope), Ok)?;
         let options = options(row);
         if options["visible"] == false {
             continue;
         }
         let label = options["label"].as_str().or_else(|| row[1].as_str()).unwrap_or_default();
         let starts: Vec<u64> = (scope.start..scope.end).step_by(usize::try_from(scope.period).unwrap_or(1)).collect();
-        let mut draw = |label: String, points: Points| {
+        let mut add = |label: String, points: Points| {
             series.push(json!({
                 "label": label, "axis": options["yAxis"].as_str().unwrap_or("left"), "color": options["color"],
                 "t": starts, "v": points,
             }));
         };
-        match outcome {
-            Outcome::Number(number) => draw(label.to_owned(), vec![Some(number); starts.len()]),
-            Outcome::Points(points) => draw(label.to_owned(), points),
-            Outcome::Many(all) => {
-                for (open, points) in all {
-                    // CloudWatch puts the label before what tells the series apart.
-                    draw(format!("{label} {open}").trim().to_owned(), points);
+        match result {
+            MathResult::Scalar(number) => add(label.to_owned(), vec![Some(number); starts.len()]),
+            MathResult::Series(points) => add(label.to_owned(), points),
+            MathResult::Array(all) => {
+                for (dimensions, points) in all {
+                    // As in CloudWatch, the label precedes the dimension values that distinguish the series.
+                    add(format!("{label} {dimensions}").trim().to_owned(), points);
                 }
             }
         }
@@ -132,27 +136,30 @@ fn metrics(properties: &Value, mut scope: Scope<'_>) -> Result<Value, String> {
     Ok(series.into())
 }
 
-/// The object at the end of a row.
+/// The options of a row: the object at its end.
 fn options(row: &Value) -> &Value {
     row.as_array().and_then(|row| row.last()).filter(|last| last.is_object()).unwrap_or(&Value::Null)
 }
 
-fn evaluate(row: &Value, properties: &Value, scope: &Scope<'_>) -> Result<Outcome, String> {
+fn evaluate_row(row: &Value, properties: &Value, scope: &Scope<'_>) -> Result<MathResult, String> {
     let options = options(row);
     if let Some(expression) = options["expression"].as_str() {
-        return scope.evaluate(expression).map_err(|problem| format!("{expression}: {problem}"));
+        return scope.evaluate(expression).map_err(|error| format!("{expression}: {error}"));
     }
     let texts: Vec<&str> = row.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let [namespace, name, dimensions @ ..] = texts.as_slice() else { return Err(format!("{row} is no metric")) };
+    let [namespace, name, dimensions @ ..] = texts.as_slice() else {
+        return Err(format!("expected a metric, found {row}"));
+    };
     let dimensions: Vec<(&str, &str)> = dimensions.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
     let stat = options["stat"].as_str().or_else(|| properties["stat"].as_str()).unwrap_or("Average");
-    Ok(Outcome::Points(scope.metric(&MetricName::new(namespace, name, &dimensions), stat)))
+    Ok(MathResult::Series(scope.metric(&MetricName::new(namespace, name, &dimensions), stat)))
 }
 
-type Log = (&'static str, Value, Value, Value);
+/// Kind, columns, rows and series.
+type LogWidget = (&'static str, Value, Value, Value);
 
-fn logs(properties: &Value, scope: &Scope<'_>) -> Result<Log, String> {
-    let query = properties["query"].as_str().ok_or("it has no query")?;
+fn logs(properties: &Value, scope: &Scope<'_>) -> Result<LogWidget, String> {
+    let query = properties["query"].as_str().ok_or("expected a query in the log widget, found none")?;
     let lines = scope.cloudwatch.reports(scope.start, scope.end);
     let table = insights::run(query, &lines, scope.start, scope.end, scope.period)?;
     if table.by_time && properties["view"] != "table" {

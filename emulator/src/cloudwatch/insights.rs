@@ -1,35 +1,39 @@
-//! Logs Insights: the part of its query language that the dashboards use, over the lines that Lambda writes itself.
+//! Logs Insights: runs the queries of the dashboards over the log lines of Lambda.
 //!
-//! [Query syntax](https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/CWL_QuerySyntax.html). What is understood:
-//! `filter type = "…"` or `ispresent(field)`, and `stats count(*), count|min|max|avg|sum(field), pct(field, n)`, each
-//! `as name`, `by bin(…)` or not; a field may be `coalesce(first, others)`.
+//! It supports a part of the [query syntax](https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/CWL_QuerySyntax.html):
+//!
+//! - `filter field = "…"` and `filter ispresent(field)`, joined by `or`
+//! - `stats` with `count(*)`, `count(field)`, `min`, `max`, `avg`, `sum` and `pct(field, n)`, each with an optional
+//!   `as name`, and an optional `by bin(…)`; a field can be `coalesce(field, …)`
 
 use serde_json::Value;
 
 use crate::cloudwatch::statistic;
 
-/// A table of a query's results.
+/// The result of a query.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
-    /// The names of the columns.
+    /// The column names.
     pub columns: Vec<String>,
-    /// The start of each period, and its values; one row where the query has no `bin`.
+    /// The start and the values of each period; one row if the query has no `bin`.
     pub rows: Vec<(u64, Vec<Option<f64>>)>,
-    /// Whether the rows are periods.
+    /// Whether each row is a period.
     pub by_time: bool,
 }
 
 struct Column {
     name: String,
     function: String,
-    /// Tried in this order.
+    /// The value is that of the first field that the line has.
     fields: Vec<String>,
 }
 
-/// Runs a query over lines, in periods of `period` seconds whatever its `bin` says.
+/// Runs a query over the lines of `start..end`.
+///
+/// The periods are `period` seconds long; the argument of `bin` is ignored.
 ///
 /// # Errors
-/// With what of the query is not understood.
+/// If the query uses unsupported syntax.
 pub fn run(query: &str, lines: &[(u64, Value)], start: u64, end: u64, period: u64) -> Result<Table, String> {
     let mut lines: Vec<&(u64, Value)> = lines.iter().collect();
     let mut table = None;
@@ -45,14 +49,14 @@ pub fn run(query: &str, lines: &[(u64, Value)], start: u64, end: u64, period: u6
                 let (columns, by) = rest.rsplit_once(" by ").unwrap_or((rest, ""));
                 let columns = split(columns).into_iter().map(column).collect::<Result<Vec<_>, _>>()?;
                 if columns.is_empty() {
-                    return Err("stats of nothing".to_owned());
+                    return Err("expected a function after stats, found none".to_owned());
                 }
                 table = Some(tabulate(&columns, &lines, by.trim().starts_with("bin("), (start, end, period)));
             }
-            other => return Err(format!("{other:?} is not known here")),
+            other => return Err(format!("expected fields, filter or stats, found {other:?}")),
         }
     }
-    table.ok_or_else(|| "there is no stats".to_owned())
+    table.ok_or_else(|| "expected a stats command, found none".to_owned())
 }
 
 fn tabulate(columns: &[Column], lines: &[&(u64, Value)], by_time: bool, span: (u64, u64, u64)) -> Table {
@@ -94,18 +98,19 @@ fn filter(condition: &str) -> Result<Filter, String> {
         let field = field.trim().to_owned();
         return Ok(Box::new(move |line| lookup(line, &field).is_some()));
     }
-    let (field, text) = condition.split_once('=').ok_or_else(|| format!("filter {condition} is not known here"))?;
+    let (field, text) =
+        condition.split_once('=').ok_or_else(|| format!("filter {condition} is not supported by the local cloud"))?;
     let (field, text) = (field.trim().to_owned(), text.trim().trim_matches(['"', '\'']).to_owned());
     Ok(Box::new(move |line| lookup(line, &field).and_then(Value::as_str) == Some(text.as_str())))
 }
 
 fn column(text: &str) -> Result<Column, String> {
-    let wrong = || format!("stats {text} is not known here");
+    let unsupported = || format!("stats {text} is not supported by the local cloud");
     let (call, name) = text.rsplit_once(" as ").unwrap_or((text, text));
     let (function, arguments) =
-        call.trim().strip_suffix(')').and_then(|call| call.split_once('(')).ok_or_else(wrong)?;
+        call.trim().strip_suffix(')').and_then(|call| call.split_once('(')).ok_or_else(unsupported)?;
     let arguments = split(arguments);
-    let field = *arguments.first().ok_or_else(wrong)?;
+    let field = *arguments.first().ok_or_else(unsupported)?;
     let function = match (function, arguments.get(1)) {
         ("count", None) => "SampleCount".to_owned(),
         ("sum", None) => "Sum".to_owned(),
@@ -113,13 +118,13 @@ fn column(text: &str) -> Result<Column, String> {
         ("min", None) => "Minimum".to_owned(),
         ("max", None) => "Maximum".to_owned(),
         ("pct", Some(percentile)) => format!("p{percentile}"),
-        _ => return Err(wrong()),
+        _ => return Err(unsupported()),
     };
     let fields = field.strip_prefix("coalesce(").and_then(|rest| rest.strip_suffix(')')).map_or(vec![field], split);
     Ok(Column { name: name.trim().to_owned(), function, fields: fields.into_iter().map(str::to_owned).collect() })
 }
 
-/// Splits at the commas that are in no parentheses.
+/// Splits at commas outside parentheses.
 fn split(list: &str) -> Vec<&str> {
     let mut depth = 0;
     let at_comma = |letter: char| {
@@ -139,7 +144,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn stats_are_worked_out_by_period_or_over_all() {
+    fn stats_are_computed_per_period_or_in_total() {
         let report = |second: u64, duration: f64, init: Option<f64>| {
             let mut metrics = json!({"durationMs": duration});
             if let Some(init) = init {
@@ -159,8 +164,8 @@ mod tests {
         );
         let all = run("stats max(record.metrics.durationMs) as most", &lines, 0, 10, 5).unwrap();
         assert_eq!(all.rows, [(0, vec![Some(6.0)])]);
-        for wrong in ["", "stats", "stats median(x)", "sort x", "filter x like /y/ | stats count(*)"] {
-            assert!(run(wrong, &lines, 0, 10, 5).is_err(), "{wrong}");
+        for invalid in ["", "stats", "stats median(x)", "sort x", "filter x like /y/ | stats count(*)"] {
+            assert!(run(invalid, &lines, 0, 10, 5).is_err(), "{invalid}");
         }
     }
 }

@@ -1,5 +1,7 @@
-//! CloudWatch: metrics, from Embedded Metric Format and from the other parts of the cloud, and the log lines that
-//! Lambda itself writes. In memory, for as long as a local run is looked at.
+//! CloudWatch: the metrics of a local run, and the log lines that Lambda itself writes.
+//!
+//! Metrics come from log lines in Embedded Metric Format and from the other parts of the local cloud. Everything is in
+//! memory.
 //!
 //! [Embedded Metric Format](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html).
 
@@ -16,25 +18,25 @@ use serde_json::Value;
 
 use crate::identity;
 
-/// How long values are kept, in seconds.
+/// How long metric values are retained, in seconds.
 pub const RETENTION_SECS: u64 = 1_800;
 
-/// How many of Lambda's own log lines are kept.
+/// The maximum number of retained log lines of Lambda.
 const REPORTS_MAX: usize = 50_000;
 
-/// What a metric is found by.
+/// The identity of a metric.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MetricName {
     /// Such as `AWS/Lambda`.
     pub namespace: String,
     /// Such as `Duration`.
     pub name: String,
-    /// Names and values, sorted.
+    /// Names and values, sorted by name.
     pub dimensions: Vec<(String, String)>,
 }
 
 impl MetricName {
-    /// A metric's name; the order of its dimensions does not matter.
+    /// The identity of a metric; `dimensions` may have any order.
     pub fn new(namespace: &str, name: &str, dimensions: &[(&str, &str)]) -> Self {
         let mut dimensions: Vec<_> =
             dimensions.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -48,41 +50,42 @@ impl MetricName {
     }
 }
 
-/// Values by the second that they were measured in.
+/// The values of a metric by second.
 type Values = BTreeMap<u64, Vec<f64>>;
 
 #[derive(Debug, Default)]
-struct Kept {
+struct State {
     metrics: HashMap<MetricName, Values>,
     reports: VecDeque<(u64, Value)>,
+    /// When expired values were last removed, in seconds since 1970.
     pruned: u64,
 }
 
 /// The metrics and logs of the local cloud.
 #[derive(Debug, Clone, Default)]
-pub struct CloudWatch(Arc<Mutex<Kept>>);
+pub struct CloudWatch(Arc<Mutex<State>>);
 
 impl CloudWatch {
-    /// Takes a value of now.
+    /// Records a value with the current time.
     pub fn put(&self, name: MetricName, value: f64) {
         self.put_at(identity::now_ms() / 1000, name, value);
     }
 
     fn put_at(&self, second: u64, name: MetricName, value: f64) {
-        let mut kept = self.0.lock();
-        kept.metrics.entry(name).or_default().entry(second).or_default().push(value);
-        // Now and then, not for every value.
-        if second >= kept.pruned + 60 {
-            kept.pruned = second;
+        let mut state = self.0.lock();
+        state.metrics.entry(name).or_default().entry(second).or_default().push(value);
+        // Once a minute, because it visits every metric.
+        if second >= state.pruned + 60 {
+            state.pruned = second;
             let oldest = second.saturating_sub(RETENTION_SECS);
-            kept.metrics.retain(|_, values| {
+            state.metrics.retain(|_, values| {
                 *values = values.split_off(&oldest);
                 !values.is_empty()
             });
         }
     }
 
-    /// Takes the metrics of a log line, if it has any; `false` if it is none of Embedded Metric Format.
+    /// Records the metrics of a log line; `false` if the line is not in Embedded Metric Format.
     pub fn put_line(&self, line: &Value) -> bool {
         let Some(directives) = line["_aws"]["CloudWatchMetrics"].as_array() else { return false };
         let second = line["_aws"]["Timestamp"].as_u64().unwrap_or_else(identity::now_ms) / 1000;
@@ -90,7 +93,7 @@ impl CloudWatch {
             let namespace = directive["Namespace"].as_str().unwrap_or_default();
             let sets = directive["Dimensions"].as_array().map_or(&[][..], Vec::as_slice);
             for set in sets.iter().filter_map(Value::as_array) {
-                // A set that names what the line does not have makes no metric.
+                // CloudWatch creates no metric for a dimension set with a dimension that the line lacks.
                 let dimensions: Option<Vec<(&str, &str)>> =
                     set.iter().map(|name| Some((name.as_str()?, line[name.as_str()?].as_str()?))).collect();
                 let Some(dimensions) = dimensions else { continue };
@@ -106,33 +109,33 @@ impl CloudWatch {
         true
     }
 
-    /// Takes a line of Lambda's own, such as a `platform.report`.
+    /// Records a log line of Lambda, such as `platform.report`.
     pub fn report(&self, line: Value) {
-        let mut kept = self.0.lock();
-        kept.reports.push_back((identity::now_ms() / 1000, line));
-        if kept.reports.len() > REPORTS_MAX {
-            kept.reports.pop_front();
+        let mut state = self.0.lock();
+        state.reports.push_back((identity::now_ms() / 1000, line));
+        if state.reports.len() > REPORTS_MAX {
+            state.reports.pop_front();
         }
     }
 
-    /// Lambda's own lines of `start..end`, in seconds since 1970.
+    /// The log lines of Lambda in `start..end`, in seconds since 1970.
     pub fn reports(&self, start: u64, end: u64) -> Vec<(u64, Value)> {
         self.0.lock().reports.iter().filter(|(second, _)| (start..end).contains(second)).cloned().collect()
     }
 
-    /// Every metric that there is.
+    /// All metrics, sorted.
     pub fn names(&self) -> Vec<MetricName> {
         let mut names: Vec<_> = self.0.lock().metrics.keys().cloned().collect();
         names.sort();
         names
     }
 
-    /// The second of the oldest value that is kept.
-    pub fn first(&self) -> Option<u64> {
+    /// The time of the oldest value, in seconds since 1970.
+    pub fn oldest(&self) -> Option<u64> {
         self.0.lock().metrics.values().filter_map(|values| values.keys().next().copied()).min()
     }
 
-    /// The values of each period of `start..end`, in seconds since 1970.
+    /// The values of a metric in each period of `start..end`, in seconds since 1970.
     pub fn values(&self, name: &MetricName, start: u64, end: u64, period: u64) -> Vec<Vec<f64>> {
         let periods = usize::try_from(end.saturating_sub(start).div_ceil(period.max(1))).unwrap_or(0);
         let mut all = vec![Vec::new(); periods];
@@ -148,8 +151,10 @@ impl CloudWatch {
     }
 }
 
-/// A statistic of some values, by CloudWatch's name of it: `Average`, `Sum`, `Minimum`, `Maximum`, `SampleCount` or a
-/// percentile such as `p99`. `None` if there are no values, or no such statistic.
+/// Computes a statistic by its CloudWatch name.
+///
+/// The name is `Average`, `Sum`, `Minimum`, `Maximum`, `SampleCount` or a percentile such as `p99`. The result is `None`
+/// for another name, or without values.
 pub fn statistic(values: &[f64], name: &str) -> Option<f64> {
     if values.is_empty() {
         return None;
@@ -165,7 +170,7 @@ pub fn statistic(values: &[f64], name: &str) -> Option<f64> {
             let percentile: f64 = name.strip_prefix('p')?.parse().ok().filter(|p| (0.0..=100.0).contains(p))?;
             let mut sorted = values.to_vec();
             sorted.sort_by(f64::total_cmp);
-            // The nearest rank.
+            // By nearest rank.
             let rank = (percentile / 100.0 * sorted.len() as f64).ceil().max(1.0) as usize;
             sorted.get(rank - 1).copied()
         }
@@ -178,7 +183,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_line_makes_a_metric_of_each_dimension_set_that_it_has_values_for() {
+    fn each_complete_dimension_set_of_a_line_makes_a_metric() {
         let cloudwatch = CloudWatch::default();
         let line = json!({
             "_aws": {"Timestamp": 5_000, "CloudWatchMetrics": [
@@ -195,10 +200,11 @@ mod tests {
     }
 
     #[test]
-    fn a_percentile_is_the_nearest_rank() {
+    fn a_percentile_is_by_nearest_rank() {
         let values: Vec<f64> = (1..=100).map(f64::from).collect();
-        for (name, wanted) in [("p50", 50.0), ("p99", 99.0), ("p100", 100.0), ("Sum", 5050.0), ("SampleCount", 100.0)] {
-            assert_eq!(statistic(&values, name), Some(wanted), "{name}");
+        for (name, expected) in [("p50", 50.0), ("p99", 99.0), ("p100", 100.0), ("Sum", 5050.0), ("SampleCount", 100.0)]
+        {
+            assert_eq!(statistic(&values, name), Some(expected), "{name}");
         }
         assert_eq!(statistic(&[], "Sum"), None);
         assert_eq!(statistic(&values, "Median"), None);

@@ -1,4 +1,6 @@
-//! The console: a page of what CloudWatch and X-Ray would show, from the same lines and spans; and the OTLP endpoint.
+//! The console: web pages with the metrics and traces of a local run, and an OTLP endpoint.
+//!
+//! The pages show what CloudWatch and X-Ray would show, from the same log lines and spans.
 
 use std::collections::BTreeMap;
 
@@ -8,47 +10,52 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::cloudwatch::dashboard::{DASHBOARDS, draw};
-use crate::cloudwatch::{CloudWatch, MetricName, statistic};
+use crate::cloudwatch::dashboard::{self, DASHBOARDS};
+use crate::cloudwatch::{CloudWatch, MetricName, RETENTION_SECS, statistic};
 use crate::fault::{CollectorFault, Fault, Faults};
 use crate::identity;
 use crate::lambda::service::Lambda;
 use crate::serve::{self, Body, BoxError, Server};
 use crate::xray::XRay;
 
-/// How far back the page looks, in seconds.
+/// The period that the page shows, in seconds.
 const WINDOW_SECS: u64 = 120;
 
-/// Over how many seconds a percentile is taken, so that it says something at a few requests a second.
+/// The window of a percentile, in seconds, so that a few requests per second are enough for one.
 const PERCENTILE_SECS: u64 = 10;
 
-/// How many traces the page lists.
+/// The number of traces that the page lists.
 const TRACES: usize = 40;
 
-/// The largest batch of spans.
+/// The maximum size of a batch of spans, in bytes.
 const SPANS_BYTES_MAX: usize = 16 << 20;
 
-/// More than the names of all faults.
+/// The maximum size of a list of faults, in bytes: more than the names of all faults.
 const FAULT_BYTES_MAX: usize = 4096;
 
-/// What the page is made of: path, type, text.
-const FILES: [(&str, &str, &str); 6] = [
-    ("/", "text/html; charset=utf-8", include_str!("../../console/index.html")),
-    ("/console.css", "text/css; charset=utf-8", include_str!("../../console/console.css")),
-    ("/console.js", "text/javascript; charset=utf-8", include_str!("../../console/console.js")),
-    ("/dashboard.js", "text/javascript; charset=utf-8", include_str!("../../console/dashboard.js")),
-    (
-        "/vendor/uPlot.iife.min.js",
-        "text/javascript; charset=utf-8",
-        include_str!("../../console/vendor/uPlot.iife.min.js"),
-    ),
-    ("/vendor/uPlot.min.css", "text/css; charset=utf-8", include_str!("../../console/vendor/uPlot.min.css")),
+const CSS: &str = "text/css; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// The files of the pages: path, media type, text.
+const FILES: [(&str, &str, &str); 11] = [
+    ("/", HTML, include_str!("../../console/index.html")),
+    ("/console.css", CSS, include_str!("../../console/console.css")),
+    ("/console.js", JAVASCRIPT, include_str!("../../console/console.js")),
+    ("/dashboard.js", JAVASCRIPT, include_str!("../../console/dashboard.js")),
+    ("/chart.js", JAVASCRIPT, include_str!("../../console/chart.js")),
+    ("/connection.js", JAVASCRIPT, include_str!("../../console/connection.js")),
+    ("/dom.js", JAVASCRIPT, include_str!("../../console/dom.js")),
+    ("/format.js", JAVASCRIPT, include_str!("../../console/format.js")),
+    ("/trace.js", JAVASCRIPT, include_str!("../../console/trace.js")),
+    ("/vendor/uPlot.iife.min.js", JAVASCRIPT, include_str!("../../console/vendor/uPlot.iife.min.js")),
+    ("/vendor/uPlot.min.css", CSS, include_str!("../../console/vendor/uPlot.min.css")),
 ];
 
 /// The page of a dashboard.
 const DASHBOARD_PAGE: &str = include_str!("../../console/dashboard.html");
 
-/// What the console shows.
+/// The console and its data.
 #[derive(Debug, Clone)]
 pub struct Console {
     /// The function.
@@ -59,121 +66,131 @@ pub struct Console {
     pub xray: XRay,
     /// The value of the dimension `service`.
     pub service: String,
-    /// The address of the distribution.
+    /// The URL of the distribution.
     pub cdn: String,
-    /// What goes wrong.
+    /// The active faults.
     pub faults: Faults,
-    /// What the placeholders of the dashboards stand for here.
-    pub names: Vec<(&'static str, String)>,
+    /// The values of the dashboards' placeholders.
+    pub placeholders: Vec<(&'static str, String)>,
 }
 
 /// Serves the console.
 pub fn serve(listener: TcpListener, console: Console) -> Server {
     serve::serve(listener, move |request, _| {
         let console = console.clone();
-        async move { console.answer(request).await }
+        async move { console.respond(request).await }
     })
 }
 
 impl Console {
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, BoxError> {
+    async fn respond(&self, request: Request<Incoming>) -> Result<Response<Body>, BoxError> {
         let path = request.uri().path().to_owned();
         if path == "/v1/traces" {
             match self.faults.collector() {
                 None => {}
                 Some(CollectorFault::Hang) => std::future::pending().await,
                 Some(CollectorFault::Unavailable) => {
-                    return Ok(text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "as --fault asks\n"));
+                    return Ok(text(
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        "text/plain",
+                        "injected fault: otlp-unavailable\n",
+                    ));
                 }
-                Some(CollectorFault::Reset) => return Err("the connection is closed, as --fault asks".into()),
+                Some(CollectorFault::Reset) => return Err("injected fault: otlp-reset".into()),
             }
-            return Ok(self.take_spans(request).await);
+            return Ok(self.receive_spans(request).await);
         }
         if path == "/fault" {
-            return Ok(self.fault(request).await);
+            return Ok(self.configure_faults(request).await);
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return Ok(text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET and HEAD\n"));
+            return Ok(text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "expected GET or HEAD\n"));
         }
-        if let Some((_, kind, file)) = FILES.iter().find(|(known, ..)| *known == path) {
+        if let Some((_, kind, file)) = FILES.iter().find(|(file_path, ..)| *file_path == path) {
             return Ok(text(StatusCode::OK, kind, *file));
         }
         if path == "/favicon.ico" {
             return Ok(text(StatusCode::NO_CONTENT, "image/x-icon", ""));
         }
         Ok(match path.strip_prefix("/api/").map(|path| path.split_once('/').unwrap_or((path, ""))) {
-            Some(("state", "")) => json_of(&self.state()),
-            Some(("traces", "")) => json_of(&self.xray.latest(TRACES)),
+            Some(("state", "")) => json_response(&self.state()),
+            Some(("traces", "")) => json_response(&self.xray.latest(TRACES)),
             Some(("dashboards", name)) => match self.dashboard(name) {
-                Some(drawn) => json_of(&drawn),
-                None => text(StatusCode::NOT_FOUND, "text/plain", "there is no such dashboard\n"),
+                Some(dashboard) => json_response(&dashboard),
+                None => text(StatusCode::NOT_FOUND, "text/plain", "unknown dashboard\n"),
             },
-            _ if path
-                .strip_prefix("/dashboards/")
-                .is_some_and(|name| DASHBOARDS.iter().any(|(known, _)| *known == name)) =>
-            {
-                text(StatusCode::OK, "text/html; charset=utf-8", DASHBOARD_PAGE)
+            _ if path.strip_prefix("/dashboards/").is_some_and(|name| dashboard_body(name).is_some()) => {
+                text(StatusCode::OK, HTML, DASHBOARD_PAGE)
             }
-            _ => text(StatusCode::NOT_FOUND, "text/plain", "there is no such page: go to /\n"),
+            _ => text(StatusCode::NOT_FOUND, "text/plain", "unknown page; the console is at /\n"),
         })
     }
 
-    /// What goes wrong: GET says it, PUT changes it to those of the body, one a line, and DELETE ends it.
-    async fn fault(&self, request: Request<Incoming>) -> Response<Body> {
+    /// Returns the active faults (GET), replaces them by those of the body, separated by white space (PUT), or ends them
+    /// (DELETE).
+    async fn configure_faults(&self, request: Request<Incoming>) -> Response<Body> {
         match *request.method() {
             Method::GET | Method::HEAD => {}
             Method::DELETE => self.faults.set(Vec::new()),
             Method::PUT => {
                 let body = serve::collect(request.into_body(), FAULT_BYTES_MAX).await.unwrap_or_default();
-                let named: Result<Vec<Fault>, String> =
+                let parsed: Result<Vec<Fault>, String> =
                     String::from_utf8_lossy(&body).split_whitespace().map(str::parse).collect();
-                match named {
+                match parsed {
                     Ok(faults) if !faults.is_empty() => self.faults.set(faults),
-                    Ok(_) => return text(StatusCode::BAD_REQUEST, "text/plain", "name a fault, or use DELETE\n"),
-                    Err(problem) => return text(StatusCode::BAD_REQUEST, "text/plain", format!("{problem}\n")),
+                    Ok(_) => {
+                        return text(
+                            StatusCode::BAD_REQUEST,
+                            "text/plain",
+                            "expected a fault in the body; DELETE ends all faults\n",
+                        );
+                    }
+                    Err(error) => return text(StatusCode::BAD_REQUEST, "text/plain", format!("{error}\n")),
                 }
             }
-            _ => return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET, PUT and DELETE\n"),
+            _ => return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "expected GET, PUT or DELETE\n"),
         }
         let lines: String = self.faults.all().iter().map(|fault| format!("{fault}\n")).collect();
         text(StatusCode::OK, "text/plain", lines)
     }
 
-    /// OTLP over HTTP: what a collector would take.
-    async fn take_spans(&self, request: Request<Incoming>) -> Response<Body> {
+    /// Receives an export request of OTLP over HTTP, as a collector does.
+    async fn receive_spans(&self, request: Request<Incoming>) -> Response<Body> {
         let Ok(body) = serve::collect(request.into_body(), SPANS_BYTES_MAX).await else {
-            return text(StatusCode::PAYLOAD_TOO_LARGE, "text/plain", "at most 16 MiB of spans\n");
+            return text(StatusCode::PAYLOAD_TOO_LARGE, "text/plain", "expected at most 16 MiB of spans\n");
         };
-        if self.xray.take_request(&body) {
+        if self.xray.receive_request(&body) {
             // An empty ExportTraceServiceResponse.
             text(StatusCode::OK, "application/x-protobuf", "")
         } else {
-            text(StatusCode::BAD_REQUEST, "text/plain", "no ExportTraceServiceRequest in protobuf\n")
+            text(StatusCode::BAD_REQUEST, "text/plain", "expected an ExportTraceServiceRequest in protobuf\n")
         }
     }
 
-    /// Every dashboard's widgets with their values, over the time since the first value.
+    /// The evaluated widgets of a dashboard, from the first retained value on.
     fn dashboard(&self, name: &str) -> Option<Value> {
-        let (_, body) = DASHBOARDS.iter().find(|(known, _)| *known == name)?;
+        let body = dashboard_body(name)?;
         let end = identity::now_ms() / 1000;
-        let start = self.cloudwatch.first().unwrap_or(end).clamp(end.saturating_sub(1_800), end.saturating_sub(60));
-        let names: Vec<(&str, &str)> = self.names.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let drawn = draw(body, &names, &self.cloudwatch, start, end);
-        let others: Vec<&str> = DASHBOARDS.iter().map(|(name, _)| *name).collect();
+        let oldest = self.cloudwatch.oldest().unwrap_or(end);
+        // At least a minute, so that the axis has a length.
+        let start = oldest.clamp(end.saturating_sub(RETENTION_SECS), end.saturating_sub(60));
+        let placeholders: Vec<(&str, &str)> =
+            self.placeholders.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let names: Vec<&str> = DASHBOARDS.iter().map(|(name, _)| *name).collect();
         let title = format!("{} · {}", self.service, name.replace('-', " "));
-        Some(match drawn {
+        Some(match dashboard::evaluate(body, &placeholders, &self.cloudwatch, start, end) {
             Ok(widgets) => {
-                json!({"name": name, "title": title, "others": others, "start": start, "end": end, "widgets": widgets})
+                json!({"name": name, "title": title, "names": names, "start": start, "end": end, "widgets": widgets})
             }
-            Err(problem) => json!({"name": name, "title": title, "others": others, "widgets": [
+            Err(problem) => json!({"name": name, "title": title, "names": names, "widgets": [
                 {"x": 0, "y": 0, "width": 24, "height": 2, "kind": "text", "problem": problem}
             ]}),
         })
     }
 
-    /// The last two minutes, second by second.
+    /// The figures of the last two minutes, per second.
     fn state(&self) -> Value {
-        // The second that is under way is not counted yet.
+        // Without the current second, which is incomplete.
         let end = identity::now_ms() / 1000;
         let start = end.saturating_sub(WINDOW_SECS);
         let own = |name: &str| MetricName::new("nearedge", name, &[("service", &self.service)]);
@@ -201,10 +218,10 @@ impl Console {
         };
         let all: Vec<f64> =
             by_variant.values().flat_map(|seconds| seconds.iter().skip(before)).flatten().copied().collect();
-        let each = |what: &dyn Fn(&Vec<Vec<f64>>) -> Value| -> Value {
+        let per_variant = |figure: &dyn Fn(&Vec<Vec<f64>>) -> Value| -> Value {
             by_variant
                 .iter()
-                .map(|(variant, seconds)| (variant.clone(), what(seconds)))
+                .map(|(variant, seconds)| (variant.clone(), figure(seconds)))
                 .collect::<serde_json::Map<_, _>>()
                 .into()
         };
@@ -222,8 +239,8 @@ impl Console {
             "cdn": self.cdn,
             "overall": {"p50": statistic(&all, "p50"), "p90": statistic(&all, "p90"), "p99": statistic(&all, "p99")},
             "seconds": (start..end).collect::<Vec<_>>(),
-            "requests": each(&|seconds| json!(requests(seconds))),
-            "duration": each(&|seconds| json!({
+            "requests": per_variant(&|seconds| json!(requests(seconds))),
+            "duration": per_variant(&|seconds| json!({
                 "p50": percentile(seconds, "p50"), "p90": percentile(seconds, "p90"), "p99": percentile(seconds, "p99"),
             })),
             "cache": Value::Object(sources.into_iter().collect()),
@@ -231,14 +248,20 @@ impl Console {
             "s3": {"requests": sums("S3Requests"), "retries": sums("S3Retries")},
             "cold_starts": sums("ColdStart"),
             "environments": {
-                "running": running, "frozen": frozen, "started": self.lambda.started(), "most": self.lambda.most(),
+                "running": running, "frozen": frozen, "started": self.lambda.started(),
+                "max": self.lambda.max_environments(),
             },
             "spans": {"received": received, "traces": traces},
         })
     }
 }
 
-fn json_of(value: &Value) -> Response<Body> {
+/// The body of a dashboard.
+fn dashboard_body(name: &str) -> Option<&'static str> {
+    DASHBOARDS.iter().find(|(dashboard, _)| *dashboard == name).map(|(_, body)| *body)
+}
+
+fn json_response(value: &Value) -> Response<Body> {
     text(StatusCode::OK, "application/json", value.to_string())
 }
 

@@ -1,7 +1,7 @@
-//! An HTTP request → the event that API Gateway makes of it (HTTP API, payload format 2.0).
+//! HTTP request → Lambda event, as API Gateway builds it (HTTP API, payload format 2.0).
 //!
-//! [Payload format](https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html);
-//! what is not documented there is in the table of `emulator/README.md` with where it was seen.
+//! [Payload format](https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html).
+//! The table in `emulator/README.md` lists undocumented behaviour, with the places where it was observed.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -16,30 +16,30 @@ use time::macros::format_description;
 
 use crate::identity;
 
-/// The API that the events come from.
+/// The API as its events describe it.
 #[derive(Debug, Clone)]
 pub struct Api {
     /// The API's id, the first label of its domain name.
     pub id: String,
-    /// Its domain name.
+    /// The API's domain name.
     pub domain_name: String,
-    /// `$default`, or a named stage, which prefixes every path.
+    /// `$default`, or the name of a stage, which prefixes every path.
     pub stage: String,
 }
 
-/// Why a request has no event: it is answered without the function.
+/// Why API Gateway rejects a request without invoking the function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unroutable {
     /// The path is not percent-encoded UTF-8.
     BadPath,
-    /// A named stage, and a path that is not under it.
+    /// The path does not start with the named stage.
     NoRoute,
 }
 
 /// Builds the event of a request.
 ///
 /// # Errors
-/// When the path cannot be decoded or has no route.
+/// If the path cannot be decoded or has no route.
 pub fn build(
     api: &Api,
     request: &Parts,
@@ -88,7 +88,7 @@ pub fn build(
     });
     if let Some(event) = event.as_object_mut() {
         insert_if_some(event, "cookies", (!cookies.is_empty()).then(|| json!(cookies)));
-        insert_if_some(event, "queryStringParameters", query_parameters(query).map(|all| json!(all)));
+        insert_if_some(event, "queryStringParameters", query_parameters(query).map(|parameters| json!(parameters)));
         let proxy = proxied.trim_start_matches('/');
         insert_if_some(event, "pathParameters", (!proxy.is_empty()).then(|| json!({"proxy": proxy})));
         insert_if_some(event, "body", (!body.is_empty()).then(|| json!(body)));
@@ -102,16 +102,16 @@ fn insert_if_some(event: &mut Map<String, Value>, name: &str, value: Option<Valu
     }
 }
 
-/// The path, decoded once and cut at the first `?` that decoding brings to light.
+/// Decodes the path once and cuts it at the first decoded `?`.
 fn decode_path(path: &str) -> Option<String> {
     let mut decoded = percent_decode_str(path).decode_utf8().ok()?.into_owned();
-    if let Some(cut) = decoded.find('?') {
-        decoded.truncate(cut);
+    if let Some(end) = decoded.find('?') {
+        decoded.truncate(end);
     }
     Some(decoded)
 }
 
-/// Header names in lower case, repeated ones joined by a comma, and the cookies apart.
+/// Headers with names in lower case and repeated fields joined by commas; and the cookies.
 fn join_headers(headers: &HeaderMap) -> (BTreeMap<String, String>, Vec<String>) {
     let mut joined = BTreeMap::<String, String>::new();
     let mut cookies = Vec::new();
@@ -132,7 +132,7 @@ fn join_headers(headers: &HeaderMap) -> (BTreeMap<String, String>, Vec<String>) 
     (joined, cookies)
 }
 
-/// Decoded names and values, repeated ones joined by a comma; `None` without a query.
+/// Decoded query parameters, repeated ones joined by commas; `None` without a query.
 fn query_parameters(query: &str) -> Option<BTreeMap<String, String>> {
     let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
     let mut parameters = BTreeMap::<String, String>::new();
@@ -150,7 +150,7 @@ fn query_parameters(query: &str) -> Option<BTreeMap<String, String>> {
     (!parameters.is_empty()).then_some(parameters)
 }
 
-/// The types that an HTTP API hands on as text; every other body is base64.
+/// Whether an HTTP API passes a body of this type as text. It encodes all other bodies as base64.
 fn is_text(content_type: Option<&str>) -> bool {
     let Some(content_type) = content_type else { return true };
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -158,7 +158,7 @@ fn is_text(content_type: Option<&str>) -> bool {
         || matches!(essence.as_str(), "application/json" | "application/javascript" | "application/xml")
 }
 
-/// The body as the event holds it, and whether that is base64.
+/// The body as a string of the event, and whether that string is base64.
 fn body_text(body: &Bytes, text: bool) -> (String, bool) {
     match std::str::from_utf8(body) {
         Ok(body) if text || body.is_empty() => (body.to_owned(), false),
@@ -200,14 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn the_query_stays_encoded_and_its_parameters_are_decoded_and_joined() {
+    fn the_query_stays_encoded_and_its_parameters_are_decoded() {
         let event = event("/x?a=1&b=%20&a=2+3&c");
         assert_eq!(event["rawQueryString"], json!("a=1&b=%20&a=2+3&c"));
         assert_eq!(event["queryStringParameters"], json!({"a": "1,2 3", "b": " ", "c": ""}));
     }
 
     #[test]
-    fn repeated_headers_are_joined_and_cookies_go_apart() {
+    fn repeated_headers_are_joined_and_cookies_are_separate() {
         let request = http::Request::builder()
             .uri("/")
             .header("Lambda_Auth", "a")
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_named_stage_prefixes_the_path_and_has_no_route_beside_it() {
+    fn a_path_outside_the_named_stage_has_no_route() {
         let at = |uri: &str| event_of(http::Request::builder().uri(uri), b"", "prod");
         assert_eq!(at("/prod/x").unwrap()["rawPath"], json!("/prod/x"));
         assert_eq!(at("/prod/x").unwrap()["pathParameters"], json!({"proxy": "x"}));

@@ -1,26 +1,27 @@
-//! A function's answer → the HTTP response that API Gateway makes of it (HTTP API, payload format 2.0).
+//! Function response → HTTP response, as API Gateway builds it (HTTP API, payload format 2.0).
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, SET_COOKIE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value};
 
-/// What a viewer is told when the function failed or its answer makes no sense.
+/// The body of the 500 when the function fails or returns an invalid response.
 pub const INTERNAL_SERVER_ERROR: &str = r#"{"message":"Internal Server Error"}"#;
 
-/// Connection-level fields, which belong to one hop (RFC 9110 §7.6.1).
+/// Fields of one connection, which an intermediary removes (RFC 9110 §7.6.1).
 const HOP_BY_HOP: [&str; 7] =
     ["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
 
-/// Turns an answer back into HTTP.
+/// Converts a function response to HTTP.
 ///
 /// # Errors
-/// With what is wrong with the answer; the viewer gets a 500.
-pub fn to_response(answer: &[u8]) -> Result<Response<Bytes>, String> {
-    let answer: Value = serde_json::from_slice(answer).map_err(|error| format!("the answer is not JSON: {error}"))?;
-    match answer {
+/// Describes the first invalid field. The viewer receives a 500.
+pub fn to_response(payload: &[u8]) -> Result<Response<Bytes>, String> {
+    let payload: Value =
+        serde_json::from_slice(payload).map_err(|error| format!("the function response is not JSON: {error}"))?;
+    match payload {
         Value::Object(fields) if fields.contains_key("statusCode") => structured(&fields),
-        // "If your Lambda function returns valid JSON and doesn't return a statusCode": inferred.
+        // "If your Lambda function returns valid JSON and doesn't return a statusCode", the response is inferred.
         Value::String(text) => Ok(inferred(text.into_bytes())),
         other => Ok(inferred(other.to_string().into_bytes())),
     }
@@ -42,41 +43,41 @@ fn structured(fields: &Map<String, Value>) -> Result<Response<Bytes>, String> {
                 let value = match value {
                     Value::String(text) => text.clone(),
                     Value::Number(_) | Value::Bool(_) => value.to_string(),
-                    _ => return Err(format!("the header {name} is no string")),
+                    _ => return Err(format!("header {name}: expected a string, found {value}")),
                 };
-                let name: HeaderName = name.parse().map_err(|_| format!("{name:?} is no header name"))?;
+                let name: HeaderName = name.parse().map_err(|_| format!("invalid header name {name:?}"))?;
                 if !HOP_BY_HOP.contains(&name.as_str()) {
                     response.headers_mut().insert(name.clone(), header_value(&name, &value)?);
                 }
             }
         }
-        Some(_) => return Err("headers is no object".to_owned()),
+        Some(_) => return Err("headers: expected an object".to_owned()),
     }
     match fields.get("cookies") {
         None | Some(Value::Null) => {}
         Some(Value::Array(cookies)) => {
             for cookie in cookies {
-                let cookie = cookie.as_str().ok_or("a cookie is no string")?;
+                let cookie = cookie.as_str().ok_or("cookies: expected strings")?;
                 response.headers_mut().append(SET_COOKIE, header_value(&SET_COOKIE, cookie)?);
             }
         }
-        Some(_) => return Err("cookies is no list".to_owned()),
+        Some(_) => return Err("cookies: expected a list".to_owned()),
     }
     let encoded = match fields.get("isBase64Encoded") {
         None | Some(Value::Null) => false,
         Some(Value::Bool(encoded)) => *encoded,
-        Some(_) => return Err("isBase64Encoded is neither true nor false".to_owned()),
+        Some(_) => return Err("isBase64Encoded: expected true or false".to_owned()),
     };
     *response.body_mut() = match fields.get("body") {
         None | Some(Value::Null) => Bytes::new(),
         Some(Value::String(text)) if encoded => base64_simd::STANDARD
             .decode_to_vec(text)
-            .map_err(|_| "isBase64Encoded is true and the body is not base64".to_owned())?
+            .map_err(|_| "body: expected base64, because isBase64Encoded is true".to_owned())?
             .into(),
         Some(Value::String(text)) => Bytes::from(text.clone()),
-        Some(_) => return Err("body is no string".to_owned()),
+        Some(_) => return Err("body: expected a string".to_owned()),
     };
-    // 204 and 304 have no content that could have a type (RFC 9110 §15.3.5, §15.4.5).
+    // 204 and 304 have no content, so they have no content type (RFC 9110 §15.3.5, §15.4.5).
     if !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         response.headers_mut().entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("text/plain;charset=UTF-8"));
     }
@@ -93,11 +94,11 @@ fn status(value: Option<&Value>) -> Result<StatusCode, String> {
         .and_then(|number| u16::try_from(number).ok())
         .filter(|number| (200..=599).contains(number))
         .and_then(|number| StatusCode::from_u16(number).ok())
-        .ok_or_else(|| format!("statusCode {} is no status", value.unwrap_or(&Value::Null)))
+        .ok_or_else(|| format!("statusCode: expected 200 to 599, found {}", value.unwrap_or(&Value::Null)))
 }
 
 fn header_value(name: &HeaderName, value: &str) -> Result<HeaderValue, String> {
-    HeaderValue::from_bytes(value.as_bytes()).map_err(|_| format!("the value of {name} is no header value"))
+    HeaderValue::from_bytes(value.as_bytes()).map_err(|_| format!("header {name}: invalid header value"))
 }
 
 #[cfg(test)]
@@ -105,12 +106,12 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn respond(answer: Value) -> Response<Bytes> {
-        to_response(answer.to_string().as_bytes()).unwrap()
+    fn respond(payload: Value) -> Response<Bytes> {
+        to_response(payload.to_string().as_bytes()).unwrap()
     }
 
     #[test]
-    fn a_structured_answer_becomes_http() {
+    fn a_structured_response_becomes_http() {
         let response = respond(json!({
             "statusCode": 404, "headers": {"X-A": "1", "n": 2, "Connection": "close"},
             "cookies": ["a=1", "b=2; Secure"], "body": "gone",
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn json_without_a_status_is_inferred_to_be_the_body() {
+    fn json_without_a_status_code_becomes_the_body() {
         let response = respond(json!({"hello": 1}));
         assert_eq!((response.status(), response.body().as_ref()), (StatusCode::OK, &br#"{"hello":1}"#[..]));
         assert_eq!(response.headers()["content-type"], "application/json");
@@ -139,8 +140,8 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_an_error_that_says_what_is_wrong() {
-        for (answer, named) in [
+    fn an_invalid_response_is_an_error_that_names_the_field() {
+        for (payload, field) in [
             ("nonsense", "not JSON"),
             (r#"{"statusCode":"abc"}"#, "statusCode"),
             (r#"{"statusCode":42}"#, "statusCode"),
@@ -152,8 +153,8 @@ mod tests {
             (r#"{"statusCode":200,"body":"%%","isBase64Encoded":true}"#, "base64"),
             (r#"{"statusCode":200,"body":"x","isBase64Encoded":"yes"}"#, "isBase64Encoded"),
         ] {
-            let error = to_response(answer.as_bytes()).unwrap_err();
-            assert!(error.contains(named), "{answer}: {error}");
+            let error = to_response(payload.as_bytes()).unwrap_err();
+            assert!(error.contains(field), "{payload}: {error}");
         }
     }
 }

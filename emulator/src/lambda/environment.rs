@@ -1,4 +1,4 @@
-//! An execution environment: a process with a Runtime API of its own, the events that it is at, and what Lambda sets for it.
+//! An execution environment: a process, and its invocations in progress.
 //!
 //! [The execution environment](https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html).
 
@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,107 +13,40 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use bytes::Bytes;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use time::OffsetDateTime;
-use time::macros::format_description;
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
-use crate::cloudwatch::CloudWatch;
 use crate::fault::{Faults, LambdaFault};
-use crate::identity;
-use crate::xray::XRay;
+use crate::lambda::function::Function;
+use crate::lambda::invocation::Completion;
 
-/// How long an environment may take until it asks for its first event
+/// Timeout from the start of the process to its first `/next`
 /// ([Init phase](https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib)).
-const INIT_LIMIT: Duration = Duration::from_secs(10);
-
-/// A function and how it is run.
-#[derive(Debug, Clone)]
-pub struct Function {
-    /// Its name.
-    pub name: String,
-    /// The program that is its `bootstrap`, and its arguments.
-    pub program: PathBuf,
-    /// Arguments of the program; Lambda gives none.
-    pub arguments: Vec<String>,
-    /// What the user sets in its environment, and the region and credentials of its role.
-    pub env: Vec<(String, String)>,
-    /// Its region.
-    pub region: String,
-    /// Its memory, in MB. It is told to the handler, not enforced.
-    pub memory_mb: u32,
-    /// How long an invocation may take.
-    pub timeout: Duration,
-    /// How many environments there may be.
-    pub environments: usize,
-    /// How many invocations an environment takes at once: more than 1 as on Lambda Managed Instances.
-    pub concurrency: usize,
-    /// Whether environments are frozen between invocations.
-    pub freeze: bool,
-    /// Whether an invocation that finds every environment busy is refused, instead of waiting for one.
-    pub throttle: bool,
-    /// How many of the invocations X-Ray samples, from 0 to 1.
-    pub sampled: f64,
-    /// Where the metrics go, and the lines that Lambda writes itself.
-    pub cloudwatch: CloudWatch,
-    /// Where Lambda's own spans go.
-    pub xray: XRay,
-    /// What goes wrong.
-    pub faults: Faults,
-}
-
-/// The function's error, as Lambda tells it to the caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FunctionError(pub String);
-
-impl fmt::Display for FunctionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// An event on its way to a handler.
-#[derive(Debug)]
-pub struct Event {
-    /// The invocation's id.
-    pub request_id: String,
-    /// When it has to be done, in milliseconds since 1970.
-    pub deadline_ms: u64,
-    /// The function's ARN.
-    pub arn: String,
-    /// The trace header.
-    pub trace_id: String,
-    /// The event itself.
-    pub payload: Bytes,
-}
-
-/// What a handler made of an event: its answer, or its error.
-pub type Completion = Result<Bytes, FunctionError>;
+const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One execution environment.
 pub struct Environment {
-    /// Its number, from 1.
+    /// The number of the environment, from 1.
     pub id: u64,
-    /// Of which configuration it is.
+    /// The version of the configuration that it runs.
     pub(crate) version: u64,
-    pub(crate) started: Instant,
-    /// How long it took from the start to the first `/next`.
-    pub(crate) init: OnceLock<Duration>,
-    pub(crate) invocations: AtomicU64,
-    pub(crate) process_group: OnceLock<Pid>,
-    /// `None` once it is gone.
-    pub(crate) in_flight: Mutex<Option<HashMap<String, oneshot::Sender<Completion>>>>,
-    /// What the handler reported to `/init/error`.
-    pub(crate) init_error: OnceLock<String>,
-    /// Whether the process dies while it posts its next answer.
-    pub(crate) doomed: AtomicBool,
+    started: Instant,
+    /// Time from the start to the first `/next`.
+    init: OnceLock<Duration>,
+    invocations: AtomicU64,
+    process_group: OnceLock<Pid>,
+    /// Invocations in progress, by request id. `None` after the process has exited.
+    in_flight: Mutex<Option<HashMap<String, oneshot::Sender<Completion>>>>,
+    /// The error that the handler reported to `/init/error`.
+    init_error: OnceLock<String>,
+    /// Whether the injected fault `lambda-crash` kills the process when it posts its next response.
+    pub(crate) crash_on_response: AtomicBool,
 }
 
 impl Environment {
-    /// An environment that has no process yet.
+    /// An environment without a process.
     pub(crate) fn new(id: u64, version: u64) -> Self {
         Self {
             id,
@@ -125,14 +57,14 @@ impl Environment {
             process_group: OnceLock::new(),
             in_flight: Mutex::new(Some(HashMap::new())),
             init_error: OnceLock::new(),
-            doomed: AtomicBool::new(false),
+            crash_on_response: AtomicBool::new(false),
         }
     }
 
-    /// Starts its process, in which `variables` are set beside what Lambda sets.
+    /// Starts the process with Lambda's environment variables and `variables`.
     ///
     /// # Errors
-    /// When the program cannot be run.
+    /// If the program cannot be executed.
     pub(crate) fn spawn(
         &self,
         function: &Function,
@@ -142,12 +74,12 @@ impl Environment {
         let child = Command::new(&function.program)
             .args(&function.arguments)
             .env_clear()
-            .envs(lambda_env(function, &runtime_api.to_string()))
+            .envs(function.reserved_variables(&runtime_api.to_string()))
             .envs(variables)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // A group of its own: signals reach its children too, and Ctrl-C does not reach it.
+            // A separate process group: signals reach the children of the process too, and Ctrl-C does not reach it.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
@@ -157,106 +89,127 @@ impl Environment {
         Ok(child)
     }
 
+    /// Sends a signal to the process and its children.
     pub(crate) fn signal(&self, signal: Signal) {
         if let Some(group) = self.process_group.get() {
-            // A process that is gone already needs no signal.
+            // It fails if the process has exited.
             let _ = killpg(*group, signal);
         }
     }
 
-    /// Ends an invocation with what the handler made of it; `false` when there is none of that id.
-    pub fn complete(&self, request_id: &str, completion: Completion) -> bool {
-        match self.in_flight.lock().as_mut().and_then(|all| all.remove(request_id)) {
-            Some(waiting) => {
-                // Whoever has stopped waiting needs no answer.
-                let _ = waiting.send(completion);
+    /// Records the first `/next`. Returns the startup time if this was the first one.
+    pub(crate) fn finish_init(&self) -> Option<Duration> {
+        let elapsed = self.started.elapsed();
+        self.init.set(elapsed).is_ok().then_some(elapsed)
+    }
+
+    /// Whether the process has sent its first `/next`.
+    pub(crate) fn is_initialized(&self) -> bool {
+        self.init.get().is_some()
+    }
+
+    /// Records the error that the handler reported to `/init/error`.
+    pub fn fail_init(&self, error: String) {
+        let _ = self.init_error.set(error);
+    }
+
+    /// The error that the handler reported to `/init/error`.
+    pub(crate) fn init_error(&self) -> Option<&str> {
+        self.init_error.get().map(String::as_str)
+    }
+
+    /// Registers an invocation in progress. Returns false if the process has exited.
+    pub(crate) fn begin(&self, request_id: &str, completion: oneshot::Sender<Completion>) -> bool {
+        match self.in_flight.lock().as_mut() {
+            Some(invocations) => {
+                invocations.insert(request_id.to_owned(), completion);
                 true
             }
             None => false,
         }
     }
 
-    /// The most memory that its process has had (`VmHWM`), or has (`VmRSS`), in MB, where the system says so.
+    /// Counts a delivered event. Returns the startup time if it was the first one.
+    pub(crate) fn count_invocation(&self) -> Option<Duration> {
+        let first = self.invocations.fetch_add(1, Ordering::Relaxed) == 0;
+        self.init.get().copied().filter(|_| first)
+    }
+
+    /// Ends an invocation with the handler's response or error. Returns false if the request id is unknown.
+    pub fn complete(&self, request_id: &str, completion: Completion) -> bool {
+        match self.in_flight.lock().as_mut().and_then(|invocations| invocations.remove(request_id)) {
+            Some(caller) => {
+                // It fails if the caller has timed out.
+                let _ = caller.send(completion);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Fails all invocations in progress, because the process has exited.
+    pub(crate) fn close(&self) {
+        *self.in_flight.lock() = None;
+    }
+
+    /// Whether the process has exited.
+    pub(crate) fn has_exited(&self) -> bool {
+        self.in_flight.lock().is_none()
+    }
+
+    /// The number of invocations in progress.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.lock().as_ref().map_or(0, HashMap::len)
+    }
+
+    /// Whether this invocation is in progress.
+    pub(crate) fn is_in_flight(&self, request_id: &str) -> bool {
+        self.in_flight.lock().as_ref().is_some_and(|invocations| invocations.contains_key(request_id))
+    }
+
+    /// Memory of the process in MB: the peak (`VmHWM`) or the current value (`VmRSS`). `None` without `/proc`.
     pub(crate) fn memory_mb(&self, field: &str) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process_group.get()?)).ok()?;
         let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
         value.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes.div_ceil(1024))
     }
 
-    /// Kills its process if a fault wants that, now that the answer has begun to come; says whether it did.
-    pub fn dies_answering(&self, faults: &Faults) -> bool {
-        let too_large = match faults.lambda() {
-            Some(LambdaFault::Memory(limit)) => self.memory_mb("VmRSS").is_some_and(|held| held > limit),
+    /// Kills the process if an injected fault demands it while the process posts a response. Returns whether it did.
+    pub fn inject_crash(&self, faults: &Faults) -> bool {
+        let exceeds_memory = match faults.lambda() {
+            Some(LambdaFault::Memory(limit_mb)) => self.memory_mb("VmRSS").is_some_and(|used_mb| used_mb > limit_mb),
             _ => false,
         };
-        let dies = too_large || self.doomed.load(Ordering::Relaxed);
-        if dies {
+        let crashes = exceeds_memory || self.crash_on_response.load(Ordering::Relaxed);
+        if crashes {
             self.signal(Signal::SIGKILL);
         }
-        dies
+        crashes
     }
 
-    /// Takes note of why the handler cannot start.
-    pub fn fail_init(&self, error: String) {
-        let _ = self.init_error.set(error);
-    }
-
-    /// Waits for the end of the process, and says how it came.
-    pub(crate) async fn watch(&self, mut child: Child) -> String {
+    /// Waits until the process exits, and returns the reason. Kills the process at the init timeout.
+    pub(crate) async fn wait(&self, mut child: Child) -> String {
         let status = tokio::select! {
             status = child.wait() => status,
-            () = self.init_overdue() => {
+            () = self.init_timeout() => {
                 self.signal(Signal::SIGKILL);
                 let _ = child.wait().await;
-                return format!("did not ask for an event within {} seconds: killed", INIT_LIMIT.as_secs());
+                return format!("init timeout: no request for an event within {} s; killed", INIT_TIMEOUT.as_secs());
             }
         };
         match status {
             Ok(status) => format!("exited: {status}"),
-            Err(error) => format!("was lost: {error}"),
+            Err(error) => format!("exit status unknown: {error}"),
         }
     }
 
-    /// Returns when the environment has taken too long to start, and never otherwise.
-    async fn init_overdue(&self) {
-        tokio::time::sleep(INIT_LIMIT).await;
-        if self.init.get().is_some() {
+    /// Completes at the init timeout, unless the environment is initialized by then.
+    async fn init_timeout(&self) {
+        tokio::time::sleep(INIT_TIMEOUT).await;
+        if self.is_initialized() {
             std::future::pending().await
         }
     }
-}
-
-/// What Lambda sets
-/// ([defined runtime environment variables](https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html)).
-fn lambda_env(function: &Function, runtime_api: &str) -> Vec<(&'static str, String)> {
-    let today = OffsetDateTime::now_utc().format(format_description!("[year]/[month]/[day]")).unwrap_or_default();
-    let mut env = vec![
-        ("_HANDLER", "bootstrap".to_owned()),
-        ("AWS_LAMBDA_RUNTIME_API", runtime_api.to_owned()),
-        ("AWS_LAMBDA_FUNCTION_NAME", function.name.clone()),
-        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),
-        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", function.memory_mb.to_string()),
-        ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", function.name)),
-        ("AWS_LAMBDA_LOG_STREAM_NAME", format!("{today}/[$LATEST]{}", identity::hex(32))),
-        ("AWS_LAMBDA_LOG_FORMAT", "JSON".to_owned()),
-        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
-        ("AWS_REGION", function.region.clone()),
-        ("AWS_DEFAULT_REGION", function.region.clone()),
-        ("LAMBDA_RUNTIME_DIR", "/var/runtime".to_owned()),
-        ("LANG", "en_US.UTF-8".to_owned()),
-        ("TZ", ":UTC".to_owned()),
-    ];
-    if let Some(folder) = function.program.parent() {
-        env.push(("LAMBDA_TASK_ROOT", folder.display().to_string()));
-    }
-    if function.concurrency > 1 {
-        env.push(("AWS_LAMBDA_MAX_CONCURRENCY", function.concurrency.to_string()));
-    }
-    // Not Lambda's: where this machine has its programs and libraries.
-    for name in ["PATH", "LD_LIBRARY_PATH"] {
-        env.extend(std::env::var(name).ok().map(|value| (name, value)));
-    }
-    env
 }
 
 impl fmt::Debug for Environment {

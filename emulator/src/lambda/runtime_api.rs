@@ -1,4 +1,4 @@
-//! The Runtime API: what a handler process talks to, over TCP, one server for each environment.
+//! The Runtime API of a handler process: an HTTP server for each environment.
 //!
 //! [Runtime API](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html).
 
@@ -12,7 +12,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::fault::Faults;
-use crate::lambda::environment::{Environment, Event, FunctionError};
+use crate::lambda::environment::Environment;
+use crate::lambda::invocation::{Event, FunctionError};
 use crate::serve::{self, Body, BoxError, CollectError, Server};
 
 /// The largest response that Lambda accepts, in bytes: 6 MiB and 100 bytes.
@@ -20,7 +21,7 @@ pub const PAYLOAD_BYTES_MAX: usize = 6 * 1024 * 1024 + 100;
 
 /// The service behind the Runtime API.
 pub trait EventSource: Clone + Send + Sync + 'static {
-    /// Returns the next event for an environment once there is one. Until then, the environment is idle, and may be
+    /// Returns a channel that receives the next event of an environment. Until then the environment is idle and can be
     /// frozen. The channel closes when the cloud shuts down.
     fn next_event(&self, environment: &Arc<Environment>) -> oneshot::Receiver<Event>;
 
@@ -28,23 +29,23 @@ pub trait EventSource: Clone + Send + Sync + 'static {
     fn faults(&self) -> &Faults;
 }
 
-/// Serves the Runtime API of one environment, on a port of its own.
+/// Serves the Runtime API of one environment on a free port.
 ///
 /// # Errors
-/// When no port is free.
+/// If no port can be opened.
 pub async fn serve(lambda: impl EventSource, environment: Arc<Environment>) -> Result<(Server, SocketAddr), BoxError> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .await
-        .map_err(|error| format!("no port for the Runtime API: {error}"))?;
+        .map_err(|error| format!("cannot open a port for the Runtime API: {error}"))?;
     let address = listener.local_addr()?;
     let server = serve::serve(listener, move |request, _| {
         let (lambda, environment) = (lambda.clone(), environment.clone());
-        async move { answer(&lambda, &environment, request).await }
+        async move { respond(&lambda, &environment, request).await }
     });
     Ok((server, address))
 }
 
-async fn answer(
+async fn respond(
     lambda: &impl EventSource,
     environment: &Arc<Environment>,
     request: Request<Incoming>,
@@ -54,42 +55,42 @@ async fn answer(
         return extension(route, &request).await;
     }
     let Some(route) = path.strip_prefix("/2018-06-01/runtime/") else {
-        return Ok(refuse(StatusCode::NOT_FOUND, "UnknownPath"));
+        return Ok(reject(StatusCode::NOT_FOUND, "UnknownPath"));
     };
     let parts: Vec<&str> = route.split('/').collect();
     match (request.method(), parts.as_slice()) {
         (&Method::GET, ["invocation", "next"]) => next(lambda, environment).await,
-        (&Method::POST, ["invocation", _, "response"]) if environment.dies_answering(lambda.faults()) => {
-            Err("the process is dead, as --fault asks".into())
+        (&Method::POST, ["invocation", _, "response"]) if environment.inject_crash(lambda.faults()) => {
+            Err("injected fault: the process was killed".into())
         }
         (&Method::POST, ["invocation", id, "response"]) => {
             match serve::collect(request.into_body(), PAYLOAD_BYTES_MAX).await {
-                Ok(answer) => Ok(accept(environment.complete(id, Ok(answer)))),
-                Err(CollectError::BrokenOff) => Err("the handler broke off its answer".into()),
-                Err(CollectError::TooLong) => {
+                Ok(response) => Ok(accept(environment.complete(id, Ok(response)))),
+                Err(CollectError::Aborted) => Err("the handler closed the connection within its response".into()),
+                Err(CollectError::TooLarge) => {
                     environment.complete(
                         id,
                         Err(FunctionError(format!(
                             "Response payload size exceeded maximum allowed payload size ({PAYLOAD_BYTES_MAX} bytes)."
                         ))),
                     );
-                    Ok(refuse(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"))
+                    Ok(reject(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"))
                 }
             }
         }
         (&Method::POST, ["invocation", id, "error"]) => {
-            let error = reported(request.into_body(), PAYLOAD_BYTES_MAX).await;
+            let error = error_message(request.into_body(), PAYLOAD_BYTES_MAX).await;
             Ok(accept(environment.complete(id, Err(FunctionError(error)))))
         }
         (&Method::POST, ["init", "error"]) => {
-            environment.fail_init(reported(request.into_body(), PAYLOAD_BYTES_MAX).await);
+            environment.fail_init(error_message(request.into_body(), PAYLOAD_BYTES_MAX).await);
             Ok(accept(true))
         }
-        _ => Ok(refuse(StatusCode::NOT_FOUND, "UnknownPath")),
+        _ => Ok(reject(StatusCode::NOT_FOUND, "UnknownPath")),
     }
 }
 
-/// The Extensions API, for one that hears of nothing
+/// The Extensions API, for an extension that registers for no events
 /// ([Extensions API](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html)).
 async fn extension(route: &str, request: &Request<Incoming>) -> Result<Response<Body>, BoxError> {
     match (request.method(), route) {
@@ -103,12 +104,12 @@ async fn extension(route: &str, request: &Request<Incoming>) -> Result<Response<
         (&Method::GET, "event/next") if request.headers().contains_key("lambda-extension-identifier") => {
             std::future::pending().await
         }
-        _ => Ok(refuse(StatusCode::FORBIDDEN, "Extension.Unknown")),
+        _ => Ok(reject(StatusCode::FORBIDDEN, "Extension.Unknown")),
     }
 }
 
 async fn next(lambda: &impl EventSource, environment: &Arc<Environment>) -> Result<Response<Body>, BoxError> {
-    // No event means that the cloud is shutting down: the connection closes.
+    // The channel fails when the cloud shuts down. Then the connection closes.
     let event = lambda.next_event(environment).await?;
     let mut response = serve::json(StatusCode::OK, event.payload);
     let headers = response.headers_mut();
@@ -119,8 +120,8 @@ async fn next(lambda: &impl EventSource, environment: &Arc<Environment>) -> Resu
     Ok(response)
 }
 
-/// An error as a handler reports it: its type and its message, in one line.
-async fn reported(body: Incoming, limit: usize) -> String {
+/// The type and the message of an error that a handler reports.
+async fn error_message(body: Incoming, limit: usize) -> String {
     let body = serve::collect(body, limit).await.unwrap_or_default();
     let report: Value = serde_json::from_slice(&body).unwrap_or_default();
     match (report["errorType"].as_str(), report["errorMessage"].as_str()) {
@@ -134,10 +135,10 @@ fn accept(known: bool) -> Response<Body> {
     if known {
         serve::json(StatusCode::ACCEPTED, r#"{"status":"OK"}"#)
     } else {
-        refuse(StatusCode::BAD_REQUEST, "InvalidRequestID")
+        reject(StatusCode::BAD_REQUEST, "InvalidRequestID")
     }
 }
 
-fn refuse(status: StatusCode, error_type: &str) -> Response<Body> {
+fn reject(status: StatusCode, error_type: &str) -> Response<Body> {
     serve::json(status, format!(r#"{{"errorMessage":"{error_type}","errorType":"{error_type}"}}"#))
 }

@@ -1,18 +1,18 @@
-//! What a behavior caches by and forwards: cache policies, origin request policies, legacy settings.
+//! The cache key, TTLs and forwarded values of a cache behaviour.
 
 use std::collections::BTreeSet;
 
-/// A set of header names or query strings, in lower case.
+/// A set of header or query string names, in lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Names {
-    /// None of them.
+    /// No name.
     None,
-    /// These.
+    /// These names.
     Listed(BTreeSet<String>),
-    /// Whatever the viewer sends.
+    /// Every name.
     All,
-    /// Whatever the viewer sends but these.
-    AllBut(BTreeSet<String>),
+    /// Every name except these.
+    AllExcept(BTreeSet<String>),
 }
 
 impl Names {
@@ -20,102 +20,98 @@ impl Names {
         Self::Listed(names.into_iter().map(str::to_ascii_lowercase).collect())
     }
 
-    pub(super) fn all_but<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        Self::AllBut(names.into_iter().map(str::to_ascii_lowercase).collect())
+    pub(super) fn all_except<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::AllExcept(names.into_iter().map(str::to_ascii_lowercase).collect())
     }
 
-    /// Whether a name, in lower case, is among them.
-    pub fn contain(&self, name: &str) -> bool {
+    /// Whether the set contains a name in lower case.
+    pub fn contains(&self, name: &str) -> bool {
         match self {
             Self::None => false,
             Self::Listed(names) => names.contains(name),
             Self::All => true,
-            Self::AllBut(names) => !names.contains(name),
+            Self::AllExcept(names) => !names.contains(name),
         }
     }
 }
 
-/// How long an object is kept, in seconds.
+/// How long CloudFront caches an object, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ttl {
-    /// At least, whatever the origin says.
+    /// Lower bound, even against the origin's Cache-Control.
     pub minimum: u64,
-    /// Where the origin says nothing.
+    /// For a response without Cache-Control and Expires.
     pub default: u64,
-    /// At most.
+    /// Upper bound.
     pub maximum: u64,
 }
 
-/// A cache policy: the cache's key, and for how long.
+/// A cache policy: the cache key and the TTLs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachePolicy {
-    /// The headers in the key; they reach the origin too.
+    /// Headers in the cache key; CloudFront forwards them to the origin too.
     pub headers: Names,
-    /// The query strings in the key; they reach the origin too.
+    /// Query strings in the cache key; CloudFront forwards them to the origin too.
     pub query_strings: Names,
-    /// For how long.
+    /// The TTLs.
     pub ttl: Ttl,
 }
 
-/// An origin request policy: what reaches the origin beside the key.
+/// An origin request policy: what CloudFront forwards besides the cache key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestPolicy {
-    /// The headers.
+    /// Forwarded headers.
     pub headers: Names,
-    /// The query strings.
+    /// Forwarded query strings.
     pub query_strings: Names,
 }
 
-/// What a behaviour caches by and forwards.
+/// The caching and forwarding of a behaviour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Caching {
-    /// By policies; no cache policy where the behaviour names none. An unknown id is one that was not given.
+    /// By policies. An unknown policy is an `Err` with its id; the id is empty if the behaviour names no cache policy.
     Policies {
-        /// The cache policy, or the id that could not be found.
+        /// The cache policy.
         cache: Result<CachePolicy, String>,
-        /// The origin request policy, or the id that could not be found.
+        /// The origin request policy, if the behaviour names one.
         request: Option<Result<RequestPolicy, String>>,
     },
-    /// By the legacy settings: what is forwarded is in the key.
+    /// By legacy settings: the cache key contains everything that is forwarded.
     Legacy(CachePolicy),
 }
 
 impl Caching {
-    /// Whether anything is ever kept; what cannot be known counts as kept.
-    pub fn keeps(&self) -> bool {
-        self.key().is_none_or(|key| key.ttl.maximum > 0)
-    }
-
-    /// The key, when it is known.
-    pub fn key(&self) -> Option<&CachePolicy> {
+    /// The cache policy, or the equivalent legacy settings; `None` if the policy is unknown.
+    pub fn cache_policy(&self) -> Option<&CachePolicy> {
         match self {
             Self::Policies { cache, .. } => cache.as_ref().ok(),
             Self::Legacy(policy) => Some(policy),
         }
     }
 
-    /// Whether a header, in lower case, reaches the origin; `None` when a policy is not known.
+    /// Whether the origin receives a header, in lower case; `None` if that depends on an unknown policy.
     pub fn forwards_header(&self, name: &str) -> Option<bool> {
-        self.forwards(|key| &key.headers, |request| &request.headers, name)
+        self.forwards(|cache| &cache.headers, |request| &request.headers, name)
     }
 
-    /// Whether query strings reach the origin, all of them; `None` when a policy is not known.
+    /// Whether the origin receives all query strings; `None` if that depends on an unknown policy.
     pub fn forwards_query(&self) -> Option<bool> {
-        self.forwards(|key| &key.query_strings, |request| &request.query_strings, "any name at all")
+        // Only the sets `All` and `AllExcept` contain a name that no list has.
+        self.forwards(|cache| &cache.query_strings, |request| &request.query_strings, "any name at all")
     }
 
     fn forwards(
         &self,
-        of_key: fn(&CachePolicy) -> &Names,
+        of_cache: fn(&CachePolicy) -> &Names,
         of_request: fn(&RequestPolicy) -> &Names,
         name: &str,
     ) -> Option<bool> {
-        if self.key().is_some_and(|key| of_key(key).contain(name)) {
+        if self.cache_policy().is_some_and(|cache| of_cache(cache).contains(name)) {
             return Some(true);
         }
         match self {
             Self::Legacy(_) => Some(false),
-            Self::Policies { request: Some(Ok(request)), .. } if of_request(request).contain(name) => Some(true),
+            Self::Policies { request: Some(Ok(request)), .. } if of_request(request).contains(name) => Some(true),
             Self::Policies { cache: Err(_), .. } | Self::Policies { request: Some(Err(_)), .. } => None,
             Self::Policies { .. } => Some(false),
         }

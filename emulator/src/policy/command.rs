@@ -1,4 +1,4 @@
-//! `policy check` on the command line.
+//! The subcommand `policy`.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -7,61 +7,61 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::policy::distribution::Policies;
 use crate::policy::finding::{Finding, Severity};
+use crate::policy::policies::Policies;
 use crate::policy::rule::check;
 use crate::policy::subject::Subject;
 use crate::policy::template::{Template, read};
 
-/// What is done with a distribution's configuration.
+/// The subcommands of `policy`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Say what is wrong with a distribution's configuration for this origin
+    /// Check a distribution's configuration for this origin
     ///
-    /// FILE is what `aws cloudfront get-distribution-config --id ID` prints, or a CloudFormation template, as JSON or YAML.
-    /// The exit code is 0 when nothing is wrong, 1 when something is, 2 when the file makes no sense.
+    /// FILE is the output of `aws cloudfront get-distribution-config --id ID`, or a CloudFormation template, as JSON or
+    /// YAML. The exit code is 0 without findings, 1 with findings and 2 for invalid input.
     Check(Check),
 }
 
-/// What to check.
+/// The arguments of `policy check`.
 #[derive(Debug, Args)]
 pub struct Check {
-    /// The configuration or the template; - reads standard input
+    /// The configuration or template; - reads standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// A policy that the configuration names by id: what `get-cache-policy` or `get-origin-request-policy` prints; can be
-    /// repeated
+    /// A policy that the configuration names by id, as the output of `aws cloudfront get-cache-policy` or
+    /// `get-origin-request-policy`; repeatable
     #[arg(long = "policy", value_name = "FILE")]
     policies: Vec<PathBuf>,
-    /// A parameter of the template; can be repeated
+    /// The value of a template parameter; repeatable
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = name_and_value)]
     parameters: Vec<(String, String)>,
-    /// The variants, where the template's function does not say
+    /// The variants [default: test_versions of the template's function, otherwise v1,v2]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     variants: Vec<String>,
-    /// The function's redirect_path, where no template says it
+    /// The function's redirect_path [default: that of the template's function]
     #[arg(long, value_name = "URL")]
     redirect_path: Option<String>,
-    /// The region that it is for: one that begins with cn- is AWS China
+    /// The region of the deployment; regions that start with cn- are AWS China
     #[arg(long, value_name = "REGION", default_value = "us-east-1")]
     region: String,
-    /// One JSON object a finding, a line each
+    /// Print one JSON object per finding, one per line
     #[arg(long)]
     json: bool,
 }
 
-/// `NAME=VALUE`, where the value may be empty.
+/// Parses `NAME=VALUE`; the value may be empty.
 ///
 /// # Errors
-/// When there is no name.
+/// If the name is missing.
 pub fn name_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("use NAME=VALUE".to_owned()),
+        _ => Err("expected NAME=VALUE".to_owned()),
     }
 }
 
-/// Runs it; findings go to standard output, trouble to standard error.
+/// Runs the command; prints findings to standard output and errors to standard error.
 pub fn run(command: &Command) -> ExitCode {
     let Command::Check(arguments) = command;
     match arguments.findings() {
@@ -69,8 +69,8 @@ pub fn run(command: &Command) -> ExitCode {
             let written = arguments.write(&findings);
             if findings.is_empty() && written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-        Err(problem) => {
-            drop(writeln!(std::io::stderr(), "policy check: {problem}"));
+        Err(error) => {
+            drop(writeln!(std::io::stderr(), "policy check: {error}"));
             ExitCode::from(2)
         }
     }
@@ -81,20 +81,22 @@ impl Check {
         let china = self.region.starts_with("cn-");
         let mut policies = Policies::default();
         for path in &self.policies {
-            let (id, policy) = policy_of(load(path)?).map_err(|problem| format!("{}: {problem}", path.display()))?;
-            policies.add(&id, &policy).map_err(|problem| format!("{}: {problem}", path.display()))?;
+            let (id, policy) = policy_of(&load(path)?).map_err(|error| in_file(path, error))?;
+            policies.add(&id, &policy).map_err(|error| in_file(path, error))?;
         }
         let document = load(&self.file)?;
-        let failed = |problem: String| format!("{}: {problem}", self.file.display());
         let mut subjects = if document.get("Resources").is_some() {
-            let template =
-                Template::new(document, &self.region, &self.parameters).map_err(|error| failed(error.to_string()))?;
-            Subject::of_template(&template, policies, china).map_err(failed)?
+            let template = Template::new(document, &self.region, &self.parameters)
+                .map_err(|error| in_file(&self.file, error.to_string()))?;
+            Subject::from_template(&template, policies, china).map_err(|error| in_file(&self.file, error))?
         } else {
             if let Some((name, _)) = self.parameters.first() {
-                return Err(failed(format!("--set {name}: it is no template")));
+                let error = format!("--set {name} requires a template, found no Resources");
+                return Err(in_file(&self.file, error));
             }
-            vec![(String::new(), Subject::of_config(&document, &policies, china).map_err(failed)?)]
+            let subject =
+                Subject::from_config(&document, &policies, china).map_err(|error| in_file(&self.file, error))?;
+            vec![(String::new(), subject)]
         };
         let mut findings = Vec::new();
         for (_, subject) in &mut subjects {
@@ -113,8 +115,9 @@ impl Check {
         let mut out = std::io::stdout().lock();
         for finding in findings {
             if self.json {
-                let severity = if finding.severity == Severity::Error { "error" } else { "warning" };
-                let line = json!({"severity": severity, "id": finding.id, "place": finding.place, "why": finding.why, "cure": finding.cure});
+                let Finding { severity, id, place, why, fix } = finding;
+                let severity = if *severity == Severity::Error { "error" } else { "warning" };
+                let line = json!({"severity": severity, "id": id, "place": place, "why": why, "fix": fix});
                 writeln!(out, "{line}")?;
             } else {
                 writeln!(out, "{finding}\n")?;
@@ -122,34 +125,35 @@ impl Check {
         }
         if !self.json {
             let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
-            match (count(Severity::Error), count(Severity::Warning)) {
-                (0, 0) => writeln!(out, "{}: nothing is wrong with it for this origin", self.file.display())?,
-                (errors, warnings) => writeln!(out, "{}: {errors} errors, {warnings} warnings", self.file.display())?,
-            }
+            let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+            writeln!(out, "{}: {errors} errors, {warnings} warnings", self.file.display())?;
         }
         Ok(())
     }
 }
 
-fn load(path: &Path) -> Result<Value, String> {
-    let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let mut text = String::new();
-    if path == Path::new("-") {
-        std::io::stdin().read_to_string(&mut text).map_err(|error| failed(&error))?;
-    } else {
-        text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
-    }
-    read(&text).map_err(|error| failed(&error))
+fn in_file(path: &Path, error: String) -> String {
+    format!("{}: {error}", path.display())
 }
 
-/// The id of a policy and its config, as the CLI prints them.
-fn policy_of(document: Value) -> Result<(String, Value), String> {
+fn load(path: &Path) -> Result<Value, String> {
+    let mut text = String::new();
+    if path == Path::new("-") {
+        std::io::stdin().read_to_string(&mut text).map_err(|error| in_file(path, error.to_string()))?;
+    } else {
+        text = std::fs::read_to_string(path).map_err(|error| in_file(path, error.to_string()))?;
+    }
+    read(&text).map_err(|error| in_file(path, error.to_string()))
+}
+
+/// The id and the policy in the output of the AWS CLI.
+fn policy_of(document: &Value) -> Result<(String, Value), String> {
     let policy = ["CachePolicy", "OriginRequestPolicy"].iter().find_map(|name| document.get(name)).cloned();
     let policy = policy.ok_or(
-        "it holds no policy: give what `aws cloudfront get-cache-policy` or `get-origin-request-policy` prints",
+        "expected the output of `aws cloudfront get-cache-policy` or `get-origin-request-policy`, found no policy",
     )?;
     match policy["Id"].as_str() {
         Some(id) => Ok((id.to_owned(), policy)),
-        None => Err("the policy has no Id".to_owned()),
+        None => Err("expected a policy with an Id, found none".to_owned()),
     }
 }

@@ -1,29 +1,29 @@
-//! Findings: what is wrong with a configuration, and what to do.
+//! Findings: faults of a configuration, with their consequences and fixes.
 
 use std::fmt;
 
-/// How bad a finding is.
+/// How serious a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Worth a change.
+    /// The configuration works, but should be changed.
     Warning,
-    /// Viewers will get something wrong, or nothing.
+    /// Viewers get wrong responses, or none.
     Error,
 }
 
-/// Something that is wrong.
+/// A fault of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// How bad it is.
+    /// How serious it is.
     pub severity: Severity,
-    /// Its rule, for scripts.
+    /// The id of the rule, stable for scripts.
     pub id: &'static str,
-    /// Where in the configuration.
+    /// The affected part of the configuration.
     pub place: String,
-    /// What will happen.
+    /// The consequence.
     pub why: String,
-    /// What to do.
-    pub cure: String,
+    /// The change that removes it.
+    pub fix: String,
 }
 
 impl fmt::Display for Finding {
@@ -32,6 +32,6 @@ impl fmt::Display for Finding {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        write!(f, "{severity:7} {}  {}\n        why   {}\n        cure  {}", self.id, self.place, self.why, self.cure)
+        write!(f, "{severity:7} {}  {}\n        why  {}\n        fix  {}", self.id, self.place, self.why, self.fix)
     }
 }

@@ -1,12 +1,12 @@
-//! The managed policies of CloudFront that a behaviour can name by id, as their pages list them:
+//! CloudFront's managed policies by id, from the AWS documentation:
 //! [cache policies](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/using-managed-cache-policies.html),
 //! [origin request policies](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/using-managed-origin-request-policies.html).
 
 use crate::policy::caching::{CachePolicy, Names, RequestPolicy, Ttl};
 
-/// The managed cache policy of this id.
+/// The managed cache policy with this id.
 pub(super) fn cache_policy(id: &str) -> Option<CachePolicy> {
-    let (headers, strings, ttl): (&[&str], Names, (u64, u64, u64)) = match id {
+    let (headers, query_strings, ttl): (&[&str], Names, (u64, u64, u64)) = match id {
         // CachingDisabled
         "4135ea2d-6df8-44a3-9df3-4b5a84be39ad" => (&[], Names::None, (0, 0, 0)),
         // CachingOptimized, CachingOptimizedForUncompressedObjects
@@ -21,7 +21,7 @@ pub(super) fn cache_policy(id: &str) -> Option<CachePolicy> {
         "08627262-05a9-4f76-9ded-b50ca2e3a84f" => {
             (&["origin"], Names::listed(["aws.manifestfilter", "start", "end", "m"]), (0, 86_400, 31_536_000))
         }
-        // UseOriginCacheControlHeaders, and the same with query strings
+        // UseOriginCacheControlHeaders, UseOriginCacheControlHeaders-QueryStrings
         "83da9c7e-98b4-4e11-a168-04f0df8e2c65" => (&ORIGIN_CACHE_CONTROL, Names::None, (0, 0, 31_536_000)),
         "4cc15a8a-d715-48a4-82b8-cc0b614638fe" => (&ORIGIN_CACHE_CONTROL, Names::All, (0, 0, 31_536_000)),
         _ => return None,
@@ -29,7 +29,7 @@ pub(super) fn cache_policy(id: &str) -> Option<CachePolicy> {
     let (minimum, default, maximum) = ttl;
     Some(CachePolicy {
         headers: Names::listed(headers.iter().copied()),
-        query_strings: strings,
+        query_strings,
         ttl: Ttl { minimum, default, maximum },
     })
 }
@@ -37,13 +37,13 @@ pub(super) fn cache_policy(id: &str) -> Option<CachePolicy> {
 const ORIGIN_CACHE_CONTROL: [&str; 5] =
     ["host", "origin", "x-http-method-override", "x-http-method", "x-method-override"];
 
-/// The managed origin request policy of this id.
+/// The managed origin request policy with this id.
 pub(super) fn request_policy(id: &str) -> Option<RequestPolicy> {
     let (headers, query_strings) = match id {
-        // AllViewer, and the same with CloudFront's own headers
+        // AllViewer, AllViewerAndCloudFrontHeaders-2022-06
         "216adef6-5c7f-47e4-b989-5492eafa07d3" | "33f36d7e-f396-46d9-90e0-52428a34d9dc" => (Names::All, Names::All),
         // AllViewerExceptHostHeader
-        "b689b0a8-53d0-40ab-baf2-68738e2966ac" => (Names::all_but(["host"]), Names::All),
+        "b689b0a8-53d0-40ab-baf2-68738e2966ac" => (Names::all_except(["host"]), Names::All),
         // CORS-CustomOrigin
         "59781a5b-3903-41f3-afcb-af62929ccde1" => (Names::listed(["origin"]), Names::None),
         // CORS-S3Origin

@@ -1,20 +1,25 @@
-//! `policy check`: whether a distribution's configuration is right for this origin, before a viewer finds out.
+//! `policy check`: checks a CloudFront distribution's configuration for this origin before deployment.
 //!
-//! It reads what `aws cloudfront get-distribution-config` prints, or a CloudFormation template, and asks no account.
+//! It reads the output of `aws cloudfront get-distribution-config` or a CloudFormation template, and needs no account.
 //!
 //! # Layout
 //!
-//! - [`template`]: CloudFormation, worked out without an account
-//! - [`distribution`]: the configuration as the rules see it, from either shape
-//! - `managed`: CloudFront's managed policies
-//! - `rule`: what has to be so, and the cure where it is not
 //! - [`command`]: the command line
+//! - [`subject`]: a distribution and the settings of the function behind it
+//! - [`template`]: evaluates a CloudFormation template
+//! - [`distribution`], [`caching`], [`policies`], [`path_pattern`]: the configuration as the rules need it, in either format
+//! - `managed`: CloudFront's managed policies
+//! - [`rule`]: the rules
+//! - [`finding`]: their results
 
 pub mod caching;
 pub mod command;
 pub mod distribution;
 pub mod finding;
+mod json;
 mod managed;
+pub mod path_pattern;
+pub mod policies;
 pub mod rule;
 pub mod subject;
 pub mod template;

@@ -1,22 +1,23 @@
-//! The subject of a check: a distribution, and what is known about the function behind it.
+//! The subject of a check: a distribution and the function behind it.
 
 use serde_json::Value;
 
-use crate::policy::distribution::{Distribution, Policies};
-use crate::policy::template::{self, Template};
+use crate::policy::distribution::Distribution;
+use crate::policy::policies::Policies;
+use crate::policy::template::{Template, TemplateError};
 
-/// A distribution, and what is known of the function behind it.
+/// A distribution, and the settings of the function behind it.
 #[derive(Debug, Clone)]
 pub struct Subject {
     /// The distribution.
     pub distribution: Distribution,
     /// Whether it is in AWS China.
     pub china: bool,
-    /// Whether it was read from a template, which people read too.
+    /// Whether it comes from a template, which must not contain the secret.
     pub is_template: bool,
     /// The variants.
     pub variants: Vec<String>,
-    /// The function's `redirect_path`, where that is known.
+    /// The function's `redirect_path`, if known.
     pub redirect_path: Option<String>,
     /// The function's `redirect_query`.
     pub redirect_query: bool,
@@ -26,21 +27,23 @@ pub struct Subject {
     pub timeout_secs: u64,
 }
 
-/// The walk-through's.
+/// The walk-through's variants.
 const VARIANTS: [&str; 2] = ["v1", "v2"];
+
+/// The walk-through's timeout.
 const TIMEOUT_SECS: u64 = 20;
 
 impl Subject {
-    /// Of what `aws cloudfront get-distribution-config` or `get-distribution` printed, or a `DistributionConfig` alone.
+    /// Parses the output of `aws cloudfront get-distribution-config` or `get-distribution`, or a `DistributionConfig`.
     ///
     /// # Errors
-    /// When it is none of them.
-    pub fn of_config(document: &Value, policies: &Policies, china: bool) -> Result<Self, String> {
+    /// If it is none of them.
+    pub fn from_config(document: &Value, policies: &Policies, china: bool) -> Result<Self, String> {
         let config = ["/Distribution/DistributionConfig", "/DistributionConfig"]
             .iter()
             .find_map(|path| document.pointer(path))
             .unwrap_or(document);
-        let distribution = Distribution::read(config, policies)?;
+        let distribution = Distribution::parse(config, policies)?;
         Ok(Self {
             china: china || distribution.origins.iter().any(|origin| origin.domain.ends_with(".amazonaws.com.cn")),
             distribution,
@@ -53,23 +56,23 @@ impl Subject {
         })
     }
 
-    /// Of every distribution of a template, each with its logical id.
+    /// The distributions of a template, with their logical ids.
     ///
     /// # Errors
-    /// When the template cannot be worked out, or has no distribution.
-    pub fn of_template(
+    /// If the template is invalid or has no distribution.
+    pub fn from_template(
         template: &Template,
         mut policies: Policies,
         china: bool,
     ) -> Result<Vec<(String, Self)>, String> {
-        let failed = |error: template::TemplateError| error.to_string();
+        let text = |error: TemplateError| error.to_string();
         for kind in ["CachePolicy", "OriginRequestPolicy"] {
-            for (id, properties) in template.resources(&format!("AWS::CloudFront::{kind}")).map_err(failed)? {
+            for (id, properties) in template.resources(&format!("AWS::CloudFront::{kind}")).map_err(text)? {
                 policies.add(&format!("${{{id}}}"), &properties)?;
             }
         }
-        let functions = template.resources("AWS::Lambda::Function").map_err(failed)?;
-        // The function of ours is the one with the secret.
+        let functions = template.resources("AWS::Lambda::Function").map_err(text)?;
+        // nearedge is the function that has the secret.
         let function = functions
             .iter()
             .map(|(_, function)| function)
@@ -82,8 +85,8 @@ impl Subject {
         let variants =
             setting("test_versions").map(|versions| versions.split(',').map(|each| each.trim().to_owned()).collect());
         let mut subjects = Vec::new();
-        for (id, properties) in template.resources("AWS::CloudFront::Distribution").map_err(failed)? {
-            let distribution = Distribution::read(&properties["DistributionConfig"], &policies)?;
+        for (id, properties) in template.resources("AWS::CloudFront::Distribution").map_err(text)? {
+            let distribution = Distribution::parse(&properties["DistributionConfig"], &policies)?;
             subjects.push((
                 id,
                 Self {
@@ -99,7 +102,7 @@ impl Subject {
             ));
         }
         if subjects.is_empty() {
-            Err("the template has no AWS::CloudFront::Distribution".to_owned())
+            Err("expected an AWS::CloudFront::Distribution in the template, found none".to_owned())
         } else {
             Ok(subjects)
         }

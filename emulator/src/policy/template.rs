@@ -1,5 +1,7 @@
-//! A CloudFormation template, worked out as far as it can be without an account: its parameters filled in, its conditions
-//! decided, and what only AWS knows left as a name, such as `${Api}` or `${Bucket.RegionalDomainName}`.
+//! Evaluates a CloudFormation template without an account.
+//!
+//! It substitutes parameters and decides conditions. Values that only AWS knows become placeholders, such as `${Api}` or
+//! `${Bucket.RegionalDomainName}`.
 //!
 //! [Intrinsic functions](https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/intrinsic-function-reference.html).
 
@@ -9,10 +11,10 @@ use std::fmt;
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value, json};
 
-/// How deep conditions and values may lie in each other: more is a circle, or somebody's joke.
+/// The maximum nesting depth of values and conditions. Circular conditions exceed it.
 const DEPTH_MAX: usize = 64;
 
-/// Why a document cannot be worked out.
+/// The reason why a template is invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemplateError(String);
 
@@ -24,29 +26,29 @@ impl fmt::Display for TemplateError {
 
 impl std::error::Error for TemplateError {}
 
-fn refuse<T>(problem: impl Into<String>) -> Result<T, TemplateError> {
-    Err(TemplateError(problem.into()))
+fn invalid<T>(reason: impl Into<String>) -> Result<T, TemplateError> {
+    Err(TemplateError(reason.into()))
 }
 
-/// JSON or YAML, with CloudFormation's short tags (`!Ref X`) in their long form (`{"Ref": "X"}`).
+/// Parses JSON or YAML, and expands CloudFormation's short tags (`!Ref X`) to their long form (`{"Ref": "X"}`).
 ///
 /// # Errors
-/// When it is neither, or not one document.
+/// If the text is neither, or not exactly one document.
 pub fn read(text: &str) -> Result<Value, TemplateError> {
-    // A byte order mark is no part of the text.
+    // Skip the byte order mark.
     let text = text.trim_start_matches('\u{feff}');
     let documents =
         Yaml::load_from_str(text).map_err(|error| TemplateError(format!("neither JSON nor YAML: {error}")))?;
     match documents.as_slice() {
         [document] => long_form(document, 0),
-        [] => refuse("there is nothing in it"),
-        _ => refuse("it holds several documents: give one at a time"),
+        [] => invalid("expected one document, found an empty file"),
+        documents => invalid(format!("expected one document, found {}", documents.len())),
     }
 }
 
 fn long_form(node: &Yaml<'_>, depth: usize) -> Result<Value, TemplateError> {
     if depth > DEPTH_MAX {
-        return refuse(format!("more than {DEPTH_MAX} levels"));
+        return invalid(format!("values are nested more than {DEPTH_MAX} levels deep"));
     }
     Ok(match node {
         Yaml::Value(Scalar::Null) => Value::Null,
@@ -72,7 +74,8 @@ fn long_form(node: &Yaml<'_>, depth: usize) -> Result<Value, TemplateError> {
         Yaml::Tagged(tag, inner) => {
             let inner = long_form(inner, depth + 1)?;
             match (tag.suffix.as_str(), inner) {
-                _ if tag.is_yaml_core_schema() => return long_form_of_core(node, depth),
+                // A tag of YAML's core schema, such as `!!map`, is not one of CloudFormation's.
+                (_, inner) if tag.is_yaml_core_schema() => inner,
                 (name @ ("Ref" | "Condition"), inner) => json!({name: inner}),
                 ("GetAtt", Value::String(path)) => {
                     let (resource, attribute) = path.split_once('.').unwrap_or((&path, ""));
@@ -81,18 +84,11 @@ fn long_form(node: &Yaml<'_>, depth: usize) -> Result<Value, TemplateError> {
                 (name, inner) => json!({format!("Fn::{name}"): inner}),
             }
         }
-        Yaml::Alias(_) | Yaml::BadValue => return refuse("a YAML alias: CloudFormation takes none"),
+        Yaml::Alias(_) | Yaml::BadValue => return invalid("found a YAML alias, which CloudFormation does not support"),
     })
 }
 
-fn long_form_of_core(node: &Yaml<'_>, depth: usize) -> Result<Value, TemplateError> {
-    match node {
-        Yaml::Tagged(_, inner) => long_form(inner, depth + 1),
-        other => long_form(other, depth + 1),
-    }
-}
-
-/// A template with values for its parameters.
+/// A template and the values of its parameters.
 #[derive(Debug)]
 pub struct Template {
     document: Value,
@@ -101,13 +97,13 @@ pub struct Template {
 }
 
 impl Template {
-    /// Of a document that [`read`] gave, in a region, with values that stand in for the parameters' defaults.
+    /// A template from a document of [`read`] for a region; `values` override the defaults of the parameters.
     ///
     /// # Errors
-    /// When it has no resources, or a value is for no parameter of it.
+    /// If it has no resources, or a value names an unknown parameter.
     pub fn new(document: Value, region: &str, values: &[(String, String)]) -> Result<Self, TemplateError> {
         if !document["Resources"].is_object() {
-            return refuse("it has no Resources");
+            return invalid("expected Resources in the template, found none");
         }
         let mut parameters = BTreeMap::new();
         for (name, parameter) in document["Parameters"].as_object().into_iter().flatten() {
@@ -117,17 +113,17 @@ impl Template {
         }
         for (name, value) in values {
             if document["Parameters"].get(name).is_none() {
-                return refuse(format!("it has no parameter {name}"));
+                return invalid(format!("the template has no parameter {name}"));
             }
             parameters.insert(name.clone(), value.as_str().into());
         }
         Ok(Self { document, parameters, region: region.to_owned() })
     }
 
-    /// The resources of one type that its conditions let be, by their names, with their properties worked out.
+    /// The resources of a type whose condition holds: logical ids and evaluated properties.
     ///
     /// # Errors
-    /// When a condition or a function makes no sense.
+    /// If a condition or a function is invalid.
     pub fn resources(&self, kind: &str) -> Result<Vec<(String, Value)>, TemplateError> {
         let mut found = Vec::new();
         for (name, resource) in self.document["Resources"].as_object().into_iter().flatten() {
@@ -144,81 +140,81 @@ impl Template {
         Ok(found)
     }
 
-    /// Any part of the template, worked out; `null` stands for what is left out by `AWS::NoValue`.
+    /// Evaluates a part of the template; `null` if it is `AWS::NoValue`.
     ///
     /// # Errors
-    /// When a condition or a function makes no sense.
+    /// If a condition or a function is invalid.
     pub fn properties(&self, value: &Value) -> Result<Value, TemplateError> {
-        Ok(self.value(value, 0)?.unwrap_or(Value::Null))
+        Ok(self.evaluate(value, 0)?.unwrap_or(Value::Null))
     }
 
-    /// The outputs, worked out.
+    /// The evaluated outputs.
     ///
     /// # Errors
-    /// When a condition or a function makes no sense.
+    /// If a condition or a function is invalid.
     pub fn outputs(&self) -> Result<Value, TemplateError> {
         self.properties(&self.document["Outputs"])
     }
 
     fn condition(&self, name: &str, depth: usize) -> Result<bool, TemplateError> {
         match self.document["Conditions"].get(name) {
-            Some(condition) => self.holds(condition, depth + 1),
-            None => refuse(format!("there is no condition {name}")),
+            Some(condition) => self.evaluate_condition(condition, depth + 1),
+            None => invalid(format!("the template has no condition {name}")),
         }
     }
 
-    fn holds(&self, condition: &Value, depth: usize) -> Result<bool, TemplateError> {
+    fn evaluate_condition(&self, condition: &Value, depth: usize) -> Result<bool, TemplateError> {
         if depth > DEPTH_MAX {
-            return refuse("the conditions go in a circle");
+            return invalid(format!("conditions are circular, or nested more than {DEPTH_MAX} levels deep"));
         }
-        let Some((function, of)) = only_entry(condition) else {
-            return condition.as_bool().map_or_else(|| refuse(format!("{condition} is no condition")), Ok);
+        let Some((function, argument)) = only_entry(condition) else {
+            return condition.as_bool().map_or_else(|| invalid(format!("expected a condition, found {condition}")), Ok);
         };
-        let list = of.as_array().map_or(&[][..], Vec::as_slice);
+        let list = argument.as_array().map_or(&[][..], Vec::as_slice);
         match function {
-            "Condition" => self.condition(of.as_str().unwrap_or_default(), depth),
+            "Condition" => self.condition(argument.as_str().unwrap_or_default(), depth),
             "Fn::Equals" => match list {
-                [left, right] => Ok(self.compared(left, depth)? == self.compared(right, depth)?),
-                _ => refuse("Fn::Equals compares two values"),
+                [left, right] => Ok(self.comparison_text(left, depth)? == self.comparison_text(right, depth)?),
+                _ => invalid("expected two values in Fn::Equals"),
             },
             "Fn::Not" => match list {
-                [inner] => Ok(!self.holds(inner, depth + 1)?),
-                _ => refuse("Fn::Not takes one condition"),
+                [inner] => Ok(!self.evaluate_condition(inner, depth + 1)?),
+                _ => invalid("expected one condition in Fn::Not"),
             },
-            "Fn::And" => list.iter().try_fold(true, |all, each| Ok(all & self.holds(each, depth + 1)?)),
-            "Fn::Or" => list.iter().try_fold(false, |any, each| Ok(any | self.holds(each, depth + 1)?)),
-            other => refuse(format!("{other} is no function of conditions")),
+            "Fn::And" => list.iter().try_fold(true, |all, each| Ok(all & self.evaluate_condition(each, depth + 1)?)),
+            "Fn::Or" => list.iter().try_fold(false, |any, each| Ok(any | self.evaluate_condition(each, depth + 1)?)),
+            other => invalid(format!("expected a condition function, found {other}")),
         }
     }
 
-    /// For a comparison a parameter is its text, as CloudFormation has it: `0` equals `"0"`.
-    fn compared(&self, value: &Value, depth: usize) -> Result<String, TemplateError> {
+    /// The text of a value for a comparison. CloudFormation compares parameters as text: `0` equals `"0"`.
+    fn comparison_text(&self, value: &Value, depth: usize) -> Result<String, TemplateError> {
         let value = match value.get("Ref").and_then(Value::as_str).and_then(|name| self.parameters.get(name)) {
             Some(parameter) => parameter.clone(),
-            None => self.value(value, depth + 1)?.unwrap_or_default(),
+            None => self.evaluate(value, depth + 1)?.unwrap_or_default(),
         };
         Ok(text_of(&value))
     }
 
-    /// `None` is `AWS::NoValue`: what has it is left out.
-    fn value(&self, value: &Value, depth: usize) -> Result<Option<Value>, TemplateError> {
+    /// Evaluates a value. `None` is `AWS::NoValue`, which removes the property.
+    fn evaluate(&self, value: &Value, depth: usize) -> Result<Option<Value>, TemplateError> {
         if depth > DEPTH_MAX {
-            return refuse("the values go in a circle");
+            return invalid(format!("values are nested more than {DEPTH_MAX} levels deep"));
         }
-        if let Some((function, of)) = only_entry(value)
+        if let Some((function, argument)) = only_entry(value)
             && (function == "Ref" || function.starts_with("Fn::"))
         {
-            return self.function(function, of, depth + 1);
+            return self.evaluate_function(function, argument, depth + 1);
         }
         Ok(Some(match value {
             Value::Array(items) => {
-                let items = items.iter().map(|item| self.value(item, depth + 1)).filter_map(Result::transpose);
+                let items = items.iter().map(|item| self.evaluate(item, depth + 1)).filter_map(Result::transpose);
                 items.collect::<Result<Vec<_>, _>>()?.into()
             }
             Value::Object(entries) => {
                 let mut object = Map::new();
                 for (key, entry) in entries {
-                    if let Some(entry) = self.value(entry, depth + 1)? {
+                    if let Some(entry) = self.evaluate(entry, depth + 1)? {
                         object.insert(key.clone(), entry);
                     }
                 }
@@ -228,40 +224,45 @@ impl Template {
         }))
     }
 
-    fn function(&self, function: &str, of: &Value, depth: usize) -> Result<Option<Value>, TemplateError> {
-        let list = of.as_array().map_or(&[][..], Vec::as_slice);
+    fn evaluate_function(
+        &self,
+        function: &str,
+        argument: &Value,
+        depth: usize,
+    ) -> Result<Option<Value>, TemplateError> {
+        let list = argument.as_array().map_or(&[][..], Vec::as_slice);
         match (function, list) {
-            ("Ref", _) => Ok(self.reference(of.as_str().unwrap_or_default())),
+            ("Ref", _) => Ok(self.reference(argument.as_str().unwrap_or_default())),
             ("Fn::GetAtt", [resource, attribute]) => {
                 Ok(Some(format!("${{{}.{}}}", text_of(resource), text_of(attribute)).into()))
             }
-            ("Fn::GetAtt", _) => Ok(Some(format!("${{{}}}", text_of(of)).into())),
+            ("Fn::GetAtt", _) => Ok(Some(format!("${{{}}}", text_of(argument)).into())),
             ("Fn::If", [condition, then, otherwise]) => {
                 let chosen = if self.condition(&text_of(condition), depth)? { then } else { otherwise };
-                self.value(chosen, depth)
+                self.evaluate(chosen, depth)
             }
-            ("Fn::If", _) => refuse("Fn::If takes a condition and two values"),
+            ("Fn::If", _) => invalid("expected a condition and two values in Fn::If"),
             ("Fn::Sub", [text, values]) => {
-                let values = self.value(values, depth)?.unwrap_or_default();
-                Ok(Some(self.substituted(&text_of(text), &values).into()))
+                let values = self.evaluate(values, depth)?.unwrap_or_default();
+                Ok(Some(self.substitute(&text_of(text), &values).into()))
             }
-            ("Fn::Sub", _) => Ok(Some(self.substituted(&text_of(of), &Value::Null).into())),
+            ("Fn::Sub", _) => Ok(Some(self.substitute(&text_of(argument), &Value::Null).into())),
             ("Fn::Join", [separator, items]) => {
-                let items = self.value(items, depth)?.unwrap_or_default();
+                let items = self.evaluate(items, depth)?.unwrap_or_default();
                 let items: Vec<String> = items.as_array().into_iter().flatten().map(text_of).collect();
                 Ok(Some(items.join(&text_of(separator)).into()))
             }
             ("Fn::Split", [separator, text]) => {
-                let text = text_of(&self.value(text, depth)?.unwrap_or_default());
+                let text = text_of(&self.evaluate(text, depth)?.unwrap_or_default());
                 Ok(Some(text.split(text_of(separator).as_str()).map(Value::from).collect::<Vec<_>>().into()))
             }
             ("Fn::Select", [index, items]) => {
                 let index = text_of(index).parse::<usize>().ok();
-                let items = self.value(items, depth)?.unwrap_or_default();
+                let items = self.evaluate(items, depth)?.unwrap_or_default();
                 let item = index.and_then(|index| items.get(index)).cloned();
-                item.map_or_else(|| refuse("Fn::Select names an item that is not there"), |item| Ok(Some(item)))
+                item.map_or_else(|| invalid("Fn::Select has an index outside its list"), |item| Ok(Some(item)))
             }
-            // What only AWS knows: imports, maps of zones, and so on.
+            // Values that only AWS knows, such as imports and availability zones.
             _ => Ok(Some(format!("${{{function}}}").into())),
         }
     }
@@ -275,14 +276,14 @@ impl Template {
             _ => format!("${{{name}}}"),
         };
         match self.parameters.get(name) {
-            // A secret is given when the stack is made: only a default stands in the template.
-            Some(value) if self.is_secret(name) && !self.is_written_down(name, value) => Some(pseudo.into()),
+            // A secret is set when the stack is created. Only a default is part of the template.
+            Some(value) if self.is_secret(name) && !self.is_default(name, value) => Some(pseudo.into()),
             Some(value) => Some(value.clone()),
             None => Some(pseudo.into()),
         }
     }
 
-    fn is_written_down(&self, name: &str, value: &Value) -> bool {
+    fn is_default(&self, name: &str, value: &Value) -> bool {
         !text_of(value).is_empty() && self.document["Parameters"][name].get("Default") == Some(value)
     }
 
@@ -295,7 +296,7 @@ impl Template {
     }
 
     /// `${Name}` in a text; `${!Name}` stays `${Name}`.
-    fn substituted(&self, text: &str, values: &Value) -> String {
+    fn substitute(&self, text: &str, values: &Value) -> String {
         let mut done = String::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("${") {

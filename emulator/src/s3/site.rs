@@ -1,8 +1,8 @@
-//! The objects of a bucket: a folder, and in front of it what has been put or deleted since the start.
+//! The objects of a bucket: the files of a folder, with uploads and deletions in memory.
 //!
-//! The folder is only ever read, and read again for each request, so that an edited file shows as soon as it is asked for. What
-//! is put or deleted over the S3 protocol lives in memory: a test never changes anybody's files, and keys
-//! that no file can have (`a//b`, `..`) are objects like any other.
+//! The folder is read again for each request, so that an edited file is visible at once. It is never written to:
+//! uploads and deletions over the S3 protocol stay in memory. Tests therefore change no files, and a key that is not a
+//! valid path (`a//b`, `..`) can be uploaded.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use bytes::Bytes;
 use md5::{Digest, Md5};
 
-/// The headers that are kept with an object, as they were put.
+/// The headers stored with an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Headers {
     /// Content-Type.
@@ -30,64 +30,64 @@ pub struct Headers {
     pub content_disposition: Option<String>,
     /// Expires.
     pub expires: Option<SystemTime>,
-    /// `x-amz-meta-*`, without that prefix.
+    /// The `x-amz-meta-*` headers, without the prefix.
     pub metadata: HashMap<String, String>,
 }
 
-/// Where an object's bytes are.
+/// The location of an object's content.
 #[derive(Debug, Clone)]
 pub enum Content {
-    /// Put over the S3 protocol.
+    /// Uploaded over the S3 protocol.
     Memory(Bytes),
-    /// A file of the folder.
+    /// A file in the folder.
     File(PathBuf),
 }
 
-/// One object.
+/// An object.
 #[derive(Debug, Clone)]
 pub struct Stored {
-    /// The ETag without its quotes: the MD5 of the content, as S3 has it for an object put in one part.
+    /// The ETag without quotes: the MD5 of the content, as S3 computes it for an object uploaded in one part.
     pub etag: String,
-    /// When it was last changed.
+    /// The time of the last change.
     pub modified: SystemTime,
-    /// Its size.
-    pub bytes: u64,
-    /// What is kept with it.
+    /// The size in bytes.
+    pub size: u64,
+    /// The stored headers.
     pub headers: Headers,
-    /// Its bytes.
+    /// The content.
     pub content: Content,
 }
 
-/// The MD5 of a file as it was at a time and a size.
-type Sum = (SystemTime, u64, String);
+/// The MD5 of a file, with the modification time and the size for which it is valid.
+type Checksum = (SystemTime, u64, String);
 
-/// A folder of objects.
+/// The objects of a folder.
 #[derive(Debug)]
 pub struct Site {
     root: PathBuf,
-    /// `None` marks a deleted object.
+    /// Uploads, by key; `None` marks a deleted object.
     changes: Mutex<BTreeMap<String, Option<Arc<Stored>>>>,
-    sums: Mutex<HashMap<PathBuf, Sum>>,
+    checksums: Mutex<HashMap<PathBuf, Checksum>>,
 }
 
 impl Site {
-    /// The objects of `folder`.
+    /// Opens a folder.
     ///
     /// # Errors
-    /// When the folder cannot be read, with one line that says so.
+    /// If the folder cannot be read: a message in one line.
     pub fn open(folder: &Path) -> Result<Self, String> {
         let unreadable = |error: io::Error| {
-            format!("the folder {} cannot be read ({error}): name another with --site", folder.display())
+            format!("cannot read the folder {} ({error}): choose another folder with --site", folder.display())
         };
         let root = folder.canonicalize().map_err(unreadable)?;
         std::fs::read_dir(&root).map_err(unreadable)?;
-        Ok(Self { root, changes: Mutex::default(), sums: Mutex::default() })
+        Ok(Self { root, changes: Mutex::default(), checksums: Mutex::default() })
     }
 
     /// The object at `key`.
     ///
     /// # Errors
-    /// When its file is there and cannot be read.
+    /// If the file exists but cannot be read.
     pub fn find(&self, key: &str) -> io::Result<Option<Arc<Stored>>> {
         if let Some(change) = self.changes.lock().get(key) {
             return Ok(change.clone());
@@ -101,12 +101,12 @@ impl Site {
         }
     }
 
-    /// Puts an object, in memory.
+    /// Stores an object in memory.
     pub fn put(&self, key: String, headers: Headers, bytes: Bytes) -> Arc<Stored> {
         let stored = Arc::new(Stored {
             etag: format!("{:x}", Md5::digest(&bytes)),
             modified: SystemTime::now(),
-            bytes: bytes.len() as u64,
+            size: bytes.len() as u64,
             headers,
             content: Content::Memory(bytes),
         });
@@ -114,15 +114,15 @@ impl Site {
         stored
     }
 
-    /// Deletes an object, in memory.
+    /// Marks an object as deleted, in memory.
     pub fn delete(&self, key: String) {
         self.changes.lock().insert(key, None);
     }
 
-    /// Every key with `prefix`, in the order of its bytes, and its object.
+    /// All objects whose key starts with `prefix`, sorted by the bytes of the key.
     ///
     /// # Errors
-    /// When the folder cannot be read.
+    /// If the folder cannot be read.
     pub fn list(&self, prefix: &str) -> io::Result<BTreeMap<String, Arc<Stored>>> {
         let mut found = BTreeMap::new();
         let mut folders = vec![self.root.clone()];
@@ -133,7 +133,7 @@ impl Site {
                     folders.push(path);
                 } else if let Some(key) = path.strip_prefix(&self.root).ok().and_then(Path::to_str)
                     && key.starts_with(prefix)
-                    // A link to nowhere is no object.
+                    // Skips broken symbolic links.
                     && let Ok(Some(stored)) = self.stored(&path)
                 {
                     found.insert(key.to_owned(), Arc::new(stored));
@@ -149,10 +149,10 @@ impl Site {
         Ok(found)
     }
 
-    /// The file that a key names; `None` for a key that no file can have.
+    /// The path of the file for a key; `None` if the key is not a valid path.
     fn path_of(&self, key: &str) -> Option<PathBuf> {
-        let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
-        key.split('/').all(plain).then(|| self.root.join(key))
+        let valid = |segment: &str| !matches!(segment, "" | "." | "..") && !segment.contains('\0');
+        key.split('/').all(valid).then(|| self.root.join(key))
     }
 
     fn stored(&self, path: &Path) -> io::Result<Option<Stored>> {
@@ -165,7 +165,7 @@ impl Site {
         Ok(Some(Stored {
             etag: self.etag(path, modified, file.len())?,
             modified,
-            bytes: file.len(),
+            size: file.len(),
             headers: Headers {
                 content_type: Some(content_type.unwrap_or_else(|| "binary/octet-stream".to_owned())),
                 ..Headers::default()
@@ -174,17 +174,18 @@ impl Site {
         }))
     }
 
-    fn etag(&self, path: &Path, modified: SystemTime, bytes: u64) -> io::Result<String> {
-        if let Some((at, size, sum)) = self.sums.lock().get(path)
-            && (*at, *size) == (modified, bytes)
+    /// The MD5 of a file, computed again only if its modification time or size has changed.
+    fn etag(&self, path: &Path, modified: SystemTime, size: u64) -> io::Result<String> {
+        if let Some((known_modified, known_size, checksum)) = self.checksums.lock().get(path)
+            && (*known_modified, *known_size) == (modified, size)
         {
-            return Ok(sum.clone());
+            return Ok(checksum.clone());
         }
         let mut md5 = Md5::new();
         io::copy(&mut std::fs::File::open(path)?, &mut md5)?;
-        let sum = format!("{:x}", md5.finalize());
-        self.sums.lock().insert(path.to_owned(), (modified, bytes, sum.clone()));
-        Ok(sum)
+        let checksum = format!("{:x}", md5.finalize());
+        self.checksums.lock().insert(path.to_owned(), (modified, size, checksum.clone()));
+        Ok(checksum)
     }
 }
 
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_objects_with_a_type_by_extension_and_the_md5_as_etag() {
+    fn a_file_has_a_type_by_extension_and_its_md5_as_etag() {
         let (_folder, site) = site();
         let stored = site.find("index.html").unwrap().unwrap();
         assert_eq!(stored.etag, "5d41402abc4b2a76b9719d911017c592");
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_leaves_the_folder_or_names_a_folder_is_no_object() {
+    fn a_key_outside_the_folder_or_of_a_folder_is_missing() {
         let (_folder, site) = site();
         for key in ["../x", "v1/../index.html", "v1", "v1/", "/index.html", "./index.html", "a\0b", "index.html/x"] {
             assert!(site.find(key).unwrap().is_none(), "{key:?}");
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edited_file_shows_at_once_with_a_new_etag() {
+    fn an_edited_file_has_a_new_etag_at_once() {
         let (folder, site) = site();
         let before = site.find("index.html").unwrap().unwrap().etag.clone();
         std::fs::write(folder.path().join("index.html"), "changed").unwrap();
@@ -228,11 +229,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_and_deleted_never_touches_the_folder() {
+    fn uploads_and_deletions_do_not_change_the_folder() {
         let (folder, site) = site();
         site.put("a//../b".to_owned(), Headers::default(), Bytes::from_static(b"odd"));
         site.delete("index.html".to_owned());
-        assert_eq!(site.find("a//../b").unwrap().unwrap().bytes, 3);
+        assert_eq!(site.find("a//../b").unwrap().unwrap().size, 3);
         assert!(site.find("index.html").unwrap().is_none());
         assert_eq!(site.list("").unwrap().into_keys().collect::<Vec<_>>(), ["a//../b", "v1/a b.png"]);
         assert_eq!(site.list("v1/").unwrap().len(), 1);
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_named() {
+    fn the_error_names_a_missing_folder() {
         let error = Site::open(Path::new("/nowhere/at/all")).unwrap_err();
         assert!(error.contains("/nowhere/at/all"), "{error}");
     }

@@ -1,8 +1,9 @@
-//! Stands in for the crate of the same name, of which aws-smithy-checksums and s3s use these three algorithms.
+//! Replaces the crate of the same name, with the three algorithms that aws-smithy-checksums and s3s use.
 //!
-//! The original links the tables of every CRC that it knows, 680 kB that no linker can tell to be unused and no zip makes
-//! smaller: a sixth of what a cold start loads. nearedge asks S3 for no checksum (TLS has checked every byte), so
-//! nothing of it ever runs in the function. The local bucket does check them, at some GB/s less.
+//! The original links the tables of every CRC that it supports: 680 kB that the linker cannot remove and zip does not
+//! compress, a sixth of what a cold start loads. nearedge requests no checksums from S3, because TLS protects every
+//! byte, so this code never runs in the function. The local bucket verifies checksums, some GB/s slower than with the
+//! original.
 
 use crc::{CRC_32_ISCSI, CRC_32_ISO_HDLC, CRC_64_NVME, Crc, Digest as Inner, Table};
 
@@ -21,7 +22,7 @@ pub enum CrcAlgorithm {
     Crc64Nvme,
 }
 
-/// A checksum in the making.
+/// The state of a checksum computation.
 #[derive(Clone)]
 pub struct Digest(Kind);
 
@@ -32,7 +33,7 @@ enum Kind {
 }
 
 impl Digest {
-    /// Nothing yet.
+    /// A digest of no bytes.
     pub fn new(algorithm: CrcAlgorithm) -> Self {
         Self(match algorithm {
             CrcAlgorithm::Crc32IsoHdlc => Kind::Crc32(CRC32.digest()),
@@ -41,7 +42,7 @@ impl Digest {
         })
     }
 
-    /// Takes more bytes in.
+    /// Adds bytes.
     pub fn update(&mut self, data: &[u8]) {
         match &mut self.0 {
             Kind::Crc32(digest) => digest.update(data),
@@ -49,7 +50,7 @@ impl Digest {
         }
     }
 
-    /// The checksum of all bytes so far.
+    /// The checksum of all added bytes.
     pub fn finalize(&self) -> u64 {
         match self.0.clone() {
             Kind::Crc32(digest) => digest.finalize().into(),
@@ -64,7 +65,7 @@ impl std::fmt::Debug for Digest {
     }
 }
 
-/// The checksum of some bytes.
+/// The checksum of `data`.
 pub fn checksum(algorithm: CrcAlgorithm, data: &[u8]) -> u64 {
     let mut digest = Digest::new(algorithm);
     digest.update(data);
@@ -76,8 +77,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_gives_the_check_value_of_the_catalogue() {
-        // https://reveng.sourceforge.io/crc-catalogue/all.htm: of the text 123456789.
+    fn each_algorithm_returns_the_check_value_of_the_catalogue() {
+        // The checksums of "123456789" in https://reveng.sourceforge.io/crc-catalogue/all.htm.
         for (algorithm, check) in [
             (CrcAlgorithm::Crc32IsoHdlc, 0xcbf4_3926),
             (CrcAlgorithm::Crc32Iscsi, 0xe306_9283),

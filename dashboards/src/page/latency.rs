@@ -1,0 +1,73 @@
+//! The dashboard `latency`: the latency, requests and errors of each hop.
+
+use nearedge_core::metric::Metric;
+use serde_json::json;
+
+use crate::partition::Partition;
+use crate::row::{PERCENTILES, api, distribution, expression, function, own};
+use crate::widget::Widget;
+
+pub(super) fn widgets(partition: Partition) -> Vec<Widget> {
+    let mut widgets = vec![Widget::text(
+        2,
+        "# Latency by hop\nThe time of a hop includes the hops below it: the gap between two lines is the time that \
+         a hop adds. `IntegrationLatency` − `Duration` is Lambda's overhead; spikes in it are cold starts and \
+         waiting time.",
+    )];
+    for percentile in PERCENTILES {
+        let mut hops = Vec::new();
+        if partition == Partition::Aws {
+            hops.push(distribution(
+                partition,
+                "OriginLatency",
+                json!({"label": "CloudFront", "stat": percentile, "color": "#9467bd"}),
+            ));
+        }
+        hops.extend([
+            api("Latency", json!({"label": "HTTP API", "stat": percentile, "color": "#1f77b4"})),
+            api("IntegrationLatency", json!({"label": "integration", "stat": percentile, "color": "#17becf"})),
+            function("Duration", json!({"label": "Lambda", "stat": percentile, "color": "#ff7f0e"})),
+            own(Metric::Duration, json!({"label": "nearedge", "stat": percentile, "color": "#2ca02c"})),
+            own(Metric::S3Duration, json!({"label": "S3, if requested", "stat": percentile, "color": "#7f7f7f"})),
+        ]);
+        widgets.push(Widget::graph(8, &format!("Latency by hop, {percentile}"), "ms", hops).taller());
+    }
+    widgets.push(Widget::graph(
+        12,
+        "nearedge Duration",
+        "ms",
+        PERCENTILES.iter().map(|stat| own(Metric::Duration, json!({"label": stat, "stat": stat}))).collect(),
+    ));
+    widgets.push(Widget::graph(
+        12,
+        "Time added by the HTTP API and Lambda, p50",
+        "ms",
+        vec![
+            api("Latency", json!({"id": "latency", "stat": "p50", "visible": false})),
+            api("IntegrationLatency", json!({"id": "integration", "stat": "p50", "visible": false})),
+            own(Metric::Duration, json!({"id": "own", "stat": "p50", "visible": false})),
+            expression("latency - integration", json!({"id": "gateway", "label": "HTTP API"})),
+            expression("integration - own", json!({"id": "lambda", "label": "Lambda"})),
+        ],
+    ));
+    let mut requests = vec![
+        api("Count", json!({"label": "HTTP API", "stat": "Sum"})),
+        function("Invocations", json!({"label": "Lambda", "stat": "Sum"})),
+        own(Metric::Duration, json!({"label": "nearedge", "stat": "SampleCount"})),
+    ];
+    requests.insert(0, distribution(partition, "Requests", json!({"label": "CloudFront", "stat": "Sum"})));
+    widgets.push(Widget::graph(12, "Requests by hop", "per minute", requests));
+    widgets.push(Widget::graph(
+        12,
+        "Errors by source",
+        "per minute",
+        vec![
+            api("5xx", json!({"label": "HTTP API 5xx", "stat": "Sum"})),
+            function("Errors", json!({"label": "Lambda Errors", "stat": "Sum"})),
+            function("Throttles", json!({"label": "Lambda Throttles", "stat": "Sum"})),
+            own(Metric::Status5xx, json!({"label": "nearedge 5xx", "stat": "Sum"})),
+            own(Metric::AuthFailure, json!({"label": "wrong or no secret", "stat": "Sum"})),
+        ],
+    ));
+    widgets
+}

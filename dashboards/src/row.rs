@@ -1,0 +1,58 @@
+//! Rows of a metric widget: metrics and expressions with their options, such as `stat` and `label`.
+
+use nearedge_core::metric::{Dimensions, Metric, NAMESPACE, OUTCOME, SERVICE, VARIANT};
+use serde_json::{Value, json};
+
+use crate::partition::Partition;
+
+/// The percentiles of latency graphs.
+pub const PERCENTILES: [&str; 3] = ["p50", "p90", "p99"];
+
+/// A metric of nearedge by service.
+pub fn own(metric: Metric, options: Value) -> Value {
+    json!([NAMESPACE, metric.name(), SERVICE, "${FunctionName}", options])
+}
+
+/// A metric of nearedge by service, variant and outcome.
+pub fn own_of(metric: Metric, variant: &str, outcome: &str, options: Value) -> Value {
+    debug_assert_eq!(metric.dimensions(), Dimensions::ServiceAndVariant);
+    json!([NAMESPACE, metric.name(), SERVICE, "${FunctionName}", VARIANT, variant, OUTCOME, outcome, options])
+}
+
+/// A metric math expression.
+pub fn expression(expression: &str, mut options: Value) -> Value {
+    options["expression"] = expression.into();
+    json!([options])
+}
+
+/// A SEARCH over a metric of nearedge by service, variant and outcome; `terms` restrict the last two.
+pub fn search(metric: Metric, terms: &[(&str, &str)], stat: &str, period: u64) -> String {
+    let terms: String = terms.iter().map(|(name, value)| format!(" {name}=\"{value}\"")).collect();
+    format!(
+        "SEARCH('{{{NAMESPACE},{SERVICE},{VARIANT},{OUTCOME}}} MetricName=\"{}\" {SERVICE}=\"${{FunctionName}}\"{terms}', '{stat}', {period})",
+        metric.name()
+    )
+}
+
+/// A metric of the HTTP API.
+pub fn api(name: &str, options: Value) -> Value {
+    aws("AWS/ApiGateway", name, &[("ApiId", "${ApiId}")], options)
+}
+
+/// A metric of the function.
+pub fn function(name: &str, options: Value) -> Value {
+    aws("AWS/Lambda", name, &[("FunctionName", "${FunctionName}")], options)
+}
+
+/// A metric of the distribution, from CloudFront's region.
+pub fn distribution(partition: Partition, name: &str, mut options: Value) -> Value {
+    options["region"] = partition.cloudfront_region().into();
+    aws("AWS/CloudFront", name, &[("DistributionId", "${DistributionId}"), ("Region", "Global")], options)
+}
+
+fn aws(namespace: &str, name: &str, dimensions: &[(&str, &str)], options: Value) -> Value {
+    let mut row = vec![json!(namespace), json!(name)];
+    row.extend(dimensions.iter().flat_map(|(name, value)| [json!(name), json!(value)]));
+    row.push(options);
+    row.into()
+}

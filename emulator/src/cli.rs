@@ -1,0 +1,185 @@
+//! The command line: options, subcommands and their help texts.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Parser, Subcommand};
+use emulator::fault::{self, Fault};
+use emulator::policy;
+use emulator::s3::MissingKey;
+use http::{HeaderName, Uri};
+
+/// Local cloud of nearedge: CloudFront, API Gateway, Lambda and S3 in one process.
+///
+/// It serves a sample site with two variants, or your own folder, through the same hops as AWS: a CDN that adds the
+/// secret header, an HTTP API with payload format 2.0, the real handler in execution environments that are frozen
+/// between invocations, and a bucket that verifies signatures. Each request prints one line.
+#[derive(Debug, Parser)]
+#[command(name = "nearedge", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    /// Listen address of the CDN
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000", help_heading = "Addresses")]
+    pub(crate) edge: SocketAddr,
+    /// Listen address of the HTTP API
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3001", help_heading = "Addresses")]
+    pub(crate) gateway: SocketAddr,
+    /// Listen address of the local bucket; unused with --s3-endpoint
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3002", help_heading = "Addresses")]
+    pub(crate) s3: SocketAddr,
+    /// Listen address of the console, which is also an OTLP endpoint
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3003", help_heading = "Addresses")]
+    pub(crate) console: SocketAddr,
+
+    /// Folder to serve as the bucket, by default the sample site; it is only read, uploads over S3 stay in memory
+    #[arg(long, value_name = "DIR", default_value = SAMPLE_SITE, help_heading = "Objects", hide_default_value = true)]
+    pub(crate) site: PathBuf,
+    /// Name of the bucket
+    #[arg(long, value_name = "NAME", default_value = "lambda-api-2022", help_heading = "Objects")]
+    pub(crate) bucket: String,
+    /// S3's error for a missing key; access-denied as for a role without s3:ListBucket
+    #[arg(
+        long,
+        value_name = "ERROR",
+        default_value = "no-such-key",
+        help_heading = "Objects",
+        value_parser = PossibleValuesParser::new(["no-such-key", "access-denied"]).map(|error| missing_key(&error))
+    )]
+    pub(crate) missing_key: MissingKey,
+    /// URL of an S3 to use instead of the folder, with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN
+    /// of this shell
+    #[arg(long, value_name = "URL", help_heading = "Objects")]
+    pub(crate) s3_endpoint: Option<Uri>,
+
+    /// Variants whose folders the CDN serves directly from the bucket, separated by commas
+    #[arg(long, value_name = "LIST", default_value = "v1,v2", value_delimiter = ',', help_heading = "CDN and API")]
+    pub(crate) variants: Vec<String>,
+    /// Request header that the CDN forwards in addition to those of the walk-through, such as accept for spa_fallback;
+    /// can be repeated
+    #[arg(long = "forward", value_name = "HEADER", help_heading = "CDN and API")]
+    pub(crate) forwarded: Vec<HeaderName>,
+    /// Stage of the API; a named stage prefixes every path of the API
+    #[arg(long, value_name = "STAGE", default_value = "$default", value_parser = stage, help_heading = "CDN and API")]
+    pub(crate) stage: String,
+
+    /// Environment variable of the handler, such as variant_fallback=true; can be repeated
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = name_and_value, help_heading = "Function")]
+    pub(crate) env: Vec<(String, String)>,
+    /// Program to run as the handler instead of nearedge; it must use the Lambda Runtime API
+    #[arg(long, value_name = "PATH", help_heading = "Function")]
+    pub(crate) bootstrap: Option<PathBuf>,
+    /// Timeout of the function, in seconds, 0.1 to 900
+    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds, help_heading = "Function")]
+    pub(crate) timeout: Duration,
+    /// Memory of the function, in MB, 128 to 10240; reported to the handler, not enforced
+    #[arg(
+        long,
+        value_name = "MB",
+        default_value_t = 128,
+        value_parser = clap::value_parser!(u32).range(128..=10_240),
+        help_heading = "Function"
+    )]
+    pub(crate) memory: u32,
+    /// Maximum number of execution environments, 1 to 100
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 4,
+        value_parser = clap::value_parser!(u16).range(1..=100),
+        help_heading = "Function"
+    )]
+    pub(crate) environments: u16,
+    /// Concurrent invocations per environment, 1 to 10000; above 1 environments are never frozen, as on Lambda Managed
+    /// Instances
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=10_000),
+        help_heading = "Function"
+    )]
+    pub(crate) concurrency: u16,
+    /// Do not freeze environments between invocations
+    #[arg(long, help_heading = "Function")]
+    pub(crate) no_freeze: bool,
+    /// Return 503 when all environments are busy, as at Lambda's concurrency limit, instead of waiting for one
+    #[arg(long, help_heading = "Function")]
+    pub(crate) throttle: bool,
+    /// Fraction of invocations that X-Ray samples, 0 to 1
+    #[arg(long, value_name = "RATIO", default_value_t = 1.0, value_parser = ratio, help_heading = "Function")]
+    pub(crate) sampled: f64,
+    /// AWS region of all services
+    #[arg(long, value_name = "REGION", default_value = "us-east-1", help_heading = "Function")]
+    pub(crate) region: String,
+
+    /// Inject a fault; can be repeated; --help lists the names, the console's /fault changes faults at run time
+    #[arg(long = "fault", value_name = "FAULT", help_heading = "Faults and logs", long_help = fault_help())]
+    pub(crate) faults: Vec<Fault>,
+    /// Print all log lines of the handler, not only warnings and errors
+    #[arg(long, help_heading = "Faults and logs")]
+    pub(crate) logs: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check a CloudFront distribution for this origin; starts no cloud
+    Policy {
+        #[command(subcommand)]
+        command: policy::command::Command,
+    },
+}
+
+const SAMPLE_SITE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/site");
+
+const AFTER_HELP: &str = "\
+Examples:
+  cargo run -- --site ./public                     serve your own folder
+  cargo run -- --env variant_fallback=true         set a setting of the handler
+  cargo run -- --fault s3-error=503                S3 throttles
+  cargo run -- --missing-key access-denied         missing keys as with the walk-through's role
+  cargo run --release -- --bootstrap ./bootstrap   run another handler
+  cargo run -- policy check deploy/aws.yaml        check a distribution for this origin";
+
+fn fault_help() -> String {
+    format!(
+        "Inject a fault; can be repeated. PUT and DELETE on the console's /fault change the faults at run time. \
+         Faults: {}",
+        fault::HELP
+    )
+}
+
+fn missing_key(error: &str) -> MissingKey {
+    if error == "access-denied" { MissingKey::AccessDenied } else { MissingKey::NoSuchKey }
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE, such as variant_fallback=true".to_owned()),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.1..=900.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("expected a number of seconds from 0.1 to 900, which is Lambda's limit".to_owned()),
+    }
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    let ratio = text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+    ratio.ok_or_else(|| "expected a number from 0 to 1".to_owned())
+}
+
+fn stage(text: &str) -> Result<String, String> {
+    let is_name = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    if is_name || text == "$default" {
+        Ok(text.to_owned())
+    } else {
+        Err("expected $default, or letters, digits, hyphens and underscores".to_owned())
+    }
+}

@@ -1,0 +1,55 @@
+//! Invocations: events, responses and errors.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// The largest event that Lambda accepts, in bytes.
+pub const EVENT_BYTES_MAX: usize = 6 * 1024 * 1024;
+
+/// The response to `/next`: an event and its metadata.
+#[derive(Debug)]
+pub struct Event {
+    /// The request id of the invocation.
+    pub request_id: String,
+    /// The deadline, in milliseconds since 1970.
+    pub deadline_ms: u64,
+    /// The function's ARN.
+    pub arn: String,
+    /// The trace header.
+    pub trace_id: String,
+    /// The payload.
+    pub payload: Bytes,
+}
+
+/// The function's error, as Lambda returns it to the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionError(pub String);
+
+impl fmt::Display for FunctionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The handler's response to an event, or its error.
+pub type Completion = Result<Bytes, FunctionError>;
+
+/// The outcome of an invocation.
+#[derive(Debug)]
+pub struct Invocation {
+    /// The function's response or error.
+    pub result: Completion,
+    /// Startup time of the environment, if this was its first invocation.
+    pub cold_start: Option<Duration>,
+}
+
+/// Why Lambda did not invoke the function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvokeError {
+    /// All environments are busy, and the limit is reached.
+    Throttled,
+    /// The cloud is shutting down.
+    ShuttingDown,
+}

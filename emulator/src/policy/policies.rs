@@ -1,0 +1,77 @@
+//! Cache policies and origin request policies, by id.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::policy::caching::{CachePolicy, Names, RequestPolicy, Ttl};
+use crate::policy::json::{number, text, texts};
+use crate::policy::managed;
+
+/// The policies that behaviours can name: the given ones, and CloudFront's managed ones.
+#[derive(Debug, Clone, Default)]
+pub struct Policies {
+    cache: BTreeMap<String, CachePolicy>,
+    request: BTreeMap<String, RequestPolicy>,
+}
+
+impl Policies {
+    /// Adds a policy: a `CachePolicyConfig` or an `OriginRequestPolicyConfig`, in the API's or CloudFormation's shape.
+    ///
+    /// # Errors
+    /// If it is neither.
+    pub fn add(&mut self, id: &str, policy: &Value) -> Result<(), String> {
+        if let Some(config) = policy.get("CachePolicyConfig") {
+            let key = &config["ParametersInCacheKeyAndForwardedToOrigin"];
+            let policy = CachePolicy {
+                headers: names(&key["HeadersConfig"], "HeaderBehavior", "Headers"),
+                query_strings: names(&key["QueryStringsConfig"], "QueryStringBehavior", "QueryStrings"),
+                ttl: ttl(config),
+            };
+            self.cache.insert(id.to_owned(), policy);
+            Ok(())
+        } else if let Some(config) = policy.get("OriginRequestPolicyConfig") {
+            let policy = RequestPolicy {
+                headers: names(&config["HeadersConfig"], "HeaderBehavior", "Headers"),
+                query_strings: names(&config["QueryStringsConfig"], "QueryStringBehavior", "QueryStrings"),
+            };
+            self.request.insert(id.to_owned(), policy);
+            Ok(())
+        } else {
+            Err("expected a cache policy or an origin request policy: use the output of `aws cloudfront \
+                 get-cache-policy` or `get-origin-request-policy`"
+                .to_owned())
+        }
+    }
+
+    /// The cache policy with this id, given or managed.
+    pub(super) fn cache_policy(&self, id: &str) -> Option<CachePolicy> {
+        self.cache.get(id).cloned().or_else(|| managed::cache_policy(id))
+    }
+
+    /// The origin request policy with this id, given or managed.
+    pub(super) fn request_policy(&self, id: &str) -> Option<RequestPolicy> {
+        self.request.get(id).cloned().or_else(|| managed::request_policy(id))
+    }
+}
+
+/// The TTLs of a cache policy or of a behaviour with legacy settings, with
+/// [their defaults](https://docs.aws.amazon.com/cloudfront/latest/APIReference/API_CachePolicyConfig.html).
+pub(super) fn ttl(config: &Value) -> Ttl {
+    Ttl {
+        minimum: number(&config["MinTTL"]).unwrap_or(0),
+        default: number(&config["DefaultTTL"]).unwrap_or(86_400),
+        maximum: number(&config["MaxTTL"]).unwrap_or(31_536_000),
+    }
+}
+
+fn names(config: &Value, behavior: &str, list: &str) -> Names {
+    let list = texts(&config[list]);
+    let list = list.iter().map(String::as_str);
+    match text(&config[behavior]).as_str() {
+        "whitelist" => Names::listed(list),
+        "allExcept" => Names::all_except(list),
+        "all" | "allViewer" | "allViewerAndWhitelistCloudFront" => Names::All,
+        _ => Names::None,
+    }
+}

@@ -1,0 +1,63 @@
+//! The input of the rules.
+
+use std::collections::BTreeSet;
+
+use crate::policy::distribution::{Behavior, Distribution, Origin};
+use crate::policy::subject::Subject;
+
+/// The header that contains the secret.
+pub(super) const SECRET_HEADER: &str = "lambda_auth";
+
+/// The request headers that select the response.
+pub(super) const SELECTING_HEADERS: [&str; 2] = ["test_version", "redirect"];
+
+/// A subject, and which of its origins are the API.
+#[derive(Debug)]
+pub(super) struct Context<'a> {
+    pub(super) subject: &'a Subject,
+    pub(super) distribution: &'a Distribution,
+    api_origins: BTreeSet<&'a str>,
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(subject: &'a Subject) -> Self {
+        let distribution = &subject.distribution;
+        Self { subject, distribution, api_origins: api_origins(distribution) }
+    }
+
+    /// Whether the origin with this id is the API.
+    pub(super) fn is_api(&self, origin: &str) -> bool {
+        self.api_origins.contains(origin)
+    }
+
+    /// The behaviours that send requests to the API.
+    pub(super) fn api_behaviors(&self) -> impl Iterator<Item = &'a Behavior> {
+        self.distribution.behaviors.iter().filter(|behavior| self.is_api(&behavior.origin))
+    }
+
+    /// The origins that are the API.
+    pub(super) fn api_origins(&self) -> impl Iterator<Item = &'a Origin> {
+        self.distribution.origins.iter().filter(|origin| self.is_api(&origin.id))
+    }
+
+    /// The other origins.
+    pub(super) fn other_origins(&self) -> impl Iterator<Item = &'a Origin> {
+        self.distribution.origins.iter().filter(|origin| !self.is_api(&origin.id))
+    }
+}
+
+/// The ids of the API's origins.
+///
+/// These are the custom origins that have the secret or a domain name of API Gateway; otherwise, the origin of the
+/// default behaviour.
+fn api_origins(distribution: &Distribution) -> BTreeSet<&str> {
+    let is_api = |origin: &&Origin| {
+        let domain = origin.domain.to_ascii_lowercase();
+        origin.custom.is_some() && (origin.header(SECRET_HEADER).is_some() || domain.contains(".execute-api."))
+    };
+    let found: BTreeSet<&str> = distribution.origins.iter().filter(is_api).map(|origin| origin.id.as_str()).collect();
+    if !found.is_empty() {
+        return found;
+    }
+    distribution.behaviors.last().map(|default| default.origin.as_str()).into_iter().collect()
+}

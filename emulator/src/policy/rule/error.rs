@@ -1,0 +1,66 @@
+//! Rules for cached and replaced error responses.
+
+use crate::policy::distribution::ErrorResponse;
+use crate::policy::finding::{Finding, Severity};
+use crate::policy::rule::context::Context;
+
+/// The errors that CloudFront caches in spite of `no-store`.
+///
+/// CloudFront honours `no-store` only on 404, 410, 414 and 501. It does not cache 416, and caches other 4xx only with a
+/// `max-age`
+/// ([how long errors are cached](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/custom-error-pages-expiration.html),
+/// [HTTP status codes](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/HTTPStatusCodes.html)).
+const CACHED_ERRORS: [u64; 4] = [500, 502, 503, 504];
+
+const PLACE: &str = "CustomErrorResponses";
+
+pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
+    let replaced = context.distribution.errors.iter().filter_map(|error| replaced(context, error));
+    cached(context).into_iter().chain(replaced).collect()
+}
+
+fn cached(context: &Context<'_>) -> Option<Finding> {
+    let cached = CACHED_ERRORS.iter().filter(|code| context.distribution.error_ttl_secs(**code) > 0);
+    let cached: Vec<String> = cached.map(u64::to_string).collect();
+    if cached.is_empty() {
+        return None;
+    }
+    let cached = format!("CloudFront caches {} (10 s by default), even where caching is off", cached.join(", "));
+    let in_key = context
+        .api_behaviors()
+        .all(|behavior| behavior.caching.cache_policy().is_some_and(|cache| cache.headers.contains("test_version")));
+    let (severity, why) = if in_key {
+        (Severity::Warning, format!("{cached}: one failed request fails all viewers for that long"))
+    } else {
+        (
+            Severity::Error,
+            format!("{cached}, and test_version is not in the cache key: one failed request fails every variant"),
+        )
+    };
+    Some(Finding {
+        severity,
+        id: "error-caching",
+        place: PLACE.to_owned(),
+        why,
+        fix: "set ErrorCachingMinTTL to 0 for each of these statuses".to_owned(),
+    })
+}
+
+fn replaced(context: &Context<'_>, error: &ErrorResponse) -> Option<Finding> {
+    let page = error.page.as_ref()?;
+    let from_api = context.distribution.behavior_for(page).is_some_and(|behavior| context.is_api(&behavior.origin));
+    let source = if from_api { ", requested from the origin without test_version" } else { "" };
+    let (severity, consequence) = match error.response_code.as_deref().filter(|code| code.starts_with('2')) {
+        Some(code) => {
+            (Severity::Error, format!(" with status {code}: caches, crawlers and alarms treat the error as a page"))
+        }
+        None => (Severity::Warning, ": every variant gets the same page".to_owned()),
+    };
+    Some(Finding {
+        severity,
+        id: "error-replaced",
+        place: PLACE.to_owned(),
+        why: format!("CloudFront replaces a {} with {page}{source}{consequence}", error.code),
+        fix: "remove the page; the origin's error_document and spa_fallback depend on the variant".to_owned(),
+    })
+}

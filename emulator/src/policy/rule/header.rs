@@ -1,0 +1,103 @@
+//! Rules for the headers and query strings that reach the API.
+
+use crate::policy::caching::Caching;
+use crate::policy::distribution::{Behavior, Origin};
+use crate::policy::finding::{Finding, Severity};
+use crate::policy::rule::context::{Context, SELECTING_HEADERS};
+
+pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for behavior in context.api_behaviors() {
+        findings.extend(unknown_policies(behavior));
+        findings.extend(forwarding(context, behavior));
+    }
+    findings.extend(context.api_origins().flat_map(overwritten));
+    findings
+}
+
+fn unknown_policies(behavior: &Behavior) -> Vec<Finding> {
+    let Caching::Policies { cache, request } = &behavior.caching else { return Vec::new() };
+    let unknown = [
+        (cache.as_ref().err(), "get-cache-policy"),
+        (request.as_ref().and_then(|request| request.as_ref().err()), "get-origin-request-policy"),
+    ];
+    let finding = |(id, command): (Option<&String>, &str)| {
+        let id = id?;
+        let (why, fix) = if id.is_empty() {
+            ("it names no cache policy".to_owned(), "set CachePolicyId, or the legacy settings".to_owned())
+        } else {
+            (
+                format!("its policy {id} is unknown, so the rules that depend on it cannot be checked"),
+                format!("run aws cloudfront {command} --id {id} > policy.json, and add --policy policy.json"),
+            )
+        };
+        Some(Finding { severity: Severity::Warning, id: "policy-unknown", place: behavior.name(), why, fix })
+    };
+    unknown.into_iter().filter_map(finding).collect()
+}
+
+fn forwarding(context: &Context<'_>, behavior: &Behavior) -> Vec<Finding> {
+    let caching = &behavior.caching;
+    let mut findings = Vec::new();
+    for name in SELECTING_HEADERS {
+        if caching.forwards_header(name) == Some(false) {
+            let effect =
+                if name == "redirect" { "it never redirects" } else { "all viewers get the unversioned object" };
+            findings.push(Finding {
+                severity: Severity::Error,
+                id: "header-not-forwarded",
+                place: behavior.name(),
+                why: format!("{name} does not reach the origin: {effect}"),
+                fix:
+                    "add it to the origin request policy; with caching on, to the cache policy; with legacy settings, \
+                      to ForwardedValues.Headers"
+                        .to_owned(),
+            });
+        }
+    }
+    if caching.forwards_header("host") == Some(true) {
+        findings.push(Finding {
+            severity: Severity::Error,
+            id: "host-forwarded",
+            place: behavior.name(),
+            why: "the viewer's Host reaches the API, which responds with 403 to any name but its own".to_owned(),
+            fix: "remove Host from the policy, for example with AllViewerExceptHostHeader instead of AllViewer"
+                .to_owned(),
+        });
+    }
+    if context.subject.redirect_query && caching.forwards_query() == Some(false) {
+        findings.push(Finding {
+            severity: Severity::Error,
+            id: "query-not-forwarded",
+            place: behavior.name(),
+            why: "redirect_query is set, but redirects lose the query string: it does not reach the origin".to_owned(),
+            fix: "forward all query strings in the origin request policy".to_owned(),
+        });
+    }
+    if context.subject.spa_fallback && caching.forwards_header("accept") == Some(false) {
+        findings.push(Finding {
+            severity: Severity::Error,
+            id: "accept-not-forwarded",
+            place: behavior.name(),
+            why: "spa_fallback is set, but without Accept the origin recognizes no navigation: each gets a 404"
+                .to_owned(),
+            fix: "add Accept to the origin request policy, and with caching on also to the cache policy".to_owned(),
+        });
+    }
+    findings
+}
+
+/// Finds custom headers of the origin that replace the viewer's
+/// ([add-origin-custom-headers](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/add-origin-custom-headers.html)).
+fn overwritten(origin: &Origin) -> Vec<Finding> {
+    let finding = |name: &&str| {
+        origin.header(name).map(|_| Finding {
+            severity: Severity::Error,
+            id: "header-overwritten",
+            place: origin.name(),
+            why: format!("its custom header {name} replaces the viewer's: all viewers get the same response"),
+            fix: "remove the custom header; the origin needs only lambda_auth".to_owned(),
+        })
+    };
+    SELECTING_HEADERS.iter().filter_map(finding).collect()
+}

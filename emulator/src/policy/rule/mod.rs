@@ -1,0 +1,44 @@
+//! The rules for a distribution in front of this origin.
+//!
+//! Each file contains the rules of one concern: a function from the context to findings. A new file is one more line of
+//! `RULES`.
+
+mod behavior;
+mod bucket;
+mod cache;
+mod china;
+mod context;
+mod error;
+mod header;
+mod origin;
+mod redirect;
+mod secret;
+
+use std::cmp::Reverse;
+
+use crate::policy::finding::Finding;
+use crate::policy::rule::context::Context;
+use crate::policy::subject::Subject;
+
+type Rule = fn(&Context<'_>) -> Vec<Finding>;
+
+/// All rules, in the order in which a request meets their concerns.
+const RULES: [Rule; 9] = [
+    behavior::check,
+    header::check,
+    cache::check,
+    error::check,
+    origin::check,
+    secret::check,
+    redirect::check,
+    bucket::check,
+    china::check,
+];
+
+/// Checks a distribution and returns the findings, errors first.
+pub fn check(subject: &Subject) -> Vec<Finding> {
+    let context = Context::new(subject);
+    let mut findings: Vec<Finding> = RULES.iter().flat_map(|rule| rule(&context)).collect();
+    findings.sort_by_key(|finding| Reverse(finding.severity));
+    findings
+}

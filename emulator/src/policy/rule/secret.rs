@@ -1,0 +1,79 @@
+//! Rules for the secret header. No finding contains the secret.
+
+use std::collections::BTreeSet;
+
+use crate::policy::distribution::Origin;
+use crate::policy::finding::{Finding, Severity};
+use crate::policy::rule::context::{Context, SECRET_HEADER};
+
+/// The minimum length of a secret: 16 random letters and digits have 95 bits.
+const LENGTH_MIN: usize = 16;
+
+/// The minimum number of different characters in a secret.
+const DIFFERENT_MIN: usize = 8;
+
+pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for origin in context.api_origins() {
+        match origin.header(SECRET_HEADER) {
+            None | Some("") => findings.push(Finding {
+                severity: Severity::Error,
+                id: "secret-missing",
+                place: origin.name(),
+                why: "it sends no lambda_auth: every response is 403, unless viewers send the secret".to_owned(),
+                fix: "add the custom header lambda_auth with the secret to this origin".to_owned(),
+            }),
+            // A parameter or a dynamic reference: the configuration does not contain the secret.
+            Some(value) if value.contains("${") || value.contains("{{resolve:") => {}
+            Some(value) => {
+                if context.subject.is_template {
+                    findings.push(in_template(origin));
+                }
+                findings.extend(weak(origin, value));
+            }
+        }
+    }
+    findings.extend(context.other_origins().filter_map(leaked));
+    findings
+}
+
+fn in_template(origin: &Origin) -> Finding {
+    Finding {
+        severity: Severity::Error,
+        id: "secret-in-template",
+        place: origin.name(),
+        why: "the template contains the secret: every reader of the template can bypass the distribution".to_owned(),
+        fix: "use a parameter with NoEcho and no default, or a dynamic reference to Secrets Manager".to_owned(),
+    }
+}
+
+fn weak(origin: &Origin, secret: &str) -> Option<Finding> {
+    let length = secret.chars().count();
+    let different = secret.chars().collect::<BTreeSet<_>>().len();
+    let weakness = if secret == "lambdaapi_test" {
+        "is the one from the published walk-through".to_owned()
+    } else if length < LENGTH_MIN {
+        format!("has only {length} characters")
+    } else if different < DIFFERENT_MIN {
+        format!("has only {different} different characters")
+    } else {
+        return None;
+    };
+    Some(Finding {
+        severity: Severity::Error,
+        id: "secret-weak",
+        place: origin.name(),
+        why: format!("the secret {weakness}: it can be guessed, and the API is open to the internet"),
+        fix: "rotate to a random secret (deploy/rotate.sh generates 64 hexadecimal digits)".to_owned(),
+    })
+}
+
+fn leaked(origin: &Origin) -> Option<Finding> {
+    origin.header(SECRET_HEADER).map(|_| Finding {
+        severity: Severity::Error,
+        id: "secret-leaks",
+        place: origin.name(),
+        why: "it receives the secret but does not need it".to_owned(),
+        fix: "remove the custom header lambda_auth from this origin, then rotate the secret".to_owned(),
+    })
+}
