@@ -319,7 +319,7 @@ fn changed(from: &str, to: &str) -> String {
 
 #[test]
 fn faults_are_found_in_templates() {
-    let header = "AllowedPattern: '[!-~]*'\n    Description: The secret that CloudFront sends";
+    let header = "AllowedPattern: '[!-~]*'\n    Description: Secret that CloudFront sends";
     let cases = [
         (
             "host-forwarded",
