@@ -18,7 +18,7 @@ use nearedge_core::request::Request;
 use nearedge_core::request::event::parse;
 use nearedge_core::response::payload::Payload;
 use nearedge_core::response::{Outcome, Response};
-use nearedge_core::rules::decision::{Action, decide};
+use nearedge_core::rules::{Action, decide};
 use nearedge_core::store::{Source, Store};
 use serde_json::{Value, json};
 

@@ -19,7 +19,7 @@ use fixture::{HOUR, event, origin, policy};
 use nearedge_core::access::secret::Secrets;
 use nearedge_core::object::BodyEncoder;
 use nearedge_core::request::event::parse;
-use nearedge_core::rules::decision::decide;
+use nearedge_core::rules::decide;
 use serde_json::{Value, json};
 
 /// A name, and a function that prepares the scenario and returns one repetition of it.

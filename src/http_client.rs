@@ -16,9 +16,10 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
+use http::Request;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect;
+use hyper_util::client::legacy::{Client, ResponseFuture};
 use hyper_util::rt::TokioExecutor;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -74,6 +75,14 @@ pub(crate) fn hyper_client(anchors: RootCertStore, connect_timeout: Duration) ->
     Ok(Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE_TIMEOUT).build(connector))
 }
 
+/// Sends a request.
+///
+/// The only place that starts one: never inlined, so that the binary contains hyper's client once.
+#[inline(never)]
+pub(crate) fn send(client: &HyperClient, request: Request<SdkBody>) -> ResponseFuture {
+    client.request(request)
+}
+
 #[derive(Debug, Clone)]
 struct SdkClient {
     client: HyperClient,
@@ -96,7 +105,7 @@ impl HttpConnector for SdkClient {
             if let Some(capture) = request.extensions().get::<CaptureSmithyConnection>() {
                 capture.set_connection_retriever(move || connection_metadata(&captured));
             }
-            let response = client.request(request);
+            let response = send(&client, request);
             let response = match read_timeout {
                 None => response.await,
                 Some(limit) => tokio::time::timeout(limit, response).await.map_err(|_| {

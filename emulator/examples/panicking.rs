@@ -8,7 +8,7 @@ use nearedge::origin::{Exceptions, Origin, Oversize};
 use nearedge_core::access::secret::Secrets;
 use nearedge_core::object::{BodyEncoder, Object, ObjectKey};
 use nearedge_core::response::Presentation;
-use nearedge_core::rules::decision::Policy;
+use nearedge_core::rules::Policy;
 use nearedge_core::store::{FetchError, FetchRequest, FetchResponse, Fetched, Part, Source, Store};
 
 struct Panicking;

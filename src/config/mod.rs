@@ -14,8 +14,8 @@ use nearedge_core::access::secret::Secrets;
 use nearedge_core::http::freshness::Limits;
 use nearedge_core::object::ObjectKey;
 use nearedge_core::response::Presentation;
-use nearedge_core::rules::policy::Policy;
-use nearedge_core::rules::variant::is_version;
+use nearedge_core::rules::Policy;
+use nearedge_core::rules::is_version;
 
 use crate::config::reader::{Reader, is_key};
 use crate::origin::{Exceptions, Oversize};

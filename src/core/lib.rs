@@ -9,7 +9,7 @@
 //!
 //! - [`request`]: a viewer's request, and the parser of Lambda events
 //! - [`access`]: which requests may enter: the shared secret
-//! - [`rules`]: [`rules::decision::decide`] runs the request stages in the contract's order
+//! - [`rules`]: [`rules::decide`] runs the request stages in the contract's order
 //! - [`http`]: conditional requests, ranges and freshness (RFC 9110, RFC 9111)
 //! - [`object`]: keys, metadata, encoded bodies, and why a fetch fails
 //! - [`store`]: the trait that S3 and the cache implement

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nearedge_core::object::ObjectKey;
 use nearedge_core::response::Outcome;
-use nearedge_core::rules::decision::Candidate;
+use nearedge_core::rules::Candidate;
 use nearedge_core::store::{FetchError, Missing, Source};
 
 /// The result of carrying out a decision.

@@ -1,6 +1,6 @@
 //! Request in, payload out.
 //!
-//! [`Origin::respond`] is the list of stages. The pure ones are in [`nearedge_core::rules::decision`]; the stages that
+//! [`Origin::respond`] is the list of stages. The pure ones are in [`nearedge_core::rules`]; the stages that
 //! need the store are here, each in a file of its own name: `object`, `missing`, `oversize`.
 
 mod exceptions;
@@ -16,7 +16,7 @@ use nearedge_core::record::Record;
 use nearedge_core::request::{Method, Request};
 use nearedge_core::response::payload::{PAYLOAD_BYTES_MAX, Payload};
 use nearedge_core::response::{Content, Outcome, Presentation, Response};
-use nearedge_core::rules::decision::{Action, Decision, Policy, decide};
+use nearedge_core::rules::{Action, Decision, Policy, decide};
 use nearedge_core::store::{Missing, Part, Store, StoreStats};
 
 pub use self::exceptions::{Exceptions, Oversize};

@@ -8,7 +8,7 @@ use nearedge_core::object::{Body, Head, Object, base64_len};
 use nearedge_core::request::Request;
 use nearedge_core::response::payload::{PAYLOAD_BYTES_MAX, Payload};
 use nearedge_core::response::{Outcome, Response};
-use nearedge_core::rules::decision::Candidate;
+use nearedge_core::rules::Candidate;
 use nearedge_core::store::{FetchError, FetchRequest, FetchResponse, Fetched, Missing, Part, Store};
 use tracing::warn;
 

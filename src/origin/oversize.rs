@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use nearedge_core::response::Outcome;
-use nearedge_core::rules::decision::Candidate;
-use nearedge_core::rules::redirect::location;
+use nearedge_core::rules::Candidate;
+use nearedge_core::rules::location;
 use nearedge_core::store::{Part, Store};
 
 use crate::origin::Origin;

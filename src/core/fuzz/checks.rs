@@ -7,7 +7,7 @@ use nearedge_core::object::{KEY_BYTES_MAX, Metadata};
 use nearedge_core::request::Request;
 use nearedge_core::request::event::parse;
 use nearedge_core::response::Outcome;
-use nearedge_core::rules::decision::{Action, Policy, decide};
+use nearedge_core::rules::{Action, Policy, decide};
 
 const SECRET: &str = "swordfish";
 

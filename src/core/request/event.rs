@@ -181,7 +181,8 @@ struct Headers<'a>([Option<Cow<'a, str>>; NAMES.len()]);
 
 impl<'a> Headers<'a> {
     fn slot(&mut self, name: &str) -> Option<&mut Option<Cow<'a, str>>> {
-        let index = NAMES.iter().position(|used| used.eq_ignore_ascii_case(name))?;
+        // The lengths alone tell most names apart, without a call.
+        let index = NAMES.iter().position(|used| used.len() == name.len() && used.eq_ignore_ascii_case(name))?;
         self.0.get_mut(index)
     }
 

@@ -1,15 +1,61 @@
-//! The rules: they select the object for a request, or respond without one.
+//! The rules: the list of request stages, in the contract's order.
 //!
-//! [`decision::decide`] runs the stages; each stage is a function in its own file.
-
-pub mod action;
-pub mod decision;
-pub mod policy;
-pub mod redirect;
-pub mod variant;
+//! [`decide`] runs the stages. Each is a function in a file of its own; a new stage is one file, and its lines here.
 
 mod access;
+mod action;
 mod key;
 mod method;
 mod object;
+mod policy;
+mod redirect;
 mod test_versions;
+mod variant;
+
+use std::convert::Infallible;
+use std::ops::ControlFlow;
+
+use crate::access::secret::SecretMatch;
+use crate::request::Request;
+use crate::store::Part;
+
+pub use self::action::{Action, Candidate};
+use self::action::{Draft, Stage};
+pub use self::policy::Policy;
+pub use self::redirect::location;
+pub use self::variant::is_version;
+
+/// The stages that every request passes. The first one that breaks decides.
+///
+/// The secret comes first: a request without it learns nothing from the later stages.
+fn stages(draft: &mut Draft<'_, '_>) -> Stage<Infallible> {
+    access::require_secret(draft)?;
+    method::select_part(draft)?;
+    variant::select_variant(draft)?;
+    let unversioned = key::unversioned(draft)?;
+    let first = Candidate::new(draft.variant, &unversioned);
+    let first = test_versions::require_listed(draft, first)?;
+    let first = redirect::redirect(draft, first)?;
+    object::fetch(draft, first, &unversioned)
+}
+
+/// The result of the rules for one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision<'a> {
+    /// How the origin responds.
+    pub action: Action,
+    /// The secret that the request presented; `None` if it presented none and is refused.
+    pub secret: Option<SecretMatch>,
+    /// The requested variant, if it is well-formed.
+    pub variant: Option<&'a str>,
+}
+
+/// Decides how to respond to `request`: a pure function of the request and the settings.
+pub fn decide<'a>(request: &'a Request<'_>, policy: &Policy) -> Decision<'a> {
+    let mut draft = Draft { request, policy, secret: None, part: Part::Whole, variant: None };
+    let ControlFlow::Break(action) = stages(&mut draft);
+    Decision { action, secret: draft.secret, variant: draft.variant }
+}
+
+#[cfg(test)]
+mod tests;

@@ -45,7 +45,10 @@ pub(super) fn redirect(draft: &Draft<'_, '_>, first: Candidate) -> Stage<Candida
 
 /// The Location of `key`, percent-encoded where a URI requires it. It cannot contain CR or LF.
 pub fn location(redirect_path: &str, key: &ObjectKey, query: Option<&str>) -> String {
-    let mut location = format!("{redirect_path}/{}", utf8_percent_encode(key.as_str(), PATH_ENCODED));
+    let mut location = String::with_capacity(redirect_path.len() + 1 + key.as_str().len());
+    location.push_str(redirect_path);
+    location.push('/');
+    location.extend(utf8_percent_encode(key.as_str(), PATH_ENCODED));
     if let Some(query) = query.filter(|query| !query.is_empty()) {
         location.push('?');
         location.extend(utf8_percent_encode(query, QUERY_ENCODED));

@@ -62,9 +62,9 @@ impl HttpSender {
             signer.sign(&mut request, &body).await?;
         }
         let retry = request.clone();
-        let response = match client.request(request.map(SdkBody::from)).await {
+        let response = match http_client::send(client, request.map(SdkBody::from)).await {
             // The collector may have closed an idle connection while the environment was frozen.
-            Err(error) if !error.is_connect() => client.request(retry.map(SdkBody::from)).await,
+            Err(error) if !error.is_connect() => http_client::send(client, retry.map(SdkBody::from)).await,
             response => response,
         };
         let status = response.map_err(|error| error_chain(&error))?.status();
