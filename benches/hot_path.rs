@@ -99,7 +99,7 @@ fn payload_encode(criterion: &mut Criterion) {
             let payload = json!({"statusCode": 200, "headers": headers, "isBase64Encoded": true, "body": body});
             serde_json::to_vec(&payload).unwrap()
         };
-        assert_eq!(Payload::encode(&response).len(), plain().len() as u64);
+        assert_eq!(Payload::encode(&response).size_bytes(), plain().len() as u64);
         group.throughput(Throughput::Bytes(bytes as u64));
         group.bench_function(BenchmarkId::new("encoded body", name), |bencher| {
             bencher.iter(|| Payload::encode(black_box(&response)));

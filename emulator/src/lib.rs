@@ -16,7 +16,7 @@
 //! - [`lambda`]: the Lambda service, its execution environments and their Runtime API
 //! - [`s3`]: S3's protocol over a folder
 //! - [`cloudwatch`]: metrics and log lines, and the evaluation of dashboards
-//! - [`xray`]: spans
+//! - [`xray`]: the spans of traces
 //! - [`console`]: the web page that shows metrics, dashboards and traces
 //! - [`policy`]: `policy check`, which checks the configuration of a distribution; starts no cloud
 //! - [`fault`]: fault injection

@@ -17,11 +17,29 @@ pub fn error_chain(error: &dyn Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fmt;
+
+    #[derive(Debug)]
+    struct Layer(&'static str, Option<Box<Layer>>);
+
+    impl fmt::Display for Layer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl Error for Layer {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            self.1.as_deref().map(|source| source as _)
+        }
+    }
 
     #[test]
     fn every_source_follows_its_error() {
-        let inner = std::num::ParseIntError::from("x".parse::<u8>().unwrap_err());
-        let outer = std::io::Error::other(std::io::Error::other(inner));
-        assert_eq!(error_chain(&outer), "invalid digit found in string");
+        let innermost = Layer("connection refused", None);
+        let middle = Layer("cannot connect", Some(Box::new(innermost)));
+        assert_eq!(error_chain(&middle), "cannot connect: connection refused");
+        let outer = Layer("no response", Some(Box::new(middle)));
+        assert_eq!(error_chain(&outer), "no response: cannot connect: connection refused");
     }
 }

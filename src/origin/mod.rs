@@ -89,7 +89,7 @@ impl<S: Store> Origin<S> {
         };
         let (mut response, mut payload) = self.encode(found.outcome, found.variant, request.method);
         // Only an object whose size S3 did not announce can be too large here.
-        if let (true, Some(candidate)) = (payload.len() > PAYLOAD_BYTES_MAX, &found.served) {
+        if let (true, Some(candidate)) = (payload.size_bytes() > PAYLOAD_BYTES_MAX, &found.served) {
             let outcome = self.oversize(candidate, Part::Whole, response.body_bytes, deadline).await;
             record.outcome = outcome.name();
             record.oversize = true;

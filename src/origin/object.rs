@@ -94,7 +94,7 @@ impl<S: Store> Origin<S> {
     /// Whether a response can hold this outcome with its body, which is not read yet. Lambda's limit covers the whole JSON.
     pub(super) fn fits(&self, without_body: Outcome, variant: Option<&str>) -> bool {
         let response = Response::of(without_body, variant, &self.presentation);
-        Payload::encode(&response).len().saturating_add(base64_len(response.body_bytes)) <= PAYLOAD_BYTES_MAX
+        Payload::encode(&response).size_bytes().saturating_add(base64_len(response.body_bytes)) <= PAYLOAD_BYTES_MAX
     }
 }
 

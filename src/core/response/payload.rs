@@ -55,7 +55,7 @@ impl Payload {
     }
 
     /// The length of all parts, in bytes.
-    pub fn len(&self) -> u64 {
+    pub fn size_bytes(&self) -> u64 {
         self.parts.iter().map(|part| part.len() as u64).sum()
     }
 
@@ -87,7 +87,7 @@ mod tests {
     fn json_of(response: &Response<'_>) -> Value {
         let payload = Payload::encode(response);
         let written: Vec<u8> = payload.parts.iter().flatten().copied().collect();
-        assert_eq!(payload.len(), written.len() as u64);
+        assert_eq!(payload.size_bytes(), written.len() as u64);
         serde_json::from_slice(&written).unwrap()
     }
 

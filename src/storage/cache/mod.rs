@@ -116,14 +116,14 @@ impl<S: Store> Shared<S> {
     fn hit(&self, request: &FetchRequest<'_>, entry: Option<&IndexEntry>, now: Moment) -> Option<FetchResponse> {
         let result = match entry {
             None => Err(FetchError::Missing(self.index.missing(request.key, now)?)),
-            Some(entry) if entry.is_fresh(now) => Ok(self.from_cache(request, entry)?),
+            Some(entry) if entry.is_fresh(now) => Ok(self.cached_answer(request, entry)?),
             Some(_) => return None,
         };
         Some(FetchResponse::new(result, Source::Hit))
     }
 
     /// Answers from the cache if it holds everything that the answer needs.
-    fn from_cache(&self, request: &FetchRequest<'_>, entry: &IndexEntry) -> Option<Fetched> {
+    fn cached_answer(&self, request: &FetchRequest<'_>, entry: &IndexEntry) -> Option<Fetched> {
         match Selection::new(request, &entry.head) {
             Selection::Answer(answer) => Some(answer),
             Selection::Body(range) => Some(slice(&entry.head, &self.index.body(&entry.version)?, range)),
