@@ -1,4 +1,4 @@
-//! What happens before the first event: connections and cache entries that viewers need not wait for.
+//! Opens a connection and fills the cache before the first event, so that no viewer waits for that.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ const PRELOAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Timeout for opening a connection to S3.
 const PREWARM_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What happens before the first event, during INIT, when Lambda gives the most CPU.
+/// The work before the first event, during INIT, when Lambda gives the most CPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WarmUp {
     /// Whether to open a connection to S3.

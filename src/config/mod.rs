@@ -42,7 +42,7 @@ pub struct Config {
     pub s3: S3Config,
     /// The size of the cache and the lifetimes of its entries.
     pub cache: CacheConfig,
-    /// What happens before the first event.
+    /// Connections and cache entries before the first event.
     pub warm_up: WarmUp,
     /// The part of an invocation's time that S3 may not use: the time to respond.
     pub deadline_margin: Duration,

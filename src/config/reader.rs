@@ -14,7 +14,7 @@ use crate::http_client::read_anchors;
 pub struct InvalidSetting {
     /// The environment variable.
     pub name: &'static str,
-    /// What is wrong and what to do: the rest of a sentence that starts with the name.
+    /// The error and its fix: the rest of a sentence that starts with the name.
     pub problem: String,
 }
 

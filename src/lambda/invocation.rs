@@ -54,7 +54,7 @@ pub struct LoopConfig {
     pub deadline_margin: Duration,
 }
 
-/// What the loop reports of invocations.
+/// The reports of invocations.
 #[derive(Debug)]
 pub struct Telemetry {
     /// The metrics line; without it, the loop writes a plain log line.

@@ -33,12 +33,12 @@ pub struct Origin<S> {
     access_denied: Once,
 }
 
-/// A response, and what the invocation did for it.
+/// A response, and the record of the invocation.
 #[derive(Debug)]
 pub struct OriginResponse {
     /// The bytes for the Runtime API.
     pub payload: Payload,
-    /// What the invocation did, for log, metrics and spans.
+    /// The record of the invocation, for log, metrics and spans.
     pub record: Record,
 }
 

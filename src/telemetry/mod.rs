@@ -1,4 +1,4 @@
-//! What the function reports: log lines, the metrics line of each invocation, and spans.
+//! Log lines, the metrics line of each invocation, and spans.
 //!
 //! - [`log`]: JSON log lines; `throttle`: their rate limiter; `stdout`: standard output that never blocks a response
 //! - [`metrics_line`]: the line of an invocation, in CloudWatch's Embedded Metric Format
@@ -15,7 +15,7 @@ pub mod trace;
 use self::metrics_line::MetricsConfig;
 use self::spans::TracesConfig;
 
-/// What the function reports of each invocation, and where to.
+/// The settings of metrics and traces.
 #[derive(Debug, Clone)]
 pub struct TelemetryConfig {
     /// The metrics line; `None` if metrics are off.

@@ -117,7 +117,7 @@ fn hex(text: &str) -> Option<u64> {
     if is_hex(text) { u64::from_str_radix(text, 16).ok() } else { None }
 }
 
-/// What is known of an invocation before the response.
+/// An invocation before its response.
 #[derive(Debug, Clone, Copy)]
 pub struct Incoming<'a> {
     /// The id of the invocation.

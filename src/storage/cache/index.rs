@@ -1,4 +1,4 @@
-//! The index and the bodies: what the cache holds in memory.
+//! The index and the bodies: the contents of the cache.
 //!
 //! The index maps a key to its last known version and its freshness. Bodies are stored by key and entity tag, so a new
 //! version of an object is a new entry, and the old body can never be served for the new tag. Missing keys are stored
@@ -37,7 +37,7 @@ pub struct CacheConfig {
     pub missing_ttl: Duration,
 }
 
-/// What the cache holds.
+/// The contents of the cache.
 pub(super) struct Index {
     pub(super) config: CacheConfig,
     /// Index entries and bodies in one moka cache: they share the limit, whatever the size of the bodies.

@@ -1,11 +1,11 @@
-//! What a request needs of a cached object: nothing but its head, its body, or a range of that.
+//! Selects the part of a cached object that answers a request: its head, its body, or a range.
 
 use std::ops::Range;
 
 use nearedge_core::object::{Body, Head, Object};
 use nearedge_core::store::{FetchRequest, Fetched, Part, RangeOutsideObject};
 
-/// What a response needs besides the object's head.
+/// The part of an object that a response needs besides the head.
 pub(super) enum Selection {
     /// Nothing: this is the answer.
     Answer(Fetched),

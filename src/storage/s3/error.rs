@@ -12,7 +12,7 @@ use nearedge_core::store::{FetchError, Missing};
 
 use crate::storage::s3::limits::FIRST_BYTE_TIMEOUT;
 
-/// What went wrong in a request to S3. The text is for logs and holds no secret.
+/// The error of a request to S3. The text is for logs and holds no secret.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum S3Error {
     /// The circuit breaker rejected the request.
@@ -39,7 +39,7 @@ pub(super) enum S3Error {
         code: String,
         /// S3's request id, for AWS Support.
         request_id: String,
-        /// What to do about it.
+        /// How to fix it.
         advice: Option<&'static str>,
     },
     /// A timeout of the SDK.
