@@ -8,21 +8,27 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, warn};
 
 use crate::config::Config;
 use crate::http_client::{bundled_anchors, read_anchors};
-use crate::lambda::allocator;
 use crate::lambda::invocation::{self, LoopConfig, Telemetry, Tracing};
+use crate::lambda::{allocator, descriptors};
 use crate::origin::Origin;
 use crate::storage::cache::Cache;
-use crate::storage::s3::{S3, S3Config};
+use crate::storage::s3::{Limits, S3, S3Config};
 use crate::telemetry::exporter::{Exporter, FlushReason};
 use crate::telemetry::log::{self, LogFilter};
 use crate::telemetry::metrics_line::LineWriter;
 use crate::telemetry::spans::{Traces, TracesConfig};
 use crate::warm_up::warm_up;
+
+/// The memory of the process without cache and bodies, with a margin: at rest it has less than 10 MB, and glibc keeps
+/// freed blocks.
+const PROCESS_BYTES: u64 = 40 << 20;
+
+/// The least memory for bodies in flight: two of the largest responses that Lambda accepts.
+const BODY_BYTES_MIN: u64 = 16 << 20;
 
 /// Timeout for the last export of spans: Lambda kills the process half a second after SIGTERM.
 const LAST_FLUSH_TIMEOUT: Duration = Duration::from_millis(400);
@@ -66,8 +72,15 @@ fn warn_of_dropped_metrics(env: impl Fn(&str) -> Option<String>) {
 }
 
 async fn serve(config: Config, traces: Option<Traces>, started: Instant) -> Result<(), lambda_http::Error> {
+    let limits = match s3_limits(&config) {
+        Ok(limits) => limits,
+        Err(error) => {
+            invocation::report_init_error(&error).await;
+            return Err(error.into());
+        }
+    };
     // The SDK panics on some invalid settings. Catch that, so that it is reported as an init error.
-    let connected = AssertUnwindSafe(S3::connect(&config.s3)).catch_unwind().await;
+    let connected = AssertUnwindSafe(S3::connect(&config.s3, limits)).catch_unwind().await;
     let store = match connected.unwrap_or_else(|_| Err("the S3 client panicked: see the log".into())) {
         Ok(store) => store,
         Err(error) => {
@@ -87,7 +100,7 @@ async fn serve(config: Config, traces: Option<Traces>, started: Instant) -> Resu
     match exporter {
         None => invocation::run(origin, settings, telemetry).await,
         Some(exporter) => {
-            let result = until_terminated(invocation::run(origin, settings, telemetry)).await;
+            let result = invocation::run(origin, settings, telemetry).await;
             // Exports what has ended, however the loop ended.
             exporter.flush(FlushReason::Shutdown, Instant::now() + LAST_FLUSH_TIMEOUT).await;
             result
@@ -111,14 +124,11 @@ fn tracing(s3: &S3Config, store: &S3, traces: Traces, settings: TracesConfig) ->
     }
 }
 
-/// Runs until the end, or until SIGTERM. Lambda sends it before it ends an environment in which an extension is registered
-/// ([Shutdown phase](https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-shutdown)).
-async fn until_terminated<T: Default, E>(running: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    let Ok(mut terminated) = signal(SignalKind::terminate()) else { return running.await };
-    tokio::select! {
-        result = running => result,
-        _ = terminated.recv() => Ok(T::default()),
-    }
+/// The resources that requests to S3 may use.
+fn s3_limits(config: &Config) -> Result<Limits, String> {
+    let connections = descriptors::s3_connections(descriptors::raise_limit(), config.concurrency)?;
+    let body_bytes = config.memory_bytes.saturating_sub(config.cache.max_bytes + PROCESS_BYTES).max(BODY_BYTES_MIN);
+    Ok(Limits { connections, body_bytes })
 }
 
 /// Runs on one thread if one invocation runs at a time: nothing then moves between threads.

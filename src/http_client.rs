@@ -16,7 +16,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use http::Request;
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect;
 use hyper_util::client::legacy::{Client, ResponseFuture};
@@ -117,9 +117,28 @@ impl HttpConnector for SdkClient {
                 // Every other error at this point is an error of the connection, which the SDK retries.
                 false => ConnectorError::io(error.into()),
             })?;
+            let mut response = response;
+            remove_unreadable_fields(response.headers_mut());
             HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
                 .map_err(|error| ConnectorError::other(error.into(), None))
         })
+    }
+}
+
+/// A field of our own with the names of fields that [`remove_unreadable_fields`] has removed.
+pub(crate) const UNREADABLE_FIELDS: &str = "x-nearedge-unreadable-fields";
+
+/// Removes header fields that are not UTF-8, such as a Latin-1 file name: the SDK would reject the whole response.
+///
+/// A Lambda response is JSON, so such a value could not be forwarded unchanged either.
+fn remove_unreadable_fields(headers: &mut HeaderMap) {
+    headers.remove(UNREADABLE_FIELDS);
+    let is_unreadable = |value: &HeaderValue| std::str::from_utf8(value.as_bytes()).is_err();
+    let unreadable = headers.iter().filter(|(_, value)| is_unreadable(value));
+    let names: Vec<HeaderName> = unreadable.map(|(name, _)| name.clone()).collect();
+    for name in names {
+        headers.remove(&name);
+        headers.append(UNREADABLE_FIELDS, name.into());
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Config {
     pub deadline_margin: Duration,
     /// How many invocations run at once: 1, or more on Lambda Managed Instances.
     pub concurrency: u32,
+    /// The function's memory.
+    pub memory_bytes: u64,
     /// Which log lines are written.
     pub log: LogFilter,
     /// Metrics and traces.
@@ -68,6 +70,12 @@ const ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"];
 
 /// The SDK takes credentials from the environment only if both are set.
 const CREDENTIALS: [&str; 2] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+
+/// The region, in the SDK's order of precedence.
+const REGIONS: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
+
+/// How many attempts the SDK may make of one request. With more, it computes delays for minutes without any request.
+const ATTEMPTS: std::ops::RangeInclusive<u32> = 1..=100;
 
 /// The longest duration that a setting accepts.
 const YEAR_SECS: u64 = 31_536_000;
@@ -128,12 +136,64 @@ impl Config {
                 warm_up,
                 deadline_margin: Duration::from_millis(deadline_margin_ms),
                 concurrency,
+                memory_bytes: reader.memory_bytes(),
                 log,
                 telemetry,
             }),
             _ => Err(ConfigError(reader.into_invalid())),
         }
     }
+}
+
+/// Whether `name` is a bucket's name
+/// ([rules](https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html)), or an access point's alias.
+fn is_bucket_name(name: &str) -> bool {
+    let is_label = |label: &str| !(label.is_empty() || label.starts_with('-') || label.ends_with('-'));
+    (3..=63).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte))
+        && name.split('.').all(is_label)
+        && name.parse::<std::net::Ipv4Addr>().is_err()
+}
+
+/// Whether `arn` names an access point
+/// ([access points](https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-points-naming.html)).
+fn is_access_point(arn: &str) -> bool {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    let [_, partition, service, region, account, resource] = parts[..] else { return false };
+    let name = resource.strip_prefix("accesspoint").and_then(|rest| rest.strip_prefix(['/', ':'])).unwrap_or_default();
+    arn.starts_with("arn:")
+        && partition.starts_with("aws")
+        && ["s3", "s3-object-lambda", "s3-outposts"].contains(&service)
+        && (region.is_empty() || is_region(region))
+        && account.bytes().all(|byte| byte.is_ascii_digit())
+        && !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte))
+}
+
+/// Whether `region` can be part of a host name.
+fn is_region(region: &str) -> bool {
+    region.len() <= 63
+        && region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && !region.starts_with('-')
+        && !region.ends_with('-')
+}
+
+/// Whether `url` is an http or https URL (RFC 3986) with a host and without a user.
+fn is_http_url(url: &str) -> bool {
+    // http::Uri accepts some characters that RFC 3986 does not.
+    let is_uri = url.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte));
+    let Some(url) = url.parse::<http::Uri>().ok().filter(|_| is_uri) else { return false };
+    let is_http =
+        url.scheme_str().is_some_and(|scheme| ["http", "https"].contains(&scheme.to_ascii_lowercase().as_str()));
+    let is_host = |host: &str| {
+        let name = host.trim_start_matches('[').trim_end_matches(']');
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte))
+    };
+    let has_user = url.authority().is_some_and(|authority| authority.as_str().contains('@'));
+    is_http
+        && url.host().is_some_and(is_host)
+        && !has_user
+        && url.authority().is_some_and(|authority| !authority.as_str().ends_with(':'))
 }
 
 impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
@@ -152,10 +212,8 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
             );
         }
         for name in ENDPOINTS {
-            let usable =
-                |url: String| url.parse::<http::Uri>().is_ok_and(|url| url.scheme().is_some() && url.host().is_some());
-            if self.text(name).is_some_and(|url| !usable(url)) {
-                self.reject(name, "is not a URL with a host: use one such as http://127.0.0.1:3002");
+            if self.text(name).is_some_and(|url| !is_http_url(&url)) {
+                self.reject(name, "is not an http or https URL with a host: use one such as http://127.0.0.1:3002");
             }
         }
         // The SDK panics on other values.
@@ -164,11 +222,23 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
             self.reject("AWS_RETRY_MODE", format!("is {mode:?}: use standard or adaptive"));
         }
         let attempts = self.text("AWS_MAX_ATTEMPTS");
-        if let Some(attempts) = attempts.filter(|text| !text.parse::<u32>().is_ok_and(|attempts| attempts > 0)) {
-            self.reject("AWS_MAX_ATTEMPTS", format!("is {attempts:?}: use a whole number from 1"));
+        if let Some(attempts) = attempts.filter(|text| !text.parse().is_ok_and(|attempts| ATTEMPTS.contains(&attempts)))
+        {
+            let (least, most) = (ATTEMPTS.start(), ATTEMPTS.end());
+            self.reject("AWS_MAX_ATTEMPTS", format!("is {attempts:?}: use a whole number from {least} to {most}"));
         }
-        if self.text("AWS_REGION").or_else(|| self.text("AWS_DEFAULT_REGION")).is_none() {
-            self.reject("AWS_REGION", "is not set: set it to the bucket's region");
+        match REGIONS.iter().find_map(|name| Some((*name, self.text(name)?))) {
+            None => self.reject("AWS_REGION", "is not set: set it to the bucket's region"),
+            Some((name, region)) if !is_region(&region) => {
+                self.reject(name, format!("is {region:?}: use a region such as eu-west-1"));
+            }
+            Some(_) => {}
+        }
+        // The SDK panics on every request if a header field cannot carry them.
+        for name in CREDENTIALS.into_iter().chain(["AWS_SESSION_TOKEN"]) {
+            if self.text(name).is_some_and(|value| !value.bytes().all(|byte| byte.is_ascii_graphic())) {
+                self.reject(name, "has characters that a request cannot carry: remove line feeds, spaces and the like");
+            }
         }
     }
 
@@ -202,9 +272,19 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
         let bucket = self.text("bucket");
         match &bucket {
             None => self.reject("bucket", "is not set: set it to the name of the bucket that contains the site"),
-            Some(name) if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:/".contains(&byte)) => {
-                // Unquoted, like redirect_path: it may be a secret in the wrong variable.
-                self.reject("bucket", "is not a bucket's name: use the name, without s3:// and without spaces");
+            // Unquoted, like redirect_path: it may be a secret in the wrong variable.
+            Some(name) if name.contains("://") => {
+                self.reject("bucket", "is a URL: use the bucket's name alone, such as my-site");
+            }
+            Some(name) if !name.starts_with("arn:") && name.contains('/') => {
+                self.reject("bucket", "contains a /: use the bucket's name alone; nearedge serves the whole bucket");
+            }
+            Some(name) if !(is_bucket_name(name) || is_access_point(name)) => {
+                self.reject(
+                    "bucket",
+                    "is neither a bucket's name (3 to 63 lower-case letters, digits, hyphens and dots) nor the ARN of an \
+                     access point",
+                );
             }
             Some(_) => {}
         }
@@ -219,14 +299,10 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
             );
             return None;
         };
-        let host = ["https://", "http://"].iter().find_map(|scheme| path.strip_prefix(scheme));
-        if host.is_none_or(|host| host.is_empty() || host.starts_with('/'))
-            || !path.bytes().all(|byte| byte.is_ascii_graphic())
-            || path.contains(['?', '#'])
-        {
+        if !is_http_url(&path) || path.contains(['?', '#']) {
             self.reject(
                 "redirect_path",
-                "is not the start of a URL: use one without spaces, ? and #, such as https://dxxxx.cloudfront.net",
+                "is not the start of an http or https URL: use one without ? and #, such as https://dxxxx.cloudfront.net",
             );
             return None;
         }
@@ -283,10 +359,15 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
         self.certificates(name)
     }
 
+    /// The function's memory; Lambda's default of 128 MB if it is unknown.
+    fn memory_bytes(&self) -> u64 {
+        let memory = self.text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|memory| memory.parse::<u32>().ok());
+        u64::from(memory.unwrap_or(128)) << 20
+    }
+
     /// The settings of the cache. Its default size depends on the function's memory.
     fn cache(&mut self) -> CacheConfig {
-        let memory = self.text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|memory| memory.parse::<u32>().ok());
-        let memory_bytes = u64::from(memory.unwrap_or(128)) << 20;
+        let memory_bytes = self.memory_bytes();
         let seconds = |secs| Duration::from_secs(secs);
         CacheConfig {
             max_bytes: self.number("cache_max_bytes", memory_bytes / 8 * 3, 0..=memory_bytes),

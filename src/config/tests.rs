@@ -187,3 +187,63 @@ fn invalid_numbers_and_log_levels_are_rejected() {
     assert!(read(&[("AWS_LAMBDA_LOG_LEVEL", "FATAL")]).is_ok());
     assert!(read(&[("RUST_LOG", "warn,nearedge=debug")]).is_ok());
 }
+
+#[test]
+fn a_value_that_is_no_bucket_is_rejected() {
+    for bad in [
+        "s3://my-site",
+        "my-site/public",
+        "My_Bucket",
+        "ab",
+        "-my-site",
+        "my-site-",
+        "my..site",
+        "192.168.0.1",
+        "my site",
+        "arn:aws:s3:::my-site",
+        "arn:aws:s3:eu-west-1:123456789012:bucket/x",
+        "arn:aws:iam::123456789012:role/x",
+    ] {
+        assert_eq!(rejected(&[("bucket", bad)]), ["bucket"], "{bad:?}");
+    }
+    for good in [
+        "my-site",
+        "my.site.example",
+        "123",
+        "site-abc123-s3alias",
+        "arn:aws:s3:eu-west-1:123456789012:accesspoint/site",
+        "arn:aws-cn:s3:cn-north-1:123456789012:accesspoint:site",
+    ] {
+        assert_eq!(read(&[("bucket", good)]).unwrap().s3.bucket, good);
+    }
+}
+
+#[test]
+fn what_the_sdk_cannot_use_is_rejected_at_the_start() {
+    for (name, bad) in [
+        ("AWS_REGION", "us-east-1\n"),
+        ("AWS_REGION", "us east"),
+        ("AWS_REGION", "-"),
+        ("AWS_MAX_ATTEMPTS", "4294967295"),
+        ("AWS_MAX_ATTEMPTS", "101"),
+        ("AWS_ENDPOINT_URL_S3", "ftp://127.0.0.1:3002"),
+        ("AWS_ENDPOINT_URL", "https://s3.example.com>"),
+        ("AWS_ENDPOINT_URL", "https://user@s3.example.com"),
+        ("AWS_ACCESS_KEY_ID", "AKIA\nEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "secret key"),
+        ("AWS_SESSION_TOKEN", "token\r\n"),
+        ("redirect_path", "https://d1<script>"),
+        ("redirect_path", "https://user:password@d1"),
+        ("redirect_path", "https://d1:"),
+    ] {
+        let error = read(&[(name, bad)]).unwrap_err();
+        assert_eq!(error.0.iter().map(|setting| setting.name).collect::<Vec<_>>(), [name], "{bad:?}: {error}");
+        let is_secret = name.contains("KEY") || name.contains("TOKEN");
+        assert!(!is_secret || !error.to_string().contains(bad.trim()), "{error}");
+    }
+    assert_eq!(
+        read(&[("redirect_path", "HTTPS://d1.cloudfront.net")]).unwrap().policy.redirect_path,
+        "HTTPS://d1.cloudfront.net"
+    );
+    assert!(read(&[("AWS_MAX_ATTEMPTS", "100"), ("AWS_REGION", "cn-north-1")]).is_ok());
+}

@@ -3,8 +3,8 @@
 //! Tests compare `docs/metrics.md` and the dashboards with it.
 
 use crate::access::secret::SecretMatch;
-use crate::record::Record;
-use crate::store::{Missing, Source, StoreStats};
+use crate::record::{Record, WARM_UP};
+use crate::store::{FetchError, Missing, Source, StoreStats};
 
 /// The default namespace of the metrics.
 pub const NAMESPACE: &str = "nearedge";
@@ -103,6 +103,7 @@ table! {
     CacheBypass, Count, Service, "Responses without the cache: it is disabled, or the object is too large for it.";
     CacheBytes, Bytes, Service, "Size of the cache, after responses that are not cache hits and after evictions.";
     CacheEvictions, Count, Service, "Objects evicted from the cache.";
+    WarmUp, Count, Service, "Warm-up events, which are not requests: they count in no other metric but ColdStart and InitDuration.";
     ColdStart, Count, Service, "First invocations of execution environments.";
     InitDuration, Milliseconds, Service, "Time from the process start until its first request for an event. Only for the first invocation.";
     Status2xx, Count, Service, "Responses with a status from 200 to 299.";
@@ -114,6 +115,7 @@ table! {
     SecretNext, Count, Service, "Requests with lambda_auth_next.";
     ObjectMissing, Count, Service, "Requests for a key that S3 reports as missing.";
     AccessDenied, Count, Service, "Requests for a key to which S3 denies access, as for a missing key if the role lacks s3:ListBucket.";
+    ObjectRefused, Count, Service, "Requests for an object that S3 refuses: archived, encrypted with SSE-C, or its KMS key is disabled.";
     Oversize, Count, Service, "Requests for an object that is too large for a Lambda response.";
     SpansDropped, Count, Service, "Spans dropped because the queue was full or the collector did not accept them.";
 }
@@ -162,6 +164,11 @@ impl Measurement<'_> {
     /// Calls `emit` with each metric that applies, and its value in its unit.
     pub fn for_each(&self, mut emit: impl FnMut(Metric, f64)) {
         let Self { record, stats, .. } = self;
+        if record.outcome == WARM_UP {
+            emit(Metric::WarmUp, 1.0);
+            self.emit_init(&mut emit);
+            return;
+        }
         emit(Metric::Duration, milliseconds(self.duration));
         emit(Metric::BodyBytes, record.body_bytes as f64);
         let mut count = |metric| emit(metric, 1.0);
@@ -178,13 +185,13 @@ impl Measurement<'_> {
             Some(Missing::AccessDenied) => count(Metric::AccessDenied),
             None => {}
         }
+        if matches!(record.error, Some(FetchError::Refused(_))) {
+            count(Metric::ObjectRefused);
+        }
         if record.oversize {
             count(Metric::Oversize);
         }
-        if let Some(init) = self.init {
-            count(Metric::ColdStart);
-            emit(Metric::InitDuration, milliseconds(init));
-        }
+        self.emit_init(&mut emit);
         if !record.waited.is_zero() {
             emit(Metric::S3Duration, milliseconds(record.waited));
         }
@@ -200,6 +207,14 @@ impl Measurement<'_> {
             if count > 0 {
                 emit(metric, count as f64);
             }
+        }
+    }
+
+    /// The metrics of a cold start.
+    fn emit_init(&self, emit: &mut impl FnMut(Metric, f64)) {
+        if let Some(init) = self.init {
+            emit(Metric::ColdStart, 1.0);
+            emit(Metric::InitDuration, milliseconds(init));
         }
     }
 }

@@ -6,6 +6,9 @@ use crate::access::secret::SecretMatch;
 use crate::object::ObjectKey;
 use crate::store::{FetchError, Missing, Source};
 
+/// The outcome of a warm-up event, which is not a request.
+pub const WARM_UP: &str = "warm_up";
+
 /// The record of one invocation. It contains no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -31,4 +34,23 @@ pub struct Record {
     pub waited: Duration,
     /// Whether the object is too large for a Lambda response.
     pub oversize: bool,
+}
+
+impl Record {
+    /// The record of a warm-up event.
+    pub fn warm_up() -> Self {
+        Self {
+            status: 200,
+            outcome: WARM_UP,
+            key: None,
+            variant: None,
+            secret: None,
+            body_bytes: 0,
+            missing: None,
+            error: None,
+            source: None,
+            waited: Duration::ZERO,
+            oversize: false,
+        }
+    }
 }

@@ -1,9 +1,9 @@
 //! The invocation loop: event in, response posted, line logged, spans exported.
 //!
-//! lambda_runtime starts the loop and its workers, and supports SnapStart. Its own response service is not used: at TRACE it
+//! lambda_runtime starts the loop of an environment with one invocation at a time, and supports SnapStart. Its own response service is not used: at TRACE it
 //! logs the whole event, which contains the secret; it parses every event before we do, and copies every response. A
-//! service of ours takes its place: it posts responses with `runtime_api`, and fetches every event of a worker but the
-//! first, both of which cost more than a cache hit with lambda_runtime's client.
+//! service of ours takes its place: it posts responses with `runtime_api`, and fetches every event but the first, both of
+//! which cost more than a cache hit with lambda_runtime's client.
 
 use std::any::Any;
 use std::fmt;
@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use http::StatusCode;
 use lambda_http::lambda_runtime::tower::Layer;
@@ -24,8 +25,11 @@ use nearedge_core::request::Request;
 use nearedge_core::request::event::{self, EventError};
 use nearedge_core::store::Store;
 use serde::de::IgnoredAny;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tracing::{Instrument, Span, debug, error, warn};
 
+use crate::lambda::drain::Drain;
 use crate::lambda::report::Reporter;
 use crate::lambda::runtime_api::{INVOCATION_ID, Invocation, RuntimeApi};
 use crate::origin::{Origin, OriginResponse};
@@ -42,8 +46,29 @@ const EARLIEST_DEADLINE_MS: u64 = 1_000_000_000_000;
 /// The part of an invocation's time that remains after the last export: the time to request the next event.
 const FLUSH_MARGIN: Duration = Duration::from_millis(50);
 
+/// The least part of an invocation's time that S3 may not use, whatever the settings: timers are late by up to a few
+/// milliseconds, and the response has to be posted.
+const DEADLINE_MARGIN_MIN: Duration = Duration::from_millis(20);
+
+/// Timeout for the invocations in flight after SIGTERM. Lambda kills the process half a second after it, and the last
+/// spans have to be exported too
+/// ([Shutdown phase](https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-shutdown)).
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// The waits between attempts to fetch an event, once the Runtime API fails. After the last one the process exits.
+const NEXT_BACKOFF: [Duration; 5] = [
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+    Duration::from_millis(800),
+];
+
 /// Timeout for registering as an extension.
 const REGISTER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The response to a warm-up event, which its sender ignores.
+static WARM_UP_RESPONSE: [Bytes; 3] = [Bytes::from_static(b"{\"warmedUp\":true}"), Bytes::new(), Bytes::new()];
 
 /// The settings of the loop.
 #[derive(Debug, Clone, Copy)]
@@ -86,19 +111,62 @@ pub async fn run<S: Store>(origin: Origin<S>, config: LoopConfig, telemetry: Tel
         tokio::spawn(async move { exporter.run().await });
         register_for_sigterm().await;
     }
-    let handler = Handler(Arc::new(Shared {
+    // Lambda sends SIGTERM only to an environment with an extension; the handler costs nothing elsewhere.
+    let drains = concurrent || traces.is_some();
+    let shared = Arc::new(Shared {
         api: runtime_api(),
-        deadline_margin: config.deadline_margin,
+        deadline_margin: config.deadline_margin.max(DEADLINE_MARGIN_MIN),
         concurrent,
         origin,
         reporter: Reporter::new(lines, started.elapsed()),
         traces,
         arn: OnceLock::new(),
-    }));
-    // The runtime requires a handler of its own; the layer replaces it with ours.
-    let unused = service_fn(async |_: LambdaEvent<IgnoredAny>| Ok::<(), Error>(()));
-    let runtime = Runtime::new(unused).layer(ReplaceWith(handler));
-    if concurrent { runtime.run_concurrent().await } else { runtime.run().await }
+        drain: Drain::default(),
+    });
+    let running = async {
+        if concurrent {
+            return run_workers(&shared, config.concurrency).await;
+        }
+        // The runtime requires a handler of its own; the layer replaces it with ours.
+        let unused = service_fn(async |_: LambdaEvent<IgnoredAny>| Ok::<(), Error>(()));
+        Runtime::new(unused).layer(ReplaceWith(Handler(shared.clone()))).run().await
+    };
+    match signal(SignalKind::terminate()).ok().filter(|_| drains) {
+        None => running.await,
+        Some(mut terminated) => tokio::select! {
+            result = running => result,
+            _ = terminated.recv() => {
+                let left = shared.drain.finish(DRAIN_TIMEOUT).await;
+                if left > 0 {
+                    warn!(invocations = left, "SIGTERM: invocations did not end in time");
+                }
+                Ok(())
+            }
+        },
+    }
+}
+
+/// Runs the workers of an environment with several invocations at once.
+///
+/// lambda_runtime's own workers repeat a failed request for an event at once and for ever, and keep a connection each that
+/// only their first event uses.
+///
+/// # Errors
+/// If the Runtime API returns no event any more.
+async fn run_workers<S: Store>(shared: &Arc<Shared<S>>, concurrency: u32) -> Result<(), Error> {
+    let mut workers = JoinSet::new();
+    for _ in 0..concurrency {
+        let shared = shared.clone();
+        workers.spawn(async move { shared.work().await });
+    }
+    // The first worker that ends ends them all: the API is the same for each.
+    match workers.join_next().await {
+        None => Ok(()),
+        Some(ended) => Err(match ended {
+            Ok(error) => format!("the Runtime API returns no events: {error}").into(),
+            Err(panic) => panic.into(),
+        }),
+    }
 }
 
 /// Registers an extension: Lambda sends SIGTERM only to environments that have one.
@@ -151,6 +219,7 @@ struct Shared<S> {
     traces: Option<Tracing>,
     /// The ARN of the first invocation.
     arn: OnceLock<String>,
+    drain: Drain,
 }
 
 impl<S> Clone for Handler<S> {
@@ -175,6 +244,29 @@ impl<S: Store> Service<LambdaInvocation> for Handler<S> {
 }
 
 impl<S: Store> Shared<S> {
+    /// Fetches and handles events. Returns the error once the Runtime API has failed repeatedly.
+    async fn work(&self) -> std::io::Error {
+        let mut waits = NEXT_BACKOFF.iter();
+        loop {
+            match self.api.next(self.arn.get().is_none()).await {
+                Ok(invocation) => {
+                    waits = NEXT_BACKOFF.iter();
+                    if let Some(arn) = &invocation.arn {
+                        self.arn.get_or_init(|| arn.clone());
+                    }
+                    self.handle(&invocation).await;
+                }
+                Err(error) => match waits.next() {
+                    Some(wait) => {
+                        debug!(%error, "no event received: trying again");
+                        tokio::time::sleep(*wait).await;
+                    }
+                    None => return error,
+                },
+            }
+        }
+    }
+
     /// Handles the event from lambda_runtime, and then fetches and handles events until fetching fails. Then lambda_runtime
     /// fetches again, and handles the error.
     async fn handle_all(&self, invocation: LambdaInvocation) -> Result<(), Error> {
@@ -185,11 +277,12 @@ impl<S: Store> Shared<S> {
             invocation_id: parts.headers.get(INVOCATION_ID).map(|id| id.as_bytes().to_vec()),
             deadline_ms: context.deadline,
             trace: context.xray_trace_id,
+            arn: None,
             event: body,
         };
         loop {
             self.handle(&invocation).await;
-            invocation = match self.api.next().await {
+            invocation = match self.api.next(false).await {
                 Ok(next) => next,
                 Err(error) => {
                     debug!(%error, "no event received: lambda_runtime tries again");
@@ -201,6 +294,8 @@ impl<S: Store> Shared<S> {
 
     /// Handles one invocation, until the next event may be requested.
     async fn handle(&self, invocation: &Invocation) {
+        // After SIGTERM: Lambda runs an event that is not answered in another environment.
+        let Some(_in_flight) = self.drain.begin() else { return };
         let started = Instant::now();
         let left = time_left(invocation.deadline_ms);
         let budget = left.saturating_sub(self.deadline_margin);
@@ -220,6 +315,11 @@ impl<S: Store> Shared<S> {
                 let responded = self.respond(invocation, &request, &span, deadline);
                 // The span ends when Lambda has the response.
                 if span.is_disabled() { responded.await } else { responded.instrument(span.clone()).await }
+            }
+            Err(_) if event::is_warm_up(&invocation.event) => {
+                let invocation_id = invocation.invocation_id.as_deref();
+                log_post_result(request_id, self.api.post_response(request_id, invocation_id, &WARM_UP_RESPONSE).await);
+                Ok(Record::warm_up())
             }
             Err(error) => {
                 let failure = Failure::Event(error);

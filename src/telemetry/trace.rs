@@ -31,6 +31,15 @@ macro_rules! child_span {
 }
 pub(crate) use child_span;
 
+/// The value of `http.request.method` for a method that is not known; `http.request.method_original` has its name
+/// ([HTTP attributes](https://opentelemetry.io/docs/specs/semconv/registry/attributes/http/)).
+const UNKNOWN_METHOD: &str = "_OTHER";
+
+/// The methods of RFC 9110 §9.3 and RFC 5789 that are answered with 405, as the semantic conventions name them.
+fn known_method(name: &str) -> Option<&'static str> {
+    ["POST", "PUT", "PATCH", "DELETE", "CONNECT", "TRACE"].into_iter().find(|known| *known == name)
+}
+
 /// How the parent and the sampling of an invocation are decided.
 #[derive(Debug, Clone)]
 pub struct TracePolicy {
@@ -189,14 +198,15 @@ impl TracePolicy {
             Method::Get => "GET",
             Method::Head => "HEAD",
             Method::Options => "OPTIONS",
-            Method::Other => "_OTHER",
+            Method::Other => known_method(&incoming.request.other_method).unwrap_or(UNKNOWN_METHOD),
         };
         let span = tracing::info_span!(
             parent: None,
             "invocation",
-            otel.name = if method == "_OTHER" { "HTTP" } else { method },
+            otel.name = if method == UNKNOWN_METHOD { "HTTP" } else { method },
             otel.kind = "server",
             http.request.method = method,
+            http.request.method_original = field::Empty,
             http.response.status_code = field::Empty,
             url.scheme = "https",
             url.path = &*incoming.request.path,
@@ -214,6 +224,9 @@ impl TracePolicy {
             otel.status_code = field::Empty,
             otel.status_description = field::Empty,
         );
+        if method == UNKNOWN_METHOD {
+            span.record("http.request.method_original", &*incoming.request.other_method);
+        }
         if let Some(parent) = parent {
             // Fails if no layer collects spans, which is harmless.
             let _ = span.set_parent(Context::new().with_remote_span_context(parent));

@@ -1,8 +1,37 @@
 //! Object bodies as base64 text.
 
+use std::any::Any;
+use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
+
+/// Memory that a body occupies of a budget. Released when the last clone is dropped.
+#[derive(Clone, Default)]
+pub struct Reservation(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Reservation {
+    /// Releases `permit` with the last clone of the body.
+    pub fn new(permit: impl Any + Send + Sync) -> Self {
+        Self(Some(Arc::new(permit)))
+    }
+}
+
+/// All reservations are equal: they are no part of the content.
+impl PartialEq for Reservation {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Reservation {}
+
+impl fmt::Debug for Reservation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "reserved" } else { "unreserved" })
+    }
+}
 
 /// An object's bytes as the response carries them: base64 text (RFC 4648 §4), encoded once.
 ///
@@ -11,6 +40,7 @@ use bytes::{Buf, Bytes};
 pub struct Body {
     base64: Bytes,
     len: u64,
+    reservation: Reservation,
 }
 
 impl Body {
@@ -22,6 +52,23 @@ impl Body {
     /// The number of decoded bytes.
     pub fn len(&self) -> u64 {
         self.len
+    }
+
+    /// The same body, which holds its memory of a budget.
+    #[must_use]
+    pub fn with_reservation(self, reservation: Reservation) -> Self {
+        Self { reservation, ..self }
+    }
+
+    /// The same body without a reservation, for a cache with a limit of its own.
+    #[must_use]
+    pub fn unreserved(&self) -> Self {
+        Self { base64: self.base64.clone(), len: self.len, reservation: Reservation::default() }
+    }
+
+    /// The reservation, for the holder of the text.
+    pub fn reservation(&self) -> &Reservation {
+        &self.reservation
     }
 
     /// Whether the body has no bytes.
@@ -39,7 +86,7 @@ impl Body {
         let text = self.base64.slice(position(group * 3)..position(range.end));
         let skipped = range.start % 3;
         if skipped == 0 && (range.end.is_multiple_of(3) || range.end == self.len) {
-            return Self { base64: text, len };
+            return Self { base64: text, len, reservation: self.reservation.clone() };
         }
         // `BodyEncoder` wrote this text, so it decodes.
         let decoded = base64_simd::STANDARD.decode_to_vec(&text).unwrap_or_default();
@@ -116,7 +163,7 @@ impl BodyEncoder {
         append(&self.carry[..self.carried], &mut self.base64);
         // Does nothing if the capacity was right.
         self.base64.shrink_to_fit();
-        Body { base64: self.base64.into(), len: self.len }
+        Body { base64: self.base64.into(), len: self.len, reservation: Reservation::default() }
     }
 }
 

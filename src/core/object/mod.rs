@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::json;
 
-pub use self::body::{Body, BodyEncoder, base64_len};
+pub use self::body::{Body, BodyEncoder, Reservation, base64_len};
 pub use self::key::{KEY_BYTES_MAX, ObjectKey};
 
 /// The metadata of an object, byte for byte as S3 sends it.

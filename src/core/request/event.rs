@@ -9,6 +9,7 @@ use std::fmt;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
 
 use crate::request::{Method, Request};
 
@@ -62,18 +63,33 @@ pub fn parse(event: &[u8]) -> Result<Request<'_>, EventError> {
     } else {
         without_stage(raw_path, context.stage.as_ref().map(Text::as_str))
     };
-    let method = match http.method.as_ref().map(Text::as_str) {
-        Some("GET") => Method::Get,
-        Some("HEAD") => Method::Head,
-        Some("OPTIONS") => Method::Options,
+    let name = http.method.map(|Text(name)| name).unwrap_or_default();
+    let method = match &*name {
+        "GET" => Method::Get,
+        "HEAD" => Method::Head,
+        "OPTIONS" => Method::Options,
         _ => Method::Other,
     };
+    let other_method = if method == Method::Other { name } else { Cow::default() };
     let query = event.raw_query_string.map(|Text(query)| query).unwrap_or_default();
-    let mut request = Request { method, path, query, ..Request::default() };
+    let mut request = Request { method, other_method, path, query, ..Request::default() };
     if let Some(headers) = event.headers {
         headers.into_request(&mut request);
     }
     Ok(request)
+}
+
+/// Whether an unsupported event only keeps the environment warm: from serverless-plugin-warmup, lambda-warmer or a
+/// schedule of EventBridge
+/// ([scheduled events](https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-run-lambda-schedule.html)).
+pub fn is_warm_up(event: &[u8]) -> bool {
+    let Ok(Value::Object(event)) = serde_json::from_slice(event) else { return false };
+    let text = |name: &str| event.get(name).and_then(Value::as_str);
+    let is_schedule = text("detail-type") == Some("Scheduled Event")
+        && matches!(text("source"), Some("aws.events" | "aws.scheduler"));
+    is_schedule
+        || text("source") == Some("serverless-plugin-warmup")
+        || ["warmer", "warmup"].iter().any(|name| event.get(*name) == Some(&Value::Bool(true)))
 }
 
 /// The error for invalid UTF-8 at byte `at`: JSON must be UTF-8 (RFC 8259 §8.1).
@@ -251,7 +267,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Headers<'a> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn event() -> Value {
         json!({
@@ -303,6 +319,16 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_method_keeps_its_name() {
+        for (name, expected) in [("POST", "POST"), ("PURGE", "PURGE"), ("get", "get"), ("", "")] {
+            let event = with("/requestContext/http/method", json!(name));
+            let request = parse(&event).unwrap();
+            assert_eq!((request.method, &*request.other_method), (Method::Other, expected));
+        }
+        assert_eq!(parse(&with("/requestContext/http/method", json!("HEAD"))).unwrap().other_method, "");
+    }
+
+    #[test]
     fn every_path_is_percent_decoded_exactly_once() {
         assert_eq!(path_of(&with("/rawPath", json!("/100%25+b"))), "/100%25+b");
         let mut url = event();
@@ -343,6 +369,32 @@ mod tests {
     fn only_the_lambda_auth_header_is_read_as_the_secret() {
         let event = with("/headers", json!({"cookie": "lambda_auth=open", "x-lambda_auth": "open"}));
         assert_eq!(parse(&event).unwrap().lambda_auth, None);
+    }
+
+    #[test]
+    fn warm_up_events_are_told_from_other_foreign_events() {
+        for event in [
+            json!({"source": "serverless-plugin-warmup"}),
+            json!({"warmer": true, "concurrency": 3}),
+            json!({"warmup": true}),
+            json!({"version": "0", "detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}),
+            json!({"version": "0", "detail-type": "Scheduled Event", "source": "aws.scheduler", "detail": "{}"}),
+        ] {
+            assert!(is_warm_up(event.to_string().as_bytes()), "{event}");
+            assert!(parse(event.to_string().as_bytes()).is_err());
+        }
+        for event in [
+            json!({}),
+            json!({"warmer": "true"}),
+            json!({"warmer": false}),
+            json!({"source": "aws.s3", "detail-type": "Object Created"}),
+            json!({"source": "aws.health", "detail-type": "Scheduled Event"}),
+            json!({"Records": [{"eventSource": "aws:sqs"}]}),
+            json!("serverless-plugin-warmup"),
+        ] {
+            assert!(!is_warm_up(event.to_string().as_bytes()), "{event}");
+        }
+        assert!(!is_warm_up(b"{\"warmer\":true"));
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub enum Method {
 pub struct Request<'a> {
     /// The method.
     pub method: Method,
+    /// The name of the method if it is [`Method::Other`]; otherwise empty.
+    pub other_method: Cow<'a, str>,
     /// The path, percent-decoded exactly once, with its leading `/` and without the stage's prefix.
     pub path: Cow<'a, str>,
     /// The query string, percent-encoded, without its `?`.

@@ -71,6 +71,7 @@ impl Outcome {
             Self::ErrorDocument(_) => "error_document",
             Self::NotFetched(_, error) => match error {
                 FetchError::Missing(_) => "missing",
+                FetchError::Refused(_) => "refused",
                 FetchError::Unavailable(_) => "unavailable",
                 FetchError::TimedOut(_) => "timed_out",
                 FetchError::Failed(_) => "failed",
@@ -173,6 +174,7 @@ impl<'a> Response<'a> {
             }
             Outcome::NotFetched(key, error) => match error {
                 FetchError::Missing(_) => Self::text(presentation.missing_status, format!("no file: {key}")),
+                FetchError::Refused(_) => Self::text(403, format!("storage refuses this object: {key}")),
                 FetchError::Unavailable(_) => Self::text(503, "storage is unavailable: retry after a moment")
                     .with([("retry-after", Cow::Borrowed(RETRY_AFTER_SECS))]),
                 FetchError::TimedOut(_) => Self::text(504, "storage did not respond in time"),
@@ -309,7 +311,7 @@ mod tests {
             Outcome::PreconditionFailed | Outcome::RangeNotSatisfiable(_) | Outcome::Oversized(_) => true,
             Outcome::TooLarge(..) | Outcome::ErrorDocument(_) => true,
             Outcome::NotFetched(_, FetchError::Missing(_) | FetchError::Unavailable(_)) => true,
-            Outcome::NotFetched(_, FetchError::TimedOut(_) | FetchError::Failed(_)) => true,
+            Outcome::NotFetched(_, FetchError::TimedOut(_) | FetchError::Failed(_) | FetchError::Refused(_)) => true,
         }
     }
 
@@ -333,6 +335,7 @@ mod tests {
             Outcome::TooLarge(key(), 10_000_000),
             Outcome::ErrorDocument(object(None)),
             not_fetched(FetchError::Missing(Missing::NoSuchKey)),
+            not_fetched(FetchError::Refused(cause())),
             not_fetched(FetchError::Unavailable(cause())),
             not_fetched(FetchError::TimedOut(cause())),
             not_fetched(FetchError::Failed(cause())),

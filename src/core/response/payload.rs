@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use crate::json::{write_member, write_string};
+use crate::object::Reservation;
 use crate::response::{Content, Response};
 
 /// The largest response that Lambda accepts, in bytes of JSON.
@@ -18,6 +19,8 @@ pub const PAYLOAD_BYTES_MAX: u64 = 6_291_556;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payload {
     parts: [Bytes; 3],
+    /// Keeps the memory of the body reserved until the payload has been sent.
+    _reservation: Reservation,
 }
 
 impl Payload {
@@ -35,9 +38,11 @@ impl Payload {
         if head.last() == Some(&b',') {
             head.pop();
         }
+        let mut reservation = Reservation::default();
         let (body, tail) = match &response.content {
             Content::Object(body) => {
                 head.extend_from_slice(b"},\"isBase64Encoded\":true,\"body\":\"");
+                reservation = body.reservation().clone();
                 (body.base64().clone(), Bytes::from_static(b"\"}"))
             }
             Content::Text(text) => {
@@ -51,7 +56,7 @@ impl Payload {
                 (Bytes::new(), Bytes::new())
             }
         };
-        Self { parts: [head.into(), body, tail] }
+        Self { parts: [head.into(), body, tail], _reservation: reservation }
     }
 
     /// The length of all parts, in bytes.

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use crate::request::{Method, Request};
+use crate::request::Request;
 use crate::rules::action::{Action, Candidate, Draft, Stage};
 
 /// Fetches the first existing object among the key and its fallbacks. Ends the stages.
@@ -27,11 +27,13 @@ fn fallbacks(variant: Option<&str>, unversioned: &str, shell: Option<&str>, vari
     fallbacks
 }
 
-/// Whether a browser navigates to a page: a GET that accepts HTML, of a path without an extension.
+/// Whether a browser navigates to a page: a request that accepts HTML, for a path without an extension.
+///
+/// HEAD gets the same response as GET, without the body (RFC 9110 §9.3.2).
 fn is_navigation(request: &Request<'_>) -> bool {
     let accepts_html = request.accept.as_deref().is_some_and(|accept| accept.split(',').any(is_html));
     let last = request.path.rsplit('/').next().unwrap_or_default();
-    request.method == Method::Get && accepts_html && !last.contains('.')
+    accepts_html && !last.contains('.')
 }
 
 /// Whether a media range is `text/html` with a weight above zero, which means "not acceptable" (RFC 9110 §12.4.2).

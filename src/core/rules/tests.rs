@@ -142,10 +142,11 @@ fn only_a_navigation_falls_back_to_the_variants_shell() {
         Request { accept: Some("image/png, text/htmlx".into()), ..version("/cart", "v1") },
         Request { accept: Some("text/html;q=0, */*".into()), ..version("/cart", "v1") },
         Request { accept: None, ..version("/cart", "v1") },
-        Request { method: Method::Head, ..navigation("/cart") },
     ] {
         assert_eq!(candidates(&asset, &policy).len(), 1, "{asset:?}");
     }
+    let head = Request { method: Method::Head, ..navigation("/cart") };
+    assert_eq!(candidates(&head, &policy), ["v1/cart*", "v1/app.html*"], "HEAD gets the response of GET");
     let climbing = navigation("/../../cart");
     assert_eq!(decide(&climbing, &policy).action, Action::Missing { key: key("v1/../../cart") });
 }

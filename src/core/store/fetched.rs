@@ -47,6 +47,8 @@ impl Missing {
 pub enum FetchError {
     /// The object does not exist, or the role may not know whether it exists.
     Missing(Missing),
+    /// S3 works, but refuses this object: it is archived, encrypted with the client's key, or its KMS key is disabled (403).
+    Refused(Cause),
     /// S3 throttles or cannot be reached; a retry may succeed (503).
     Unavailable(Cause),
     /// S3 did not respond within the budget (504).
@@ -60,7 +62,9 @@ impl FetchError {
     pub fn cause(&self) -> Option<&Cause> {
         match self {
             Self::Missing(_) => None,
-            Self::Unavailable(cause) | Self::TimedOut(cause) | Self::Failed(cause) => Some(cause),
+            Self::Refused(cause) | Self::Unavailable(cause) | Self::TimedOut(cause) | Self::Failed(cause) => {
+                Some(cause)
+            }
         }
     }
 

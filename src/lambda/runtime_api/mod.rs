@@ -112,14 +112,14 @@ impl RuntimeApi {
         self.post_report(self.request_head("POST", &["/init/error"]), error_type, message).await
     }
 
-    /// Waits for the next event. The environment may be frozen meanwhile, for hours.
+    /// Waits for the next event. The environment may be frozen meanwhile, for hours. `with_arn` copies the function's ARN.
     ///
     /// # Errors
     /// If the API cannot be reached or returns no event.
-    pub(crate) async fn next(&self) -> io::Result<Invocation> {
+    pub(crate) async fn next(&self, with_arn: bool) -> io::Result<Invocation> {
         let mut head = self.request_head("GET", &["/invocation/next"]);
         head.extend_from_slice(b"\r\n");
-        self.exchange(head.into(), &[const { Bytes::new() }; 3]).await?.into_invocation()
+        self.exchange(head.into(), &[const { Bytes::new() }; 3]).await?.into_invocation(with_arn)
     }
 
     /// Registers an extension without events, and returns its id. Lambda sends SIGTERM to an environment that has an

@@ -9,8 +9,9 @@ use http::StatusCode;
 /// unchanged.
 pub(crate) const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
 
-/// Upper bound of the number of header fields in a response.
-const FIELDS_MAX: usize = 32;
+/// Upper bound of the number of header fields in a response: far above what the API sends, because an event whose head is
+/// rejected is lost.
+const FIELDS_MAX: usize = 128;
 
 /// An event and the fields of its invocation.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(crate) struct Invocation {
     pub(crate) deadline_ms: u64,
     /// The trace header.
     pub(crate) trace: Option<String>,
+    /// The ARN of the invoked function, if the caller asked for it.
+    pub(crate) arn: Option<String>,
     pub(crate) event: Bytes,
 }
 
@@ -49,14 +52,14 @@ impl Response {
     ///
     /// # Errors
     /// If the status is not 200 or the request id is missing.
-    pub(super) fn into_invocation(self) -> io::Result<Invocation> {
+    pub(super) fn into_invocation(self, with_arn: bool) -> io::Result<Invocation> {
         if self.status != StatusCode::OK {
             return Err(invalid(format!("expected an event, found status {}", self.status)));
         }
         let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
         let mut parsed = httparse::Response::new(&mut fields);
         parsed.parse(&self.head).map_err(|error| invalid(error.to_string()))?;
-        let (mut request_id, mut invocation_id, mut deadline_ms, mut trace) = (None, None, 0, None);
+        let (mut request_id, mut invocation_id, mut deadline_ms, mut trace, mut arn) = (None, None, 0, None, None);
         for field in parsed.headers.iter() {
             let text = || std::str::from_utf8(field.value).ok();
             if field.name.eq_ignore_ascii_case("lambda-runtime-aws-request-id") {
@@ -65,6 +68,8 @@ impl Response {
                 deadline_ms = text().and_then(|milliseconds| milliseconds.parse().ok()).unwrap_or(0);
             } else if field.name.eq_ignore_ascii_case("lambda-runtime-trace-id") {
                 trace = text().map(str::to_owned);
+            } else if with_arn && field.name.eq_ignore_ascii_case("lambda-runtime-invoked-function-arn") {
+                arn = text().map(str::to_owned);
             } else if field.name.eq_ignore_ascii_case(INVOCATION_ID) {
                 invocation_id = Some(field.value.to_vec());
             }
@@ -72,7 +77,7 @@ impl Response {
         let Some(request_id) = request_id.map(str::to_owned) else {
             return Err(invalid("expected lambda-runtime-aws-request-id with an event, found none".to_owned()));
         };
-        Ok(Invocation { request_id, invocation_id, deadline_ms, trace, event: self.body.into() })
+        Ok(Invocation { request_id, invocation_id, deadline_ms, trace, arn, event: self.body.into() })
     }
 }
 

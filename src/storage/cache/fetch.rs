@@ -20,6 +20,14 @@ use crate::storage::cache::singleflight::{Join, SharedFuture};
 #[error("no response from S3 to the concurrent request for the same key")]
 struct LeaderTimeout;
 
+/// S3 sent two sizes for the same version of an object.
+#[derive(Debug, thiserror::Error)]
+#[error("S3 sent an object of {found} bytes under the entity tag of the cached one with {cached} bytes")]
+struct Contradiction {
+    cached: u64,
+    found: u64,
+}
+
 impl<S: Store> Shared<S> {
     /// Fetches a key of which the cache knows nothing, or nothing any more.
     pub(super) async fn fetch_unknown(
@@ -132,6 +140,7 @@ impl<S: Store> Shared<S> {
         let requested_at = Moment::now();
         let result = self.store.fetch(&request, deadline).await.result;
         self.backoff.record(&result);
+        let result = self.reject_contradiction(key, result);
         let (result, source) = match (result, cached) {
             (Ok(Fetched::NotModified(head)), Some((_, body))) => {
                 (Ok(Fetched::Object(Object { head, range: None, body })), Source::Revalidated)
@@ -150,11 +159,33 @@ impl<S: Store> Shared<S> {
         SharedFetch { result, source, deadline }
     }
 
+    /// Rejects an object that has another size than the cached version with the same entity tag, and forgets that version: one
+    /// of the two responses is wrong.
+    fn reject_contradiction(
+        &self,
+        key: &ObjectKey,
+        result: Result<Fetched, FetchError>,
+    ) -> Result<Fetched, FetchError> {
+        let Ok(Fetched::Object(Object { head, .. }) | Fetched::TooLarge(head) | Fetched::NotModified(head)) = &result
+        else {
+            return result;
+        };
+        match self.index.entry(key) {
+            Some(entry) if entry.contradicts(head) => {
+                self.index.remove(key);
+                Err(FetchError::Failed(Contradiction { cached: entry.head.size_bytes, found: head.size_bytes }.into()))
+            }
+            _ => result,
+        }
+    }
+
     /// Sends exactly this request to the store, and stores what the response says about the object.
     pub(super) async fn bypass(&self, request: &FetchRequest<'_>, deadline: Instant) -> FetchResponse {
         let requested_at = Moment::now();
         let response = self.store.fetch(request, deadline).await;
         self.backoff.record(&response.result);
+        let result = self.reject_contradiction(request.key, response.result);
+        let response = FetchResponse { result, ..response };
         match &response.result {
             Ok(Fetched::Object(Object { head, .. }) | Fetched::TooLarge(head)) => {
                 self.index.insert(request.key, head, None, requested_at);

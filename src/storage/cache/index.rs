@@ -11,6 +11,7 @@ use std::time::Duration;
 use equivalent::Equivalent;
 use moka::notification::RemovalCause;
 use moka::policy::EvictionPolicy;
+use nearedge_core::http::conditional::http_date;
 use nearedge_core::http::freshness::{Freshness, Limits, freshness};
 use nearedge_core::object::{Body, Head, ObjectKey};
 use nearedge_core::store::Missing;
@@ -23,6 +24,10 @@ use crate::moment::Moment;
 /// About 650 bytes until the cache is full; evictions leave gaps in the heap. `benches/compare` checks the value: 60,000
 /// objects of 240 bytes stay within the bound (P6).
 const ENTRY_BYTES: usize = 900;
+
+/// How long after its Last-Modified a version may still be overwritten with the same Last-Modified: its resolution of one
+/// second, and one second for the difference between S3's clock and this one.
+const LAST_MODIFIED_MARGIN: Duration = Duration::from_secs(2);
 
 /// The settings of the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +98,18 @@ pub(super) struct IndexEntry {
 impl IndexEntry {
     pub(super) fn is_fresh(&self, now: Moment) -> bool {
         now.is_within(self.freshness.fresh, self.requested_at)
+    }
+
+    /// Whether `head` has the same entity tag and another size. A 304 announces no size.
+    pub(super) fn contradicts(&self, head: &Head) -> bool {
+        head.etag.as_ref() == Some(&self.version.etag) && head.size_bytes != self.head.size_bytes && head.size_bytes > 0
+    }
+
+    /// Whether the object may have been overwritten after it was read without a new Last-Modified, which has a resolution of
+    /// one second: then S3 confirms a version that has the same bytes and other metadata (RFC 9110 §8.8.2.2).
+    pub(super) fn is_ambiguous(&self) -> bool {
+        let modified = self.head.last_modified.as_deref().and_then(http_date);
+        modified.is_some_and(|modified| self.requested_at.wall() < modified + LAST_MODIFIED_MARGIN)
     }
 
     pub(super) fn may_be_stale_while_revalidating(&self, now: Moment) -> bool {
@@ -212,7 +229,7 @@ impl Index {
         };
         let body = body.filter(|_| self.keeps(head));
         if let Some(body) = body {
-            self.entries.insert(EntryKey::Body(version.clone()), Entry::Body(body.clone()));
+            self.entries.insert(EntryKey::Body(version.clone()), Entry::Body(body.unreserved()));
         }
         self.put(key, IndexEntry { head: head.clone(), version, requested_at, freshness, failed_at: None });
         // Evicts now instead of dozens of insertions later.
@@ -235,6 +252,15 @@ impl Index {
         }
         if !self.config.missing_ttl.is_zero() {
             self.missing.insert(key.clone(), MissingEntry { reason, requested_at });
+        }
+    }
+
+    /// Forgets a key and its body.
+    pub(super) fn remove(&self, key: &ObjectKey) {
+        let _guard = self.writes.lock();
+        if let Some(entry) = self.entry(key) {
+            self.entries.invalidate(&EntryKeyRef::Body(&entry.version));
+            self.entries.invalidate(&EntryKeyRef::Index(key));
         }
     }
 

@@ -52,7 +52,10 @@ impl<S: Store> Shared<S> {
             deadline
         };
         let response = match &body {
-            Some(body) => self.fetch_whole(request, Part::Whole, Some((entry.clone(), body.clone())), timeout).await,
+            Some(body) => {
+                let cached = (!entry.is_ambiguous()).then(|| (entry.clone(), body.clone()));
+                self.fetch_whole(request, Part::Whole, cached, timeout).await
+            }
             None => self.fetch_body(request, entry, timeout).await,
         };
         match response.result {
@@ -83,7 +86,7 @@ impl<S: Store> Shared<S> {
             if let Some(entry) = self.index.entry(&key).filter(|entry| !entry.is_fresh(Moment::now())) {
                 let body = self.index.body(&entry.version);
                 let part = if body.is_some() { Part::Whole } else { Part::Head };
-                let cached = body.map(|body| (entry.clone(), body));
+                let cached = body.filter(|_| !entry.is_ambiguous()).map(|body| (entry.clone(), body));
                 let result = self.fetch_shared(&key, part, cached, deadline).await.result;
                 if result.is_err_and(|error| error.cause().is_some()) {
                     self.index.start_backoff(&key, &entry);

@@ -15,13 +15,11 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, Metadata};
 use aws_smithy_runtime_api::client::retries::RequestAttempts;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
-use tracing::{Span, field};
+use tracing::{Span, field, warn};
 
 use crate::storage::s3::limits::{RETRY_BURST, RETRY_COST};
+use crate::storage::s3::response_fields;
 use crate::telemetry::trace::child_span;
-
-/// Header fields with list values: several are equivalent to one that joins them (RFC 9110 §5.3).
-const LISTS: [&str; 3] = ["cache-control", "content-encoding", "content-language"];
 
 /// Counters of the requests to S3.
 #[derive(Debug, Default)]
@@ -64,8 +62,7 @@ impl RetryBudget {
 
 /// Counts and traces every attempt, and corrects its request and response:
 ///
-/// - It joins repeated header fields of a response. The SDK rejects a field that occurs twice, which proxies in front of
-///   an S3 server may produce.
+/// - It repairs the header fields of a response, of which the SDK rejects odd ones ([`response_fields`]).
 /// - It removes the trace header that the SDK takes from the environment: there it names the first invocation for ever.
 #[derive(Debug)]
 pub(super) struct EachAttempt(pub(super) Arc<Attempts>);
@@ -233,12 +230,15 @@ impl Intercept for EachAttempt {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         self.0.responses.fetch_add(1, Ordering::Relaxed);
-        let headers = context.response_mut().headers_mut();
-        for name in LISTS {
-            if headers.get_all(name).nth(1).is_some() {
-                let joined = headers.get_all(name).collect::<Vec<_>>().join(", ");
-                headers.try_insert(name, joined)?;
-            }
+        let response = context.response_mut();
+        let status = response.status().as_u16();
+        let omitted = response_fields::repair(status, response.headers_mut());
+        if !omitted.is_empty() {
+            let fields = omitted.join(", ");
+            warn!(
+                fields,
+                "S3 sent unusable header fields, which are left out of the response: upload the object again"
+            );
         }
         Ok(())
     }

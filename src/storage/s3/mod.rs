@@ -1,15 +1,17 @@
 //! A [`Store`] over aws-sdk-s3: signed requests over HTTP.
 //!
-//! - `request`: the requests that one fetch needs; `attempt`: what happens at each of them
+//! - `request`: the requests that one fetch needs; `attempt`: interceptors; `response_fields`: repairs odd header fields
 //! - `error`: S3's errors, sorted; `limits`: timeouts and retries; `circuit_breaker`: protection from an S3 that hangs
-//! - `presign`: URLs for objects that do not fit into a response
+//! - `body_budget`: the memory of bodies in flight; `presign`: URLs for objects that do not fit into a response
 
 mod attempt;
+mod body_budget;
 mod circuit_breaker;
 mod error;
 mod limits;
 mod presign;
 mod request;
+mod response_fields;
 
 use std::error::Error;
 use std::pin::pin;
@@ -26,8 +28,10 @@ use aws_sdk_s3::config::{ResponseChecksumValidation, SharedCredentialsProvider, 
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use nearedge_core::object::ObjectKey;
 use nearedge_core::store::{FetchError, FetchRequest, FetchResponse, Part, Source, Store, StoreStats};
+use tokio::sync::Semaphore;
 
 use self::attempt::{Attempts, EachAttempt};
+use self::body_budget::BodyBudget;
 use self::circuit_breaker::{CallOutcome, CircuitBreaker, PROBE_TIMEOUT, Permit};
 use self::error::{S3Error, fetch_error};
 use self::limits::{
@@ -48,6 +52,15 @@ pub struct S3Config {
     pub credentials_in_env: bool,
 }
 
+/// The resources that requests may use at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections to S3.
+    pub connections: usize,
+    /// Memory for bodies until their responses are posted, in bytes of base64 text.
+    pub body_bytes: u64,
+}
+
 /// A bucket in S3.
 #[derive(Debug, Clone)]
 pub struct S3 {
@@ -57,6 +70,8 @@ pub struct S3 {
     credentials: Option<SharedCredentialsProvider>,
     attempts: Arc<Attempts>,
     breaker: Arc<CircuitBreaker>,
+    connections: Arc<Semaphore>,
+    bodies: BodyBudget,
 }
 
 /// Why the client cannot be built: one line, without a secret.
@@ -67,7 +82,7 @@ impl S3 {
     ///
     /// # Errors
     /// If the trust anchors are unusable.
-    pub async fn connect(config: &S3Config) -> Result<Self, ConnectError> {
+    pub async fn connect(config: &S3Config, limits: Limits) -> Result<Self, ConnectError> {
         let anchors = match &config.ca_bundle {
             Some(pem) => http_client::read_anchors(pem)?,
             None => http_client::bundled_anchors(),
@@ -107,6 +122,8 @@ impl S3 {
             credentials,
             attempts,
             breaker: Arc::default(),
+            connections: Arc::new(Semaphore::new(limits.connections)),
+            bodies: BodyBudget::new(limits.body_bytes),
         })
     }
 
@@ -141,12 +158,17 @@ impl S3 {
 
 impl Store for S3 {
     async fn fetch(&self, request: &FetchRequest<'_>, deadline: Instant) -> FetchResponse {
-        let started = Instant::now();
-        let budget = deadline.saturating_duration_since(started);
         let failed = |error| FetchResponse::new(Err(error), Source::Bypass);
+        let budget = deadline.saturating_duration_since(Instant::now());
         if budget.is_zero() {
             return failed(FetchError::TimedOut(S3Error::NoTimeLeft.into()));
         }
+        // Before the clock starts: waiting for a connection says nothing about S3.
+        let Ok(_connection) = tokio::time::timeout(budget, self.connections.acquire()).await else {
+            return failed(FetchError::TimedOut(S3Error::NoConnection.into()));
+        };
+        let started = Instant::now();
+        let budget = deadline.saturating_duration_since(started);
         let timeout = match self.breaker.acquire() {
             Permit::Normal => budget,
             Permit::Probe => budget.min(PROBE_TIMEOUT),

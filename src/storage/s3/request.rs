@@ -8,7 +8,9 @@ use std::sync::atomic::Ordering;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
 use aws_sdk_s3::primitives::{ByteStream, DateTime, DateTimeFormat as Format};
+use aws_sdk_s3::types::{ArchiveStatus, StorageClass};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::http::Headers;
 use nearedge_core::error_chain::error_chain;
 use nearedge_core::http::conditional::{Conditions, EntityTag, entity_tags, http_date};
 use nearedge_core::http::range::ByteRange;
@@ -59,55 +61,71 @@ impl S3 {
         }
     }
 
-    /// Sends a GetObject, and once more if the body ends early: the SDK retries only until the body begins.
+    /// Sends a GetObject, and once more if it is interrupted: the SDK retries only until the body begins.
     async fn send(
         &self,
         request: &FetchRequest<'_>,
         range: Option<ByteRange>,
         body_error: &OnceLock<String>,
     ) -> Result<Fetched, FetchError> {
-        let error = match self.send_once(request, range).await? {
+        let interruption = match self.send_once(request, range).await? {
             Ok(fetched) => return Ok(fetched),
-            Err(error) => error,
+            Err(interruption) => interruption,
         };
-        let unavailable = |error: BodyError| FetchError::Unavailable(S3Error::from(error).into());
         if !self.attempts.budget.spend() {
-            return Err(unavailable(error));
+            return Err(interruption.into());
         }
-        let _ = body_error.set(error_chain(&error));
+        // An object that has changed is read anew, whatever version is cached.
+        let retried = match &interruption {
+            Interruption::Changed => FetchRequest { cached: None, ..*request },
+            Interruption::Body(error) => {
+                let _ = body_error.set(error_chain(error));
+                *request
+            }
+        };
         self.attempts.retries.fetch_add(1, Ordering::Relaxed);
-        self.send_once(request, range).await?.map_err(unavailable)
+        self.send_once(&retried, range).await?.map_err(FetchError::from)
     }
 
     async fn send_once(
         &self,
         request: &FetchRequest<'_>,
         range: Option<ByteRange>,
-    ) -> Result<Result<Fetched, BodyError>, FetchError> {
+    ) -> Result<Result<Fetched, Interruption>, FetchError> {
         let Conditions { if_match, if_none_match, if_modified_since, if_unmodified_since } = request.conditions;
         let date = |field: Option<&str>| field.and_then(http_date).map(DateTime::from);
         let cached_etag = request.cached.and_then(|cached| cached.etag.clone());
-        let sent = self
+        let sent = Conditional {
+            if_match: forwarded_if_match(&request.conditions),
+            if_none_match: cached_etag.or_else(|| if_none_match.and_then(single_tag)),
+            if_modified_since: date(if_modified_since.filter(|_| if_none_match.is_none())),
+            if_unmodified_since: date(if_unmodified_since.filter(|_| if_match.is_none())),
+            range,
+        };
+        let call = self
             .client
             .get_object()
             .bucket(&self.bucket)
             .key(request.key.as_str())
             .set_range(range.map(|range| range.to_string()))
-            .set_if_match(forwarded_if_match(&request.conditions))
-            .set_if_none_match(cached_etag.or_else(|| if_none_match.and_then(single_tag)))
-            .set_if_modified_since(date(if_modified_since.filter(|_| if_none_match.is_none())))
-            .set_if_unmodified_since(date(if_unmodified_since.filter(|_| if_match.is_none())))
-            .send()
-            .await;
-        let output = match sent {
+            .set_if_match(sent.if_match.clone())
+            .set_if_none_match(sent.if_none_match.clone())
+            .set_if_modified_since(sent.if_modified_since)
+            .set_if_unmodified_since(sent.if_unmodified_since);
+        let output = match call.send().await {
             Ok(output) => output,
-            Err(error) => return self.without_object(request, error).await.map(Ok),
+            Err(error) => return self.without_object(request, &sent, error).await,
         };
         let length = u64::try_from(output.content_length.unwrap_or(0)).unwrap_or(0);
         let selected = match output.content_range.as_deref() {
             None => None,
             Some(field) => match content_range(field) {
                 Some((part, size)) if range.and_then(|range| range.select(size)) == Some(part.clone()) => {
+                    let part_len = part.end - part.start;
+                    if output.content_length.is_some() && length != part_len {
+                        let error = BodyError::WrongLength { sent: length, expected: part_len };
+                        return Err(FetchError::Failed(S3Error::Body(error).into()));
+                    }
                     Some((part, size))
                 }
                 _ => return Err(FetchError::Failed(S3Error::WrongRange.into())),
@@ -128,6 +146,10 @@ impl S3 {
         if let Some(answer) = request.answer_without_body(&head, selected.as_ref().map(|(part, _)| part)) {
             return Ok(Ok(answer));
         }
+        let announced = output.content_length.map(|_| length);
+        let Some(reservation) = self.bodies.reserve(announced).await else {
+            return Ok(Ok(Fetched::TooLarge(head)));
+        };
         let mut encoder = BodyEncoder::with_capacity(usize::try_from(length).unwrap_or(0));
         // The span of the attempt ends with the response headers, so the body has one of its own.
         let mut body_span = SpanGuard::new(child_span!(
@@ -142,12 +164,16 @@ impl S3 {
         match read {
             Ok(Complete::Yes) => {}
             Ok(Complete::TooLarge) => return Ok(Ok(Fetched::TooLarge(head))),
-            Err(error) => return Ok(Err(error)),
+            Err(error) => return Ok(Err(Interruption::Body(error))),
         }
         self.attempts.budget.earn();
-        let body = encoder.finish();
-        if output.content_length.is_some() && body.len() != length {
-            return Ok(Err(BodyError::WrongLength { sent: body.len(), expected: length }));
+        let body = encoder.finish().with_reservation(reservation);
+        let expected = match &selected {
+            Some((part, _)) => Some(part.end - part.start),
+            None => output.content_length.map(|_| length),
+        };
+        if let Some(expected) = expected.filter(|expected| *expected != body.len()) {
+            return Ok(Err(Interruption::Body(BodyError::WrongLength { sent: body.len(), expected })));
         }
         // A response without Content-Length announces no size.
         let head = match &selected {
@@ -168,11 +194,14 @@ impl S3 {
         let request = self.client.head_object().bucket(&self.bucket).key(key.as_str());
         let output = match request.send().await {
             Ok(output) => output,
-            Err(error) if matches!(status_of(&error), Some(400 | 403 | 404)) => {
-                return Err(self.explain_refused_head(key).await);
-            }
+            Err(error) if matches!(status_of(&error), Some(400 | 403 | 404)) => return self.head_by_get(key).await,
             Err(error) => return Err(fetch_error(error, key)),
         };
+        let restored = output.restore.as_deref().is_some_and(|state| state.contains("ongoing-request=\"false\""));
+        let archive = archive_of(output.storage_class.as_ref(), output.archive_status.as_ref());
+        if let Some(archive) = archive.filter(|_| !restored) {
+            return Err(FetchError::Refused(S3Error::Archived(archive.to_owned()).into()));
+        }
         Ok(Head::new(Metadata {
             size_bytes: u64::try_from(output.content_length.unwrap_or(0)).unwrap_or(0),
             content_type: output.content_type,
@@ -190,63 +219,151 @@ impl S3 {
     async fn without_object<E>(
         &self,
         request: &FetchRequest<'_>,
+        sent: &Conditional,
         error: SdkError<E, HttpResponse>,
-    ) -> Result<Fetched, FetchError>
+    ) -> Result<Result<Fetched, Interruption>, FetchError>
     where
         E: ProvideErrorMetadata + RequestId + Error + Send + Sync + 'static,
     {
+        if let Some(unrequested) = status_of(&error).and_then(|status| sent.unrequested(status)) {
+            return Err(FetchError::Failed(unrequested.into()));
+        }
         match status_of(&error) {
-            // The SDK reports a 304 as an error; its header fields are all that is known of the object.
             Some(304) => {
                 let raw = error.raw_response().map(HttpResponse::headers);
-                let field = |name: &str| raw.and_then(|headers| headers.get(name)).map(str::to_owned);
-                let received = Metadata {
-                    etag: field("etag"),
-                    last_modified: field("last-modified"),
-                    cache_control: field("cache-control"),
-                    // The SDK moves Expires here, and drops it if it is not a date, such as `0`.
-                    expires: field("ExpiresString"),
-                    ..Metadata::default()
-                };
-                if let Some(cached) = request.cached.filter(|cached| confirms(&received, cached)) {
-                    return Ok(Fetched::NotModified(cached.clone()));
-                }
-                // S3 does not document the fields of its 304, but ours must carry the caching fields of the 200
-                // (RFC 9110 §15.4.5).
-                if request.cached.is_none() && received.cache_control.is_some() && received.expires.is_some() {
-                    return Ok(Fetched::NotModified(Head::new(received)));
-                }
-                let current = self.head_metadata(request.key).await?;
-                let same = |etag: &Option<String>| etag.is_some() && *etag == current.etag;
-                match request.cached {
-                    // The same bytes with other metadata.
-                    Some(cached) if same(&cached.etag) => Ok(Fetched::NotModified(current)),
-                    Some(_) => Err(FetchError::Unavailable(S3Error::ObjectChanged.into())),
-                    None if same(&received.etag) => Ok(Fetched::NotModified(current)),
-                    // The object has changed since: the client's copy must not receive the new object's tag.
-                    None => Ok(Fetched::NotModified(Head::new(received))),
-                }
+                self.not_modified(request, raw).await
             }
-            Some(412) => Ok(Fetched::PreconditionFailed),
+            Some(412) => Ok(Ok(Fetched::PreconditionFailed)),
             Some(416) => {
                 let head = self.head_metadata(request.key).await?;
-                match request.answer_without_body(&head, None) {
-                    None | Some(Fetched::TooLarge(_)) => Ok(Fetched::Unsatisfiable(head.size_bytes)),
-                    Some(answer) => Ok(answer),
-                }
+                Ok(Ok(match request.answer_without_body(&head, None) {
+                    None | Some(Fetched::TooLarge(_)) => Fetched::Unsatisfiable(head.size_bytes),
+                    Some(answer) => answer,
+                }))
             }
             _ => Err(fetch_error(error, request.key)),
         }
     }
 
-    /// Finds out why S3 refused a HEAD. Its error response has no body, so a missing key, a missing bucket and a refused
-    /// signature look alike; the error response of a GET names the reason.
-    async fn explain_refused_head(&self, key: &ObjectKey) -> FetchError {
-        match self.client.get_object().bucket(&self.bucket).key(key.as_str()).range("bytes=0-0").send().await {
-            Ok(_) => FetchError::Unavailable(S3Error::ObjectAppeared.into()),
-            Err(error) => fetch_error(error, key),
+    /// Evaluates a 304. The SDK reports it as an error; its header fields are all that is known of the object.
+    async fn not_modified(
+        &self,
+        request: &FetchRequest<'_>,
+        raw: Option<&Headers>,
+    ) -> Result<Result<Fetched, Interruption>, FetchError> {
+        let field = |name: &str| raw.and_then(|headers| headers.get(name)).map(str::to_owned);
+        let received = Metadata {
+            etag: field("etag"),
+            last_modified: field("last-modified"),
+            cache_control: field("cache-control"),
+            // The SDK moves Expires here, and drops it if it is not a date, such as `0`.
+            expires: field("ExpiresString"),
+            ..Metadata::default()
+        };
+        if let Some(cached) = request.cached.filter(|cached| confirms(&received, cached)) {
+            return Ok(Ok(Fetched::NotModified(cached.clone())));
+        }
+        // S3 does not document the fields of its 304, but ours must carry the caching fields of the 200
+        // (RFC 9110 §15.4.5).
+        if request.cached.is_none() && received.cache_control.is_some() && received.expires.is_some() {
+            return Ok(Ok(Fetched::NotModified(Head::new(received))));
+        }
+        let current = self.head_metadata(request.key).await?;
+        let same = |etag: &Option<String>| etag.is_some() && *etag == current.etag;
+        Ok(match request.cached {
+            // The same bytes with other metadata.
+            Some(cached) if same(&cached.etag) => Ok(Fetched::NotModified(current)),
+            Some(_) => Err(Interruption::Changed),
+            None if same(&received.etag) => Ok(Fetched::NotModified(current)),
+            // The object has changed since: the client's copy must not receive the new object's tag.
+            None => Ok(Fetched::NotModified(Head::new(received))),
+        })
+    }
+
+    /// Finds out what a refused HEAD is about. Its error response has no body, so a missing key, a missing bucket and a
+    /// refused signature look alike; the error response of a GET names the reason. If the object has been uploaded
+    /// meanwhile, the GET finds it.
+    async fn head_by_get(&self, key: &ObjectKey) -> Result<Head, FetchError> {
+        let call = self.client.get_object().bucket(&self.bucket).key(key.as_str()).range("bytes=0-0");
+        let output = match call.send().await {
+            Ok(output) => output,
+            // An empty object has no byte 0.
+            Err(error) if status_of(&error) == Some(416) => {
+                let call = self.client.get_object().bucket(&self.bucket).key(key.as_str());
+                call.send().await.map_err(|error| fetch_error(error, key))?
+            }
+            Err(error) => return Err(fetch_error(error, key)),
+        };
+        let length = u64::try_from(output.content_length.unwrap_or(0)).unwrap_or(0);
+        let size_bytes = match output.content_range.as_deref() {
+            None => length,
+            Some(field) => {
+                content_range(field).map(|(_, size)| size).ok_or(FetchError::Failed(S3Error::WrongRange.into()))?
+            }
+        };
+        Ok(Head::new(Metadata {
+            size_bytes,
+            content_type: output.content_type,
+            etag: output.e_tag,
+            last_modified: output.last_modified.as_ref().and_then(format_http_date),
+            cache_control: output.cache_control,
+            content_encoding: output.content_encoding,
+            content_language: output.content_language,
+            content_disposition: output.content_disposition,
+            expires: output.expires_string,
+        }))
+    }
+}
+
+/// Why a GetObject is sent once more.
+enum Interruption {
+    /// The body ended early.
+    Body(BodyError),
+    /// The object changed between two requests.
+    Changed,
+}
+
+impl From<Interruption> for FetchError {
+    fn from(interruption: Interruption) -> Self {
+        match interruption {
+            Interruption::Body(error) => Self::Unavailable(S3Error::from(error).into()),
+            // S3 works: other objects are revalidated as usual.
+            Interruption::Changed => Self::Failed(S3Error::ObjectChanged.into()),
         }
     }
+}
+
+/// The conditions and the range of a request, as sent to S3.
+struct Conditional {
+    if_match: Option<String>,
+    if_none_match: Option<String>,
+    if_modified_since: Option<DateTime>,
+    if_unmodified_since: Option<DateTime>,
+    range: Option<ByteRange>,
+}
+
+impl Conditional {
+    /// The error if S3 answered a condition or a range that the request did not have.
+    fn unrequested(&self, status: u16) -> Option<S3Error> {
+        match status {
+            304 if self.if_none_match.is_none() && self.if_modified_since.is_none() => {
+                Some(S3Error::Unrequested(status, "If-None-Match and If-Modified-Since"))
+            }
+            412 if self.if_match.is_none() && self.if_unmodified_since.is_none() => {
+                Some(S3Error::Unrequested(status, "If-Match and If-Unmodified-Since"))
+            }
+            416 if self.range.is_none() => Some(S3Error::Unrequested(status, "Range")),
+            _ => None,
+        }
+    }
+}
+
+/// The archive that holds an object, if S3 cannot read it at once
+/// ([HeadObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html)).
+fn archive_of<'a>(class: Option<&'a StorageClass>, status: Option<&'a ArchiveStatus>) -> Option<&'a str> {
+    let archived = |class: &&StorageClass| matches!(class, StorageClass::Glacier | StorageClass::DeepArchive);
+    // Intelligent-Tiering has archives of its own.
+    status.map(ArchiveStatus::as_str).or_else(|| class.filter(archived).map(StorageClass::as_str))
 }
 
 /// Whether a 304 with these fields confirms the cached version: the same tag and the same Last-Modified. Copying an
@@ -273,9 +390,16 @@ fn forwarded_if_match(conditions: &Conditions<'_>) -> Option<String> {
     EntityTag::parse(field).filter(|tag| !tag.weak).and_then(|_| single_tag(field))
 }
 
-/// The field's single tag in S3's form: strong, and ASCII because the SDK sends nothing else.
+/// The longest entity tag that is sent to S3, in bytes. S3's own are shorter, and S3 rejects header sections over 8,192 bytes
+/// (`RequestHeaderSectionTooLarge`), while API Gateway accepts 10,240.
+const TAG_BYTES_MAX: usize = 256;
+
+/// The field's single tag in S3's form: strong, not longer than a tag of S3 can be, and ASCII because the SDK sends nothing
+/// else.
 fn single_tag(field: &str) -> Option<String> {
-    EntityTag::parse(field).filter(|tag| tag.opaque.is_ascii()).map(|tag| format!("\"{}\"", tag.opaque))
+    EntityTag::parse(field)
+        .filter(|tag| tag.opaque.is_ascii() && tag.opaque.len() <= TAG_BYTES_MAX)
+        .map(|tag| format!("\"{}\"", tag.opaque))
 }
 
 /// Parses `bytes first-last/length` (RFC 9110 §14.4).

@@ -121,3 +121,15 @@ proptest! {
         });
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn another_size_under_the_same_tag_is_an_error_and_forgotten() {
+    let strict = CacheConfig { limits: Limits { stale_if_error: Duration::ZERO, ..config().limits }, ..config() };
+    let cache = cache_with(strict);
+    cache.store().put_modified("a", "1", 10, "Fri, 31 Dec 2100 23:59:59 GMT");
+    cache.get("a").await;
+    cache.store().put_modified("a", "1", 7, "Fri, 31 Dec 2100 23:59:59 GMT");
+    advance(TTL).await;
+    assert!(matches!(error(&cache.get("a").await), FetchError::Failed(_)));
+    assert_eq!(object(&cache.get("a").await), ("\"1\"", Source::Miss), "nothing of either is cached");
+}

@@ -70,6 +70,16 @@ impl Bucket {
         self.objects.lock().unwrap().insert(key.to_owned(), Head::new(metadata));
     }
 
+    fn put_modified(&self, key: &str, etag: &str, bytes: u64, last_modified: &str) {
+        let metadata = Metadata {
+            etag: Some(format!("\"{etag}\"")),
+            last_modified: Some(last_modified.to_owned()),
+            size_bytes: bytes,
+            ..Metadata::default()
+        };
+        self.objects.lock().unwrap().insert(key.to_owned(), Head::new(metadata));
+    }
+
     fn delete(&self, key: &str) {
         self.objects.lock().unwrap().remove(key);
     }

@@ -126,3 +126,18 @@ async fn stale_while_revalidate_revalidates_after_the_response() {
     advance(Duration::from_secs(30)).await;
     assert_eq!(object(&cache.get("a").await).1, Source::Revalidated, "stale_while_revalidate has passed");
 }
+
+// Last-Modified has a resolution of one second: a second upload within it would be confirmed as the first.
+#[tokio::test(start_paused = true)]
+async fn a_version_as_young_as_its_date_is_read_again() {
+    let cache = cache_with(config());
+    cache.store().put_modified("young", "1", 10, "Fri, 31 Dec 2100 23:59:59 GMT");
+    cache.store().put_modified("old", "1", 10, "Sun, 06 Nov 1994 08:49:37 GMT");
+    for name in ["young", "old"] {
+        cache.get(name).await;
+    }
+    advance(TTL).await;
+    assert_eq!(object(&cache.get("young").await), ("\"1\"", Source::Miss));
+    assert_eq!(object(&cache.get("old").await), ("\"1\"", Source::Revalidated));
+    assert_eq!(cache.requests(), ["GET young", "GET old", "GET young", "GET old if-none-match"]);
+}

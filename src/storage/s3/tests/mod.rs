@@ -1,5 +1,7 @@
 //! Presigning, and an S3 server with scripted responses, byte for byte, that no real server sends on demand.
 
+mod odd_responses;
+
 use std::ops::Range;
 use std::time::SystemTime;
 
@@ -34,6 +36,8 @@ fn store(lifetime: Option<Duration>, endpoint: Option<String>) -> S3 {
         credentials: Some(credentials),
         attempts,
         breaker: Arc::default(),
+        connections: Arc::new(Semaphore::new(100)),
+        bodies: BodyBudget::new(64 << 20),
     }
 }
 
@@ -71,22 +75,27 @@ type Script = &'static [(u64, &'static str)];
 
 /// An S3 that sends the next script on each connection and closes it; repeats the last script.
 async fn scripted(scripts: impl Into<Vec<Script>>) -> (S3, Requests) {
-    let scripts = scripts.into();
+    let bytes = |script: Script| script.iter().map(|(ms, text)| (*ms, text.as_bytes().to_vec())).collect();
+    scripted_bytes(scripts.into().into_iter().map(bytes).collect()).await
+}
+
+/// As [`scripted`], with parts that need not be UTF-8.
+async fn scripted_bytes(scripts: Vec<Vec<(u64, Vec<u8>)>>) -> (S3, Requests) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let requests = Requests::default();
     let received = requests.clone();
     tokio::spawn(async move {
         while let Ok((mut connection, _)) = listener.accept().await {
-            let mut request = [0; 4096];
+            let mut request = [0; 16_384];
             let read = connection.read(&mut request).await.unwrap_or(0);
             let turn = received.count();
             received.0.lock().unwrap().push(String::from_utf8_lossy(&request[..read]).to_ascii_lowercase());
-            let script = scripts[turn.min(scripts.len() - 1)];
+            let script = scripts[turn.min(scripts.len() - 1)].clone();
             tokio::spawn(async move {
-                for (ms, text) in script {
-                    tokio::time::sleep(Duration::from_millis(*ms)).await;
-                    let _ = connection.write_all(text.as_bytes()).await;
+                for (ms, bytes) in script {
+                    tokio::time::sleep(Duration::from_millis(ms)).await;
+                    let _ = connection.write_all(&bytes).await;
                 }
             });
         }
