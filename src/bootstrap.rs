@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use tracing::{error, warn};
 
 use crate::config::Config;
+use crate::config::names::misspelt;
 use crate::http_client::{bundled_anchors, read_anchors};
 use crate::lambda::invocation::{self, LoopConfig, Telemetry, Tracing};
 use crate::lambda::{allocator, descriptors};
@@ -33,16 +34,20 @@ const BODY_BYTES_MIN: u64 = 16 << 20;
 /// Timeout for the last export of spans: Lambda kills the process half a second after SIGTERM.
 const LAST_FLUSH_TIMEOUT: Duration = Duration::from_millis(400);
 
-/// Runs the function until the Runtime API closes; `env` returns the value of an environment variable.
+/// Runs the function until the Runtime API closes; `env` returns the value of an environment variable, `names` are those of all
+/// variables.
 ///
 /// Reports a failed start to the Runtime API and the log, and returns a non-zero exit code.
-pub fn run(env: impl Fn(&str) -> Option<String>) -> ExitCode {
+pub fn run(env: impl Fn(&str) -> Option<String>, names: impl IntoIterator<Item = String>) -> ExitCode {
     let started = Instant::now();
     let _ = allocator::map_large_blocks();
     match Config::from_env(&env) {
         Ok(config) => {
             let traces = config.telemetry.traces.as_ref().map(Traces::new);
             start_logging(&config.log, traces.as_ref());
+            for misspelt in misspelt(names) {
+                warn!("{misspelt}");
+            }
             if config.telemetry.metrics.is_some() {
                 warn_of_dropped_metrics(&env);
             }
@@ -96,7 +101,11 @@ async fn serve(config: Config, traces: Option<Traces>, started: Instant) -> Resu
     let cache = Cache::new(store, config.cache);
     warm_up(&cache, &config.warm_up).await;
     let origin = Origin::new(cache, config.policy, config.presentation, config.exceptions);
-    let settings = LoopConfig { concurrency: config.concurrency, deadline_margin: config.deadline_margin };
+    let settings = LoopConfig {
+        concurrency: config.concurrency,
+        deadline_margin: config.deadline_margin,
+        header_names: config.header_names,
+    };
     match exporter {
         None => invocation::run(origin, settings, telemetry).await,
         Some(exporter) => {

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    nearedge::bootstrap::run(|name| std::env::var(name).ok())
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    nearedge::bootstrap::run(|name| std::env::var(name).ok(), names)
 }

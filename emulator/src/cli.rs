@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+use emulator::address::PORT_BASE;
 use emulator::fault::{self, Fault};
 use emulator::policy;
 use emulator::s3::MissingKey;
 use http::{HeaderName, Uri};
+use nearedge_core::rules::is_version;
 
 /// Local cloud of nearedge: CloudFront, API Gateway, Lambda and S3 in one process.
 ///
@@ -22,21 +25,40 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 
-    /// Listen address of the CDN
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000", help_heading = "Addresses")]
-    pub(crate) edge: SocketAddr,
-    /// Listen address of the HTTP API
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3001", help_heading = "Addresses")]
-    pub(crate) gateway: SocketAddr,
-    /// Listen address of the local bucket; unused with --s3-endpoint
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3002", help_heading = "Addresses")]
-    pub(crate) s3: SocketAddr,
-    /// Listen address of the console, which is also an OTLP endpoint
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3003", help_heading = "Addresses")]
-    pub(crate) console: SocketAddr,
+    /// First of four consecutive ports of 127.0.0.1 for CDN, HTTP API, bucket and console; 0 chooses free ports
+    #[arg(
+        long,
+        value_name = "PORT",
+        default_value_t = PORT_BASE,
+        value_parser = clap::value_parser!(u16).range(..=i64::from(u16::MAX) - 3),
+        help_heading = "Addresses"
+    )]
+    pub(crate) port_base: u16,
+    /// Listen address of the CDN [default: 127.0.0.1, port PORT]; 0.0.0.0:3000 accepts requests from other machines
+    #[arg(long, value_name = "ADDRESS", value_parser = address, help_heading = "Addresses")]
+    pub(crate) edge: Option<SocketAddr>,
+    /// Listen address of the HTTP API [default: 127.0.0.1, port PORT + 1]
+    #[arg(long, value_name = "ADDRESS", value_parser = address, help_heading = "Addresses")]
+    pub(crate) gateway: Option<SocketAddr>,
+    /// Listen address of the local bucket [default: 127.0.0.1, port PORT + 2]; unused with --s3-endpoint
+    #[arg(long, value_name = "ADDRESS", value_parser = address, help_heading = "Addresses")]
+    pub(crate) s3: Option<SocketAddr>,
+    /// Listen address of the console, which is also an OTLP endpoint [default: 127.0.0.1, port PORT + 3]
+    #[arg(long, value_name = "ADDRESS", value_parser = address, help_heading = "Addresses")]
+    pub(crate) console: Option<SocketAddr>,
+    /// URL under which viewers reach the CDN, to which redirects lead [default: the address of the CDN]
+    #[arg(long, value_name = "URL", value_parser = public_url, value_hint = ValueHint::Url, help_heading = "Addresses")]
+    pub(crate) public_url: Option<String>,
 
     /// Folder to serve as the bucket, by default the sample site; it is only read, uploads over S3 stay in memory
-    #[arg(long, value_name = "DIR", default_value = SAMPLE_SITE, help_heading = "Objects", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = SAMPLE_SITE,
+        value_hint = ValueHint::DirPath,
+        help_heading = "Objects",
+        hide_default_value = true
+    )]
     pub(crate) site: PathBuf,
     /// Name of the bucket
     #[arg(long, value_name = "NAME", default_value = "lambda-api-2022", help_heading = "Objects")]
@@ -55,8 +77,9 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "URL", help_heading = "Objects")]
     pub(crate) s3_endpoint: Option<Uri>,
 
-    /// Variants whose folders the CDN serves directly from the bucket, separated by commas
-    #[arg(long, value_name = "LIST", default_value = "v1,v2", value_delimiter = ',', help_heading = "CDN and API")]
+    /// Variants, separated by commas: the CDN serves their folders directly, and the function gets them as test_versions
+    /// [default: test_versions if set with --env, otherwise v1,v2, and the function accepts any variant]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = variant, help_heading = "CDN and API")]
     pub(crate) variants: Vec<String>,
     /// Request header that the CDN forwards in addition to those of the walk-through, such as accept for spa_fallback;
     /// can be repeated
@@ -70,7 +93,7 @@ pub(crate) struct Cli {
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = name_and_value, help_heading = "Function")]
     pub(crate) env: Vec<(String, String)>,
     /// Program to run as the handler instead of nearedge; it must use the Lambda Runtime API
-    #[arg(long, value_name = "PATH", help_heading = "Function")]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::ExecutablePath, help_heading = "Function")]
     pub(crate) bootstrap: Option<PathBuf>,
     /// Timeout of the function, in seconds, 0.1 to 900
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds, help_heading = "Function")]
@@ -122,6 +145,16 @@ pub(crate) struct Cli {
     /// Print all log lines of the handler, not only warnings and errors
     #[arg(long, help_heading = "Faults and logs")]
     pub(crate) logs: bool,
+    /// Format of the lines on standard output: text, in colours on a terminal, or one JSON object per line
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t, help_heading = "Faults and logs")]
+    pub(crate) log: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum LogFormat {
+    #[default]
+    Text,
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -131,6 +164,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: policy::command::Command,
     },
+    /// Print a completion script for a shell, such as for `source <(nearedge completion bash)`
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
 }
 
 const SAMPLE_SITE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/site");
@@ -138,6 +176,7 @@ const SAMPLE_SITE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/site");
 const AFTER_HELP: &str = "\
 Examples:
   cargo run -- --site ./public                     serve your own folder
+  cargo run -- --port-base 4000                    use ports 4000 to 4003
   cargo run -- --env variant_fallback=true         set a setting of the handler
   cargo run -- --fault s3-error=503                S3 throttles
   cargo run -- --missing-key access-denied         missing keys as with the walk-through's role
@@ -160,6 +199,31 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("expected NAME=VALUE, such as variant_fallback=true".to_owned()),
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    let expected = "expected an IP address and a port, such as 127.0.0.1:3000; --port-base sets all ports";
+    numeric.as_deref().unwrap_or(text).parse().map_err(|_| expected.to_owned())
+}
+
+fn public_url(text: &str) -> Result<String, String> {
+    let is_http = |url: &Uri| {
+        matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some_and(|host| !host.is_empty())
+    };
+    let valid = text.parse().is_ok_and(|url| is_http(&url)) && !text.contains(['?', '#']);
+    valid
+        .then(|| text.trim_end_matches('/').to_owned())
+        .ok_or_else(|| "expected a URL without a query, such as http://192.168.1.5:3000".to_owned())
+}
+
+fn variant(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    if is_version(name) {
+        Ok(name.to_owned())
+    } else {
+        Err("expected names of 1 to 64 letters, digits, dots, underscores or hyphens, such as v1,v2".to_owned())
     }
 }
 

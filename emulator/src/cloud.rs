@@ -9,9 +9,12 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use http::uri::{Authority, Scheme};
 use http::{HeaderName, HeaderValue, Uri};
+use nearedge::config::Config;
 
+use crate::address::{self, Listeners, PORT_BASE};
+use crate::banner::{Banner, Facts};
 use crate::cloudfront::{self, BucketOrigin, Distribution, OriginHeader};
-use crate::cloudwatch::CloudWatch;
+use crate::cloudwatch::{CloudWatch, dashboard};
 use crate::console::{self, Console};
 use crate::fault::Faults;
 use crate::gateway::event::Api;
@@ -22,7 +25,7 @@ use crate::lambda::function::Function;
 use crate::lambda::service::Lambda;
 use crate::s3::site::Site;
 use crate::s3::{self, Bucket, MissingKey};
-use crate::serve::{self, Server};
+use crate::serve::Server;
 use crate::xray::{Daemon, XRay};
 
 /// The access key id of the local bucket. It is not a secret.
@@ -79,6 +82,8 @@ pub struct Options {
     pub gateway: SocketAddr,
     /// Listen address of the console, which is also the OTLP endpoint.
     pub console: SocketAddr,
+    /// URL under which viewers reach the CDN; `None` derives it from `edge`.
+    pub public_url: Option<String>,
     /// The S3 that stores the objects.
     pub storage: Storage,
     /// Name of the bucket.
@@ -93,6 +98,8 @@ pub struct Options {
     pub region: String,
     /// The handler.
     pub bootstrap: Bootstrap,
+    /// Whether the handler is another program than nearedge, whose settings are unknown.
+    pub foreign_handler: bool,
     /// Environment variables of the handler. They override the defaults.
     pub env: Vec<(String, String)>,
     /// Memory of the function in MB. It is reported to the handler, not enforced.
@@ -116,18 +123,20 @@ pub struct Options {
 impl Options {
     /// The defaults: the walk-through's names, and ports 3000 to 3003 of 127.0.0.1. `site` is the folder of the bucket.
     pub fn new(bootstrap: Bootstrap, site: PathBuf) -> Self {
-        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let local = |offset| SocketAddr::from((Ipv4Addr::LOCALHOST, PORT_BASE + offset));
         Self {
-            edge: local(3000),
-            gateway: local(3001),
-            console: local(3003),
-            storage: Storage::Folder { site, address: local(3002), missing_key: MissingKey::default() },
+            edge: local(0),
+            gateway: local(1),
+            console: local(3),
+            public_url: None,
+            storage: Storage::Folder { site, address: local(2), missing_key: MissingKey::default() },
             bucket: "lambda-api-2022".to_owned(),
             variants: vec!["v1".to_owned(), "v2".to_owned()],
             forwarded: Vec::new(),
             stage: "$default".to_owned(),
             region: "us-east-1".to_owned(),
             bootstrap,
+            foreign_handler: false,
             env: Vec::new(),
             memory_mb: 128,
             timeout: Duration::from_secs(20),
@@ -170,6 +179,7 @@ pub struct Cloud {
     pub xray: XRay,
     /// Prefix of every path of the API: empty, or `/` and a named stage.
     pub stage_prefix: String,
+    banner: Banner,
     _servers: Vec<Server>,
     _daemon: Daemon,
 }
@@ -181,43 +191,46 @@ impl Cloud {
     /// If a service or the handler does not start: the reason and what to do, in one line.
     pub async fn start(options: Options, faults: Faults, journal: Journal) -> Result<Self, String> {
         let text = |error: &dyn fmt::Display| error.to_string();
-        let edge = serve::bind(options.edge, "CDN", "--edge").await.map_err(|error| text(&error))?;
-        let gateway = serve::bind(options.gateway, "API", "--gateway").await.map_err(|error| text(&error))?;
-        let console = serve::bind(options.console, "console", "--console").await.map_err(|error| text(&error))?;
+        let (local_bucket, wanted) = local_bucket(&options, &journal)?.unzip();
+        let Listeners { edge, gateway, console, bucket: bucket_listener } =
+            Listeners::bind(options.edge, options.gateway, options.console, wanted)
+                .await
+                .map_err(|error| text(&error))?;
         let console_address = console.local_addr().map_err(|error| text(&error))?;
         let edge_address = edge.local_addr().map_err(|error| text(&error))?;
         let gateway_address = gateway.local_addr().map_err(|error| text(&error))?;
+        let bucket_address = bucket_listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let mut servers = Vec::new();
 
-        let (endpoint, credentials, local_bucket) = match &options.storage {
-            Storage::Folder { site, address, missing_key } => {
-                let bucket = Arc::new(Bucket {
-                    name: options.bucket.clone(),
-                    site: Site::open(site)?,
-                    missing_key: *missing_key,
-                });
-                let listener = serve::bind(*address, "bucket", "--s3").await.map_err(|error| text(&error))?;
-                let address = listener.local_addr().map_err(|error| text(&error))?;
-                let credentials =
-                    Credentials::from_keys(ACCESS_KEY_ID, SECRET_ACCESS_KEY, Some(SESSION_TOKEN.to_owned()));
-                servers.push(s3::serve(listener, bucket.clone(), &credentials, faults.clone()));
-                (format!("http://{address}"), credentials, Some(bucket))
-            }
+        let public_url =
+            options.public_url.clone().unwrap_or_else(|| format!("http://{}", address::public(edge_address)));
+        let (endpoint, credentials) = match &options.storage {
             Storage::Endpoint { url, credentials } => {
-                (url.to_string().trim_end_matches('/').to_owned(), credentials.clone(), None)
+                (url.to_string().trim_end_matches('/').to_owned(), credentials.clone())
             }
+            Storage::Folder { address, .. } => (
+                // Presigned URLs lead viewers there too.
+                format!("http://{}", address::public(bucket_address.unwrap_or(*address))),
+                Credentials::from_keys(ACCESS_KEY_ID, SECRET_ACCESS_KEY, Some(SESSION_TOKEN.to_owned())),
+            ),
         };
+        if let (Some(listener), Some(bucket)) = (bucket_listener, &local_bucket) {
+            servers.push(s3::serve(listener, bucket.clone(), &credentials, faults.clone()));
+        }
 
         let (xray, cloudwatch) = (options.xray.clone(), CloudWatch::default());
         let (daemon, daemon_address) = xray
             .listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
             .await
             .map_err(|error| format!("cannot open a port for the X-Ray daemon: {error}"))?;
-        let env = handler_env(&options, &endpoint, &credentials, edge_address, daemon_address);
+        let env = handler_env(&options, &endpoint, &credentials, &public_url, daemon_address);
         let variable = |name: &str| env.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
         let service = variable("OTEL_SERVICE_NAME").unwrap_or_else(|| FUNCTION_NAME.to_owned());
         let secret = variable("lambda_auth").unwrap_or_default();
-        let lambda = Lambda::new(function(&options, env, &cloudwatch, &faults), journal.clone());
+        let variants = metrics_variants(&variable);
+        let function = function(&options, env, &cloudwatch, &faults);
+        let settings = if options.foreign_handler { None } else { settings(&function) };
+        let lambda = Lambda::new(function, journal.clone());
         if let Err(error) = lambda.warm_up().await {
             lambda.shut_down().await;
             return Err(format!("the handler did not start: {error}"));
@@ -240,7 +253,7 @@ impl Cloud {
         let origin_header = OriginHeader::secret(header);
         let distribution = Distribution {
             domain_name: format!("{}.cloudfront.net", letters(13).to_lowercase()),
-            api: authority(&gateway_address.to_string())?,
+            api: authority(&address::loopback(gateway_address).to_string())?,
             api_path: stage_prefix.clone(),
             forwarded: options.forwarded.clone(),
             secret: origin_header.clone(),
@@ -265,13 +278,41 @@ impl Cloud {
                 cloudwatch: cloudwatch.clone(),
                 xray: xray.clone(),
                 service: service.clone(),
-                cdn: format!("http://{edge_address}"),
+                cdn: public_url.clone(),
                 faults: faults.clone(),
-                placeholders: dashboard_names(&options, service, &api_id, &distribution.id),
+                dashboards: dashboard::all(
+                    &variants,
+                    &[
+                        ("AWS::Region", options.region.as_str()),
+                        ("FunctionName", service.as_str()),
+                        ("ApiId", api_id.as_str()),
+                        ("DistributionId", distribution.id.as_str()),
+                    ],
+                ),
+                variants,
             },
         ));
         servers.push(cloudfront::serve(edge, distribution).map_err(|error| text(&error))?);
 
+        let folder = local_bucket.as_ref().zip(match &options.storage {
+            Storage::Folder { site, .. } => Some(site),
+            Storage::Endpoint { .. } => None,
+        });
+        let banner = Banner::new(&Facts {
+            cdn: &public_url,
+            api: format!("http://{}{stage_prefix}", address::public(gateway_address)),
+            bucket: format!("{endpoint}/{}", options.bucket),
+            console: format!("http://{}", address::public(console_address)),
+            credentials: local_bucket
+                .is_some()
+                .then(|| format!("AWS_ACCESS_KEY_ID={ACCESS_KEY_ID} AWS_SECRET_ACCESS_KEY={SECRET_ACCESS_KEY}")),
+            folder: folder.map(|(bucket, folder)| (folder.as_path(), &bucket.site)),
+            variants: &options.variants,
+            secret: &secret,
+            config: settings.as_ref(),
+            derived_url_of: options.public_url.is_none().then_some(edge_address),
+            private_bucket: bucket_address.filter(|address| address.ip().is_loopback()),
+        });
         Ok(Self {
             edge: edge_address,
             gateway: gateway_address,
@@ -286,6 +327,7 @@ impl Cloud {
             cloudwatch,
             xray,
             stage_prefix,
+            banner,
             _servers: servers,
             _daemon: daemon,
         })
@@ -297,38 +339,26 @@ impl Cloud {
     }
 
     /// The message when the cloud is ready: the addresses, and commands to try.
-    pub fn banner(&self) -> String {
-        let Self { edge, gateway, console, s3_endpoint, bucket, secret, stage_prefix, .. } = self;
-        let (cdn, api) = (format!("http://{edge}"), format!("http://{gateway}{stage_prefix}"));
-        let credentials = if self.local_bucket.is_some() {
-            format!("\n             AWS_ACCESS_KEY_ID={ACCESS_KEY_ID} AWS_SECRET_ACCESS_KEY={SECRET_ACCESS_KEY}")
-        } else {
-            String::new()
-        };
-        format!(
-            r#"
-nearedge is ready.
-
-  CDN        {cdn}    (CloudFront: adds the secret header)
-  API        {api}    (API Gateway: requires the secret header)
-  bucket     {s3_endpoint}/{bucket}{credentials}
-  console    http://{console}    (CloudWatch and X-Ray: requests, latency, cache, traces, dashboards)
-
-Commands to try:
-
-  curl {api}/
-  curl -v -H "lambda_auth:{secret}" {api}/
-  curl -H "lambda_auth:{secret}" -H "test_version:v2" {api}/test.html
-  curl -H "lambda_auth:{secret}" -H "test_version:v2" {api}/test.png > test.png
-  curl -v -H "lambda_auth:{secret}" -H "test_version:v1" -H "redirect:true" {api}/test.html
-  curl -H "test_version:v1" {cdn}/test.html
-  curl -I -H "test_version:v1" -H "redirect:true" {cdn}/test.html
-
-To follow the redirect to the object:  curl -L -H "test_version:v1" -H "redirect:true" {cdn}/test.html
-To see the site, open {cdn}/ in a browser. Press Ctrl-C to stop.
-"#
-        )
+    pub fn banner(&self) -> &Banner {
+        &self.banner
     }
+}
+
+/// The local bucket and its listen address; `None` with another S3.
+fn local_bucket(options: &Options, journal: &Journal) -> Result<Option<(Arc<Bucket>, SocketAddr)>, String> {
+    let Storage::Folder { site, address, missing_key } = &options.storage else { return Ok(None) };
+    let (name, site, missing_key) = (options.bucket.clone(), Site::open(site, journal.clone())?, *missing_key);
+    Ok(Some((Arc::new(Bucket { name, site, missing_key }), *address)))
+}
+
+/// The settings that nearedge reads from the environment of the function; `None` if they are invalid.
+fn settings(function: &Function) -> Option<Config> {
+    let reserved = function.reserved_variables("local");
+    let variable = |name: &str| {
+        let set = function.env.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value);
+        set.or_else(|| reserved.iter().find(|(known, _)| *known == name).map(|(_, value)| value)).cloned()
+    };
+    Config::from_env(variable).ok()
 }
 
 fn authority(text: &str) -> Result<Authority, String> {
@@ -355,17 +385,12 @@ fn function(options: &Options, env: Vec<(String, String)>, cloudwatch: &CloudWat
     }
 }
 
-/// The values of the dashboards' placeholders.
-fn dashboard_names(options: &Options, service: String, api: &str, distribution: &str) -> Vec<(&'static str, String)> {
-    let variant = |index: usize| options.variants.get(index).cloned().unwrap_or_else(|| "none".to_owned());
-    vec![
-        ("AWS::Region", options.region.clone()),
-        ("FunctionName", service),
-        ("ApiId", api.to_owned()),
-        ("DistributionId", distribution.to_owned()),
-        ("VariantA", variant(0)),
-        ("VariantB", variant(1)),
-    ]
+/// The variants that the metrics of the handler distinguish, by its environment variables.
+fn metrics_variants(variable: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
+    let listed =
+        ["metrics_variants", "test_versions"].iter().find_map(|name| variable(name).filter(|list| !list.is_empty()));
+    let listed = listed.unwrap_or_else(|| "v1,v2".to_owned());
+    listed.split(',').map(str::trim).filter(|name| !name.is_empty()).take(20).map(str::to_owned).collect()
 }
 
 /// The handler's environment variables: the walk-through's settings, the role's credentials, and the user's variables.
@@ -373,13 +398,13 @@ fn handler_env(
     options: &Options,
     endpoint: &str,
     credentials: &Credentials,
-    edge: SocketAddr,
+    public_url: &str,
     daemon: SocketAddr,
 ) -> Vec<(String, String)> {
     let mut env = vec![
         ("bucket", options.bucket.clone()),
         ("lambda_auth", LAMBDA_AUTH.to_owned()),
-        ("redirect_path", format!("http://{edge}")),
+        ("redirect_path", public_url.to_owned()),
         // Lambda sets it whether or not tracing is active.
         ("AWS_XRAY_DAEMON_ADDRESS", daemon.to_string()),
         ("AWS_ENDPOINT_URL_S3", endpoint.to_owned()),

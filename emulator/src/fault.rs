@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 use tokio::sync::watch;
 
 /// A fault, by the component that fails.
@@ -19,7 +21,7 @@ pub enum Fault {
     StdoutFull,
 }
 
-/// A fault of S3. It affects every request.
+/// A fault of S3. It affects every request; [`S3Fault::Refuse`] can be limited to one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum S3Fault {
     /// S3 handles each request after this delay.
@@ -38,7 +40,47 @@ pub enum S3Fault {
     WrongLength,
     /// S3 closes its port and all connections.
     Dead,
+    /// S3 refuses to read this key, or any key.
+    Refuse(Refusal, Option<String>),
+    /// S3 sends this header field with each successful response, in place of its own field of this name.
+    Header(HeaderName, HeaderValue),
 }
+
+/// Why S3 refuses to read an object. `s3/refusal.rs` has the responses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The object is in the storage class GLACIER.
+    Archived,
+    /// The object is encrypted with a key that the request must contain.
+    CustomerKey,
+    /// The object's KMS key is disabled.
+    KmsDisabled,
+    /// The object's KMS key is pending deletion.
+    KmsPendingDeletion,
+    /// The object's KMS key does not exist.
+    KmsNotFound,
+    /// The role lacks `kms:Decrypt`.
+    KmsDenied,
+    /// The bucket policy denies `s3:GetObject` explicitly.
+    ExplicitDeny,
+    /// The role lacks `s3:ListBucket`. This concerns missing keys only.
+    ListDenied,
+    /// Access is denied, and the message names no action.
+    Denied,
+}
+
+/// The names of the reasons of `s3-refuse`.
+const REFUSALS: [(&str, Refusal); 9] = [
+    ("archived", Refusal::Archived),
+    ("sse-c", Refusal::CustomerKey),
+    ("kms-disabled", Refusal::KmsDisabled),
+    ("kms-pending-deletion", Refusal::KmsPendingDeletion),
+    ("kms-not-found", Refusal::KmsNotFound),
+    ("kms-denied", Refusal::KmsDenied),
+    ("explicit-deny", Refusal::ExplicitDeny),
+    ("list-denied", Refusal::ListDenied),
+    ("denied", Refusal::Denied),
+];
 
 /// A fault of Lambda. A percentage is the probability with which the fault affects an invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +113,8 @@ pub enum CollectorFault {
 /// The names of all faults, with their units, for `--help` and error messages.
 pub const HELP: &str = "\
 s3-latency=MS, s3-error=STATUS (400, 403, 404, 500 or 503), s3-hang, s3-reset, s3-half-body, s3-stall, \
-s3-wrong-length, s3-dead; lambda-crash=PERCENT, lambda-hang=PERCENT, lambda-throttle=PERCENT (of invocations), \
+s3-wrong-length, s3-dead, s3-refuse=REASON[:KEY] (archived, sse-c, kms-disabled, kms-pending-deletion, kms-not-found, \
+kms-denied, explicit-deny, list-denied or denied), s3-header=NAME:VALUE (VALUE and KEY are percent-decoded); lambda-crash=PERCENT, lambda-hang=PERCENT, lambda-throttle=PERCENT (of invocations), \
 lambda-memory=MB, lambda-freeze=MS, lambda-sigterm; otlp-hang, otlp-unavailable, otlp-reset (the console's endpoint); \
 stdout-full";
 
@@ -105,6 +148,8 @@ impl FromStr for Fault {
             ("s3-stall", None) => Some(Self::S3(S3Fault::Stall)),
             ("s3-wrong-length", None) => Some(Self::S3(S3Fault::WrongLength)),
             ("s3-dead", None) => Some(Self::S3(S3Fault::Dead)),
+            ("s3-refuse", Some(value)) => refusal(value).map(Self::S3),
+            ("s3-header", Some(value)) => header(value).map(Self::S3),
             ("lambda-crash", _) => percent().map(|percent| Self::Lambda(LambdaFault::Crash(percent))),
             ("lambda-hang", _) => percent().map(|percent| Self::Lambda(LambdaFault::Hang(percent))),
             ("lambda-throttle", _) => percent().map(|percent| Self::Lambda(LambdaFault::Throttle(percent))),
@@ -121,6 +166,26 @@ impl FromStr for Fault {
     }
 }
 
+/// Parses `REASON` or `REASON:KEY`.
+fn refusal(value: &str) -> Option<S3Fault> {
+    let (reason, key) = value.split_once(':').map_or((value, None), |(reason, key)| (reason, Some(key)));
+    let (_, refusal) = REFUSALS.iter().find(|(name, _)| *name == reason)?;
+    let key = key.map(|key| percent_decode_str(key).decode_utf8().map(Into::into)).transpose().ok()?;
+    Some(S3Fault::Refuse(*refusal, key))
+}
+
+/// Parses `NAME:VALUE`. The fields that frame the message are not valid: hyper writes them.
+fn header(value: &str) -> Option<S3Fault> {
+    let (name, value) = value.split_once(':')?;
+    let name = HeaderName::try_from(name).ok()?;
+    let value = HeaderValue::try_from(percent_decode_str(value).collect::<Vec<u8>>()).ok()?;
+    let framing = ["connection", "content-length", "transfer-encoding"];
+    (!framing.contains(&name.as_str())).then_some(S3Fault::Header(name, value))
+}
+
+/// The bytes that the text of a fault encodes, so that white space separates faults.
+const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self {
@@ -132,6 +197,17 @@ impl fmt::Display for Fault {
             Self::S3(S3Fault::Stall) => "s3-stall",
             Self::S3(S3Fault::WrongLength) => "s3-wrong-length",
             Self::S3(S3Fault::Dead) => "s3-dead",
+            Self::S3(S3Fault::Refuse(refusal, key)) => {
+                let reason = REFUSALS.iter().find(|(_, known)| known == refusal).map_or("", |(name, _)| name);
+                write!(f, "s3-refuse={reason}")?;
+                return match key {
+                    Some(key) => write!(f, ":{}", percent_encode(key.as_bytes(), ENCODED)),
+                    None => Ok(()),
+                };
+            }
+            Self::S3(S3Fault::Header(name, value)) => {
+                return write!(f, "s3-header={name}:{}", percent_encode(value.as_bytes(), ENCODED));
+            }
             Self::Lambda(LambdaFault::Crash(percent)) => return write!(f, "lambda-crash={percent}"),
             Self::Lambda(LambdaFault::Hang(percent)) => return write!(f, "lambda-hang={percent}"),
             Self::Lambda(LambdaFault::Throttle(percent)) => return write!(f, "lambda-throttle={percent}"),
@@ -167,9 +243,32 @@ impl Faults {
         self.0.borrow().clone()
     }
 
-    /// The first active fault of S3.
+    /// The first active fault of S3 that is neither a refusal nor a header field.
     pub fn s3(&self) -> Option<S3Fault> {
-        self.find(|fault| if let Fault::S3(fault) = fault { Some(fault.clone()) } else { None })
+        self.find(|fault| match fault {
+            Fault::S3(S3Fault::Refuse(..) | S3Fault::Header(..)) => None,
+            Fault::S3(fault) => Some(fault.clone()),
+            _ => None,
+        })
+    }
+
+    /// Why S3 refuses to read `key`; `None` if it does not.
+    pub fn refusal(&self, key: &str) -> Option<Refusal> {
+        self.find(|fault| match fault {
+            Fault::S3(S3Fault::Refuse(refusal, only)) if only.as_deref().is_none_or(|only| only == key) => {
+                Some(*refusal)
+            }
+            _ => None,
+        })
+    }
+
+    /// The header fields that S3 sends with each successful response.
+    pub fn s3_headers(&self) -> Vec<(HeaderName, HeaderValue)> {
+        let field = |fault: &Fault| match fault {
+            Fault::S3(S3Fault::Header(name, value)) => Some((name.clone(), value.clone())),
+            _ => None,
+        };
+        self.0.borrow().iter().filter_map(field).collect()
     }
 
     /// The first active fault of Lambda.
@@ -202,7 +301,7 @@ pub(crate) fn chance(percent: u8) -> bool {
 mod tests {
     use super::*;
 
-    const ALL: [&str; 18] = [
+    const ALL: [&str; 20] = [
         "s3-latency=250",
         "s3-error=503",
         "s3-hang",
@@ -211,6 +310,8 @@ mod tests {
         "s3-stall",
         "s3-wrong-length",
         "s3-dead",
+        "s3-refuse=archived",
+        "s3-header=expires:%E9",
         "lambda-crash=10",
         "lambda-hang=5",
         "lambda-throttle=100",
@@ -229,7 +330,8 @@ mod tests {
             assert_eq!(Fault::from_str(valid).unwrap().to_string(), valid);
             assert!(HELP.contains(valid.split('=').next().unwrap()), "{valid}");
         }
-        let named = HELP.split([' ', ',', ';']).filter(|word| word.contains('-') && !word.starts_with('('));
+        let without_notes: String = HELP.split('(').map(|part| part.rsplit(')').next().unwrap()).collect();
+        let named = without_notes.split([' ', ',', ';']).filter(|word| word.contains('-'));
         assert_eq!(named.count(), ALL.len());
         for invalid in [
             "",
@@ -238,6 +340,13 @@ mod tests {
             "s3-latency=99999999999",
             "s3-error=200",
             "s3-hang=1",
+            "s3-refuse",
+            "s3-refuse=rain",
+            "s3-refuse=archived:%FF",
+            "s3-header=expires",
+            "s3-header=a b:c",
+            "s3-header=expires:%0A",
+            "s3-header=Content-Length:1",
             "lambda-crash",
             "lambda-crash=101",
             "lambda-freeze",
@@ -246,6 +355,34 @@ mod tests {
         ] {
             assert!(Fault::from_str(invalid).unwrap_err().contains("s3-half-body"), "{invalid}");
         }
+    }
+
+    #[test]
+    fn a_refusal_can_be_limited_to_one_key() {
+        let faults = Faults::default();
+        for (name, refusal) in REFUSALS {
+            assert!(HELP.contains(name), "{name}");
+            let text = format!("s3-refuse={name}:v1/a%20b%25");
+            let fault: Fault = text.parse().unwrap();
+            assert_eq!(fault.to_string(), text);
+            faults.set(vec!["s3-latency=1".parse().unwrap(), fault]);
+            assert_eq!((faults.refusal("v1/a b%"), faults.refusal("v1/a")), (Some(refusal), None));
+            assert_eq!(faults.s3(), Some(S3Fault::Latency(Duration::from_millis(1))), "both are active");
+        }
+        faults.set(vec!["s3-refuse=denied".parse().unwrap()]);
+        assert_eq!((faults.refusal("any"), faults.s3()), (Some(Refusal::Denied), None));
+    }
+
+    #[test]
+    fn a_header_field_can_have_any_bytes() {
+        let text = "s3-header=content-disposition:attachment;%20filename=\"%E9.pdf\"";
+        let fault: Fault = text.parse().unwrap();
+        assert_eq!(fault.to_string(), text);
+        let faults = Faults::default();
+        faults.set(vec![fault, "s3-header=Content-Encoding:".parse().unwrap()]);
+        let fields = faults.s3_headers();
+        assert_eq!(fields[0].1.as_bytes(), b"attachment; filename=\"\xe9.pdf\"");
+        assert_eq!((fields[1].0.as_str(), fields[1].1.as_bytes()), ("content-encoding", &b""[..]));
     }
 
     #[test]

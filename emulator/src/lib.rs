@@ -10,6 +10,8 @@
 //!
 //! # Layout
 //!
+//! - [`address`]: the listen addresses of the services, and the addresses for viewers
+//! - [`banner`]: the message when the cloud is ready
 //! - [`cloud`]: starts the cloud from its options; the only place that connects the services
 //! - [`cloudfront`]: a distribution with two origins
 //! - [`gateway`]: the HTTP API
@@ -18,16 +20,20 @@
 //! - [`cloudwatch`]: metrics and log lines, and the evaluation of dashboards
 //! - [`xray`]: the spans of traces
 //! - [`console`]: the web page that shows metrics, dashboards and traces
+//! - `contents`: the objects of a site that the banner's commands can name
 //! - [`policy`]: `policy check`, which checks the configuration of a distribution; starts no cloud
 //! - [`fault`]: fault injection
 //! - [`journal`]: one log line per request
 //! - [`identity`]: random ids in the formats of AWS
 //! - [`serve`]: HTTP over TCP, server and client
 
+pub mod address;
+pub mod banner;
 pub mod cloud;
 pub mod cloudfront;
 pub mod cloudwatch;
 pub mod console;
+mod contents;
 pub mod fault;
 pub mod gateway;
 pub mod identity;

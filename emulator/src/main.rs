@@ -1,29 +1,33 @@
-//! The command line `nearedge`: starts the local cloud, or runs `policy check`.
+//! The command line `nearedge`: starts the local cloud, or runs a subcommand.
 
 mod cli;
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::process::{self, ExitCode};
 
 use aws_credential_types::Credentials;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use clap_complete::Shell;
 use emulator::cloud::{Bootstrap, Cloud, Options, Storage};
 use emulator::fault::Faults;
-use emulator::journal::{HandlerLog, Journal};
+use emulator::journal::{Format, HandlerLog, Journal};
 use emulator::policy;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, LogFormat};
 
 /// The first argument with which this executable runs as the handler, so that one build contains both.
 ///
 /// The next argument is the process id of the local cloud. The last one, if any, is the path of another handler to run.
 const AS_BOOTSTRAP: &str = "as-bootstrap";
+
+/// The setting of nearedge that lists the existing variants.
+const TEST_VERSIONS: &str = "test_versions";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
@@ -31,8 +35,10 @@ fn main() -> ExitCode {
         return run_bootstrap(arguments.next(), arguments.next());
     }
     let cli = Cli::parse();
-    if let Some(Command::Policy { command }) = &cli.command {
-        return policy::command::run(command);
+    match &cli.command {
+        Some(Command::Policy { command }) => return policy::command::run(command),
+        Some(Command::Completion { shell }) => return print_completion(*shell),
+        None => {}
     }
     let result = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime.block_on(run(cli)),
@@ -64,33 +70,82 @@ fn run_bootstrap(cloud: Option<OsString>, program: Option<OsString>) -> ExitCode
             drop(writeln!(std::io::stderr(), "cannot start {}: {error}", program.display()));
             ExitCode::FAILURE
         }
-        None => nearedge::bootstrap::run(|name| std::env::var(name).ok()),
+        None => nearedge::bootstrap::run(
+            |name| std::env::var(name).ok(),
+            std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()),
+        ),
+    }
+}
+
+/// Prints the completion script of a shell.
+fn print_completion(shell: Shell) -> ExitCode {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "nearedge", &mut script);
+    // The reader may close the pipe early, as `head` does.
+    drop(std::io::stdout().write_all(&script));
+    ExitCode::SUCCESS
+}
+
+/// The signals that stop the local cloud.
+struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 
 /// Runs the local cloud until SIGINT or SIGTERM.
 async fn run(cli: Cli) -> Result<(), String> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    let mut signals = StopSignals::new().map_err(|error| format!("cannot handle signals: {error}"))?;
     let faults = Faults::default();
     faults.set(cli.faults.clone());
-    let journal = Journal::to_stdout(if cli.logs { HandlerLog::All } else { HandlerLog::Warnings });
+    let journal = Journal::to_stdout(if cli.logs { HandlerLog::All } else { HandlerLog::Warnings }, format(cli.log));
     let options = options(cli)?;
-    let mut stopped = pin!(async {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    });
     let cloud = tokio::select! {
-        cloud = Cloud::start(options, faults, journal) => cloud?,
-        // The child processes die with this process.
-        () = &mut stopped => return Ok(()),
+        cloud = Cloud::start(options, faults, journal.clone()) => cloud?,
+        () = signals.recv() => {
+            // The child processes die with this process.
+            journal.stopping();
+            return Ok(());
+        }
     };
-    drop(writeln!(std::io::stdout(), "{}", cloud.banner()));
-    stopped.await;
-    cloud.shut_down().await;
+    journal.ready(cloud.banner());
+    signals.recv().await;
+    journal.stopping();
+    tokio::select! {
+        () = cloud.shut_down() => {}
+        () = signals.recv() => {}
+    }
     Ok(())
+}
+
+/// The format of the lines on standard output.
+fn format(wanted: LogFormat) -> Format {
+    // NO_COLOR, CLICOLOR_FORCE, CLICOLOR and TERM decide, and whether standard output is a terminal.
+    let colours = || anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never;
+    match wanted {
+        LogFormat::Json => Format::Json,
+        LogFormat::Text if colours() => Format::Colours,
+        LogFormat::Text => Format::Text,
+    }
+}
+
+/// The variants of the command line, otherwise those of the setting `test_versions`; empty if neither lists any.
+fn variants(listed: &[String], env: &[(String, String)]) -> Vec<String> {
+    let setting = env.iter().rev().find(|(name, _)| name == TEST_VERSIONS).map_or("", |(_, value)| value);
+    let named = setting.split(',').map(str::trim).filter(|variant| !variant.is_empty()).map(str::to_owned);
+    if listed.is_empty() { named.collect() } else { listed.to_vec() }
 }
 
 /// The options of the local cloud from those of the command line.
@@ -99,6 +154,7 @@ fn options(cli: Cli) -> Result<Options, String> {
         std::env::current_exe().map_err(|error| format!("cannot find the path of this executable: {error}"))?;
     let mut arguments = vec![AS_BOOTSTRAP.to_owned(), process::id().to_string()];
     let mut env = Vec::new();
+    let foreign_handler = cli.bootstrap.is_some();
     if let Some(path) = cli.bootstrap {
         let handler = executable(&path)?;
         let folder = Path::new(&handler).parent().map(|folder| folder.display().to_string());
@@ -106,18 +162,37 @@ fn options(cli: Cli) -> Result<Options, String> {
         arguments.push(handler);
     }
     env.extend(cli.env);
+    let mut variants = variants(&cli.variants, &env);
+    if !cli.variants.is_empty() {
+        // The first of several values, so that one of --env overrides it.
+        env.insert(0, (TEST_VERSIONS.to_owned(), cli.variants.join(",")));
+    }
+    let address = |offset| {
+        let port = if cli.port_base == 0 { 0 } else { cli.port_base + offset };
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    };
     let bootstrap = Bootstrap { program, arguments };
     let storage = match cli.s3_endpoint {
         Some(url) => Storage::Endpoint { url, credentials: shell_credentials()? },
-        None => Storage::Folder { site: cli.site, address: cli.s3, missing_key: cli.missing_key },
+        None => Storage::Folder {
+            site: cli.site,
+            address: cli.s3.unwrap_or_else(|| address(2)),
+            missing_key: cli.missing_key,
+        },
     };
+    let defaults = Options::new(bootstrap, PathBuf::new());
+    if variants.is_empty() {
+        variants.clone_from(&defaults.variants);
+    }
     Ok(Options {
-        edge: cli.edge,
-        gateway: cli.gateway,
-        console: cli.console,
+        edge: cli.edge.unwrap_or_else(|| address(0)),
+        gateway: cli.gateway.unwrap_or_else(|| address(1)),
+        console: cli.console.unwrap_or_else(|| address(3)),
+        public_url: cli.public_url,
         storage,
         bucket: cli.bucket,
-        variants: cli.variants,
+        variants,
+        foreign_handler,
         forwarded: cli.forwarded,
         stage: cli.stage,
         region: cli.region,
@@ -129,7 +204,7 @@ fn options(cli: Cli) -> Result<Options, String> {
         freeze: !cli.no_freeze,
         throttle: cli.throttle,
         sampled: cli.sampled,
-        ..Options::new(bootstrap, PathBuf::new())
+        ..defaults
     })
 }
 

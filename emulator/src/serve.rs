@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -112,39 +111,6 @@ pub fn client() -> HttpClient {
 /// A client that opens its connections with `connector`.
 pub fn client_over<C: Connect + Clone>(connector: C) -> Client<C, Body> {
     Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).pool_idle_timeout(KEEP_ALIVE).build(connector)
-}
-
-/// Why a server cannot listen on an address.
-#[derive(Debug)]
-pub struct BindError {
-    service: &'static str,
-    address: SocketAddr,
-    flag: &'static str,
-    error: std::io::Error,
-}
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { service, address, flag, error } = self;
-        match error.kind() {
-            std::io::ErrorKind::AddrInUse => {
-                write!(f, "address {address} of the {service} is already in use: choose another address with {flag}")
-            }
-            _ => {
-                write!(f, "cannot listen on {address} for the {service} ({error}): choose another address with {flag}")
-            }
-        }
-    }
-}
-
-impl Error for BindError {}
-
-/// Listens on an address. The error names `service` and the command-line option `flag`.
-///
-/// # Errors
-/// If the address is in use, or is not an address of this machine.
-pub async fn bind(address: SocketAddr, service: &'static str, flag: &'static str) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|error| BindError { service, address, flag, error })
 }
 
 /// A server; dropping it closes the listener and every connection.

@@ -176,6 +176,8 @@ fn trace(id: &str, spans: &[Span]) -> Option<Value> {
     let start = spans.iter().map(|span| span.start_ns).min()?;
     let end = spans.iter().map(|span| span.end_ns).max()?;
     let attribute = |name: &str| server.attributes.get(name).cloned().unwrap_or_default();
+    // An unknown method has only an original name.
+    let method = Some(attribute("http.request.method_original")).filter(Value::is_string);
     let mut sorted: Vec<&Span> = spans.iter().collect();
     sorted.sort_by_key(|span| span.start_ns);
     let span_json = |span: &&Span| {
@@ -192,7 +194,7 @@ fn trace(id: &str, spans: &[Span]) -> Option<Value> {
         "start_ms": start / 1_000_000,
         "duration_ms": (end - start) as f64 / 1e6,
         "name": server.name,
-        "method": attribute("http.request.method"),
+        "method": method.unwrap_or_else(|| attribute("http.request.method")),
         "path": attribute("url.path"),
         "status": attribute("http.response.status_code"),
         "variant": attribute("nearedge.variant"),

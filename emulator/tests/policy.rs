@@ -2,6 +2,15 @@
 //! no findings for any parameters, and no input causes a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "policy/cdk.rs"]
+mod cdk;
+#[path = "policy/china.rs"]
+mod china;
+#[path = "policy/route.rs"]
+mod route;
+#[path = "policy/shape.rs"]
+mod shape;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -95,7 +104,7 @@ fn behavior_with(pattern: &str, like: &Value) -> Value {
     behavior
 }
 
-const FAULTS: [Fault; 37] = [
+const FAULTS: [Fault; 44] = [
     ("header-not-forwarded", |c| c["DefaultCacheBehavior"]["OriginRequestPolicyId"] = Value::Null),
     ("header-not-forwarded", |c| {
         // CORS-CustomOrigin
@@ -177,6 +186,19 @@ const FAULTS: [Fault; 37] = [
     ("policy-unknown", |c| {
         c["DefaultCacheBehavior"]["OriginRequestPolicyId"] = "00000000-0000-0000-0000-000000000000".into()
     }),
+    ("test-bypassed", |c| c["DefaultCacheBehavior"]["TargetOriginId"] = "bucket".into()),
+    ("origin-missing", |c| c["DefaultCacheBehavior"]["TargetOriginId"] = "nothing".into()),
+    ("failover-bypasses-test", |c| {
+        c["OriginGroups"] = json!({"Quantity": 1, "Items": [{"Id": "both", "FailoverCriteria": {"StatusCodes": {
+            "Items": [404]}}, "Members": {"Items": [{"OriginId": "api"}, {"OriginId": "bucket"}]}}]});
+        c["DefaultCacheBehavior"]["TargetOriginId"] = "both".into();
+    }),
+    ("root-object", |c| c["DefaultRootObject"] = "v1/index.html".into()),
+    ("origin-domain", |c| c["Origins"]["Items"][0]["DomainName"] = "https://a.execute-api.example.com".into()),
+    ("certificate-missing", |c| c["Aliases"] = json!({"Quantity": 1, "Items": ["ab.example.com"]})),
+    ("viewer-old-tls", |c| {
+        c["ViewerCertificate"] = json!({"IAMCertificateId": "A", "MinimumProtocolVersion": "TLSv1"})
+    }),
     ("not-in-china", |c| c["Origins"]["Items"][1]["DomainName"] = "site.s3.cn-north-1.amazonaws.com.cn".into()),
 ];
 
@@ -192,21 +214,48 @@ fn each_seeded_fault_is_found_by_its_rule() {
     }
 }
 
+/// The ids in the source of the rules.
+fn ids_of_rules() -> Vec<String> {
+    let mut ids = Vec::new();
+    for file in std::fs::read_dir(here("src/policy/rule")).unwrap() {
+        let rules = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        for start in [" id: \"", " ID: &str = \""] {
+            ids.extend(rules.split(start).skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()));
+        }
+    }
+    ids
+}
+
 #[test]
 fn every_rule_has_a_seeded_fault() {
     let known: Vec<&str> = FAULTS.iter().map(|(id, _)| *id).collect();
-    // Only templates can have these faults; `faults_are_found_in_templates` seeds them.
-    let elsewhere = ["secret-in-template", "redirect-path", "query-not-forwarded", "accept-not-forwarded"];
-    let mut seen = 0;
-    for file in std::fs::read_dir(here("src/policy/rule")).unwrap() {
-        let rules = std::fs::read_to_string(file.unwrap().path()).unwrap();
-        for rest in rules.split(" id: \"").skip(1) {
-            let id = rest.split('"').next().unwrap();
-            seen += 1;
-            assert!(known.contains(&id) || elsewhere.contains(&id), "no fault seeds the rule {id}");
-        }
+    // Only templates can have these faults; `faults_are_found_in_templates` and policy/cdk.rs seed them.
+    let elsewhere =
+        ["secret-in-template", "redirect-path", "query-not-forwarded", "accept-not-forwarded", "variants-unknown"];
+    let ids = ids_of_rules();
+    for id in &ids {
+        assert!(known.contains(&id.as_str()) || elsewhere.contains(&id.as_str()), "no fault seeds the rule {id}");
     }
-    assert!(seen >= 25, "expected 25 rules or more, found {seen}");
+    assert!(ids.len() >= 35, "expected 35 rules or more, found {}", ids.len());
+}
+
+#[test]
+fn the_docs_list_the_id_of_every_rule() {
+    let docs = template("README.md");
+    let (_, section) = docs.split_once("\n## Check a distribution\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let listed: Vec<&str> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .flat_map(|line| line.split(" | ").next().unwrap().split('`').filter(|id| !id.trim().is_empty()))
+        .collect();
+    let ids = ids_of_rules();
+    for id in &ids {
+        assert!(listed.contains(&id.as_str()), "deploy/README.md does not list {id}");
+    }
+    for id in listed {
+        assert!(ids.iter().any(|known| known == id), "deploy/README.md lists {id}, which no rule reports");
+    }
 }
 
 #[test]

@@ -364,6 +364,27 @@ fn dashboards_and_alarms_are_optional() {
 }
 
 #[test]
+fn the_experiment_dashboard_has_the_deployed_variants() {
+    let cases: [(&[(&str, &str)], &str); 4] = [
+        (&[], "v2 against the control v1"),
+        (&[("VariantC", "red")], "v2 and red against the control v1"),
+        (&[("VariantD", "red")], "v2 and red against the control v1"),
+        (&[("VariantC", "red"), ("VariantD", "blue")], "v2, red and blue against the control v1"),
+    ];
+    for (values, expected) in cases {
+        for rendered in Rendered::all(values) {
+            let boards = rendered.template.resources("AWS::CloudWatch::Dashboard").unwrap();
+            let (_, board) = boards.iter().find(|(id, _)| id == "DashboardExperiment").unwrap();
+            let body = board["DashboardBody"].as_str().unwrap();
+            assert!(body.contains(expected), "{expected}: {body}");
+            assert!(!body.contains("${Variant") && !body.contains(r#""variant","""#), "{body}");
+            let widgets: Value = serde_json::from_str(body).unwrap();
+            assert!(widgets["widgets"].as_array().unwrap().len() > 10);
+        }
+    }
+}
+
+#[test]
 fn the_china_template_avoids_missing_services() {
     for rendered in Rendered::all(&[]).into_iter().filter(|rendered| rendered.china) {
         for kind in [

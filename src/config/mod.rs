@@ -5,6 +5,7 @@
 //!
 //! - `reader`: single settings by type; `telemetry`: the settings of traces and metrics
 
+pub(crate) mod names;
 mod reader;
 mod telemetry;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 use nearedge_core::access::secret::Secrets;
 use nearedge_core::http::freshness::Limits;
 use nearedge_core::object::ObjectKey;
+use nearedge_core::request::header_names::{AUTH_HEADER, HeaderNames, VERSION_HEADER, parse_header_name};
 use nearedge_core::response::Presentation;
 use nearedge_core::rules::Policy;
 use nearedge_core::rules::is_version;
@@ -48,6 +50,8 @@ pub struct Config {
     pub deadline_margin: Duration,
     /// How many invocations run at once: 1, or more on Lambda Managed Instances.
     pub concurrency: u32,
+    /// Other names of the headers `lambda_auth` and `test_version`.
+    pub header_names: Option<HeaderNames>,
     /// The function's memory.
     pub memory_bytes: u64,
     /// Which log lines are written.
@@ -104,7 +108,14 @@ impl Config {
             presign_ttl: Duration::from_secs(reader.number("presign_ttl_secs", 300, 1..=604_800)),
         };
         // Whether a request receives the shell depends on its Accept field.
-        let vary = if spa_fallback.is_some() { "test_version, redirect, accept" } else { "test_version, redirect" };
+        let (auth, version) =
+            (reader.header_name("auth_header", AUTH_HEADER), reader.header_name("version_header", VERSION_HEADER));
+        if auth == version {
+            reader.reject("version_header", "is the same as auth_header: the secret and the variant need two headers");
+        }
+        let accept = if spa_fallback.is_some() { ", accept" } else { "" };
+        let vary = format!("{version}, redirect{accept}").into();
+        let header_names = HeaderNames::new(auth, version);
         let path_style = reader.path_style();
         let ca_bundle = reader.ca_bundle();
         let credentials_in_env = CREDENTIALS.iter().all(|name| reader.text(name).is_some());
@@ -136,6 +147,7 @@ impl Config {
                 warm_up,
                 deadline_margin: Duration::from_millis(deadline_margin_ms),
                 concurrency,
+                header_names,
                 memory_bytes: reader.memory_bytes(),
                 log,
                 telemetry,
@@ -240,6 +252,15 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
                 self.reject(name, "has characters that a request cannot carry: remove line feeds, spaces and the like");
             }
         }
+    }
+
+    /// A header name in lower case.
+    fn header_name(&mut self, name: &'static str, default: &str) -> String {
+        let header = self.text(name).unwrap_or_else(|| default.to_owned());
+        parse_header_name(&header).unwrap_or_else(|error| {
+            self.reject(name, error.to_string());
+            default.to_owned()
+        })
     }
 
     fn secrets(&mut self) -> Option<Secrets> {

@@ -9,7 +9,7 @@ use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
@@ -23,6 +23,7 @@ use lambda_http::{Service, service_fn};
 use nearedge_core::record::Record;
 use nearedge_core::request::Request;
 use nearedge_core::request::event::{self, EventError};
+use nearedge_core::request::header_names::HeaderNames;
 use nearedge_core::store::Store;
 use serde::de::IgnoredAny;
 use tokio::signal::unix::{SignalKind, signal};
@@ -71,12 +72,14 @@ const REGISTER_TIMEOUT: Duration = Duration::from_secs(1);
 static WARM_UP_RESPONSE: [Bytes; 3] = [Bytes::from_static(b"{\"warmedUp\":true}"), Bytes::new(), Bytes::new()];
 
 /// The settings of the loop.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct LoopConfig {
     /// How many invocations run at once.
     pub concurrency: u32,
     /// The part of an invocation's time that S3 may not use: the time to respond.
     pub deadline_margin: Duration,
+    /// Other names of the headers with the secret and the variant.
+    pub header_names: Option<HeaderNames>,
 }
 
 /// The reports of invocations.
@@ -116,6 +119,7 @@ pub async fn run<S: Store>(origin: Origin<S>, config: LoopConfig, telemetry: Tel
     let shared = Arc::new(Shared {
         api: runtime_api(),
         deadline_margin: config.deadline_margin.max(DEADLINE_MARGIN_MIN),
+        header_names: config.header_names,
         concurrent,
         origin,
         reporter: Reporter::new(lines, started.elapsed()),
@@ -131,19 +135,23 @@ pub async fn run<S: Store>(origin: Origin<S>, config: LoopConfig, telemetry: Tel
         let unused = service_fn(async |_: LambdaEvent<IgnoredAny>| Ok::<(), Error>(()));
         Runtime::new(unused).layer(ReplaceWith(Handler(shared.clone()))).run().await
     };
-    match signal(SignalKind::terminate()).ok().filter(|_| drains) {
-        None => running.await,
-        Some(mut terminated) => tokio::select! {
-            result = running => result,
-            _ = terminated.recv() => {
-                let left = shared.drain.finish(DRAIN_TIMEOUT).await;
-                if left > 0 {
-                    warn!(invocations = left, "SIGTERM: invocations did not end in time");
-                }
-                Ok(())
-            }
-        },
+    let terminated = if drains { signal(SignalKind::terminate()).ok() } else { None };
+    let Some(mut terminated) = terminated else { return running.await };
+    let mut running = pin!(running);
+    tokio::select! {
+        result = &mut running => return result,
+        _ = terminated.recv() => {}
     }
+    // The invocations still run meanwhile.
+    tokio::select! {
+        result = &mut running => return result,
+        left = shared.drain.finish(DRAIN_TIMEOUT) => {
+            if left > 0 {
+                warn!(invocations = left, "SIGTERM: invocations did not end in time");
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Runs the workers of an environment with several invocations at once.
@@ -213,6 +221,7 @@ struct Shared<S> {
     origin: Origin<S>,
     api: RuntimeApi,
     deadline_margin: Duration,
+    header_names: Option<HeaderNames>,
     /// Whether several invocations run at once.
     concurrent: bool,
     reporter: Reporter,
@@ -305,7 +314,10 @@ impl<S: Store> Shared<S> {
         let header = invocation.trace.as_deref();
         let mut span = Span::none();
         let handled = match event::parse(&invocation.event) {
-            Ok(request) => {
+            Ok(mut request) => {
+                if let Some(names) = &self.header_names {
+                    names.apply(&invocation.event, &mut request);
+                }
                 if let Some(traces) = &self.traces {
                     let arn = self.arn.get().map_or("", String::as_str);
                     let trusted = request.traceparent.is_some() && self.origin.trusts(&request);

@@ -118,7 +118,7 @@ impl<S: Store> Origin<S> {
         }
     }
 
-    fn encode<'a>(&self, outcome: Outcome, variant: Option<&'a str>, method: Method) -> (Response<'a>, Payload) {
+    fn encode<'a>(&'a self, outcome: Outcome, variant: Option<&'a str>, method: Method) -> (Response<'a>, Payload) {
         let _span = child_span!("encoding");
         let mut response = Response::of(outcome, variant, &self.presentation);
         if method == Method::Head {

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use dashboards::partition::Partition;
 use serde_json::{Value, json};
 
 use crate::cloudwatch::insights;
@@ -13,31 +14,39 @@ use crate::cloudwatch::{CloudWatch, MetricName};
 /// The maximum number of periods of a widget.
 const PERIODS_MAX: u64 = 90;
 
-/// The dashboards for AWS from the folder `dashboards/`: name and body.
-pub const DASHBOARDS: [(&str, &str); 4] = [
-    ("latency", include_str!("../../../dashboards/aws/latency.json")),
-    ("experiment", include_str!("../../../dashboards/aws/experiment.json")),
-    ("cache", include_str!("../../../dashboards/aws/cache.json")),
-    ("cold-starts", include_str!("../../../dashboards/aws/cold-starts.json")),
-];
+/// The units with which a title can end, after a comma, because a log widget or a number has no axis to name one.
+const TITLE_UNITS: [&str; 5] = ["%", "ms", "s", "MB", "bytes"];
+
+/// A dashboard of the crate `dashboards`, for AWS.
+#[derive(Debug, Clone)]
+pub struct Dashboard {
+    /// The name, which is part of its address.
+    pub name: &'static str,
+    /// The body in CloudWatch's format, without placeholders.
+    pub body: String,
+}
+
+/// All dashboards. `variants` are those of the experiment; `placeholders` are the names and values of the others.
+pub fn all(variants: &[String], placeholders: &[(&str, &str)]) -> Vec<Dashboard> {
+    let variants: Vec<&str> = variants.iter().map(String::as_str).collect();
+    let boards = dashboards::page::all(Partition::Aws, &variants).into_iter();
+    boards
+        .map(|(name, widgets)| {
+            let body = dashboards::body(widgets).to_string();
+            let fill = |body: String, (name, value): &(&str, &str)| body.replace(&format!("${{{name}}}"), value);
+            Dashboard { name, body: placeholders.iter().fold(body, fill) }
+        })
+        .collect()
+}
 
 /// Evaluates the widgets of a dashboard over `start..end`, in seconds since 1970.
 ///
-/// `placeholders` are the names and values of the placeholders in `body`. A widget that cannot be evaluated has the
-/// field `problem`.
+/// A widget that cannot be evaluated has the field `problem`.
 ///
 /// # Errors
 /// If `body` is not a dashboard.
-pub fn evaluate(
-    body: &str,
-    placeholders: &[(&str, &str)],
-    cloudwatch: &CloudWatch,
-    start: u64,
-    end: u64,
-) -> Result<Vec<Value>, String> {
-    let body =
-        placeholders.iter().fold(body.to_owned(), |body, (name, value)| body.replace(&format!("${{{name}}}"), value));
-    let body: Value = serde_json::from_str(&body).map_err(|error| error.to_string())?;
+pub fn evaluate(body: &str, cloudwatch: &CloudWatch, start: u64, end: u64) -> Result<Vec<Value>, String> {
+    let body: Value = serde_json::from_str(body).map_err(|error| error.to_string())?;
     let widgets = body["widgets"].as_array().ok_or("expected a dashboard with widgets, found none")?;
     let period = end.saturating_sub(start).div_ceil(PERIODS_MAX).max(1);
     // Only complete periods: the current one would look like a drop.
@@ -57,9 +66,13 @@ pub fn evaluate(
 
 fn evaluate_widget(widget: &Value, scope: Scope<'_>) -> Value {
     let properties = &widget["properties"];
+    let axes = &properties["yAxis"];
+    let (title, unit) = title_and_unit(properties["title"].as_str(), axes["left"]["label"].as_str());
+    let per_period = |unit: &str| unit.replace("per minute", &format!("per {} s", scope.period));
     let mut evaluated = json!({
         "x": widget["x"], "y": widget["y"], "width": widget["width"], "height": widget["height"],
-        "title": properties["title"], "unit": unit(properties, scope.period), "stacked": properties["stacked"],
+        "title": title, "unit": unit.map(per_period), "right_unit": axes["right"]["label"].as_str().map(per_period),
+        "min": axes["left"]["min"], "stacked": properties["stacked"],
         "series": [], "annotations": properties["annotations"]["horizontal"],
     });
     let kind = match widget["type"].as_str() {
@@ -86,10 +99,15 @@ fn evaluate_widget(widget: &Value, scope: Scope<'_>) -> Value {
     evaluated
 }
 
-/// The unit of the left axis. The dashboards count per minute, this module per period.
-fn unit(properties: &Value, period: u64) -> Option<String> {
-    let unit = properties["yAxis"]["left"]["label"].as_str()?;
-    Some(unit.replace("per minute", &format!("per {period} s")))
+/// The title without the unit at its end, and the unit: that of the left axis, or else of the title.
+///
+/// The dashboards count per minute, this module per period.
+fn title_and_unit<'a>(title: Option<&'a str>, axis: Option<&'a str>) -> (Option<&'a str>, Option<&'a str>) {
+    let parts = title.and_then(|title| title.rsplit_once(", "));
+    match parts.filter(|(_, end)| TITLE_UNITS.contains(end) || axis == Some(end)) {
+        Some((rest, end)) => (Some(rest), axis.or(Some(end))),
+        None => (title, axis),
+    }
 }
 
 fn metrics(properties: &Value, mut scope: Scope<'_>) -> Result<Value, String> {
@@ -116,21 +134,20 @@ fn metrics(properties: &Value, mut scope: Scope<'_>) -> Result<Value, String> {
         }
         let label = options["label"].as_str().or_else(|| row[1].as_str()).unwrap_or_default();
         let starts: Vec<u64> = (scope.start..scope.end).step_by(usize::try_from(scope.period).unwrap_or(1)).collect();
-        let mut add = |label: String, points: Points| {
+        // `found` are the dimension values that distinguish the series of a SEARCH. The label precedes them, as in
+        // CloudWatch.
+        let mut add = |found: Option<&str>, points: Points| {
+            let full = format!("{label} {}", found.unwrap_or_default());
             series.push(json!({
-                "label": label, "axis": options["yAxis"].as_str().unwrap_or("left"), "color": options["color"],
+                "label": full.trim(), "group": found.map(|_| label), "found": found,
+                "axis": options["yAxis"].as_str().unwrap_or("left"), "color": options["color"],
                 "t": starts, "v": points,
             }));
         };
         match result {
-            MathResult::Scalar(number) => add(label.to_owned(), vec![Some(number); starts.len()]),
-            MathResult::Series(points) => add(label.to_owned(), points),
-            MathResult::Array(all) => {
-                for (dimensions, points) in all {
-                    // As in CloudWatch, the label precedes the dimension values that distinguish the series.
-                    add(format!("{label} {dimensions}").trim().to_owned(), points);
-                }
-            }
+            MathResult::Scalar(number) => add(None, vec![Some(number); starts.len()]),
+            MathResult::Series(points) => add(None, points),
+            MathResult::Array(all) => all.into_iter().for_each(|(found, points)| add(Some(&found), points)),
         }
     }
     Ok(series.into())

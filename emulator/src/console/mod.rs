@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::cloudwatch::dashboard::{self, DASHBOARDS};
+use crate::cloudwatch::dashboard::{self, Dashboard};
 use crate::cloudwatch::{CloudWatch, MetricName, RETENTION_SECS, statistic};
 use crate::fault::{CollectorFault, Fault, Faults};
 use crate::identity;
@@ -36,9 +36,10 @@ const FAULT_BYTES_MAX: usize = 4096;
 const CSS: &str = "text/css; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
 
 /// The files of the pages: path, media type, text.
-const FILES: [(&str, &str, &str); 11] = [
+const FILES: [(&str, &str, &str); 14] = [
     ("/", HTML, include_str!("../../console/index.html")),
     ("/console.css", CSS, include_str!("../../console/console.css")),
     ("/console.js", JAVASCRIPT, include_str!("../../console/console.js")),
@@ -48,6 +49,10 @@ const FILES: [(&str, &str, &str); 11] = [
     ("/dom.js", JAVASCRIPT, include_str!("../../console/dom.js")),
     ("/format.js", JAVASCRIPT, include_str!("../../console/format.js")),
     ("/trace.js", JAVASCRIPT, include_str!("../../console/trace.js")),
+    ("/variant.js", JAVASCRIPT, include_str!("../../console/variant.js")),
+    ("/icon.svg", SVG, include_str!("../../console/icon.svg")),
+    // A browser requests this path for a page without a link to an icon, such as /api/state.
+    ("/favicon.ico", SVG, include_str!("../../console/icon.svg")),
     ("/vendor/uPlot.iife.min.js", JAVASCRIPT, include_str!("../../console/vendor/uPlot.iife.min.js")),
     ("/vendor/uPlot.min.css", CSS, include_str!("../../console/vendor/uPlot.min.css")),
 ];
@@ -70,8 +75,10 @@ pub struct Console {
     pub cdn: String,
     /// The active faults.
     pub faults: Faults,
-    /// The values of the dashboards' placeholders.
-    pub placeholders: Vec<(&'static str, String)>,
+    /// The dashboards.
+    pub dashboards: Vec<Dashboard>,
+    /// The variants that the metrics distinguish. Their order selects their colours; the first is the control.
+    pub variants: Vec<String>,
 }
 
 /// Serves the console.
@@ -109,9 +116,6 @@ impl Console {
         if let Some((_, kind, file)) = FILES.iter().find(|(file_path, ..)| *file_path == path) {
             return Ok(text(StatusCode::OK, kind, *file));
         }
-        if path == "/favicon.ico" {
-            return Ok(text(StatusCode::NO_CONTENT, "image/x-icon", ""));
-        }
         Ok(match path.strip_prefix("/api/").map(|path| path.split_once('/').unwrap_or((path, ""))) {
             Some(("state", "")) => json_response(&self.state()),
             Some(("traces", "")) => json_response(&self.xray.latest(TRACES)),
@@ -119,7 +123,7 @@ impl Console {
                 Some(dashboard) => json_response(&dashboard),
                 None => text(StatusCode::NOT_FOUND, "text/plain", "unknown dashboard\n"),
             },
-            _ if path.strip_prefix("/dashboards/").is_some_and(|name| dashboard_body(name).is_some()) => {
+            _ if path.strip_prefix("/dashboards/").is_some_and(|name| self.find_dashboard(name).is_some()) => {
                 text(StatusCode::OK, HTML, DASHBOARD_PAGE)
             }
             _ => text(StatusCode::NOT_FOUND, "text/plain", "unknown page; the console is at /\n"),
@@ -169,23 +173,25 @@ impl Console {
 
     /// The evaluated widgets of a dashboard, from the first retained value on.
     fn dashboard(&self, name: &str) -> Option<Value> {
-        let body = dashboard_body(name)?;
+        let body = &self.find_dashboard(name)?.body;
         let end = identity::now_ms() / 1000;
         let oldest = self.cloudwatch.oldest().unwrap_or(end);
         // At least a minute, so that the axis has a length.
         let start = oldest.clamp(end.saturating_sub(RETENTION_SECS), end.saturating_sub(60));
-        let placeholders: Vec<(&str, &str)> =
-            self.placeholders.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let names: Vec<&str> = DASHBOARDS.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = self.dashboards.iter().map(|dashboard| dashboard.name).collect();
         let title = format!("{} · {}", self.service, name.replace('-', " "));
-        Some(match dashboard::evaluate(body, &placeholders, &self.cloudwatch, start, end) {
-            Ok(widgets) => {
-                json!({"name": name, "title": title, "names": names, "start": start, "end": end, "widgets": widgets})
-            }
-            Err(problem) => json!({"name": name, "title": title, "names": names, "widgets": [
-                {"x": 0, "y": 0, "width": 24, "height": 2, "kind": "text", "problem": problem}
-            ]}),
-        })
+        let widgets = match dashboard::evaluate(body, &self.cloudwatch, start, end) {
+            Ok(widgets) => json!(widgets),
+            Err(problem) => json!([{"x": 0, "y": 0, "width": 24, "height": 2, "kind": "text", "problem": problem}]),
+        };
+        Some(json!({
+            "name": name, "title": title, "names": names, "variants": self.variants, "start": start, "end": end,
+            "widgets": widgets,
+        }))
+    }
+
+    fn find_dashboard(&self, name: &str) -> Option<&Dashboard> {
+        self.dashboards.iter().find(|dashboard| dashboard.name == name)
     }
 
     /// The figures of the last two minutes, per second.
@@ -237,6 +243,7 @@ impl Console {
             "now": end,
             "service": self.service,
             "cdn": self.cdn,
+            "variants": self.variants,
             "overall": {"p50": statistic(&all, "p50"), "p90": statistic(&all, "p90"), "p99": statistic(&all, "p99")},
             "seconds": (start..end).collect::<Vec<_>>(),
             "requests": per_variant(&|seconds| json!(requests(seconds))),
@@ -254,11 +261,6 @@ impl Console {
             "spans": {"received": received, "traces": traces},
         })
     }
-}
-
-/// The body of a dashboard.
-fn dashboard_body(name: &str) -> Option<&'static str> {
-    DASHBOARDS.iter().find(|(dashboard, _)| *dashboard == name).map(|(_, body)| *body)
 }
 
 fn json_response(value: &Value) -> Response<Body> {

@@ -261,7 +261,7 @@ impl Lambda {
         let mut pool = self.0.pool.lock();
         pool.remove(&environment);
         if !pool.is_closed() {
-            self.0.journal.line(format_args!("env {}  {reason}", environment.id));
+            self.0.journal.environment(environment.id, &reason);
             if init_failed {
                 pool.fail_first_waiting(FunctionError(reason));
             }
@@ -351,7 +351,7 @@ impl EventSource for Lambda {
         let (deliver, event) = oneshot::channel();
         if let Some(init) = environment.finish_init() {
             let ms = init.as_secs_f64() * 1e3;
-            self.0.journal.line(format_args!("env {}  started in {ms:.1} ms", environment.id));
+            self.0.journal.environment(environment.id, &format!("started in {ms:.1} ms"));
         }
         self.park(Poll { environment: environment.clone(), deliver });
         event

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::policy::json::is_unknown;
+
 /// A set of header or query string names, in lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Names {
@@ -24,13 +26,22 @@ impl Names {
         Self::AllExcept(names.into_iter().map(str::to_ascii_lowercase).collect())
     }
 
-    /// Whether the set contains a name in lower case.
-    pub fn contains(&self, name: &str) -> bool {
+    /// Whether the set contains a name in lower case; `None` if that depends on a name that only AWS knows.
+    pub fn contains(&self, name: &str) -> Option<bool> {
+        let listed = |names: &BTreeSet<String>| {
+            if names.contains(name) {
+                Some(true)
+            } else if names.iter().any(|each| is_unknown(each)) {
+                None
+            } else {
+                Some(false)
+            }
+        };
         match self {
-            Self::None => false,
-            Self::Listed(names) => names.contains(name),
-            Self::All => true,
-            Self::AllExcept(names) => !names.contains(name),
+            Self::None => Some(false),
+            Self::Listed(names) => listed(names),
+            Self::All => Some(true),
+            Self::AllExcept(names) => listed(names).map(|listed| !listed),
         }
     }
 }
@@ -89,12 +100,12 @@ impl Caching {
         }
     }
 
-    /// Whether the origin receives a header, in lower case; `None` if that depends on an unknown policy.
+    /// Whether the origin receives a header, in lower case; `None` if that depends on an unknown policy or name.
     pub fn forwards_header(&self, name: &str) -> Option<bool> {
         self.forwards(|cache| &cache.headers, |request| &request.headers, name)
     }
 
-    /// Whether the origin receives all query strings; `None` if that depends on an unknown policy.
+    /// Whether the origin receives all query strings; `None` if that depends on an unknown policy or name.
     pub fn forwards_query(&self) -> Option<bool> {
         // Only the sets `All` and `AllExcept` contain a name that no list has.
         self.forwards(|cache| &cache.query_strings, |request| &request.query_strings, "any name at all")
@@ -106,14 +117,16 @@ impl Caching {
         of_request: fn(&RequestPolicy) -> &Names,
         name: &str,
     ) -> Option<bool> {
-        if self.cache_policy().is_some_and(|cache| of_cache(cache).contains(name)) {
-            return Some(true);
-        }
-        match self {
-            Self::Legacy(_) => Some(false),
-            Self::Policies { request: Some(Ok(request)), .. } if of_request(request).contains(name) => Some(true),
-            Self::Policies { cache: Err(_), .. } | Self::Policies { request: Some(Err(_)), .. } => None,
-            Self::Policies { .. } => Some(false),
+        let cache = self.cache_policy().and_then(|cache| of_cache(cache).contains(name));
+        let request = match self {
+            Self::Legacy(_) | Self::Policies { request: None, .. } => Some(false),
+            Self::Policies { request: Some(Ok(request)), .. } => of_request(request).contains(name),
+            Self::Policies { request: Some(Err(_)), .. } => None,
+        };
+        match (cache, request) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (Some(false), Some(false)) => Some(false),
+            _ => None,
         }
     }
 }

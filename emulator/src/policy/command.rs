@@ -43,7 +43,7 @@ pub struct Check {
     #[arg(long, value_name = "URL")]
     redirect_path: Option<String>,
     /// The region of the deployment; regions that start with cn- are AWS China
-    #[arg(long, value_name = "REGION", default_value = "us-east-1")]
+    #[arg(long, value_name = "REGION", default_value = "us-east-1", value_parser = region)]
     region: String,
     /// Print one JSON object per finding, one per line
     #[arg(long)]
@@ -58,6 +58,21 @@ pub fn name_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
+/// Parses a region's code: a misspelt one would silently be checked as a region outside AWS China.
+///
+/// # Errors
+/// If the text does not have the form of a code.
+pub fn region(text: &str) -> Result<String, String> {
+    let mut parts = text.split('-').rev();
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_word = |part: &str| part.len() >= 2 && part.bytes().all(|byte| byte.is_ascii_lowercase());
+    if parts.next().is_some_and(is_number) && parts.clone().count() >= 2 && parts.all(is_word) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected a region's code in lower case, such as eu-west-1 or cn-north-1".to_owned())
     }
 }
 
@@ -106,7 +121,12 @@ impl Check {
             if self.redirect_path.is_some() {
                 subject.redirect_path.clone_from(&self.redirect_path);
             }
-            findings.extend(check(subject));
+            // The distributions of a template share its resources.
+            for finding in check(subject) {
+                if !findings.contains(&finding) {
+                    findings.push(finding);
+                }
+            }
         }
         Ok(findings)
     }

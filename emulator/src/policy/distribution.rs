@@ -5,12 +5,13 @@
 //! CloudFront's API (`aws cloudfront get-distribution-config`) or from CloudFormation's
 //! [AWS::CloudFront::Distribution](https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-cloudfront-distribution.html).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use crate::policy::caching::{CachePolicy, Caching, Names};
-use crate::policy::json::{boolean, items, number, text, texts};
+use crate::policy::feature::{Use, of_behavior, of_distribution, of_origin};
+use crate::policy::json::{boolean, is_unknown, items, number, number_or, text, texts};
 use crate::policy::path_pattern::matches;
 use crate::policy::policies::{Policies, ttl};
 
@@ -22,13 +23,24 @@ pub const ERROR_TTL_DEFAULT_SECS: u64 = 10;
 /// [origin response timeout](https://docs.aws.amazon.com/cloudfront/latest/APIReference/API_CustomOriginConfig.html).
 const READ_TIMEOUT_DEFAULT_SECS: u64 = 30;
 
+/// CloudFormation's default for
+/// [OriginSSLProtocols](https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-properties-cloudfront-distribution-customoriginconfig.html),
+/// from the schema of the resource type. CloudFront's API always returns a list.
+const ORIGIN_TLS_DEFAULT: [&str; 2] = ["TLSv1", "SSLv3"];
+
+/// The name of the distribution in a finding.
+pub const DISTRIBUTION: &str = "the distribution";
+
 /// A cache behaviour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Behavior {
     /// The path pattern; none for the default behaviour.
     pub pattern: Option<String>,
-    /// The id of the origin. For an origin group, that of its first member.
-    pub origin: String,
+    /// The id of the origin or origin group.
+    pub target: String,
+    /// The ids of the origins in the order in which CloudFront sends a request to them: the members of the origin
+    /// group, or only the target.
+    pub origins: Vec<String>,
     /// The viewer protocol policy.
     pub viewer_protocol: String,
     /// The cache key, TTLs and forwarded values.
@@ -41,6 +53,11 @@ impl Behavior {
         self.pattern
             .as_ref()
             .map_or_else(|| "the default behaviour".to_owned(), |pattern| format!("the behaviour {pattern}"))
+    }
+
+    /// The id of the origin that receives every request first.
+    pub fn first_origin(&self) -> &str {
+        self.origins.first().map_or("", String::as_str)
     }
 }
 
@@ -59,8 +76,6 @@ pub struct Origin {
     pub custom: Option<CustomOrigin>,
     /// Whether CloudFront signs requests to the bucket: with an origin access control or an origin access identity.
     pub signed: bool,
-    /// Whether it has an origin access control.
-    pub access_control: bool,
 }
 
 /// The settings of a custom origin, which is not a bucket.
@@ -86,6 +101,46 @@ impl Origin {
     }
 }
 
+/// An origin group: CloudFront sends a request to the next member if the first fails.
+///
+/// [Origin failover](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/high_availability_origin_failover.html).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginGroup {
+    /// The id.
+    pub id: String,
+    /// The ids of the origins, in order.
+    pub members: Vec<String>,
+    /// The statuses that count as a failure.
+    pub statuses: Vec<u64>,
+}
+
+impl OriginGroup {
+    /// The name of the group in a finding.
+    pub fn name(&self) -> String {
+        format!("the origin group {}", self.id)
+    }
+}
+
+/// The certificate and the TLS versions for viewers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewerCertificate {
+    /// Whether it is a certificate of ACM.
+    pub acm: bool,
+    /// Whether it is a certificate in IAM.
+    pub iam: bool,
+    /// The configured minimum TLS version; empty without one.
+    ///
+    /// For the certificate of `*.cloudfront.net`, CloudFront's API returns `TLSv1`. This counts as no configured version.
+    pub minimum_protocol: String,
+}
+
+impl ViewerCertificate {
+    /// Whether CloudFront uses its own certificate, that of `*.cloudfront.net`.
+    pub fn is_default(&self) -> bool {
+        !self.acm && !self.iam
+    }
+}
+
 /// A custom error response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorResponse {
@@ -104,14 +159,20 @@ pub struct ErrorResponse {
 pub struct Distribution {
     /// The alternate domain names.
     pub aliases: Vec<String>,
+    /// The path that CloudFront requests for `/`; empty without one.
+    pub root_object: String,
     /// The origins.
     pub origins: Vec<Origin>,
+    /// The origin groups.
+    pub groups: Vec<OriginGroup>,
     /// The behaviours in the order in which CloudFront matches them; the default behaviour is the last.
     pub behaviors: Vec<Behavior>,
     /// The custom error responses.
     pub errors: Vec<ErrorResponse>,
-    /// Whether it uses a certificate of ACM.
-    pub acm_certificate: bool,
+    /// The certificate for viewers.
+    pub certificate: ViewerCertificate,
+    /// The features in use that AWS China lacks.
+    pub features: Vec<Use>,
 }
 
 impl Distribution {
@@ -120,37 +181,36 @@ impl Distribution {
     /// # Errors
     /// If it has no origins or no default behaviour.
     pub fn parse(config: &Value, policies: &Policies) -> Result<Self, String> {
-        let origins: Vec<Origin> = items(&config["Origins"]).iter().map(origin).collect();
+        let origins = items(&config["Origins"]);
         if origins.is_empty() {
             return Err("expected a DistributionConfig, found no Origins".to_owned());
         }
         if !config["DefaultCacheBehavior"].is_object() {
             return Err("expected a DistributionConfig, found no DefaultCacheBehavior".to_owned());
         }
-        // CloudFront sends each request to the first member of an origin group first.
-        let groups: BTreeMap<String, String> = items(&config["OriginGroups"])
-            .iter()
-            .filter_map(|group| Some((text(&group["Id"]), text(&items(&group["Members"]).first()?["OriginId"]))))
-            .collect();
-        let parse_behavior = |value: &Value| {
-            let mut behavior = behavior(value, policies);
-            if let Some(first) = groups.get(&behavior.origin) {
-                behavior.origin.clone_from(first);
-            }
-            behavior
+        let groups: Vec<OriginGroup> = items(&config["OriginGroups"]).iter().map(origin_group).collect();
+        let mut features: Vec<Use> =
+            of_distribution(config).map(|feature| Use { feature, place: DISTRIBUTION.to_owned() }).collect();
+        let mut behaviors = Vec::new();
+        for value in items(&config["CacheBehaviors"]).iter().chain([&config["DefaultCacheBehavior"]]) {
+            let behavior = behavior(value, &groups, policies);
+            features.extend(of_behavior(value).map(|feature| Use { feature, place: behavior.name() }));
+            behaviors.push(behavior);
+        }
+        let parse_origin = |value: &Value| {
+            let origin = origin(value);
+            features.extend(of_origin(value).map(|feature| Use { feature, place: origin.name() }));
+            origin
         };
         Ok(Self {
             aliases: texts(&config["Aliases"]),
-            behaviors: items(&config["CacheBehaviors"])
-                .iter()
-                .chain([&config["DefaultCacheBehavior"]])
-                .map(parse_behavior)
-                .collect(),
+            root_object: text(&config["DefaultRootObject"]),
+            origins: origins.iter().map(parse_origin).collect(),
+            groups,
+            behaviors,
             errors: items(&config["CustomErrorResponses"]).iter().map(error_response).collect(),
-            acm_certificate: ["AcmCertificateArn", "ACMCertificateArn"]
-                .iter()
-                .any(|name| !text(&config["ViewerCertificate"][name]).is_empty()),
-            origins,
+            certificate: viewer_certificate(&config["ViewerCertificate"]),
+            features,
         })
     }
 
@@ -159,13 +219,28 @@ impl Distribution {
         self.behaviors.iter().find(|behavior| behavior.pattern.as_ref().is_none_or(|pattern| matches(pattern, path)))
     }
 
+    /// Whether an origin or an origin group has this id. An id that only AWS knows counts as one of them.
+    pub fn has_target(&self, id: &str) -> bool {
+        is_unknown(id)
+            || self.origins.iter().any(|origin| origin.id == id)
+            || self.groups.iter().any(|group| group.id == id)
+    }
+
     /// How long CloudFront caches a response with this status, in seconds.
     pub fn error_ttl_secs(&self, code: u64) -> u64 {
         self.errors.iter().find(|error| error.code == code).map_or(ERROR_TTL_DEFAULT_SECS, |error| error.ttl_secs)
     }
 }
 
-fn behavior(value: &Value, policies: &Policies) -> Behavior {
+fn origin_group(value: &Value) -> OriginGroup {
+    OriginGroup {
+        id: text(&value["Id"]),
+        members: items(&value["Members"]).iter().map(|member| text(&member["OriginId"])).collect(),
+        statuses: items(&value["FailoverCriteria"]["StatusCodes"]).iter().filter_map(number).collect(),
+    }
+}
+
+fn behavior(value: &Value, groups: &[OriginGroup], policies: &Policies) -> Behavior {
     let caching = if value["ForwardedValues"].is_object() {
         let forwarded = &value["ForwardedValues"];
         let listed = texts(&forwarded["Headers"]);
@@ -176,7 +251,11 @@ fn behavior(value: &Value, policies: &Policies) -> Behavior {
         };
         Caching::Legacy(CachePolicy {
             headers,
-            query_strings: if boolean(&forwarded["QueryString"]) { Names::All } else { Names::None },
+            query_strings: match &forwarded["QueryString"] {
+                Value::String(unknown) if is_unknown(unknown) => Names::listed([unknown.as_str()]),
+                forwards if boolean(forwards) => Names::All,
+                _ => Names::None,
+            },
             ttl: ttl(value),
         })
     } else {
@@ -187,9 +266,12 @@ fn behavior(value: &Value, policies: &Policies) -> Behavior {
             request: (!request.is_empty()).then(|| policies.request_policy(&request).ok_or(request)),
         }
     };
+    let target = text(&value["TargetOriginId"]);
+    let group = groups.iter().find(|group| group.id == target);
     Behavior {
         pattern: value["PathPattern"].as_str().map(str::to_owned),
-        origin: text(&value["TargetOriginId"]),
+        origins: group.map_or_else(|| vec![target.clone()], |group| group.members.clone()),
+        target,
         viewer_protocol: text(&value["ViewerProtocolPolicy"]),
         caching,
     }
@@ -198,23 +280,34 @@ fn behavior(value: &Value, policies: &Policies) -> Behavior {
 fn origin(value: &Value) -> Origin {
     let custom = value["CustomOriginConfig"].is_object().then(|| {
         let custom = &value["CustomOriginConfig"];
-        let tls = ["OriginSslProtocols", "OriginSSLProtocols"].iter().flat_map(|name| texts(&custom[name])).collect();
+        let tls: BTreeSet<String> =
+            ["OriginSslProtocols", "OriginSSLProtocols"].iter().flat_map(|name| texts(&custom[name])).collect();
         CustomOrigin {
             protocol_policy: text(&custom["OriginProtocolPolicy"]),
-            tls,
-            read_timeout_secs: number(&custom["OriginReadTimeout"]).unwrap_or(READ_TIMEOUT_DEFAULT_SECS),
+            tls: if tls.is_empty() { ORIGIN_TLS_DEFAULT.map(str::to_owned).into() } else { tls },
+            read_timeout_secs: number_or(&custom["OriginReadTimeout"], READ_TIMEOUT_DEFAULT_SECS, u64::MAX),
         }
     });
     let headers = ["CustomHeaders", "OriginCustomHeaders"].iter().flat_map(|name| items(&value[name]));
-    let access_control = !text(&value["OriginAccessControlId"]).is_empty();
+    let signs = |identity: &Value| !text(identity).is_empty();
     Origin {
         id: text(&value["Id"]),
         domain: text(&value["DomainName"]),
         path: text(&value["OriginPath"]),
         headers: headers.map(|header| (text(&header["HeaderName"]), text(&header["HeaderValue"]))).collect(),
-        signed: access_control || !text(&value["S3OriginConfig"]["OriginAccessIdentity"]).is_empty(),
-        access_control,
+        signed: signs(&value["OriginAccessControlId"]) || signs(&value["S3OriginConfig"]["OriginAccessIdentity"]),
         custom,
+    }
+}
+
+fn viewer_certificate(value: &Value) -> ViewerCertificate {
+    let has = |names: [&str; 2]| names.iter().any(|name| !text(&value[*name]).is_empty());
+    // CloudFront sets the source of its own certificate, and then sets the minimum TLS version too.
+    let is_automatic = value["CertificateSource"] == "cloudfront";
+    ViewerCertificate {
+        acm: has(["AcmCertificateArn", "ACMCertificateArn"]),
+        iam: has(["IamCertificateId", "IAMCertificateId"]),
+        minimum_protocol: if is_automatic { String::new() } else { text(&value["MinimumProtocolVersion"]) },
     }
 }
 
@@ -222,7 +315,7 @@ fn error_response(value: &Value) -> ErrorResponse {
     let non_empty = |value: &Value| Some(text(value)).filter(|text| !text.is_empty());
     ErrorResponse {
         code: number(&value["ErrorCode"]).unwrap_or(0),
-        ttl_secs: number(&value["ErrorCachingMinTTL"]).unwrap_or(ERROR_TTL_DEFAULT_SECS),
+        ttl_secs: number_or(&value["ErrorCachingMinTTL"], ERROR_TTL_DEFAULT_SECS, 0),
         page: non_empty(&value["ResponsePagePath"]),
         response_code: non_empty(&value["ResponseCode"]),
     }

@@ -7,15 +7,20 @@
 //! - [`command`]: the command line
 //! - [`subject`]: a distribution and the settings of the function behind it
 //! - [`template`]: evaluates a CloudFormation template
-//! - [`distribution`], [`caching`], [`policies`], [`path_pattern`]: the configuration as the rules need it, in either format
+//! - `intrinsic`, `attribute`: functions and attributes of which only AWS knows a part
+//! - [`distribution`], [`caching`], [`feature`], [`policies`], [`path_pattern`]: the configuration as the rules need it, in
+//!   either format
 //! - `managed`: CloudFront's managed policies
 //! - [`rule`]: the rules
 //! - [`finding`]: their results
 
+mod attribute;
 pub mod caching;
 pub mod command;
 pub mod distribution;
+pub mod feature;
 pub mod finding;
+mod intrinsic;
 mod json;
 mod managed;
 pub mod path_pattern;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::policy::caching::{CachePolicy, Names, RequestPolicy, Ttl};
-use crate::policy::json::{number, text, texts};
+use crate::policy::json::{is_unknown, number_or, text, texts};
 use crate::policy::managed;
 
 /// The policies that behaviours can name: the given ones, and CloudFront's managed ones.
@@ -58,17 +58,17 @@ impl Policies {
 /// The TTLs of a cache policy or of a behaviour with legacy settings, with
 /// [their defaults](https://docs.aws.amazon.com/cloudfront/latest/APIReference/API_CachePolicyConfig.html).
 pub(super) fn ttl(config: &Value) -> Ttl {
-    Ttl {
-        minimum: number(&config["MinTTL"]).unwrap_or(0),
-        default: number(&config["DefaultTTL"]).unwrap_or(86_400),
-        maximum: number(&config["MaxTTL"]).unwrap_or(31_536_000),
-    }
+    // An unknown TTL gets a value that no rule reports.
+    let minimum = number_or(&config["MinTTL"], 0, 0);
+    let default = number_or(&config["DefaultTTL"], 86_400, minimum);
+    Ttl { minimum, default, maximum: number_or(&config["MaxTTL"], 31_536_000, default.max(31_536_000)) }
 }
 
 fn names(config: &Value, behavior: &str, list: &str) -> Names {
     let list = texts(&config[list]);
     let list = list.iter().map(String::as_str);
     match text(&config[behavior]).as_str() {
+        unknown if is_unknown(unknown) => Names::listed([unknown]),
         "whitelist" => Names::listed(list),
         "allExcept" => Names::all_except(list),
         "all" | "allViewer" | "allViewerAndWhitelistCloudFront" => Names::All,

@@ -1,8 +1,11 @@
 //! The subject of a check: a distribution and the function behind it.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::policy::distribution::Distribution;
+use crate::policy::json::{items, number_or, text};
 use crate::policy::policies::Policies;
 use crate::policy::template::{Template, TemplateError};
 
@@ -25,6 +28,10 @@ pub struct Subject {
     pub spa_fallback: bool,
     /// The function's timeout, in seconds.
     pub timeout_secs: u64,
+    /// The types of the template's resources, by logical id.
+    pub resource_types: BTreeMap<String, String>,
+    /// The status of each alias's ICP recordal, by alias, if CloudFront's API returned it.
+    pub icp_recordals: BTreeMap<String, String>,
 }
 
 /// The walk-through's variants.
@@ -32,6 +39,10 @@ const VARIANTS: [&str; 2] = ["v1", "v2"];
 
 /// The walk-through's timeout.
 const TIMEOUT_SECS: u64 = 20;
+
+/// Lambda's default
+/// [timeout](https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-lambda-function.html).
+const TIMEOUT_DEFAULT_SECS: u64 = 3;
 
 impl Subject {
     /// Parses the output of `aws cloudfront get-distribution-config` or `get-distribution`, or a `DistributionConfig`.
@@ -44,8 +55,12 @@ impl Subject {
             .find_map(|path| document.pointer(path))
             .unwrap_or(document);
         let distribution = Distribution::parse(config, policies)?;
+        // https://docs.aws.amazon.com/cloudfront/latest/APIReference/API_AliasICPRecordal.html
+        let recordals = items(&document["Distribution"]["AliasICPRecordals"]).iter();
+        let icp_recordals =
+            recordals.map(|recordal| (text(&recordal["CNAME"]), text(&recordal["ICPRecordalStatus"]))).collect();
         Ok(Self {
-            china: china || distribution.origins.iter().any(|origin| origin.domain.ends_with(".amazonaws.com.cn")),
+            china: china || is_in_china(&distribution),
             distribution,
             is_template: false,
             variants: VARIANTS.map(str::to_owned).to_vec(),
@@ -53,6 +68,8 @@ impl Subject {
             redirect_query: false,
             spa_fallback: false,
             timeout_secs: TIMEOUT_SECS,
+            resource_types: BTreeMap::new(),
+            icp_recordals,
         })
     }
 
@@ -65,13 +82,16 @@ impl Subject {
         mut policies: Policies,
         china: bool,
     ) -> Result<Vec<(String, Self)>, String> {
-        let text = |error: TemplateError| error.to_string();
+        let message = |error: TemplateError| error.to_string();
         for kind in ["CachePolicy", "OriginRequestPolicy"] {
-            for (id, properties) in template.resources(&format!("AWS::CloudFront::{kind}")).map_err(text)? {
-                policies.add(&format!("${{{id}}}"), &properties)?;
+            for (id, properties) in template.resources(&format!("AWS::CloudFront::{kind}")).map_err(message)? {
+                for reference in [format!("${{{id}}}"), format!("${{{id}.Id}}")] {
+                    policies.add(&reference, &properties)?;
+                }
             }
         }
-        let functions = template.resources("AWS::Lambda::Function").map_err(text)?;
+        let mut functions = template.resources("AWS::Lambda::Function").map_err(message)?;
+        functions.extend(template.resources("AWS::Serverless::Function").map_err(message)?);
         // nearedge is the function that has the secret.
         let function = functions
             .iter()
@@ -79,25 +99,28 @@ impl Subject {
             .find(|function| function.pointer("/Environment/Variables/lambda_auth").is_some());
         let setting = |name: &str| {
             let value = function?.pointer(&format!("/Environment/Variables/{name}"))?;
-            value.as_str().map(str::to_owned).or_else(|| Some(value.to_string()))
+            Some(text(&template.resolve(value)))
         };
-        let timeout = function.and_then(|function| function["Timeout"].as_u64());
+        let timeout_secs =
+            function.map_or(TIMEOUT_SECS, |function| number_or(&function["Timeout"], TIMEOUT_DEFAULT_SECS, 0));
         let variants =
             setting("test_versions").map(|versions| versions.split(',').map(|each| each.trim().to_owned()).collect());
         let mut subjects = Vec::new();
-        for (id, properties) in template.resources("AWS::CloudFront::Distribution").map_err(text)? {
-            let distribution = Distribution::parse(&properties["DistributionConfig"], &policies)?;
+        for (id, properties) in template.resources("AWS::CloudFront::Distribution").map_err(message)? {
+            let distribution = Distribution::parse(&template.resolve(&properties["DistributionConfig"]), &policies)?;
             subjects.push((
                 id,
                 Self {
+                    china: china || is_in_china(&distribution),
                     distribution,
-                    china,
                     is_template: true,
                     variants: variants.clone().unwrap_or_else(|| VARIANTS.map(str::to_owned).to_vec()),
                     redirect_path: setting("redirect_path"),
                     redirect_query: setting("redirect_query").as_deref() == Some("true"),
                     spa_fallback: setting("spa_fallback").is_some(),
-                    timeout_secs: timeout.unwrap_or(TIMEOUT_SECS),
+                    timeout_secs,
+                    resource_types: template.resource_types().map_err(message)?,
+                    icp_recordals: BTreeMap::new(),
                 },
             ));
         }
@@ -107,4 +130,11 @@ impl Subject {
             Ok(subjects)
         }
     }
+}
+
+/// Whether an address that exists only in AWS China shows that the distribution is there.
+fn is_in_china(distribution: &Distribution) -> bool {
+    let is_chinese = |domain: &str| [".amazonaws.com.cn", ".cloudfront.cn"].iter().any(|end| domain.ends_with(end));
+    let origins = distribution.origins.iter().map(|origin| &origin.domain);
+    origins.chain(&distribution.aliases).any(|domain| is_chinese(&domain.to_ascii_lowercase()))
 }

@@ -1,7 +1,7 @@
 //! Evaluates a CloudFormation template without an account.
 //!
 //! It substitutes parameters and decides conditions. Values that only AWS knows become placeholders, such as `${Api}` or
-//! `${Bucket.RegionalDomainName}`.
+//! `${Bucket.RegionalDomainName}`; `Fn::Split` and [`Template::resolve`] replace those whose form AWS documents.
 //!
 //! [Intrinsic functions](https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/intrinsic-function-reference.html).
 
@@ -10,6 +10,9 @@ use std::fmt;
 
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value, json};
+
+use crate::policy::json::text;
+use crate::policy::{attribute, intrinsic};
 
 /// The maximum nesting depth of values and conditions. Circular conditions exceed it.
 const DEPTH_MAX: usize = 64;
@@ -37,6 +40,10 @@ fn invalid<T>(reason: impl Into<String>) -> Result<T, TemplateError> {
 pub fn read(text: &str) -> Result<Value, TemplateError> {
     // Skip the byte order mark.
     let text = text.trim_start_matches('\u{feff}');
+    // YAML contains JSON, except for some escapes in texts.
+    if let Ok(document) = serde_json::from_str(text) {
+        return Ok(document);
+    }
     let documents =
         Yaml::load_from_str(text).map_err(|error| TemplateError(format!("neither JSON nor YAML: {error}")))?;
     match documents.as_slice() {
@@ -130,14 +137,16 @@ impl Template {
             if resource["Type"] != kind {
                 continue;
             }
-            if let Some(condition) = resource["Condition"].as_str()
-                && !self.condition(condition, 0)?
-            {
+            if !self.exists(resource)? {
                 continue;
             }
             found.push((name.clone(), self.properties(&resource["Properties"])?));
         }
         Ok(found)
+    }
+
+    fn exists(&self, resource: &Value) -> Result<bool, TemplateError> {
+        resource["Condition"].as_str().map_or(Ok(true), |condition| self.condition(condition, 0))
     }
 
     /// Evaluates a part of the template; `null` if it is `AWS::NoValue`.
@@ -146,6 +155,53 @@ impl Template {
     /// If a condition or a function is invalid.
     pub fn properties(&self, value: &Value) -> Result<Value, TemplateError> {
         Ok(self.evaluate(value, 0)?.unwrap_or(Value::Null))
+    }
+
+    /// The types of the resources whose condition holds, by logical id.
+    ///
+    /// # Errors
+    /// If a condition is invalid.
+    pub fn resource_types(&self) -> Result<BTreeMap<String, String>, TemplateError> {
+        let mut types = BTreeMap::new();
+        for (name, resource) in self.document["Resources"].as_object().into_iter().flatten() {
+            if self.exists(resource)? {
+                types.insert(name.clone(), text(&resource["Type"]));
+            }
+        }
+        Ok(types)
+    }
+
+    /// Replaces placeholders of attributes by the form that AWS documents for them, in every text of a value.
+    ///
+    /// `${Api.ApiEndpoint}` becomes `https://${Api}.execute-api.us-east-1.amazonaws.com`.
+    pub fn resolve(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => self.resolve_text(text).into(),
+            Value::Array(items) => items.iter().map(|item| self.resolve(item)).collect(),
+            Value::Object(entries) => {
+                entries.iter().map(|(name, entry)| (name.clone(), self.resolve(entry))).collect::<Map<_, _>>().into()
+            }
+            other => other.clone(),
+        }
+    }
+
+    fn resolve_text(&self, text: &str) -> String {
+        let mut resolved = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("${") {
+            resolved.push_str(before);
+            let Some((name, after)) = after.split_once('}') else {
+                rest = &rest[before.len()..];
+                break;
+            };
+            let form = name.split_once('.').and_then(|(id, attribute)| {
+                let kind = self.document["Resources"][id]["Type"].as_str();
+                attribute::form(kind, id, attribute, &self.region, self.url_suffix())
+            });
+            resolved.push_str(&form.unwrap_or_else(|| format!("${{{name}}}")));
+            rest = after;
+        }
+        resolved + rest
     }
 
     /// The evaluated outputs.
@@ -193,7 +249,7 @@ impl Template {
             Some(parameter) => parameter.clone(),
             None => self.evaluate(value, depth + 1)?.unwrap_or_default(),
         };
-        Ok(text_of(&value))
+        Ok(text(&value))
     }
 
     /// Evaluates a value. `None` is `AWS::NoValue`, which removes the property.
@@ -234,71 +290,95 @@ impl Template {
         match (function, list) {
             ("Ref", _) => Ok(self.reference(argument.as_str().unwrap_or_default())),
             ("Fn::GetAtt", [resource, attribute]) => {
-                Ok(Some(format!("${{{}.{}}}", text_of(resource), text_of(attribute)).into()))
+                let attribute = self.evaluate(attribute, depth)?.unwrap_or_default();
+                Ok(Some(format!("${{{}.{}}}", text(resource), text(&attribute)).into()))
             }
-            ("Fn::GetAtt", _) => Ok(Some(format!("${{{}}}", text_of(argument)).into())),
+            ("Fn::GetAtt", _) => Ok(Some(format!("${{{}}}", text(argument)).into())),
             ("Fn::If", [condition, then, otherwise]) => {
-                let chosen = if self.condition(&text_of(condition), depth)? { then } else { otherwise };
+                let chosen = if self.condition(&text(condition), depth)? { then } else { otherwise };
                 self.evaluate(chosen, depth)
             }
             ("Fn::If", _) => invalid("expected a condition and two values in Fn::If"),
-            ("Fn::Sub", [text, values]) => {
+            ("Fn::Sub", [template, values]) => {
                 let values = self.evaluate(values, depth)?.unwrap_or_default();
-                Ok(Some(self.substitute(&text_of(text), &values).into()))
+                Ok(Some(self.substitute(&text(template), &values).into()))
             }
-            ("Fn::Sub", _) => Ok(Some(self.substitute(&text_of(argument), &Value::Null).into())),
+            ("Fn::Sub", _) => Ok(Some(self.substitute(&text(argument), &Value::Null).into())),
             ("Fn::Join", [separator, items]) => {
                 let items = self.evaluate(items, depth)?.unwrap_or_default();
-                let items: Vec<String> = items.as_array().into_iter().flatten().map(text_of).collect();
-                Ok(Some(items.join(&text_of(separator)).into()))
+                Ok(Some(intrinsic::join(&text(separator), &items).into()))
             }
-            ("Fn::Split", [separator, text]) => {
-                let text = text_of(&self.evaluate(text, depth)?.unwrap_or_default());
-                Ok(Some(text.split(text_of(separator).as_str()).map(Value::from).collect::<Vec<_>>().into()))
+            ("Fn::Split", [separator, whole]) => {
+                let whole = self.resolve_text(&text(&self.evaluate(whole, depth)?.unwrap_or_default()));
+                Ok(Some(intrinsic::split(&whole, &text(separator))))
             }
             ("Fn::Select", [index, items]) => {
-                let index = text_of(index).parse::<usize>().ok();
+                let index = self.evaluate(index, depth)?.unwrap_or_default();
                 let items = self.evaluate(items, depth)?.unwrap_or_default();
-                let item = index.and_then(|index| items.get(index)).cloned();
+                let item = intrinsic::select(&index, &items);
                 item.map_or_else(|| invalid("Fn::Select has an index outside its list"), |item| Ok(Some(item)))
             }
+            ("Fn::FindInMap", [map, first, second, ..]) => {
+                let mut value = &self.document["Mappings"];
+                for key in [map, first, second] {
+                    value = &value[text(&self.evaluate(key, depth)?.unwrap_or_default())];
+                }
+                match (value, list.get(3).and_then(|options| options.get("DefaultValue"))) {
+                    (Value::Null, Some(default)) => self.evaluate(default, depth),
+                    (Value::Null, None) => Ok(Some(unknown(function))),
+                    (value, _) => Ok(Some(value.clone())),
+                }
+            }
             // Values that only AWS knows, such as imports and availability zones.
-            _ => Ok(Some(format!("${{{function}}}").into())),
+            _ => Ok(Some(unknown(function))),
         }
     }
 
     fn reference(&self, name: &str) -> Option<Value> {
+        let placeholder = format!("${{{name}}}");
         let pseudo = match name {
             "AWS::NoValue" => return None,
             "AWS::Region" => self.region.clone(),
             "AWS::Partition" => if self.in_china() { "aws-cn" } else { "aws" }.to_owned(),
-            "AWS::URLSuffix" => if self.in_china() { "amazonaws.com.cn" } else { "amazonaws.com" }.to_owned(),
-            _ => format!("${{{name}}}"),
+            "AWS::URLSuffix" => self.url_suffix().to_owned(),
+            _ => placeholder.clone(),
         };
-        match self.parameters.get(name) {
-            // A secret is set when the stack is created. Only a default is part of the template.
-            Some(value) if self.is_secret(name) && !self.is_default(name, value) => Some(pseudo.into()),
-            Some(value) => Some(value.clone()),
-            None => Some(pseudo.into()),
+        let Some(value) = self.parameters.get(name) else { return Some(pseudo.into()) };
+        // A secret is set when the stack is created. Only a default is part of the template.
+        if self.is_secret(name) && !self.is_default(name, value) {
+            return Some(placeholder.into());
         }
+        let kind = text(&self.document["Parameters"][name]["Type"]);
+        Some(if kind.starts_with("AWS::SSM::Parameter::Value<") {
+            // The parameter contains the name of the value in Systems Manager.
+            placeholder.into()
+        } else if kind == "CommaDelimitedList" || kind.starts_with("List<") {
+            text(value).split(',').map(|item| Value::from(item.trim())).collect()
+        } else {
+            value.clone()
+        })
     }
 
     fn is_default(&self, name: &str, value: &Value) -> bool {
-        !text_of(value).is_empty() && self.document["Parameters"][name].get("Default") == Some(value)
+        !text(value).is_empty() && self.document["Parameters"][name].get("Default") == Some(value)
     }
 
     fn in_china(&self) -> bool {
         self.region.starts_with("cn-")
     }
 
+    fn url_suffix(&self) -> &'static str {
+        if self.in_china() { "amazonaws.com.cn" } else { "amazonaws.com" }
+    }
+
     fn is_secret(&self, name: &str) -> bool {
-        text_of(&self.document["Parameters"][name]["NoEcho"]) == "true"
+        text(&self.document["Parameters"][name]["NoEcho"]) == "true"
     }
 
     /// `${Name}` in a text; `${!Name}` stays `${Name}`.
-    fn substitute(&self, text: &str, values: &Value) -> String {
+    fn substitute(&self, template: &str, values: &Value) -> String {
         let mut done = String::new();
-        let mut rest = text;
+        let mut rest = template;
         while let Some((before, after)) = rest.split_once("${") {
             done.push_str(before);
             let Some((name, after)) = after.split_once('}') else {
@@ -309,8 +389,8 @@ impl Template {
             match name.strip_prefix('!') {
                 Some(literal) => done.push_str(&format!("${{{literal}}}")),
                 None => done.push_str(&match values.get(name) {
-                    Some(value) => text_of(value),
-                    None => text_of(&self.reference(name.trim()).unwrap_or_default()),
+                    Some(value) => text(value),
+                    None => text(&self.reference(name.trim()).unwrap_or_default()),
                 }),
             }
             rest = after;
@@ -327,10 +407,7 @@ fn only_entry(value: &Value) -> Option<(&str, &Value)> {
     }
 }
 
-fn text_of(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => String::new(),
-        other => other.to_string(),
-    }
+/// The placeholder for the value of a function that only AWS evaluates.
+fn unknown(function: &str) -> Value {
+    format!("${{{function}}}").into()
 }

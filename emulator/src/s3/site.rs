@@ -5,15 +5,22 @@
 //! valid path (`a//b`, `..`) can be uploaded.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::io;
+use std::iter::Peekable;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
+use std::vec;
 
 use parking_lot::Mutex;
 
 use bytes::Bytes;
 use md5::{Digest, Md5};
+
+use crate::journal::Journal;
+use crate::s3::folder::{self, Folder, Walk};
 
 /// The headers stored with an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,6 +39,10 @@ pub struct Headers {
     pub expires: Option<SystemTime>,
     /// The `x-amz-meta-*` headers, without the prefix.
     pub metadata: HashMap<String, String>,
+    /// The storage class; `None` is STANDARD.
+    pub storage_class: Option<String>,
+    /// The MD5, in base64, of the key with which SSE-C encrypts the object.
+    pub customer_key_md5: Option<String>,
 }
 
 /// The location of an object's content.
@@ -58,30 +69,50 @@ pub struct Stored {
     pub content: Content,
 }
 
+impl Stored {
+    /// An uploaded object. `etag` replaces the MD5 of the content.
+    pub(crate) fn upload(headers: Headers, bytes: Bytes, etag: Option<String>) -> Self {
+        Self {
+            etag: etag.unwrap_or_else(|| format!("{:x}", Md5::digest(&bytes))),
+            modified: SystemTime::now(),
+            size: bytes.len() as u64,
+            headers,
+            content: Content::Memory(bytes),
+        }
+    }
+}
+
 /// The MD5 of a file, with the modification time and the size for which it is valid.
 type Checksum = (SystemTime, u64, String);
 
 /// The objects of a folder.
 #[derive(Debug)]
 pub struct Site {
-    root: PathBuf,
+    folder: Folder,
+    /// The time at which the folder was opened.
+    opened: SystemTime,
     /// Uploads, by key; `None` marks a deleted object.
     changes: Mutex<BTreeMap<String, Option<Arc<Stored>>>>,
     checksums: Mutex<HashMap<PathBuf, Checksum>>,
 }
 
 impl Site {
-    /// Opens a folder.
+    /// Opens a folder. `journal` receives the keys that are left out, and why.
     ///
     /// # Errors
     /// If the folder cannot be read: a message in one line.
-    pub fn open(folder: &Path) -> Result<Self, String> {
-        let unreadable = |error: io::Error| {
-            format!("cannot read the folder {} ({error}): choose another folder with --site", folder.display())
-        };
-        let root = folder.canonicalize().map_err(unreadable)?;
-        std::fs::read_dir(&root).map_err(unreadable)?;
-        Ok(Self { root, changes: Mutex::default(), checksums: Mutex::default() })
+    pub fn open(folder: &Path, journal: Journal) -> Result<Self, String> {
+        Ok(Self {
+            folder: Folder::open(folder, journal)?,
+            opened: SystemTime::now(),
+            changes: Mutex::default(),
+            checksums: Mutex::default(),
+        })
+    }
+
+    /// The time at which the folder was opened.
+    pub(crate) fn opened(&self) -> SystemTime {
+        self.opened
     }
 
     /// The object at `key`.
@@ -89,70 +120,64 @@ impl Site {
     /// # Errors
     /// If the file exists but cannot be read.
     pub fn find(&self, key: &str) -> io::Result<Option<Arc<Stored>>> {
-        if let Some(change) = self.changes.lock().get(key) {
-            return Ok(change.clone());
-        }
-        let Some(path) = self.path_of(key) else { return Ok(None) };
+        let change = self.changes.lock().get(key).cloned();
+        change.map_or_else(|| self.find_file(key), Ok)
+    }
+
+    fn find_file(&self, key: &str) -> io::Result<Option<Arc<Stored>>> {
+        let Some(path) = self.folder.find(key)? else { return Ok(None) };
         match self.stored(&path) {
             Ok(stored) => Ok(stored.map(Arc::new)),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::InvalidFilename => Ok(None),
+            Err(error) if folder::is_missing(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Stores an object in memory.
-    pub fn put(&self, key: String, headers: Headers, bytes: Bytes) -> Arc<Stored> {
-        let stored = Arc::new(Stored {
-            etag: format!("{:x}", Md5::digest(&bytes)),
-            modified: SystemTime::now(),
-            size: bytes.len() as u64,
-            headers,
-            content: Content::Memory(bytes),
-        });
-        self.changes.lock().insert(key, Some(stored.clone()));
-        stored
+    /// Stores an object in memory, or with `None` marks it as deleted, if `check` accepts the current object.
+    ///
+    /// No other change of the key happens between the check and the change.
+    ///
+    /// # Errors
+    /// That of `check`.
+    pub(crate) fn change<E>(
+        &self,
+        key: String,
+        change: Option<Arc<Stored>>,
+        check: impl FnOnce(io::Result<Option<Arc<Stored>>>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut changes = self.changes.lock();
+        let current = changes.get(&key).cloned();
+        check(current.map_or_else(|| self.find_file(&key), Ok))?;
+        changes.insert(key, change);
+        Ok(())
     }
 
-    /// Marks an object as deleted, in memory.
-    pub fn delete(&self, key: String) {
-        self.changes.lock().insert(key, None);
+    /// Stores an object in memory, or with `None` marks it as deleted.
+    pub(crate) fn set(&self, key: String, change: Option<Arc<Stored>>) {
+        self.changes.lock().insert(key, change);
     }
 
-    /// All objects whose key starts with `prefix`, sorted by the bytes of the key.
+    /// The keys that start with `prefix` and are greater than `after`, sorted by their bytes.
     ///
     /// # Errors
     /// If the folder cannot be read.
-    pub fn list(&self, prefix: &str) -> io::Result<BTreeMap<String, Arc<Stored>>> {
-        let mut found = BTreeMap::new();
-        let mut folders = vec![self.root.clone()];
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder)? {
-                let path = entry?.path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else if let Some(key) = path.strip_prefix(&self.root).ok().and_then(Path::to_str)
-                    && key.starts_with(prefix)
-                    // Skips broken symbolic links.
-                    && let Ok(Some(stored)) = self.stored(&path)
-                {
-                    found.insert(key.to_owned(), Arc::new(stored));
-                }
-            }
-        }
-        for (key, change) in self.changes.lock().iter().filter(|(key, _)| key.starts_with(prefix)) {
-            match change {
-                Some(stored) => found.insert(key.clone(), stored.clone()),
-                None => found.remove(key),
-            };
-        }
-        Ok(found)
+    pub(crate) fn keys<'a>(&'a self, prefix: &'a str, after: &str) -> io::Result<Keys<'a>> {
+        let start = if after < prefix { Bound::Included(prefix) } else { Bound::Excluded(after) };
+        let changes = self.changes.lock();
+        let changed = changes.range::<str, _>((start, Bound::Unbounded)).take_while(|(key, _)| key.starts_with(prefix));
+        let changed: Vec<_> = changed.map(|(key, change)| (key.clone(), change.clone())).collect();
+        Ok(Keys {
+            site: self,
+            walk: self.folder.walk(prefix, after)?,
+            file: None,
+            changed: changed.into_iter().peekable(),
+            skipped: None,
+        })
     }
 
-    /// The path of the file for a key; `None` if the key is not a valid path.
-    fn path_of(&self, key: &str) -> Option<PathBuf> {
-        let valid = |segment: &str| !matches!(segment, "" | "." | "..") && !segment.contains('\0');
-        key.split('/').all(valid).then(|| self.root.join(key))
+    /// Writes to the journal, once, why `key` is left out of a listing.
+    pub(crate) fn warn(&self, key: &str, reason: &dyn fmt::Display) {
+        self.folder.warn(key.as_ref(), reason);
     }
 
     fn stored(&self, path: &Path) -> io::Result<Option<Stored>> {
@@ -189,6 +214,84 @@ impl Site {
     }
 }
 
+/// A part of the keys of a site, in order. Files and changes are merged; a change replaces the file of its key.
+pub(crate) struct Keys<'a> {
+    site: &'a Site,
+    walk: Walk<'a>,
+    /// The next file.
+    file: Option<(String, PathBuf)>,
+    changed: Peekable<vec::IntoIter<(String, Option<Arc<Stored>>)>>,
+    skipped: Option<String>,
+}
+
+/// The object of a key that was listed, before its content is read.
+pub(crate) enum Listed {
+    Upload(Arc<Stored>),
+    File(PathBuf),
+}
+
+impl Keys<'_> {
+    /// Skips the keys that start with `prefix`.
+    pub(crate) fn skip_prefix(&mut self, prefix: &str) {
+        self.walk.skip_prefix(prefix);
+        self.file.take_if(|(key, _)| key.starts_with(prefix));
+        self.skipped = Some(prefix.to_owned());
+    }
+
+    /// The text up to which the keys are complete, if reading all of them would take too long.
+    pub(crate) fn stopped_at(&self) -> Option<&str> {
+        self.walk.stopped_before()
+    }
+
+    /// The object of a key; `None` if its file has disappeared or cannot be read.
+    pub(crate) fn open(&self, key: &str, listed: Listed) -> Option<Arc<Stored>> {
+        match listed {
+            Listed::Upload(stored) => Some(stored),
+            Listed::File(path) => match self.site.stored(&path) {
+                Ok(stored) => stored.map(Arc::new),
+                Err(error) if folder::is_missing(&error) => None,
+                Err(error) => {
+                    self.site.warn(key, &error);
+                    None
+                }
+            },
+        }
+    }
+}
+
+impl Iterator for Keys<'_> {
+    type Item = (String, Listed);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if self.file.is_none() {
+                self.file = self.walk.next();
+            }
+            let change_is_next = match (&self.file, self.changed.peek()) {
+                (None, None) => return None,
+                (Some(_), None) => false,
+                // Beyond the position of the walk, files may come first.
+                (None, Some((key, _))) if self.walk.stopped_before().is_some_and(|end| key.as_str() > end) => {
+                    return None;
+                }
+                (None, Some(_)) => true,
+                (Some((file, _)), Some((key, _))) => key <= file,
+            };
+            if !change_is_next {
+                return self.file.take().map(|(key, path)| (key, Listed::File(path)));
+            }
+            let (key, change) = self.changed.next()?;
+            self.file.take_if(|(file, _)| *file == key);
+            if self.skipped.as_deref().is_some_and(|skipped| key.starts_with(skipped)) {
+                continue;
+            }
+            if let Some(stored) = change {
+                return Some((key, Listed::Upload(stored)));
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,8 +301,17 @@ mod tests {
         std::fs::create_dir(folder.path().join("v1")).unwrap();
         std::fs::write(folder.path().join("index.html"), "hello").unwrap();
         std::fs::write(folder.path().join("v1/a b.png"), "png").unwrap();
-        let site = Site::open(folder.path()).unwrap();
+        let site = Site::open(folder.path(), Journal::in_memory()).unwrap();
         (folder, site)
+    }
+
+    fn put(site: &Site, key: &str, bytes: &'static str) {
+        let stored = Stored::upload(Headers::default(), Bytes::from_static(bytes.as_bytes()), None);
+        site.set(key.to_owned(), Some(Arc::new(stored)));
+    }
+
+    fn keys(site: &Site, prefix: &str, after: &str) -> Vec<String> {
+        site.keys(prefix, after).unwrap().map(|(key, _)| key).collect()
     }
 
     #[test]
@@ -214,7 +326,8 @@ mod tests {
     #[test]
     fn a_key_outside_the_folder_or_of_a_folder_is_missing() {
         let (_folder, site) = site();
-        for key in ["../x", "v1/../index.html", "v1", "v1/", "/index.html", "./index.html", "a\0b", "index.html/x"] {
+        for key in ["../x", "v1/../index.html", "v1", "v1/", "/index.html", "./index.html", "a\0b", "index.html/x", ""]
+        {
             assert!(site.find(key).unwrap().is_none(), "{key:?}");
         }
         assert!(site.find(&"k".repeat(1024)).unwrap().is_none());
@@ -231,18 +344,44 @@ mod tests {
     #[test]
     fn uploads_and_deletions_do_not_change_the_folder() {
         let (folder, site) = site();
-        site.put("a//../b".to_owned(), Headers::default(), Bytes::from_static(b"odd"));
-        site.delete("index.html".to_owned());
+        put(&site, "a//../b", "odd");
+        site.set("index.html".to_owned(), None);
         assert_eq!(site.find("a//../b").unwrap().unwrap().size, 3);
         assert!(site.find("index.html").unwrap().is_none());
-        assert_eq!(site.list("").unwrap().into_keys().collect::<Vec<_>>(), ["a//../b", "v1/a b.png"]);
-        assert_eq!(site.list("v1/").unwrap().len(), 1);
+        assert_eq!(keys(&site, "", ""), ["a//../b", "v1/a b.png"]);
         assert!(folder.path().join("index.html").exists());
     }
 
     #[test]
+    fn files_and_uploads_are_merged_in_order() {
+        let (_folder, site) = site();
+        for key in ["a", "index.html", "v1/a", "v1/z", "z"] {
+            put(&site, key, "upload");
+        }
+        assert_eq!(keys(&site, "", ""), ["a", "index.html", "v1/a", "v1/a b.png", "v1/z", "z"]);
+        assert_eq!(keys(&site, "v1/", ""), ["v1/a", "v1/a b.png", "v1/z"]);
+        assert_eq!(keys(&site, "v1/", "v1/a"), ["v1/a b.png", "v1/z"]);
+        assert_eq!(keys(&site, "", "v1/a b.png"), ["v1/z", "z"]);
+        let mut some = site.keys("", "index.html").unwrap();
+        assert_eq!(some.next().unwrap().0, "v1/a");
+        some.skip_prefix("v1/");
+        assert_eq!(some.map(|(key, _)| key).collect::<Vec<_>>(), ["z"]);
+    }
+
+    #[test]
+    fn a_change_happens_only_if_the_check_accepts_the_current_object() {
+        let (_folder, site) = site();
+        let new = Arc::new(Stored::upload(Headers::default(), Bytes::new(), None));
+        let none = |current: io::Result<Option<Arc<Stored>>>| if current.unwrap().is_none() { Ok(()) } else { Err(()) };
+        assert_eq!(site.change("index.html".to_owned(), Some(new.clone()), none), Err(()), "the file exists");
+        assert_eq!(site.find("index.html").unwrap().unwrap().size, 5);
+        assert_eq!(site.change("new".to_owned(), Some(new.clone()), none), Ok(()));
+        assert_eq!(site.change("new".to_owned(), Some(new), none), Err(()), "the upload exists");
+    }
+
+    #[test]
     fn the_error_names_a_missing_folder() {
-        let error = Site::open(Path::new("/nowhere/at/all")).unwrap_err();
+        let error = Site::open(Path::new("/nowhere/at/all"), Journal::in_memory()).unwrap_err();
         assert!(error.contains("/nowhere/at/all"), "{error}");
     }
 }

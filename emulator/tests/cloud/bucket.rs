@@ -2,10 +2,8 @@
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::DateTime;
-use emulator::cloud::{Options, Storage};
-use emulator::s3::MissingKey;
 
-use crate::support::{FREE_PORT, options, site, start};
+use crate::support::{options, start};
 
 #[tokio::test]
 async fn objects_are_put_listed_read_by_range_and_deleted() {
@@ -114,14 +112,5 @@ async fn a_wrong_key_or_bucket_gets_the_error_code_of_s3() {
     let unsigned =
         cloud.send(http::Method::GET, &format!("{}/{bucket}/index.html", cloud.cloud.s3_endpoint), &[]).await;
     assert_eq!(unsigned.status, 403);
-    cloud.shut_down().await;
-}
-
-#[tokio::test]
-async fn the_bucket_can_deny_access_to_missing_keys() {
-    let storage = Storage::Folder { site: site(), address: FREE_PORT, missing_key: MissingKey::AccessDenied };
-    let cloud = start(Options { storage, ..options() }).await;
-    let missing = cloud.s3().get_object().bucket(&cloud.cloud.bucket).key("none").send().await.unwrap_err();
-    assert_eq!(missing.code(), Some("AccessDenied"));
     cloud.shut_down().await;
 }

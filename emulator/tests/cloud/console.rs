@@ -58,6 +58,72 @@ async fn a_trace_lists_the_spans_of_its_waterfall() {
 }
 
 #[tokio::test]
+async fn a_trace_names_the_method_of_a_refused_request() {
+    let cloud = start(options()).await;
+    for method in ["POST", "DELETE", "PURGE"] {
+        let url = format!("http://{}/test.html", cloud.cloud.gateway);
+        let response = cloud.send(Method::from_bytes(method.as_bytes()).unwrap(), &url, &[SECRET]).await;
+        assert_eq!(response.status, StatusCode::METHOD_NOT_ALLOWED);
+        wait_until(|| cloud.cloud.xray.latest(1)[0]["method"] == method).await;
+        let trace = console(&cloud, "/api/traces").await[0].clone();
+        let name = if method == "PURGE" { "HTTP" } else { method };
+        assert_eq!((&trace["outcome"], &trace["name"]), (&"method_refused".into(), &name.into()));
+    }
+    cloud.shut_down().await;
+}
+
+#[tokio::test]
+async fn the_pages_have_an_icon() {
+    let cloud = start(options()).await;
+    let base = format!("http://{}", cloud.cloud.console);
+    for path in ["/", "/dashboards/latency"] {
+        let page = cloud.send(Method::GET, &format!("{base}{path}"), &[]).await;
+        assert!(page.text().contains(r#"<link rel="icon" href="/icon.svg""#), "{path}");
+    }
+    for path in ["/icon.svg", "/favicon.ico"] {
+        let icon = cloud.send(Method::GET, &format!("{base}{path}"), &[]).await;
+        assert_eq!((icon.status, icon.header("content-type")), (StatusCode::OK, "image/svg+xml"), "{path}");
+    }
+    for path in ["/index.html", "/v1/test.html", "/v2/test.html"] {
+        let page = cloud.send(Method::GET, &format!("http://{}{path}", cloud.cloud.edge), &[]).await;
+        for part in [r#"<link rel="icon" href="data:image/svg+xml,"#, ":root { color-scheme: light dark }"] {
+            assert!(page.text().contains(part), "{path}: {part}");
+        }
+    }
+    cloud.shut_down().await;
+}
+
+#[tokio::test]
+async fn the_experiment_page_compares_all_metrics_variants() {
+    let cases: [(&[(&str, &str)], &[&str]); 5] = [
+        (&[], &["v1", "v2"]),
+        (&[("test_versions", "red,green,blue")], &["red", "green", "blue"]),
+        (&[("test_versions", "a,b"), ("metrics_variants", "a, b, c, d")], &["a", "b", "c", "d"]),
+        (&[("metrics_variants", "only")], &["only"]),
+        (&[("metrics_variants", "a,b,c,d,e,f,g,h")], &["a", "b", "c", "d", "e", "f", "g", "h"]),
+    ];
+    for (settings, expected) in cases {
+        let cloud = start(Options { environments: 1, ..with_env(settings) }).await;
+        assert_eq!(console(&cloud, "/api/state").await["variants"], serde_json::json!(expected));
+        let board = console(&cloud, "/api/dashboards/experiment").await;
+        assert_eq!(board["variants"], serde_json::json!(expected));
+        let widgets = board["widgets"].as_array().unwrap();
+        assert!(widgets.iter().all(|widget| widget["problem"].is_null()), "{board}");
+        let shares = widgets.iter().find(|widget| widget["title"] == "Failed requests").unwrap();
+        let labels: Vec<&str> =
+            shares["series"].as_array().unwrap().iter().filter_map(|series| series["label"].as_str()).collect();
+        assert_eq!(labels, expected);
+        let differences = widgets
+            .iter()
+            .filter_map(|widget| widget["title"].as_str())
+            .filter(|title| title.contains(&format!("− control {}", expected[0])))
+            .count();
+        assert_eq!(differences, 2 * (expected.len() - 1), "a comparison with the control for each other variant");
+        cloud.shut_down().await;
+    }
+}
+
+#[tokio::test]
 async fn every_dashboard_widget_draws_the_emitted_metrics() {
     let cloud = start(Options { environments: 1, ..options() }).await;
     for version in ["v1", "v2", "v1"] {

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests fail by panicking")]
 
 mod bucket;
+mod bucket_listing;
+mod bucket_refusal;
+mod bucket_write;
 mod cache;
 mod command;
 mod console;

@@ -1,7 +1,8 @@
 //! Properties that hold for every input, shared by the fuzz targets (`fuzz/fuzz_targets`) and `tests/fuzz.rs`.
 
 use nearedge_core::access::secret::Secrets;
-use nearedge_core::http::conditional::{Conditions, Verdict, http_date};
+use nearedge_core::http::conditional::{Conditions, Verdict};
+use nearedge_core::http::date::http_date;
 use nearedge_core::http::range::{ByteRange, IfRange};
 use nearedge_core::object::{KEY_BYTES_MAX, Metadata};
 use nearedge_core::request::Request;

@@ -1,7 +1,6 @@
 //! Conditional requests (RFC 9110 §13): evaluates header fields against an object's metadata.
 
-use std::time::SystemTime;
-
+use crate::http::date::http_date;
 use crate::object::Metadata;
 
 /// The conditional header fields of a request, unparsed. Repeated fields are joined with commas.
@@ -113,11 +112,6 @@ fn matches_any<'a>(
     eq: impl Fn(EntityTag<'a>, EntityTag<'a>) -> bool,
 ) -> bool {
     list.trim_ascii() == "*" || etag.is_some_and(|etag| entity_tags(list).any(|tag| eq(tag, etag)))
-}
-
-/// Parses an HTTP date in any of its three formats (RFC 9110 §5.6.7).
-pub fn http_date(text: &str) -> Option<SystemTime> {
-    httpdate::parse_http_date(text.trim_ascii()).ok()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::http::conditional::http_date;
+use crate::http::date::http_date;
 use crate::object::Metadata;
 
 /// The upper limits, from the settings.

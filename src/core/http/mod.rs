@@ -1,5 +1,6 @@
 //! HTTP semantics as pure functions: conditional requests, ranges, freshness.
 
 pub mod conditional;
+pub mod date;
 pub mod freshness;
 pub mod range;

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
-use crate::http::conditional::{EntityTag, http_date};
+use crate::http::conditional::EntityTag;
+use crate::http::date::http_date;
 use crate::object::Metadata;
 
 /// The requested range of bytes (RFC 9110 §14.1.2).

@@ -6,7 +6,9 @@ mod key;
 use std::fmt;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use crate::http::date::http_date;
 use crate::json;
 
 pub use self::body::{Body, BodyEncoder, Reservation, base64_len};
@@ -63,6 +65,8 @@ pub struct Head(Arc<EncodedMetadata>);
 struct EncodedMetadata {
     metadata: Metadata,
     json: Box<[u8]>,
+    /// Last-Modified, parsed once.
+    modified: Option<SystemTime>,
 }
 
 impl Head {
@@ -72,7 +76,13 @@ impl Head {
         for (name, value) in metadata.fields() {
             json::write_member(&mut json, name, value);
         }
-        Self(Arc::new(EncodedMetadata { metadata, json: json.into() }))
+        let modified = metadata.last_modified.as_deref().and_then(http_date);
+        Self(Arc::new(EncodedMetadata { metadata, json: json.into(), modified }))
+    }
+
+    /// The time of Last-Modified, if it is a date.
+    pub fn modified(&self) -> Option<SystemTime> {
+        self.0.modified
     }
 
     /// [`Metadata::fields`] as members of a JSON object, each followed by a comma.

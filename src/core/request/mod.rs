@@ -1,6 +1,7 @@
 //! A viewer's request: the fields that the rules use, borrowed from the event.
 
 pub mod event;
+pub mod header_names;
 
 use std::borrow::Cow;
 

@@ -88,7 +88,7 @@ pub struct Presentation {
     /// Whether `x-variant` names the served variant.
     pub variant_header: bool,
     /// The value of Vary: the request header fields that select the response (RFC 9110 §12.5.5).
-    pub vary: &'static str,
+    pub vary: Cow<'static, str>,
 }
 
 /// The body of a response.
@@ -119,12 +119,12 @@ pub struct Response<'a> {
 
 impl<'a> Response<'a> {
     /// Maps an outcome to its response. `variant` is the variant of the served object.
-    pub fn of(outcome: Outcome, variant: Option<&'a str>, presentation: &Presentation) -> Self {
+    pub fn of(outcome: Outcome, variant: Option<&'a str>, presentation: &'a Presentation) -> Self {
         // These responses are the same for every variant.
         let varies = !matches!(outcome, Outcome::Forbidden | Outcome::MethodRefused | Outcome::MethodsListed);
         let mut response = Self::without_vary(outcome, presentation);
         if varies {
-            response.headers.push(("vary", Cow::Borrowed(presentation.vary)));
+            response.headers.push(("vary", Cow::Borrowed(&*presentation.vary)));
         }
         if let Some(variant) = variant.filter(|_| presentation.variant_header) {
             response.headers.push(("x-variant", Cow::Borrowed(variant)));
@@ -267,7 +267,7 @@ mod tests {
     use crate::store::{Cause, Missing};
 
     const PRESENTATION: Presentation =
-        Presentation { missing_status: 404, variant_header: true, vary: "test_version, redirect" };
+        Presentation { missing_status: 404, variant_header: true, vary: Cow::Borrowed("test_version, redirect") };
 
     fn respond(outcome: Outcome) -> Response<'static> {
         Response::of(outcome, None, &PRESENTATION)

@@ -11,7 +11,6 @@ use std::time::Duration;
 use equivalent::Equivalent;
 use moka::notification::RemovalCause;
 use moka::policy::EvictionPolicy;
-use nearedge_core::http::conditional::http_date;
 use nearedge_core::http::freshness::{Freshness, Limits, freshness};
 use nearedge_core::object::{Body, Head, ObjectKey};
 use nearedge_core::store::Missing;
@@ -108,8 +107,7 @@ impl IndexEntry {
     /// Whether the object may have been overwritten after it was read without a new Last-Modified, which has a resolution of
     /// one second: then S3 confirms a version that has the same bytes and other metadata (RFC 9110 §8.8.2.2).
     pub(super) fn is_ambiguous(&self) -> bool {
-        let modified = self.head.last_modified.as_deref().and_then(http_date);
-        modified.is_some_and(|modified| self.requested_at.wall() < modified + LAST_MODIFIED_MARGIN)
+        self.head.modified().is_some_and(|modified| self.requested_at.wall() < modified + LAST_MODIFIED_MARGIN)
     }
 
     pub(super) fn may_be_stale_while_revalidating(&self, now: Moment) -> bool {

@@ -5,7 +5,7 @@
 //! field must not make an object unavailable.
 
 use aws_smithy_runtime_api::http::Headers;
-use nearedge_core::http::conditional::http_date;
+use nearedge_core::http::date::http_date;
 
 use crate::http_client::UNREADABLE_FIELDS;
 

@@ -2,6 +2,7 @@
 
 use crate::policy::distribution::Behavior;
 use crate::policy::finding::{Finding, Severity};
+use crate::policy::json::is_unknown;
 use crate::policy::path_pattern::matches;
 use crate::policy::rule::context::Context;
 
@@ -15,7 +16,7 @@ pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
         findings.extend(protocol(behavior));
         if let Some(pattern) = &behavior.pattern {
             findings.extend(shadowed(behavior, pattern, &behaviors[..index]));
-            if !context.is_api(&behavior.origin) {
+            if !context.is_api(behavior.first_origin()) {
                 findings.extend(takes_variants(behavior, pattern));
             }
         }
@@ -52,6 +53,9 @@ fn shadowed(behavior: &Behavior, pattern: &str, earlier: &[Behavior]) -> Option<
 /// Finds a pattern that keeps paths of variants away from the API.
 fn takes_variants(behavior: &Behavior, pattern: &str) -> Option<Finding> {
     let path = pattern.strip_prefix('/').unwrap_or(pattern);
+    if path.split('/').next().is_some_and(is_unknown) {
+        return None;
+    }
     if path.split('/').next().is_some_and(|folder| folder.contains(['*', '?'])) {
         return Some(Finding {
             severity: Severity::Error,

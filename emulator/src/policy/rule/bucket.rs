@@ -25,7 +25,7 @@ pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
                 fix: "add an origin access control (in AWS China an origin access identity)".to_owned(),
             });
         }
-        let behaviors = context.distribution.behaviors.iter().filter(|behavior| behavior.origin == origin.id);
+        let behaviors = context.distribution.behaviors.iter().filter(|behavior| behavior.origins.contains(&origin.id));
         for behavior in behaviors {
             if is_bucket && behavior.caching.forwards_header("host") == Some(true) {
                 findings.push(Finding {

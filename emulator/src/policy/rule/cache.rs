@@ -21,7 +21,7 @@ pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
 fn key(context: &Context<'_>, behavior: &Behavior, headers: &Names) -> Vec<Finding> {
     let mut findings = Vec::new();
     for name in SELECTING_HEADERS.into_iter().chain(context.subject.spa_fallback.then_some("accept")) {
-        if !headers.contains(name) && behavior.caching.forwards_header(name) != Some(false) {
+        if headers.contains(name) == Some(false) && behavior.caching.forwards_header(name) != Some(false) {
             findings.push(Finding {
                 severity: Severity::Error,
                 id: "header-not-in-key",

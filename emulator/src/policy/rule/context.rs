@@ -30,9 +30,14 @@ impl<'a> Context<'a> {
         self.api_origins.contains(origin)
     }
 
+    /// Whether a behaviour sends requests to the API, at least after another origin failed.
+    pub(super) fn reaches_api(&self, behavior: &Behavior) -> bool {
+        behavior.origins.iter().any(|origin| self.is_api(origin))
+    }
+
     /// The behaviours that send requests to the API.
     pub(super) fn api_behaviors(&self) -> impl Iterator<Item = &'a Behavior> {
-        self.distribution.behaviors.iter().filter(|behavior| self.is_api(&behavior.origin))
+        self.distribution.behaviors.iter().filter(|behavior| self.reaches_api(behavior))
     }
 
     /// The origins that are the API.
@@ -48,16 +53,25 @@ impl<'a> Context<'a> {
 
 /// The ids of the API's origins.
 ///
-/// These are the custom origins that have the secret or a domain name of API Gateway; otherwise, the origin of the
-/// default behaviour.
+/// These are the custom origins that have the secret, or a domain name of API Gateway or of a function URL; otherwise,
+/// the origin of the default behaviour. A bucket is never the API.
 fn api_origins(distribution: &Distribution) -> BTreeSet<&str> {
+    let can_be_api = |origin: &&Origin| origin.custom.is_some() && !is_bucket(&origin.domain);
     let is_api = |origin: &&Origin| {
         let domain = origin.domain.to_ascii_lowercase();
-        origin.custom.is_some() && (origin.header(SECRET_HEADER).is_some() || domain.contains(".execute-api."))
+        origin.header(SECRET_HEADER).is_some() || domain.contains(".execute-api.") || domain.contains(".lambda-url.")
     };
-    let found: BTreeSet<&str> = distribution.origins.iter().filter(is_api).map(|origin| origin.id.as_str()).collect();
+    let candidates = distribution.origins.iter().filter(can_be_api);
+    let found: BTreeSet<&str> = candidates.clone().filter(is_api).map(|origin| origin.id.as_str()).collect();
     if !found.is_empty() {
         return found;
     }
-    distribution.behaviors.last().map(|default| default.origin.as_str()).into_iter().collect()
+    let default = distribution.behaviors.last().map(Behavior::first_origin);
+    candidates.map(|origin| origin.id.as_str()).filter(|id| Some(*id) == default).collect()
+}
+
+/// Whether a domain name is that of a bucket or of its website endpoint.
+fn is_bucket(domain: &str) -> bool {
+    let domain = domain.to_ascii_lowercase();
+    domain.contains(".amazonaws.com") && (domain.contains(".s3.") || domain.contains(".s3-"))
 }

@@ -26,9 +26,9 @@ fn cached(context: &Context<'_>) -> Option<Finding> {
         return None;
     }
     let cached = format!("CloudFront caches {} (10 s by default), even where caching is off", cached.join(", "));
-    let in_key = context
-        .api_behaviors()
-        .all(|behavior| behavior.caching.cache_policy().is_some_and(|cache| cache.headers.contains("test_version")));
+    let in_key = context.api_behaviors().all(|behavior| {
+        behavior.caching.cache_policy().is_some_and(|cache| cache.headers.contains("test_version") != Some(false))
+    });
     let (severity, why) = if in_key {
         (Severity::Warning, format!("{cached}: one failed request fails all viewers for that long"))
     } else {
@@ -48,7 +48,7 @@ fn cached(context: &Context<'_>) -> Option<Finding> {
 
 fn replaced(context: &Context<'_>, error: &ErrorResponse) -> Option<Finding> {
     let page = error.page.as_ref()?;
-    let from_api = context.distribution.behavior_for(page).is_some_and(|behavior| context.is_api(&behavior.origin));
+    let from_api = context.distribution.behavior_for(page).is_some_and(|behavior| context.reaches_api(behavior));
     let source = if from_api { ", requested from the origin without test_version" } else { "" };
     let (severity, consequence) = match error.response_code.as_deref().filter(|code| code.starts_with('2')) {
         Some(code) => {

@@ -8,7 +8,11 @@ use crate::policy::rule::context::{Context, SELECTING_HEADERS};
 pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for behavior in context.api_behaviors() {
-        findings.extend(unknown_policies(behavior));
+        let unknown = unknown_policies(behavior);
+        if unknown.is_empty() {
+            findings.extend(unknown_names(behavior));
+        }
+        findings.extend(unknown);
         findings.extend(forwarding(context, behavior));
     }
     findings.extend(context.api_origins().flat_map(overwritten));
@@ -17,7 +21,7 @@ pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
 
 fn unknown_policies(behavior: &Behavior) -> Vec<Finding> {
     let Caching::Policies { cache, request } = &behavior.caching else { return Vec::new() };
-    let unknown = [
+    let policies = [
         (cache.as_ref().err(), "get-cache-policy"),
         (request.as_ref().and_then(|request| request.as_ref().err()), "get-origin-request-policy"),
     ];
@@ -33,7 +37,19 @@ fn unknown_policies(behavior: &Behavior) -> Vec<Finding> {
         };
         Some(Finding { severity: Severity::Warning, id: "policy-unknown", place: behavior.name(), why, fix })
     };
-    unknown.into_iter().filter_map(finding).collect()
+    policies.into_iter().filter_map(finding).collect()
+}
+
+/// Finds lists of headers of which only AWS knows a part.
+fn unknown_names(behavior: &Behavior) -> Option<Finding> {
+    let is_unknown = SELECTING_HEADERS.iter().any(|name| behavior.caching.forwards_header(name).is_none());
+    is_unknown.then(|| Finding {
+        severity: Severity::Warning,
+        id: "policy-unknown",
+        place: behavior.name(),
+        why: "only AWS knows which headers it forwards, so the rules that depend on them cannot be checked".to_owned(),
+        fix: "list the headers in the template, or add --set for a parameter".to_owned(),
+    })
 }
 
 fn forwarding(context: &Context<'_>, behavior: &Behavior) -> Vec<Finding> {

@@ -6,12 +6,14 @@
 mod behavior;
 mod bucket;
 mod cache;
+mod certificate;
 mod china;
 mod context;
 mod error;
 mod header;
 mod origin;
 mod redirect;
+mod route;
 mod secret;
 
 use std::cmp::Reverse;
@@ -23,7 +25,9 @@ use crate::policy::subject::Subject;
 type Rule = fn(&Context<'_>) -> Vec<Finding>;
 
 /// All rules, in the order in which a request meets their concerns.
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 11] = [
+    certificate::check,
+    route::check,
     behavior::check,
     header::check,
     cache::check,

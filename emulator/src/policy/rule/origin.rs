@@ -1,10 +1,12 @@
 //! Rules for the connection to the API.
 
+use crate::policy::distribution::Origin;
 use crate::policy::finding::{Finding, Severity};
+use crate::policy::json::is_unknown;
 use crate::policy::rule::context::Context;
 
 pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let mut findings: Vec<Finding> = context.distribution.origins.iter().filter_map(domain).collect();
     for origin in context.api_origins() {
         if !origin.path.is_empty() {
             findings.push(Finding {
@@ -16,7 +18,7 @@ pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
             });
         }
         let Some(custom) = &origin.custom else { continue };
-        if custom.protocol_policy != "https-only" {
+        if custom.protocol_policy != "https-only" && !is_unknown(&custom.protocol_policy) {
             findings.push(Finding {
                 severity: Severity::Error,
                 id: "secret-in-clear",
@@ -28,7 +30,7 @@ pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
                 fix: "set OriginProtocolPolicy to https-only".to_owned(),
             });
         }
-        let is_old = |version: &&str| !["TLSv1.2", "TLSv1.3"].contains(version);
+        let is_old = |version: &&str| !["TLSv1.2", "TLSv1.3"].contains(version) && !is_unknown(version);
         let old: Vec<&str> = custom.tls.iter().map(String::as_str).filter(is_old).collect();
         if !old.is_empty() {
             findings.push(Finding {
@@ -53,4 +55,17 @@ pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Finds a domain name that is a URL, such as an API's attribute `ApiEndpoint`.
+///
+/// [Origin domain](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/DownloadDistValuesOrigin.html).
+fn domain(origin: &Origin) -> Option<Finding> {
+    origin.domain.contains("://").then(|| Finding {
+        severity: Severity::Error,
+        id: "origin-domain",
+        place: origin.name(),
+        why: format!("CloudFront requires a domain name, and DomainName is the URL {}", origin.domain),
+        fix: "use only the host name; in a template, Fn::Select [2, Fn::Split [\"/\", URL]]".to_owned(),
+    })
 }

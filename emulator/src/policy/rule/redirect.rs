@@ -1,6 +1,7 @@
 //! Rules for the addresses that redirects lead to.
 
 use crate::policy::finding::{Finding, Severity};
+use crate::policy::json::is_unknown;
 use crate::policy::rule::context::Context;
 
 pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
@@ -15,7 +16,11 @@ fn target(context: &Context<'_>, variant: &str) -> Option<Finding> {
     ["index.html", "test.png", "a/b.js"].iter().find_map(|object| {
         let path = format!("/{variant}/{object}");
         let behavior = context.distribution.behavior_for(&path)?;
-        if context.is_api(&behavior.origin) {
+        if context.reaches_api(behavior) {
+            let mut patterns = context.distribution.behaviors.iter().filter_map(|behavior| behavior.pattern.as_ref());
+            if is_unknown(variant) && !patterns.any(|pattern| pattern.contains(variant)) {
+                return Some(unknown(variant));
+            }
             return Some(Finding {
                 severity: Severity::Error,
                 id: "redirect-loops",
@@ -28,7 +33,7 @@ fn target(context: &Context<'_>, variant: &str) -> Option<Finding> {
                     .to_owned(),
             });
         }
-        let origin = context.distribution.origins.iter().find(|origin| origin.id == behavior.origin)?;
+        let origin = context.distribution.origins.iter().find(|origin| origin.id == behavior.first_origin())?;
         (!origin.path.is_empty()).then(|| Finding {
             severity: Severity::Error,
             id: "origin-path",
@@ -37,6 +42,17 @@ fn target(context: &Context<'_>, variant: &str) -> Option<Finding> {
             fix: "leave OriginPath empty: the redirected path is the key".to_owned(),
         })
     })
+}
+
+/// Reports a variant whose name only AWS knows, and which no behaviour names in the same way.
+fn unknown(variant: &str) -> Finding {
+    Finding {
+        severity: Severity::Warning,
+        id: "variants-unknown",
+        place: "the function's test_versions".to_owned(),
+        why: format!("only AWS knows {variant}, so the behaviours of the variants' folders cannot be checked"),
+        fix: "add --variants with the variants, or --set for a parameter".to_owned(),
+    }
 }
 
 fn redirect_path(context: &Context<'_>) -> Option<Finding> {
@@ -53,7 +69,7 @@ fn redirect_path(context: &Context<'_>) -> Option<Finding> {
         });
     }
     let aliases = &context.distribution.aliases;
-    if aliases.is_empty() || host.contains("${") || aliases.iter().any(|alias| covers(alias, host)) {
+    if aliases.is_empty() || is_unknown(host) || aliases.iter().any(|alias| covers(alias, host)) {
         return None;
     }
     Some(Finding {
@@ -69,6 +85,6 @@ fn redirect_path(context: &Context<'_>) -> Option<Finding> {
 fn covers(alias: &str, host: &str) -> bool {
     match alias.strip_prefix("*.") {
         Some(parent) => host.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(parent)),
-        None => alias.contains("${") || alias.eq_ignore_ascii_case(host),
+        None => is_unknown(alias) || alias.eq_ignore_ascii_case(host),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::policy::distribution::Origin;
 use crate::policy::finding::{Finding, Severity};
+use crate::policy::json::is_unknown;
 use crate::policy::rule::context::{Context, SECRET_HEADER};
 
 /// The minimum length of a secret: 16 random letters and digits have 95 bits.
@@ -24,7 +25,7 @@ pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
                 fix: "add the custom header lambda_auth with the secret to this origin".to_owned(),
             }),
             // A parameter or a dynamic reference: the configuration does not contain the secret.
-            Some(value) if value.contains("${") || value.contains("{{resolve:") => {}
+            Some(value) if is_unknown(value) => {}
             Some(value) => {
                 if context.subject.is_template {
                     findings.push(in_template(origin));

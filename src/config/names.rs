@@ -1,0 +1,115 @@
+//! The names of all settings, and the variables that are probably misspelt settings.
+
+use strsim::osa_distance;
+
+/// The settings of nearedge.
+const SETTINGS: [&str; 30] = [
+    "auth_header",
+    "bucket",
+    "cache_max_bytes",
+    "cache_missing_ttl_secs",
+    "cache_object_max_bytes",
+    "cache_ttl_secs",
+    "deadline_margin_ms",
+    "error_document",
+    "index_document",
+    "lambda_auth",
+    "lambda_auth_next",
+    "metrics",
+    "metrics_namespace",
+    "metrics_variants",
+    "missing_status",
+    "oversize",
+    "preload",
+    "presign_ttl_secs",
+    "prewarm",
+    "redirect_path",
+    "redirect_query",
+    "s3_path_style",
+    "spa_fallback",
+    "stale_if_error_secs",
+    "stale_while_revalidate_secs",
+    "test_versions",
+    "trace_ratio",
+    "variant_fallback",
+    "variant_header",
+    "version_header",
+];
+
+/// The largest number of edits between a misspelt name and the setting.
+const DISTANCE_MAX: usize = 2;
+
+/// The setting that `name` probably means; `None` if `name` is a setting, or not close to one.
+///
+/// Settings are lower case, so a name in upper case is only compared without regard to case: most of Lambda's own variables
+/// end here.
+fn meant_by(name: &str) -> Option<&'static str> {
+    if SETTINGS.contains(&name) {
+        return None;
+    }
+    let same = SETTINGS.into_iter().find(|setting| setting.eq_ignore_ascii_case(name));
+    if same.is_some() || name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return same;
+    }
+    // A short name has many neighbours by chance.
+    let allowed = DISTANCE_MAX.min(name.len() / 4);
+    let close =
+        |setting: &&str| setting.len().abs_diff(name.len()) <= allowed && osa_distance(setting, name) <= allowed;
+    SETTINGS.into_iter().find(close)
+}
+
+/// Describes every variable that is probably a misspelt setting: it has no effect.
+pub(crate) fn misspelt(names: impl IntoIterator<Item = String>) -> Vec<String> {
+    let describe = |name: String| {
+        let meant = meant_by(&name)?;
+        Some(format!("the variable {name:?} has no effect: did you mean {meant}?"))
+    };
+    names.into_iter().filter_map(describe).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    #[test]
+    fn close_names_and_other_cases_are_misspelt_settings() {
+        for (name, meant) in [
+            ("cache_ttl_sec", "cache_ttl_secs"),
+            ("BUCKET", "bucket"),
+            ("Lambda_Auth", "lambda_auth"),
+            ("test_version", "test_versions"),
+            ("redirectpath", "redirect_path"),
+            ("cache-ttl-secs", "cache_ttl_secs"),
+            ("stale_if_eror_secs", "stale_if_error_secs"),
+        ] {
+            assert_eq!(meant_by(name), Some(meant), "{name}");
+        }
+        for name in
+            ["bucket", "PATH", "AWS_REGION", "_HANDLER", "http_proxy", "my_own_setting", "LAMBDA_TASK_ROOT", "x"]
+        {
+            assert_eq!(meant_by(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_list_names_every_setting_that_is_read() {
+        let read = RefCell::new(Vec::new());
+        let _ = crate::config::Config::from_env(|name| {
+            read.borrow_mut().push(name.to_owned());
+            // Values that make the reader read everything.
+            match name {
+                "OTEL_EXPORTER_OTLP_ENDPOINT" => Some("http://127.0.0.1:4318".to_owned()),
+                "lambda_auth" => Some("secret".to_owned()),
+                _ => None,
+            }
+        });
+        let is_ours = |name: &&String| name.bytes().all(|byte| !byte.is_ascii_uppercase());
+        let mut read: Vec<String> = read.borrow().iter().filter(is_ours).cloned().collect();
+        read.sort();
+        read.dedup();
+        let mut listed: Vec<&str> = SETTINGS.to_vec();
+        listed.sort_unstable();
+        assert_eq!(read, listed);
+    }
+}
