@@ -32,7 +32,7 @@ const PROCESS_BYTES: u64 = 40 << 20;
 const BODY_BYTES_MIN: u64 = 16 << 20;
 
 /// Timeout for the last export of spans: Lambda kills the process half a second after SIGTERM.
-const LAST_FLUSH_TIMEOUT: Duration = Duration::from_millis(400);
+const LAST_FLUSH_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Runs the function until the Runtime API closes; `env` returns the value of an environment variable, `names` are those of all
 /// variables.

@@ -28,6 +28,9 @@ use rustls::{ClientConfig, RootCertStore};
 /// How long an idle connection is kept. S3 closes connections sooner.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Upper bound of the header fields of a response. S3 accepts 2 kB of metadata, which hold fewer.
+const HEADER_FIELDS_MAX: usize = 1024;
+
 /// The default trust anchors: Mozilla's, linked in. They include the authorities of AWS and AWS China.
 pub(crate) fn bundled_anchors() -> RootCertStore {
     RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
@@ -72,7 +75,12 @@ pub(crate) fn hyper_client(anchors: RootCertStore, connect_timeout: Duration) ->
     tcp.set_connect_timeout(Some(connect_timeout));
     let connector =
         HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
-    Ok(Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE_TIMEOUT).build(connector))
+    Ok(Client::builder(TokioExecutor::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        // The metadata of an object can be more than 100 fields, hyper's default, and odd ones.
+        .http1_max_headers(HEADER_FIELDS_MAX)
+        .http1_ignore_invalid_headers_in_responses(true)
+        .build(connector))
 }
 
 /// Sends a request.

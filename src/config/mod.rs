@@ -107,12 +107,12 @@ impl Config {
             oversize: reader.oversize(),
             presign_ttl: Duration::from_secs(reader.number("presign_ttl_secs", 300, 1..=604_800)),
         };
-        // Whether a request receives the shell depends on its Accept field.
         let (auth, version) =
             (reader.header_name("auth_header", AUTH_HEADER), reader.header_name("version_header", VERSION_HEADER));
         if auth == version {
             reader.reject("version_header", "is the same as auth_header: the secret and the variant need two headers");
         }
+        // Whether a request receives the shell depends on its Accept field.
         let accept = if spa_fallback.is_some() { ", accept" } else { "" };
         let vary = format!("{version}, redirect{accept}").into();
         let header_names = HeaderNames::new(auth, version);
@@ -175,8 +175,11 @@ fn is_access_point(arn: &str) -> bool {
     let name = resource.strip_prefix("accesspoint").and_then(|rest| rest.strip_prefix(['/', ':'])).unwrap_or_default();
     arn.starts_with("arn:")
         && partition.starts_with("aws")
-        && ["s3", "s3-object-lambda", "s3-outposts"].contains(&service)
-        && (region.is_empty() || is_region(region))
+        && ["s3", "s3-object-lambda"].contains(&service)
+        // Multi-region access points have no region: they need SigV4A, which is not built in.
+        && !region.is_empty()
+        && is_region(region)
+        && account.len() == 12
         && account.bytes().all(|byte| byte.is_ascii_digit())
         && !name.is_empty()
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte))
@@ -202,10 +205,14 @@ fn is_http_url(url: &str) -> bool {
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte))
     };
     let has_user = url.authority().is_some_and(|authority| authority.as_str().contains('@'));
-    is_http
-        && url.host().is_some_and(is_host)
-        && !has_user
-        && url.authority().is_some_and(|authority| !authority.as_str().ends_with(':'))
+    // http::Uri checks neither the number of a port nor that of a byte of an IPv4 address.
+    let port = url.authority().and_then(|authority| {
+        authority.as_str().rsplit_once(']').map_or(authority.as_str(), |(_, rest)| rest).split_once(':')
+    });
+    let has_valid_port = port.is_none_or(|(_, port)| port.parse::<u16>().is_ok());
+    let is_number = |host: &str| host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let has_valid_ip = url.host().is_none_or(|host| !is_number(host) || host.parse::<std::net::Ipv4Addr>().is_ok());
+    is_http && url.host().is_some_and(is_host) && !has_user && has_valid_port && has_valid_ip
 }
 
 impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
@@ -224,7 +231,7 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
             );
         }
         for name in ENDPOINTS {
-            if self.text(name).is_some_and(|url| !is_http_url(&url)) {
+            if self.text(name).is_some_and(|url| !is_http_url(&url) || url.contains(['?', '#'])) {
                 self.reject(name, "is not an http or https URL with a host: use one such as http://127.0.0.1:3002");
             }
         }

@@ -41,16 +41,16 @@ const DISTANCE_MAX: usize = 2;
 
 /// The setting that `name` probably means; `None` if `name` is a setting, or not close to one.
 ///
-/// Settings are lower case, so a name in upper case is only compared without regard to case: most of Lambda's own variables
-/// end here.
+/// Names of Lambda, the SDK and OpenTelemetry are skipped, which are most of them.
 fn meant_by(name: &str) -> Option<&'static str> {
     if SETTINGS.contains(&name) {
         return None;
     }
-    let same = SETTINGS.into_iter().find(|setting| setting.eq_ignore_ascii_case(name));
-    if same.is_some() || name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return same;
+    let is_of_another = ["AWS_", "LAMBDA_", "OTEL_", "_"].iter().any(|prefix| name.starts_with(prefix));
+    if is_of_another {
+        return None;
     }
+    let name = &*name.to_ascii_lowercase();
     // A short name has many neighbours by chance.
     let allowed = DISTANCE_MAX.min(name.len() / 4);
     let close =
@@ -82,6 +82,8 @@ mod tests {
             ("redirectpath", "redirect_path"),
             ("cache-ttl-secs", "cache_ttl_secs"),
             ("stale_if_eror_secs", "stale_if_error_secs"),
+            ("CACHE_TTL_SEC", "cache_ttl_secs"),
+            ("Redirect_Pth", "redirect_path"),
         ] {
             assert_eq!(meant_by(name), Some(meant), "{name}");
         }

@@ -203,6 +203,8 @@ fn a_value_that_is_no_bucket_is_rejected() {
         "arn:aws:s3:::my-site",
         "arn:aws:s3:eu-west-1:123456789012:bucket/x",
         "arn:aws:iam::123456789012:role/x",
+        "arn:aws:s3::123456789012:accesspoint/site.mrap",
+        "arn:aws:s3:eu-west-1::accesspoint/site",
     ] {
         assert_eq!(rejected(&[("bucket", bad)]), ["bucket"], "{bad:?}");
     }
@@ -235,6 +237,11 @@ fn what_the_sdk_cannot_use_is_rejected_at_the_start() {
         ("redirect_path", "https://d1<script>"),
         ("redirect_path", "https://user:password@d1"),
         ("redirect_path", "https://d1:"),
+        ("redirect_path", "https://d1:99999"),
+        ("redirect_path", "https://d1:port"),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:99999"),
+        ("AWS_ENDPOINT_URL", "http://h?x=1"),
+        ("AWS_ENDPOINT_URL", "http://256.0.0.1"),
     ] {
         let error = read(&[(name, bad)]).unwrap_err();
         assert_eq!(error.0.iter().map(|setting| setting.name).collect::<Vec<_>>(), [name], "{bad:?}: {error}");

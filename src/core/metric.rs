@@ -103,7 +103,7 @@ table! {
     CacheBypass, Count, Service, "Responses without the cache: it is disabled, or the object is too large for it.";
     CacheBytes, Bytes, Service, "Size of the cache, after responses that are not cache hits and after evictions.";
     CacheEvictions, Count, Service, "Objects evicted from the cache.";
-    WarmUp, Count, Service, "Warm-up events, which are not requests: they count in no other metric but ColdStart and InitDuration.";
+    WarmUp, Count, Service, "Warm-up events, which are not requests: they have no Duration, no status and no outcome.";
     ColdStart, Count, Service, "First invocations of execution environments.";
     InitDuration, Milliseconds, Service, "Time from the process start until its first request for an event. Only for the first invocation.";
     Status2xx, Count, Service, "Responses with a status from 200 to 299.";
@@ -167,6 +167,7 @@ impl Measurement<'_> {
         if record.outcome == WARM_UP {
             emit(Metric::WarmUp, 1.0);
             self.emit_init(&mut emit);
+            self.emit_counters(&mut emit);
             return;
         }
         emit(Metric::Duration, milliseconds(self.duration));
@@ -198,10 +199,15 @@ impl Measurement<'_> {
         if record.source != Some(Source::Hit) || stats.evictions > 0 {
             emit(Metric::CacheBytes, stats.cached_bytes as f64);
         }
+        self.emit_counters(&mut emit);
+    }
+
+    /// The counters since the last line.
+    fn emit_counters(&self, emit: &mut impl FnMut(Metric, f64)) {
         for (metric, count) in [
-            (Metric::S3Requests, stats.requests),
-            (Metric::S3Retries, stats.retries),
-            (Metric::CacheEvictions, stats.evictions),
+            (Metric::S3Requests, self.stats.requests),
+            (Metric::S3Retries, self.stats.retries),
+            (Metric::CacheEvictions, self.stats.evictions),
             (Metric::SpansDropped, self.spans_dropped),
         ] {
             if count > 0 {

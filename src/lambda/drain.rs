@@ -26,6 +26,11 @@ impl Drain {
         (!self.draining.load(Ordering::SeqCst)).then_some(guard)
     }
 
+    /// Whether the process is to end.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
     /// Refuses new invocations, and waits for those in flight, at most for `timeout`. Returns the number that is left.
     pub(super) async fn finish(&self, timeout: Duration) -> usize {
         self.draining.store(true, Ordering::SeqCst);

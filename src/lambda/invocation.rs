@@ -54,7 +54,7 @@ const DEADLINE_MARGIN_MIN: Duration = Duration::from_millis(20);
 /// Timeout for the invocations in flight after SIGTERM. Lambda kills the process half a second after it, and the last
 /// spans have to be exported too
 /// ([Shutdown phase](https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-shutdown)).
-const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The waits between attempts to fetch an event, once the Runtime API fails. After the last one the process exits.
 const NEXT_BACKOFF: [Duration; 5] = [
@@ -114,8 +114,6 @@ pub async fn run<S: Store>(origin: Origin<S>, config: LoopConfig, telemetry: Tel
         tokio::spawn(async move { exporter.run().await });
         register_for_sigterm().await;
     }
-    // Lambda sends SIGTERM only to an environment with an extension; the handler costs nothing elsewhere.
-    let drains = concurrent || traces.is_some();
     let shared = Arc::new(Shared {
         api: runtime_api(),
         deadline_margin: config.deadline_margin.max(DEADLINE_MARGIN_MIN),
@@ -135,8 +133,7 @@ pub async fn run<S: Store>(origin: Origin<S>, config: LoopConfig, telemetry: Tel
         let unused = service_fn(async |_: LambdaEvent<IgnoredAny>| Ok::<(), Error>(()));
         Runtime::new(unused).layer(ReplaceWith(Handler(shared.clone()))).run().await
     };
-    let terminated = if drains { signal(SignalKind::terminate()).ok() } else { None };
-    let Some(mut terminated) = terminated else { return running.await };
+    let Ok(mut terminated) = signal(SignalKind::terminate()) else { return running.await };
     let mut running = pin!(running);
     tokio::select! {
         result = &mut running => return result,
@@ -170,10 +167,14 @@ async fn run_workers<S: Store>(shared: &Arc<Shared<S>>, concurrency: u32) -> Res
     // The first worker that ends ends them all: the API is the same for each.
     match workers.join_next().await {
         None => Ok(()),
-        Some(ended) => Err(match ended {
-            Ok(error) => format!("the Runtime API returns no events: {error}").into(),
-            Err(panic) => panic.into(),
-        }),
+        // Invocations of the other workers may be about to end.
+        Some(ended) => {
+            shared.drain.finish(DRAIN_TIMEOUT).await;
+            Err(match ended {
+                Ok(error) => format!("the Runtime API returns no events: {error}").into(),
+                Err(panic) => panic.into(),
+            })
+        }
     }
 }
 
@@ -257,6 +258,7 @@ impl<S: Store> Shared<S> {
     async fn work(&self) -> std::io::Error {
         let mut waits = NEXT_BACKOFF.iter();
         loop {
+            self.stop_if_draining().await;
             match self.api.next(self.arn.get().is_none()).await {
                 Ok(invocation) => {
                     waits = NEXT_BACKOFF.iter();
@@ -291,6 +293,7 @@ impl<S: Store> Shared<S> {
         };
         loop {
             self.handle(&invocation).await;
+            self.stop_if_draining().await;
             invocation = match self.api.next(false).await {
                 Ok(next) => next,
                 Err(error) => {
@@ -301,9 +304,16 @@ impl<S: Store> Shared<S> {
         }
     }
 
+    /// Requests no more events after SIGTERM: waits until the process ends.
+    async fn stop_if_draining(&self) {
+        if self.drain.is_draining() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Handles one invocation, until the next event may be requested.
     async fn handle(&self, invocation: &Invocation) {
-        // After SIGTERM: Lambda runs an event that is not answered in another environment.
+        // After SIGTERM: the event that was on its way stays without a response.
         let Some(_in_flight) = self.drain.begin() else { return };
         let started = Instant::now();
         let left = time_left(invocation.deadline_ms);

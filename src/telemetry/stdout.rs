@@ -26,7 +26,7 @@ pub(crate) struct LinePipe {
     stalled: AtomicBool,
     /// Whether the last line was cut off.
     torn: AtomicBool,
-    /// LinePipe that were dropped and not yet reported.
+    /// Lines that were dropped and not yet reported.
     lost: AtomicU64,
 }
 

@@ -66,8 +66,29 @@ pub fn parse_header_name(name: &str) -> Result<String, HeaderNameError> {
         return Err(HeaderNameError::NotAToken);
     }
     let name = name.to_ascii_lowercase();
-    // CloudFront or API Gateway set or remove these.
-    let others = ["host", "cookie", "authorization", "connection", "content-length", "transfer-encoding", "via", "te"];
+    // CloudFront and API Gateway set, remove or reject these
+    // ([custom headers](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/add-origin-custom-headers.html)).
+    let others = [
+        "accept-encoding",
+        "authorization",
+        "cache-control",
+        "connection",
+        "content-length",
+        "cookie",
+        "expect",
+        "host",
+        "keep-alive",
+        "max-forwards",
+        "pragma",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+        "via",
+        "warning",
+        "x-real-ip",
+    ];
     let is_reserved =
         ["x-amz", "x-forwarded-", "x-edge-", "cloudfront-", "proxy-"].iter().any(|prefix| name.starts_with(prefix));
     match FIXED.contains(&name.as_str()) || others.contains(&name.as_str()) || is_reserved {

@@ -72,7 +72,7 @@ impl Outcome {
             Self::NotFetched(_, error) => match error {
                 FetchError::Missing(_) => "missing",
                 FetchError::Refused(_) => "refused",
-                FetchError::Unavailable(_) => "unavailable",
+                FetchError::Unavailable(_) | FetchError::Busy(_) => "unavailable",
                 FetchError::TimedOut(_) => "timed_out",
                 FetchError::Failed(_) => "failed",
             },
@@ -175,8 +175,10 @@ impl<'a> Response<'a> {
             Outcome::NotFetched(key, error) => match error {
                 FetchError::Missing(_) => Self::text(presentation.missing_status, format!("no file: {key}")),
                 FetchError::Refused(_) => Self::text(403, format!("storage refuses this object: {key}")),
-                FetchError::Unavailable(_) => Self::text(503, "storage is unavailable: retry after a moment")
-                    .with([("retry-after", Cow::Borrowed(RETRY_AFTER_SECS))]),
+                FetchError::Unavailable(_) | FetchError::Busy(_) => {
+                    Self::text(503, "storage is unavailable: retry after a moment")
+                        .with([("retry-after", Cow::Borrowed(RETRY_AFTER_SECS))])
+                }
                 FetchError::TimedOut(_) => Self::text(504, "storage did not respond in time"),
                 FetchError::Failed(_) => Self::text(502, "storage returned no usable response"),
             },
@@ -312,6 +314,7 @@ mod tests {
             Outcome::TooLarge(..) | Outcome::ErrorDocument(_) => true,
             Outcome::NotFetched(_, FetchError::Missing(_) | FetchError::Unavailable(_)) => true,
             Outcome::NotFetched(_, FetchError::TimedOut(_) | FetchError::Failed(_) | FetchError::Refused(_)) => true,
+            Outcome::NotFetched(_, FetchError::Busy(_)) => true,
         }
     }
 

@@ -49,6 +49,8 @@ pub enum FetchError {
     Missing(Missing),
     /// S3 works, but refuses this object: it is archived, encrypted with the client's key, or its KMS key is disabled (403).
     Refused(Cause),
+    /// The function itself has no connection left for S3; a retry may succeed (503).
+    Busy(Cause),
     /// S3 throttles or cannot be reached; a retry may succeed (503).
     Unavailable(Cause),
     /// S3 did not respond within the budget (504).
@@ -62,9 +64,11 @@ impl FetchError {
     pub fn cause(&self) -> Option<&Cause> {
         match self {
             Self::Missing(_) => None,
-            Self::Refused(cause) | Self::Unavailable(cause) | Self::TimedOut(cause) | Self::Failed(cause) => {
-                Some(cause)
-            }
+            Self::Refused(cause)
+            | Self::Busy(cause)
+            | Self::Unavailable(cause)
+            | Self::TimedOut(cause)
+            | Self::Failed(cause) => Some(cause),
         }
     }
 

@@ -9,9 +9,30 @@ use http::StatusCode;
 /// unchanged.
 pub(crate) const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
 
-/// Upper bound of the number of header fields in a response: far above what the API sends, because an event whose head is
-/// rejected is lost.
-const FIELDS_MAX: usize = 128;
+/// The number of header fields that are parsed without an allocation: more than Lambda sends.
+const FIELDS_USUAL: usize = 32;
+
+/// Upper bound of the number of header fields in a response. An event whose head is rejected is lost.
+const FIELDS_MAX: usize = 4096;
+
+/// Parses the head of a response, and passes it to `read`.
+fn with_head<T>(
+    received: &[u8],
+    read: impl FnOnce(&httparse::Response<'_, '_>, httparse::Status<usize>) -> io::Result<T>,
+) -> io::Result<T> {
+    let failed = |error: httparse::Error| invalid(format!("expected an HTTP response: {error}"));
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS_USUAL];
+    let mut response = httparse::Response::new(&mut fields);
+    match response.parse(received) {
+        Err(httparse::Error::TooManyHeaders) => {
+            let mut fields = vec![httparse::EMPTY_HEADER; FIELDS_MAX];
+            let mut response = httparse::Response::new(&mut fields);
+            let status = response.parse(received).map_err(failed)?;
+            read(&response, status)
+        }
+        status => read(&response, status.map_err(failed)?),
+    }
+}
 
 /// An event and the fields of its invocation.
 #[derive(Debug)]
@@ -41,11 +62,10 @@ pub(super) struct Response {
 impl Response {
     /// The value of a header field.
     pub(super) fn field(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-        let mut parsed = httparse::Response::new(&mut fields);
-        parsed.parse(&self.head).map_err(|error| invalid(error.to_string()))?;
-        let found = parsed.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
-        Ok(found.map(|field| field.value.to_vec()))
+        with_head(&self.head, |head, _| {
+            let found = head.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
+            Ok(found.map(|field| field.value.to_vec()))
+        })
     }
 
     /// The event and its header fields.
@@ -56,25 +76,25 @@ impl Response {
         if self.status != StatusCode::OK {
             return Err(invalid(format!("expected an event, found status {}", self.status)));
         }
-        let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-        let mut parsed = httparse::Response::new(&mut fields);
-        parsed.parse(&self.head).map_err(|error| invalid(error.to_string()))?;
         let (mut request_id, mut invocation_id, mut deadline_ms, mut trace, mut arn) = (None, None, 0, None, None);
-        for field in parsed.headers.iter() {
-            let text = || std::str::from_utf8(field.value).ok();
-            if field.name.eq_ignore_ascii_case("lambda-runtime-aws-request-id") {
-                request_id = text();
-            } else if field.name.eq_ignore_ascii_case("lambda-runtime-deadline-ms") {
-                deadline_ms = text().and_then(|milliseconds| milliseconds.parse().ok()).unwrap_or(0);
-            } else if field.name.eq_ignore_ascii_case("lambda-runtime-trace-id") {
-                trace = text().map(str::to_owned);
-            } else if with_arn && field.name.eq_ignore_ascii_case("lambda-runtime-invoked-function-arn") {
-                arn = text().map(str::to_owned);
-            } else if field.name.eq_ignore_ascii_case(INVOCATION_ID) {
-                invocation_id = Some(field.value.to_vec());
+        with_head(&self.head, |head, _| {
+            for field in head.headers.iter() {
+                let text = || std::str::from_utf8(field.value).ok();
+                if field.name.eq_ignore_ascii_case("lambda-runtime-aws-request-id") {
+                    request_id = text().map(str::to_owned);
+                } else if field.name.eq_ignore_ascii_case("lambda-runtime-deadline-ms") {
+                    deadline_ms = text().and_then(|milliseconds| milliseconds.parse().ok()).unwrap_or(0);
+                } else if field.name.eq_ignore_ascii_case("lambda-runtime-trace-id") {
+                    trace = text().map(str::to_owned);
+                } else if with_arn && field.name.eq_ignore_ascii_case("lambda-runtime-invoked-function-arn") {
+                    arn = text().map(str::to_owned);
+                } else if field.name.eq_ignore_ascii_case(INVOCATION_ID) {
+                    invocation_id = Some(field.value.to_vec());
+                }
             }
-        }
-        let Some(request_id) = request_id.map(str::to_owned) else {
+            Ok(())
+        })?;
+        let Some(request_id) = request_id else {
             return Err(invalid("expected lambda-runtime-aws-request-id with an event, found none".to_owned()));
         };
         Ok(Invocation { request_id, invocation_id, deadline_ms, trace, arn, event: self.body.into() })
@@ -101,13 +121,13 @@ pub(super) struct Head {
 impl Head {
     /// Parses the head of a response; `None` if it is incomplete.
     pub(super) fn parse(received: &[u8]) -> io::Result<Option<Self>> {
-        let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-        let mut response = httparse::Response::new(&mut fields);
-        let len = match response.parse(received) {
-            Ok(httparse::Status::Complete(len)) => len,
-            Ok(httparse::Status::Partial) => return Ok(None),
-            Err(error) => return Err(invalid(format!("expected an HTTP response: {error}"))),
-        };
+        with_head(received, |response, status| match status {
+            httparse::Status::Partial => Ok(None),
+            httparse::Status::Complete(len) => Self::of(response, len).map(Some),
+        })
+    }
+
+    fn of(response: &httparse::Response<'_, '_>, len: usize) -> io::Result<Self> {
         let status = StatusCode::from_u16(response.code.unwrap_or(0)).map_err(|error| invalid(error.to_string()))?;
         let (mut framing, mut reusable) = (Framing::Unknown, true);
         for field in response.headers.iter() {
@@ -127,7 +147,7 @@ impl Head {
         if status.is_informational() {
             framing = Framing::Length(0);
         }
-        Ok(Some(Self { status, len, reusable, framing }))
+        Ok(Self { status, len, reusable, framing })
     }
 }
 

@@ -73,7 +73,8 @@ impl<S: Store> Shared<S> {
             Ok(Fetched::TooLarge(head)) => match Selection::new(request, &head) {
                 Selection::Answer(answer) => Ok(answer),
                 // The requested range fits into a response.
-                Selection::Body(_) => return self.bypass(request, deadline).await,
+                Selection::Body(Some(_)) => return self.bypass(request, deadline).await,
+                Selection::Body(None) => Ok(Fetched::TooLarge(head)),
             },
             result => result,
         };

@@ -99,13 +99,17 @@ impl IndexEntry {
         now.is_within(self.freshness.fresh, self.requested_at)
     }
 
-    /// Whether `head` has the same entity tag and another size. A 304 announces no size.
+    /// Whether `head` has the same entity tag and another size.
     pub(super) fn contradicts(&self, head: &Head) -> bool {
-        head.etag.as_ref() == Some(&self.version.etag) && head.size_bytes != self.head.size_bytes && head.size_bytes > 0
+        // A response without Content-Length announces no size, and neither does a 304.
+        let sizes = [head.size_bytes, self.head.size_bytes];
+        head.etag.as_ref() == Some(&self.version.etag) && sizes[0] != sizes[1] && !sizes.contains(&0)
     }
 
-    /// Whether the object may have been overwritten after it was read without a new Last-Modified, which has a resolution of
-    /// one second: then S3 confirms a version that has the same bytes and other metadata (RFC 9110 §8.8.2.2).
+    /// Whether a later upload may have the same Last-Modified.
+    ///
+    /// Its resolution is one second. After a second upload within it, with the same bytes and other metadata, S3 would
+    /// confirm this version (RFC 9110 §8.8.2.2).
     pub(super) fn is_ambiguous(&self) -> bool {
         self.head.modified().is_some_and(|modified| self.requested_at.wall() < modified + LAST_MODIFIED_MARGIN)
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use aws_sdk_s3::operation::get_object::GetObjectInput;
 use aws_sdk_s3::operation::head_object::HeadObjectInput;
@@ -19,10 +20,14 @@ use tracing::{Span, field, warn};
 
 use crate::storage::s3::limits::{RETRY_BURST, RETRY_COST};
 use crate::storage::s3::response_fields;
+use crate::telemetry::throttle::LogThrottle;
 use crate::telemetry::trace::child_span;
 
+/// The interval of warnings about header fields.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Counters of the requests to S3.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Attempts {
     /// Requests sent, retries included.
     pub(super) sent: AtomicU64,
@@ -32,6 +37,19 @@ pub(super) struct Attempts {
     /// The budget for repeating a request whose body ended early. The SDK's own token bucket covers the time before the
     /// body, and cannot be shared.
     pub(super) budget: RetryBudget,
+    warnings: LogThrottle,
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        Self {
+            sent: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            responses: AtomicU64::new(0),
+            budget: RetryBudget::default(),
+            warnings: LogThrottle::new(WARNING_INTERVAL),
+        }
+    }
 }
 
 /// A token bucket for retries: a burst of them, then each must be earned by successes.
@@ -124,7 +142,7 @@ impl Intercept for OnlySigned {
     }
 }
 
-/// The requested object, for the span.
+/// The requested object, for spans and warnings.
 #[derive(Debug)]
 struct Target {
     bucket: Option<String>,
@@ -146,16 +164,14 @@ impl Intercept for EachAttempt {
         context: &BeforeSerializationInterceptorContextRef<'_>,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        if !Span::current().is_disabled() {
-            let input = context.input();
-            let target = match (input.downcast_ref::<GetObjectInput>(), input.downcast_ref::<HeadObjectInput>()) {
-                (Some(input), _) => (input.bucket(), input.key()),
-                (_, Some(input)) => (input.bucket(), input.key()),
-                _ => (None, None),
-            };
-            let (bucket, key) = (target.0.map(str::to_owned), target.1.map(str::to_owned));
-            bag.interceptor_state().store_put(Target { bucket, key });
-        }
+        let input = context.input();
+        let target = match (input.downcast_ref::<GetObjectInput>(), input.downcast_ref::<HeadObjectInput>()) {
+            (Some(input), _) => (input.bucket(), input.key()),
+            (_, Some(input)) => (input.bucket(), input.key()),
+            _ => (None, None),
+        };
+        let (bucket, key) = (target.0.map(str::to_owned), target.1.map(str::to_owned));
+        bag.interceptor_state().store_put(Target { bucket, key });
         Ok(())
     }
 
@@ -227,17 +243,23 @@ impl Intercept for EachAttempt {
         &self,
         context: &mut BeforeDeserializationInterceptorContextMut<'_>,
         _: &RuntimeComponents,
-        _: &mut ConfigBag,
+        bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         self.0.responses.fetch_add(1, Ordering::Relaxed);
         let response = context.response_mut();
         let status = response.status().as_u16();
         let omitted = response_fields::repair(status, response.headers_mut());
-        if !omitted.is_empty() {
+        if !omitted.is_empty()
+            && (200..300).contains(&status)
+            && let Some(suppressed) = self.0.warnings.admit(Instant::now())
+        {
+            let key = bag.load::<Target>().and_then(|target| target.key.as_deref());
             let fields = omitted.join(", ");
             warn!(
+                key,
                 fields,
-                "S3 sent unusable header fields, which are left out of the response: upload the object again"
+                suppressed,
+                "S3 sent unusable header fields, which the response leaves out: upload the object again"
             );
         }
         Ok(())

@@ -70,9 +70,6 @@ pub(super) enum S3Error {
     /// The object changed between two requests for it, twice.
     #[error("the object changed in S3 during each of two attempts to read it")]
     ObjectChanged,
-    /// HEAD finds the object, and GET would fail.
-    #[error("the object is archived ({0}): restore it, or copy it to a storage class that S3 reads at once")]
-    Archived(String),
     /// No URL could be signed.
     #[error("cannot sign a URL")]
     Presign(#[source] Box<dyn Error + Send + Sync>),
@@ -135,7 +132,8 @@ fn refusal(status: u16, code: &str, message: &str) -> Option<&'static str> {
         // The code has other meanings too, such as an unsupported signature.
         (400, "InvalidRequest") if message.contains("Server Side Encryption") => Some(SSE_C_ADVICE),
         (_, "ServerSideEncryptionConfigurationNotFoundError") => Some(SSE_C_ADVICE),
-        (_, code) if code.starts_with("KMS.") => Some(
+        // Throttled and internal errors of KMS pass by themselves.
+        (_, code) if code.starts_with("KMS.") && !code.contains("Throttl") && !code.contains("Internal") => Some(
             "S3 cannot use the object's KMS key: enable it, cancel its deletion, or encrypt the object with another key",
         ),
         (404, "NoSuchVersion") | (410, _) => Some("this version of the object no longer exists: upload it again"),
@@ -202,6 +200,7 @@ where
                 (429 | 503, _) | (_, "SlowDown" | "RequestLimitExceeded" | "ServiceUnavailable") => {
                     FetchError::Unavailable(cause(None))
                 }
+                (_, code) if code.contains("Throttl") => FetchError::Unavailable(cause(None)),
                 (408 | 504, _) | (_, "RequestTimeout") => FetchError::TimedOut(cause(None)),
                 (404, "NoSuchBucket") => FetchError::Failed(advised("check the setting bucket")),
                 (301, _) | (_, "AuthorizationHeaderMalformed") => {
@@ -290,6 +289,8 @@ mod tests {
         for (status, code, message) in [
             (400, "InvalidRequest", "Please use AWS4-HMAC-SHA256."),
             (403, "AccessDenied", ""),
+            (400, "KMS.ThrottlingException", ""),
+            (500, "KMS.InternalException", ""),
             (403, "SignatureDoesNotMatch", ""),
             (404, "NoSuchKey", ""),
         ] {

@@ -165,7 +165,7 @@ impl Store for S3 {
         }
         // Before the clock starts: waiting for a connection says nothing about S3.
         let Ok(_connection) = tokio::time::timeout(budget, self.connections.acquire()).await else {
-            return failed(FetchError::TimedOut(S3Error::NoConnection.into()));
+            return failed(FetchError::Busy(S3Error::NoConnection.into()));
         };
         let started = Instant::now();
         let budget = deadline.saturating_duration_since(started);

@@ -48,8 +48,14 @@ impl S3 {
         let send = |range| self.send(request, range, body_error);
         let Some(range) = request.range else { return send(None).await };
         let part = send(Some(range)).await?;
+        if let (Some(if_range), Fetched::Object(object)) = (request.if_range, &part)
+            && !if_range.matches(&object.head)
+        {
+            // Releases the memory of the part before the whole object needs its own.
+            drop(part);
+            return send(None).await;
+        }
         match (request.if_range, &part) {
-            (Some(if_range), Fetched::Object(object)) if !if_range.matches(&object.head) => send(None).await,
             // The range is void if If-Range names another object, whether or not the bytes exist.
             (Some(if_range), Fetched::Unsatisfiable(_))
                 if !if_range.matches(&*self.head_metadata(request.key).await?) =>
@@ -73,7 +79,8 @@ impl S3 {
             Ok(fetched) => return Ok(fetched),
             Err(interruption) => interruption,
         };
-        if !self.attempts.budget.spend() {
+        let needs_budget = matches!(interruption, Interruption::Body(_));
+        if needs_budget && !self.attempts.budget.spend() {
             return Err(interruption.into());
         }
         // An object that has changed is read anew, whatever version is cached.
@@ -199,9 +206,12 @@ impl S3 {
             Err(error) => return Err(fetch_error(error, key)),
         };
         let restored = output.restore.as_deref().is_some_and(|state| state.contains("ongoing-request=\"false\""));
-        let archive = archive_of(output.storage_class.as_ref(), output.archive_status.as_ref());
-        if let Some(archive) = archive.filter(|_| !restored) {
-            return Err(FetchError::Refused(S3Error::Archived(archive.to_owned()).into()));
+        let archive = is_archived(output.storage_class.as_ref(), output.archive_status.as_ref());
+        // HEAD needs neither the object's bytes nor its key: let a GET of one byte decide whether S3 can read it.
+        let uses_kms =
+            output.server_side_encryption.is_some_and(|encryption| encryption.as_str().starts_with("aws:kms"));
+        if uses_kms || (archive && !restored) {
+            return self.head_by_get(key).await;
         }
         Ok(Head::new(Metadata {
             size_bytes: u64::try_from(output.content_length.unwrap_or(0)).unwrap_or(0),
@@ -327,6 +337,8 @@ enum Interruption {
 impl From<Interruption> for FetchError {
     fn from(interruption: Interruption) -> Self {
         match interruption {
+            // A wrong length is wrong again: no outage, and no reason to serve other objects stale.
+            Interruption::Body(error @ BodyError::WrongLength { .. }) => Self::Failed(S3Error::from(error).into()),
             Interruption::Body(error) => Self::Unavailable(S3Error::from(error).into()),
             // S3 works: other objects are revalidated as usual.
             Interruption::Changed => Self::Failed(S3Error::ObjectChanged.into()),
@@ -359,12 +371,12 @@ impl Conditional {
     }
 }
 
-/// The archive that holds an object, if S3 cannot read it at once
-/// ([HeadObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html)).
-fn archive_of<'a>(class: Option<&'a StorageClass>, status: Option<&'a ArchiveStatus>) -> Option<&'a str> {
-    let archived = |class: &&StorageClass| matches!(class, StorageClass::Glacier | StorageClass::DeepArchive);
+/// Whether an archive may hold the object, so that S3 cannot read it at once
+/// ([HeadObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html)). On some other servers the storage class
+/// is only a label.
+fn is_archived(class: Option<&StorageClass>, status: Option<&ArchiveStatus>) -> bool {
     // Intelligent-Tiering has archives of its own.
-    status.map(ArchiveStatus::as_str).or_else(|| class.filter(archived).map(StorageClass::as_str))
+    status.is_some() || matches!(class, Some(StorageClass::Glacier | StorageClass::DeepArchive))
 }
 
 /// Whether a 304 with these fields confirms the cached version: the same tag and the same Last-Modified. Copying an

@@ -5,12 +5,12 @@
 //! field must not make an object unavailable.
 
 use aws_smithy_runtime_api::http::Headers;
-use nearedge_core::http::date::http_date;
+use nearedge_core::http::date::{format_http_date, http_date};
 
 use crate::http_client::UNREADABLE_FIELDS;
 
 /// Fields that the SDK or nearedge reads.
-const USED: [&str; 20] = [
+const USED: [&str; 21] = [
     "content-type",
     "content-length",
     "content-range",
@@ -27,6 +27,8 @@ const USED: [&str; 20] = [
     "x-amz-storage-class",
     "x-amz-archive-status",
     "x-amz-restore",
+    // Whether HEAD tells that S3 can read the object.
+    "x-amz-server-side-encryption",
     // For logs and spans.
     "x-amz-request-id",
     "x-amz-id-2",
@@ -40,8 +42,11 @@ const USED: [&str; 20] = [
 /// Fields with list values: several are equivalent to one that joins them (RFC 9110 §5.3).
 const LISTS: [&str; 3] = ["cache-control", "content-encoding", "content-language"];
 
-/// The metadata of an object. An empty one counts as absent.
-const METADATA: [&str; 8] = [
+/// Fields that count as absent if they are empty.
+const METADATA: [&str; 11] = [
+    "x-amz-storage-class",
+    "x-amz-archive-status",
+    "x-amz-restore",
     "content-type",
     "content-encoding",
     "content-language",
@@ -66,7 +71,12 @@ pub(super) fn repair(status: u16, headers: &mut Headers) -> Vec<&'static str> {
         let Some(first) = values.first().copied() else { continue };
         let value = if LISTS.contains(&name) { values.join(", ") } else { first.to_owned() };
         let is_cut = values.len() > 1 && !LISTS.contains(&name) && values.iter().any(|other| *other != first);
-        let value = if name == "content-encoding" { without_aws_chunked(&value) } else { value };
+        let value = match name {
+            "content-encoding" => without_aws_chunked(value),
+            // The SDK reads only one of the three date formats.
+            "last-modified" => http_date(&value).map_or(value, format_http_date),
+            _ => value,
+        };
         let is_absent = METADATA.contains(&name) && value.trim().is_empty();
         let is_invalid = name == "last-modified" && http_date(&value).is_none();
         if is_cut || (is_invalid && !is_absent) {
@@ -92,10 +102,12 @@ pub(super) fn repair(status: u16, headers: &mut Headers) -> Vec<&'static str> {
 
 /// Removes `aws-chunked`, which describes how an upload was transferred. S3 removes it when it stores the object
 /// ([streaming uploads](https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html)); other servers do not.
-fn without_aws_chunked(value: &str) -> String {
-    let codings = value.split(',').map(str::trim);
-    let kept: Vec<&str> =
-        codings.filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("aws-chunked")).collect();
+fn without_aws_chunked(value: String) -> String {
+    let is_chunked = |coding: &&str| coding.trim().eq_ignore_ascii_case("aws-chunked");
+    if !value.split(',').any(|coding| is_chunked(&coding)) {
+        return value;
+    }
+    let kept: Vec<&str> = value.split(',').filter(|coding| !is_chunked(coding)).map(str::trim).collect();
     kept.join(", ")
 }
 
@@ -119,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_nobody_uses_are_removed() {
+    fn unused_fields_are_removed() {
         for name in ["x-amz-meta-note", "x-amz-mp-parts-count", "x-amz-tagging-count", "x-amz-delete-marker"] {
             let (left, omitted) = repaired(200, &[("etag", "\"a\""), (name, "x")]);
             assert_eq!((left, omitted), (vec![field("etag", "\"a\"")], vec![]), "{name}");
@@ -161,6 +173,8 @@ mod tests {
 
     #[test]
     fn a_date_that_is_none_is_omitted_by_name() {
+        let obsolete = repaired(200, &[("last-modified", "Sunday, 06-Nov-94 08:49:37 GMT")]);
+        assert_eq!(obsolete, (vec![field("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT")], vec![]));
         assert_eq!(repaired(200, &[("last-modified", "yesterday")]), (vec![], vec!["last-modified"]));
     }
 

@@ -41,6 +41,9 @@ async fn an_odd_header_field_does_not_make_an_object_unavailable() {
         b"content-language:",
         b"content-type: text/html\r\ncontent-type: text/plain",
         b"x-amz-expiration: a\r\nx-amz-expiration: b",
+        b"x-amz-meta-a b: c",
+        b"x-amz-meta-control: \x01",
+        b"last-modified: Sunday, 06-Nov-94 08:49:37 GMT",
     ] {
         let response = [b"200 OK\r\ncontent-length: 2\r\netag: \"a\"\r\n", field, b"\r\n\r\nok"].concat();
         let (s3, _) = responding(&[&response]).await;
@@ -77,17 +80,30 @@ async fn a_refused_object_is_refused_to_get_and_head_alike() {
         let (s3, _) = responding(&[b"400 Bad Request\r\n\r\n", response]).await;
         assert!(matches!(fetch_part(&s3, Part::Head).await, Err(FetchError::Refused(_))));
     }
-    for (fields, is_refused) in [
+}
+
+#[tokio::test]
+async fn head_agrees_with_get_where_s3_may_not_read_the_object() {
+    let part = b"206 Partial Content\r\ncontent-length: 1\r\ncontent-range: bytes 0-0/5\r\netag: \"a\"\r\n\r\n0";
+    for (fields, asks_again) in [
         ("x-amz-storage-class: GLACIER", true),
         ("x-amz-storage-class: DEEP_ARCHIVE\r\nx-amz-restore: ongoing-request=\"true\"", true),
         ("x-amz-storage-class: INTELLIGENT_TIERING\r\nx-amz-archive-status: ARCHIVE_ACCESS", true),
+        ("x-amz-server-side-encryption: aws:kms", true),
+        ("x-amz-server-side-encryption: aws:kms:dsse", true),
+        ("x-amz-server-side-encryption: AES256", false),
         ("x-amz-storage-class: GLACIER\r\nx-amz-restore: ongoing-request=\"false\", expiry-date=\"x\"", false),
         ("x-amz-storage-class: GLACIER_IR", false),
-        ("x-amz-storage-class: STANDARD_IA", false),
+        ("x-amz-storage-class: STANDARD_IA\r\nx-amz-archive-status:", false),
     ] {
-        let (s3, _) = responding(&[format!("200 OK\r\ncontent-length: 5\r\n{fields}\r\n\r\n").as_bytes()]).await;
+        let head = format!("200 OK\r\ncontent-length: 5\r\n{fields}\r\n\r\n");
+        let (s3, requests) = responding(&[head.as_bytes(), ARCHIVED]).await;
         let result = fetch_part(&s3, Part::Head).await;
-        assert_eq!(matches!(result, Err(FetchError::Refused(_))), is_refused, "{fields}: {result:?}");
+        assert_eq!(matches!(result, Err(FetchError::Refused(_))), asks_again, "{fields}: {result:?}");
+        assert_eq!(requests.count(), 1 + usize::from(asks_again), "{fields}");
+        // Where S3 can read it, or the storage class is only a label.
+        let (s3, _) = responding(&[head.as_bytes(), part]).await;
+        assert_eq!(object(fetch_part(&s3, Part::Head).await).head.size_bytes, 5, "{fields}");
     }
 }
 
@@ -185,9 +201,9 @@ async fn long_entity_tags_are_not_sent_to_s3() {
 
 #[tokio::test]
 async fn a_body_that_finds_no_memory_is_too_large() {
-    let (mut s3, _) = responding(&[b"200 OK\r\ncontent-length: 9000\r\n\r\n"]).await;
-    s3.bodies = BodyBudget::new(10 << 10);
-    let held = s3.bodies.reserve(Some(6_000)).await.unwrap();
+    let (mut s3, _) = responding(&[b"200 OK\r\ncontent-length: 900000\r\n\r\n"]).await;
+    s3.bodies = BodyBudget::new(1_000 << 10);
+    let held = s3.bodies.reserve(Some(600_000)).await.unwrap();
     assert!(matches!(fetch_part(&s3, Part::Whole).await, Ok(Fetched::TooLarge(_))));
     drop(held);
 }
@@ -202,4 +218,22 @@ async fn a_request_waits_for_a_connection() {
     assert_eq!(requests.count(), 0);
     drop(held);
     assert!(fetch(&s3, None).await.is_ok());
+}
+
+#[tokio::test]
+async fn hundreds_of_metadata_fields_are_read() {
+    let fields: String = (0..300).map(|number| format!("x-amz-meta-{number}: x\r\n")).collect();
+    let response = format!("200 OK\r\ncontent-length: 2\r\n{fields}\r\nok");
+    let (s3, _) = responding(&[response.as_bytes()]).await;
+    assert_eq!(object(fetch_part(&s3, Part::Whole).await).body.len(), 2);
+}
+
+#[tokio::test]
+async fn only_a_wrong_length_is_no_outage() {
+    let short = b"206 Partial Content\r\ntransfer-encoding: chunked\r\ncontent-range: bytes 0-9/100\r\n\r\n5\r\n01234\r\n0\r\n\r\n";
+    let (s3, _) = responding(&[short]).await;
+    assert!(matches!(fetch(&s3, Some("bytes=0-9")).await, Err(FetchError::Failed(_))));
+    let throttled = b"400 Bad Request\r\n\r\n<Error><Code>KMS.ThrottlingException</Code></Error>";
+    let (s3, _) = responding(&[throttled]).await;
+    assert!(matches!(fetch(&s3, None).await, Err(FetchError::Unavailable(_))));
 }
