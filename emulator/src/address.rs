@@ -46,7 +46,7 @@ impl Listeners {
             (Some(edge), Some(gateway), Some(console)) if attempts.failures.is_empty() => {
                 Ok(Self { edge, gateway, console, bucket })
             }
-            _ => Err(ListenError { failures: attempts.failures }),
+            _ => Err(ListenError { first_port: attempts.first_port, failures: attempts.failures }),
         }
     }
 }
@@ -55,6 +55,8 @@ impl Listeners {
 #[derive(Debug, Default)]
 struct Attempts {
     bound: Vec<(&'static str, SocketAddr)>,
+    /// The lowest port that an option sets.
+    first_port: Option<u16>,
     failures: Vec<Failure>,
 }
 
@@ -79,6 +81,8 @@ enum Reason {
 
 impl Attempts {
     async fn bind(&mut self, address: SocketAddr, service: &'static str, flag: &'static str) -> Option<TcpListener> {
+        let port = Some(address.port()).filter(|port| *port != 0);
+        self.first_port = self.first_port.into_iter().chain(port).min();
         match TcpListener::bind(address).await {
             Ok(listener) => {
                 self.bound.push((flag, address));
@@ -106,6 +110,7 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
 /// The addresses that are not available.
 #[derive(Debug)]
 pub struct ListenError {
+    first_port: Option<u16>,
     failures: Vec<Failure>,
 }
 
@@ -120,8 +125,7 @@ impl fmt::Display for ListenError {
                 .map(|Failure { address, service, flag, .. }| format!("{address} of the {service} ({flag})"))
                 .collect();
             let (addresses, are) = if taken.len() == 1 { ("address", "is") } else { ("addresses", "are") };
-            let after = taken.iter().map(|failure| failure.address.port()).min().unwrap_or(PORT_BASE);
-            let proposal = free_port_base(after)
+            let proposal = free_port_base(self.first_port.unwrap_or(PORT_BASE))
                 .map_or_else(String::new, |base| format!(", such as the four free ports of --port-base {base}"));
             parts.push(format!(
                 "{addresses} {} {are} already in use: stop the program that listens there, or choose other ports{proposal}",

@@ -95,8 +95,12 @@ pub(crate) struct Facts<'a> {
     pub(crate) folder: Option<(&'a Path, &'a Site)>,
     /// The variants that the CDN serves directly from the bucket.
     pub(crate) variants: &'a [String],
+    /// The name of the header with the secret.
+    pub(crate) auth_header: &'a str,
     /// The secret.
     pub(crate) secret: &'a str,
+    /// The name of the header with the variant.
+    pub(crate) version_header: &'a str,
     /// The settings of the function; `None` if the handler is another program.
     pub(crate) config: Option<&'a Config>,
     /// The listen address of the CDN, if `cdn` was derived from it.
@@ -110,9 +114,9 @@ impl Banner {
     pub(crate) fn new(facts: &Facts<'_>) -> Self {
         let policy = facts.config.map(|config| &config.policy);
         let settings = Settings {
-            auth_header: "lambda_auth",
+            auth_header: facts.auth_header,
             secret: facts.secret,
-            version_header: "test_version",
+            version_header: facts.version_header,
             index: policy.map_or("index.html", |policy| &policy.index_document),
             variant_fallback: policy.is_some_and(|policy| policy.variant_fallback),
         };
@@ -244,6 +248,13 @@ struct Settings<'a> {
 }
 
 impl Banner {
+    /// The command that sends a plain request through the CDN, or else the first one.
+    pub(crate) fn example(&self) -> &str {
+        let is_plain =
+            |command: &&String| command.contains(&format!("{}/", self.cdn)) && !command.contains("redirect:");
+        self.commands.iter().find(is_plain).or_else(|| self.commands.first()).map_or("", String::as_str)
+    }
+
     /// Adds the commands for a site with these contents; without contents, for an unknown bucket with `variants`.
     fn add_commands(&mut self, settings: &Settings<'_>, contents: Option<&Contents>, variants: &[String]) {
         let unknown;
@@ -256,7 +267,8 @@ impl Banner {
         };
         let Settings { auth_header, secret, version_header, index, .. } = settings;
         let (cdn, api) = (&self.cdn, &self.api);
-        let url = |base: &str, key: &str| format!("{base}/{}", encoded(path_of(key, index)));
+        let plain = |base: &str, key: &str| format!("{base}/{}", encoded(path_of(key, index)));
+        let url = |base: &str, key: &str| shell_word(plain(base, key));
         let secret = header(auth_header, secret);
         let variant = |variant: &str| header(version_header, variant);
         let redirect = header("redirect", "true");
@@ -264,7 +276,7 @@ impl Banner {
         let page = contents.page.as_deref().or(index_page);
         let mut commands = vec![format!("curl {}", url(api, index))];
         commands.extend(page.map(|page| format!("curl -v -H {secret} {}", url(api, page))));
-        self.browse = url(cdn, if contents.has_index { index } else { page.unwrap_or(index) });
+        self.browse = plain(cdn, if contents.has_index { index } else { page.unwrap_or(index) });
         if let Some(VariantExample { first, second, page, image }) = &contents.example {
             commands.push(format!("curl -H {secret} -H {} {}", variant(second), url(api, page)));
             if let Some(image) = image {
@@ -319,6 +331,11 @@ fn header(name: &str, value: &str) -> String {
     }
 }
 
+/// A URL, quoted if a shell would expand it: zsh reads the brackets of an IPv6 address as a pattern.
+fn shell_word(url: String) -> String {
+    if url.contains('[') { format!("\"{url}\"") } else { url }
+}
+
 /// The name of the file to which a command writes an image.
 fn file_name(key: &str) -> &str {
     let name = key.rsplit('/').next().unwrap_or(key);
@@ -371,12 +388,27 @@ mod tests {
     }
 
     #[test]
+    fn the_example_is_a_plain_request_through_the_cdn() {
+        assert_eq!(banner(&SETTINGS, Some(&contents(None))).example(), "curl http://cdn/a%20b/");
+        assert_eq!(banner(&SETTINGS, None).example(), "curl -H \"test_version:v1\" http://cdn/");
+        assert_eq!(Banner::default().example(), "");
+    }
+
+    #[test]
     fn commands_quote_a_secret_with_shell_characters() {
         for secret in ["a$b", "a\"b", "a`b", "a!b", "a'$b"] {
             let commands = banner(&Settings { secret, ..SETTINGS }, None).commands;
             let words = shlex::split(&commands[1]).unwrap();
             assert_eq!(words[3], format!("lambda_auth:{secret}"), "{}", commands[1]);
         }
+    }
+
+    #[test]
+    fn commands_quote_the_brackets_of_an_ipv6_address() {
+        let mut banner = Banner { cdn: "http://[::1]:3000".to_owned(), ..Banner::default() };
+        banner.add_commands(&SETTINGS, Some(&contents(None)), &[]);
+        assert!(banner.commands.contains(&"curl \"http://[::1]:3000/a%20b/\"".to_owned()), "{banner:#?}");
+        assert_eq!(banner.browse, "http://[::1]:3000/a%20b/");
     }
 
     #[test]

@@ -227,6 +227,10 @@ impl Cloud {
         let variable = |name: &str| env.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
         let service = variable("OTEL_SERVICE_NAME").unwrap_or_else(|| FUNCTION_NAME.to_owned());
         let secret = variable("lambda_auth").unwrap_or_default();
+        let header =
+            |setting, default: &str| variable(setting).filter(|name| !name.is_empty()).unwrap_or(default.into());
+        let (auth_header, version_header) =
+            (header("auth_header", "lambda_auth"), header("version_header", "test_version"));
         let variants = metrics_variants(&variable);
         let function = function(&options, env, &cloudwatch, &faults);
         let settings = if options.foreign_handler { None } else { settings(&function) };
@@ -244,7 +248,13 @@ impl Cloud {
             id,
             stage: options.stage.clone(),
         };
-        let api = Gateway { api, lambda: lambda.clone(), journal: journal.clone(), cloudwatch: cloudwatch.clone() };
+        let api = Gateway {
+            api,
+            version_header: header_name("version_header", &version_header)?,
+            lambda: lambda.clone(),
+            journal: journal.clone(),
+            cloudwatch: cloudwatch.clone(),
+        };
         servers.push(gateway::serve(gateway, api));
 
         let url: Uri = endpoint.parse().map_err(|error| format!("invalid S3 endpoint {endpoint}: {error}"))?;
@@ -256,7 +266,9 @@ impl Cloud {
             api: authority(&address::loopback(gateway_address).to_string())?,
             api_path: stage_prefix.clone(),
             forwarded: options.forwarded.clone(),
+            auth_header: header_name("auth_header", &auth_header)?,
             secret: origin_header.clone(),
+            version_header: header_name("version_header", &version_header)?,
             bucket: BucketOrigin {
                 scheme: url.scheme().cloned().unwrap_or(Scheme::HTTP),
                 authority: url.authority().cloned().ok_or_else(|| {
@@ -271,27 +283,7 @@ impl Cloud {
             id: format!("E{}", letters(13).to_uppercase()),
             cloudwatch: cloudwatch.clone(),
         };
-        servers.push(console::serve(
-            console,
-            Console {
-                lambda: lambda.clone(),
-                cloudwatch: cloudwatch.clone(),
-                xray: xray.clone(),
-                service: service.clone(),
-                cdn: public_url.clone(),
-                faults: faults.clone(),
-                dashboards: dashboard::all(
-                    &variants,
-                    &[
-                        ("AWS::Region", options.region.as_str()),
-                        ("FunctionName", service.as_str()),
-                        ("ApiId", api_id.as_str()),
-                        ("DistributionId", distribution.id.as_str()),
-                    ],
-                ),
-                variants,
-            },
-        ));
+        let distribution_id = distribution.id.clone();
         servers.push(cloudfront::serve(edge, distribution).map_err(|error| text(&error))?);
 
         let folder = local_bucket.as_ref().zip(match &options.storage {
@@ -308,11 +300,34 @@ impl Cloud {
                 .then(|| format!("AWS_ACCESS_KEY_ID={ACCESS_KEY_ID} AWS_SECRET_ACCESS_KEY={SECRET_ACCESS_KEY}")),
             folder: folder.map(|(bucket, folder)| (folder.as_path(), &bucket.site)),
             variants: &options.variants,
+            auth_header: &auth_header,
             secret: &secret,
+            version_header: &version_header,
             config: settings.as_ref(),
             derived_url_of: options.public_url.is_none().then_some(edge_address),
             private_bucket: bucket_address.filter(|address| address.ip().is_loopback()),
         });
+        servers.push(console::serve(
+            console,
+            Console {
+                lambda: lambda.clone(),
+                cloudwatch: cloudwatch.clone(),
+                xray: xray.clone(),
+                service: service.clone(),
+                faults: faults.clone(),
+                dashboards: dashboard::all(
+                    &variants,
+                    &[
+                        ("AWS::Region", options.region.as_str()),
+                        ("FunctionName", service.as_str()),
+                        ("ApiId", api_id.as_str()),
+                        ("DistributionId", distribution_id.as_str()),
+                    ],
+                ),
+                variants,
+                example: banner.example().to_owned(),
+            },
+        ));
         Ok(Self {
             edge: edge_address,
             gateway: gateway_address,
@@ -359,6 +374,11 @@ fn settings(function: &Function) -> Option<Config> {
         set.or_else(|| reserved.iter().find(|(known, _)| *known == name).map(|(_, value)| value)).cloned()
     };
     Config::from_env(variable).ok()
+}
+
+/// A header name from a setting of the function.
+fn header_name(setting: &str, name: &str) -> Result<HeaderName, String> {
+    name.parse().map_err(|_| format!("{setting}: expected a header name, found {name:?}"))
 }
 
 fn authority(text: &str) -> Result<Authority, String> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use http::uri::PathAndQuery;
-use http::{Request, StatusCode};
+use http::{HeaderName, Request, StatusCode};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::Value;
@@ -266,9 +266,9 @@ pub struct RequestLine {
 }
 
 impl RequestLine {
-    /// The line of a request, with defaults for the fields of the response.
-    pub fn of<B>(request: &Request<B>, via: Via) -> Self {
-        let variant = request.headers().get("test_version").map(|value| String::from_utf8_lossy(value.as_bytes()));
+    /// The line of a request, with defaults for the fields of the response. `version_header` names the variant.
+    pub fn of<B>(request: &Request<B>, via: Via, version_header: &HeaderName) -> Self {
+        let variant = request.headers().get(version_header).map(|value| String::from_utf8_lossy(value.as_bytes()));
         let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
         Self {
             method: request.method().to_string(),
@@ -358,10 +358,12 @@ fn escaped(text: &str) -> impl Iterator<Item = char> {
 mod tests {
     use super::*;
 
+    const TEST_VERSION: HeaderName = HeaderName::from_static("test_version");
+
     #[test]
     fn a_request_is_one_line() {
         let request = Request::builder().uri("/a%20b?x=1").header("test_version", "v1\u{fc}").body(()).unwrap();
-        let mut line = RequestLine::of(&request, Via::Edge);
+        let mut line = RequestLine::of(&request, Via::Edge, &TEST_VERSION);
         line.cold_start = Some(Duration::from_millis(12));
         let text = line.to_string();
         for part in ["cdn>api", "GET", "/a%20b?x=1", "v1", "200", "0 B", "cold start 12.0 ms"] {
@@ -373,7 +375,7 @@ mod tests {
     #[test]
     fn a_request_line_contains_no_control_characters() {
         let request = Request::builder().uri("/a\u{9b}31m").header("test_version", "v\u{9b}1").body(()).unwrap();
-        let mut line = RequestLine::of(&request, Via::Gateway);
+        let mut line = RequestLine::of(&request, Via::Gateway, &TEST_VERSION);
         line.error = Some("a\u{1b}[31m\nb".to_owned());
         assert!(!line.to_string().contains(char::is_control), "{line}");
     }
@@ -381,7 +383,7 @@ mod tests {
     #[test]
     fn colours_change_no_visible_character() {
         let request = Request::builder().uri("/a").header("test_version", "v1").body(()).unwrap();
-        let mut line = RequestLine::of(&request, Via::Edge);
+        let mut line = RequestLine::of(&request, Via::Edge, &TEST_VERSION);
         (line.cold_start, line.error) = (Some(Duration::from_millis(12)), Some("Runtime exited".to_owned()));
         for status in [200, 302, 404, 502] {
             line.status = StatusCode::from_u16(status).unwrap();
@@ -395,11 +397,11 @@ mod tests {
     fn json_lines_have_stable_fields() {
         let journal = Journal { format: Format::Json, ..Journal::in_memory() };
         let request = Request::builder().uri("/a%20b?x=1").header("test_version", "v1").body(()).unwrap();
-        let mut line = RequestLine::of(&request, Via::EdgeToBucket);
+        let mut line = RequestLine::of(&request, Via::EdgeToBucket, &TEST_VERSION);
         (line.bytes, line.duration) = (7, Duration::from_micros(2_500));
         journal.request(&line);
         let plain = Request::builder().uri("/").body(()).unwrap();
-        let mut failed = RequestLine::of(&plain, Via::Gateway);
+        let mut failed = RequestLine::of(&plain, Via::Gateway, &TEST_VERSION);
         (failed.cold_start, failed.error) = (Some(Duration::from_millis(3)), Some("a\nb".to_owned()));
         journal.request(&failed);
         journal.environment(1, "started in 3.0 ms");

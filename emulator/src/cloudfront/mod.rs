@@ -34,17 +34,9 @@ use crate::serve::{self, Body, BoxError, HttpClient, Server};
 /// ([quotas](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cloudfront-limits.html)).
 const URL_BYTES_MAX: usize = 8_192;
 
-/// The headers of the walk-through's origin request policy, and those that CloudFront always forwards.
-const FORWARDED: [&str; 8] = [
-    "test_version",
-    "redirect",
-    "if-match",
-    "if-none-match",
-    "if-modified-since",
-    "if-unmodified-since",
-    "if-range",
-    "content-type",
-];
+/// The headers of the walk-through's origin request policy besides the variant's, and those that CloudFront always forwards.
+const FORWARDED: [&str; 7] =
+    ["redirect", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "content-type"];
 
 /// The characters of a key that a signed path encodes: all except RFC 3986's unreserved characters and `/`.
 const KEY_ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
@@ -97,8 +89,12 @@ pub struct Distribution {
     pub api_path: String,
     /// Headers that the origin request policy forwards in addition to the walk-through's.
     pub forwarded: Vec<HeaderName>,
-    /// The custom origin header `lambda_auth`.
+    /// The name of the custom origin header with the secret.
+    pub auth_header: HeaderName,
+    /// Its value.
     pub secret: OriginHeader,
+    /// The name of the header with the variant, which the origin request policy forwards.
+    pub version_header: HeaderName,
     /// The second origin.
     pub bucket: BucketOrigin,
     /// First path segments whose cache behaviour targets the second origin.
@@ -152,7 +148,11 @@ impl Edge {
         let id = format!("{}==", identity::letters(54));
         let started = Instant::now();
         let to_bucket = self.has_bucket_behaviour(request.uri().path());
-        let mut line = RequestLine::of(&request, if to_bucket { Via::EdgeToBucket } else { Via::Edge });
+        let mut line = RequestLine::of(
+            &request,
+            if to_bucket { Via::EdgeToBucket } else { Via::Edge },
+            &self.distribution.version_header,
+        );
         let head = request.method() == Method::HEAD;
         let url_bytes = request.uri().path_and_query().map_or(1, |path| path.as_str().len());
         let result = if url_bytes > URL_BYTES_MAX {
@@ -225,6 +225,7 @@ impl Edge {
         let (parts, body) = request.into_parts();
         let mut headers = HeaderMap::new();
         let policy = FORWARDED.iter().map(|name| HeaderName::from_static(name)).chain([COOKIE, RANGE]);
+        let policy = policy.chain([self.distribution.version_header.clone()]);
         for name in policy.chain(self.distribution.forwarded.iter().cloned()) {
             for value in parts.headers.get_all(&name) {
                 headers.append(name.clone(), value.clone());
@@ -244,7 +245,7 @@ impl Edge {
             }
         }
         // A custom origin header replaces the viewer's of the same name.
-        headers.insert("lambda_auth", self.distribution.secret.value());
+        headers.insert(self.distribution.auth_header.clone(), self.distribution.secret.value());
         let authority = self.distribution.api.clone();
         let path =
             format!("{}{}", self.distribution.api_path, parts.uri.path_and_query().map_or("/", PathAndQuery::as_str));

@@ -38,6 +38,8 @@ const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Gateway {
     /// The API as its events describe it.
     pub api: Api,
+    /// The header with the variant, for the request lines.
+    pub version_header: HeaderName,
     /// The Lambda service with the function.
     pub lambda: Lambda,
     /// Receives the request lines.
@@ -59,7 +61,7 @@ impl Gateway {
         let started = Instant::now();
         // CloudFront adds this field to the requests that it forwards.
         let via = if request.headers().contains_key("x-amz-cf-id") { Via::Edge } else { Via::Gateway };
-        let mut line = RequestLine::of(&request, via);
+        let mut line = RequestLine::of(&request, via, &self.version_header);
         let head = request.method() == Method::HEAD;
         let request_id = identity::letters(16);
         let mut response = self.respond(request, peer, &request_id, &mut line).await;

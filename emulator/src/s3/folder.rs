@@ -12,9 +12,9 @@
 //!
 //! The journal names each file that is left out, once.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::fs::{self, DirEntry};
+use std::fs::{self, DirEntry, FileType};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::vec;
@@ -59,6 +59,10 @@ enum Target {
     File(PathBuf),
     Folder(Step),
 }
+
+/// Links that have been followed: what they lead to, without links, and its type. Folders that link to each other have
+/// few links and many paths.
+type Links = HashMap<PathBuf, (PathBuf, FileType)>;
 
 /// Why a file or folder has no key.
 #[derive(Debug)]
@@ -105,7 +109,7 @@ impl Folder {
     /// # Errors
     /// If the file may exist, but its path cannot be read.
     pub(crate) fn find(&self, key: &str) -> io::Result<Option<PathBuf>> {
-        let mut trail = vec![self.root()];
+        let (mut trail, mut known) = (vec![self.root()], Links::new());
         let mut prefix = "";
         loop {
             let rest = key.get(prefix.len()..).unwrap_or_default();
@@ -113,7 +117,7 @@ impl Folder {
             if matches!(name, "" | "." | "..") || name.contains('\0') {
                 return Ok(None);
             }
-            match (self.look_up(&trail, prefix, name.as_ref())?, is_last) {
+            match (self.look_up(&trail, prefix, name.as_ref(), &mut known)?, is_last) {
                 (Some(Target::File(path)), true) => return Ok(Some(path)),
                 (Some(Target::Folder(step)), false) => trail.push(step),
                 _ => return Ok(None),
@@ -134,6 +138,7 @@ impl Folder {
             after: after.to_owned(),
             skipped: None,
             levels: Vec::new(),
+            links: Links::new(),
             entries_left: ENTRIES_PER_WALK,
             stopped_before: None,
         };
@@ -161,7 +166,7 @@ impl Folder {
 
     /// What `name` leads to in the last folder of `trail`, whose keys start with `prefix`; `None` if it leads to
     /// nothing that has a key.
-    fn look_up(&self, trail: &[Step], prefix: &str, name: &Path) -> io::Result<Option<Target>> {
+    fn look_up(&self, trail: &[Step], prefix: &str, name: &Path, known: &mut Links) -> io::Result<Option<Target>> {
         let Some(Step { real: parent, links }) = trail.last() else { return Ok(None) };
         let path = parent.join(name);
         let kind = match fs::symlink_metadata(&path) {
@@ -178,7 +183,7 @@ impl Folder {
         if !kind.is_symlink() {
             return Ok(None);
         }
-        Ok(match self.follow(trail, *links, &path) {
+        Ok(match self.follow(trail, *links, path, known) {
             Ok(target) => target,
             Err(reason) => {
                 self.warn(&Path::new(prefix).join(name), &reason);
@@ -188,16 +193,21 @@ impl Folder {
     }
 
     /// What a link leads to.
-    fn follow(&self, trail: &[Step], links: usize, link: &Path) -> Result<Option<Target>, LeftOut> {
-        let real = match link.canonicalize() {
-            Ok(real) => real,
-            Err(error) if is_missing(&error) => return Err(LeftOut::Broken),
-            Err(error) => return Err(LeftOut::Unreadable(error)),
+    fn follow(
+        &self,
+        trail: &[Step],
+        links: usize,
+        link: PathBuf,
+        known: &mut Links,
+    ) -> Result<Option<Target>, LeftOut> {
+        let (real, kind) = match known.get(&link) {
+            Some(known) => known.clone(),
+            None => {
+                let found = self.resolve(&link)?;
+                known.insert(link, found.clone());
+                found
+            }
         };
-        if !real.starts_with(&self.root) {
-            return Err(LeftOut::Outside);
-        }
-        let kind = fs::metadata(&real).map_err(LeftOut::Unreadable)?.file_type();
         if kind.is_file() {
             return Ok(Some(Target::File(real)));
         }
@@ -211,6 +221,20 @@ impl Folder {
             return Err(LeftOut::TooManyLinks);
         }
         Ok(Some(Target::Folder(Step { real, links: links + 1 })))
+    }
+
+    /// The path to which a link leads, without links, and its type.
+    fn resolve(&self, link: &Path) -> Result<(PathBuf, FileType), LeftOut> {
+        let real = match link.canonicalize() {
+            Ok(real) => real,
+            Err(error) if is_missing(&error) => return Err(LeftOut::Broken),
+            Err(error) => return Err(LeftOut::Unreadable(error)),
+        };
+        if !real.starts_with(&self.root) {
+            return Err(LeftOut::Outside);
+        }
+        let kind = fs::metadata(&real).map_err(LeftOut::Unreadable)?.file_type();
+        Ok((real, kind))
     }
 }
 
@@ -226,6 +250,7 @@ pub(crate) struct Walk<'a> {
     after: String,
     skipped: Option<String>,
     levels: Vec<Level>,
+    links: Links,
     entries_left: usize,
     stopped_before: Option<String>,
 }
@@ -263,10 +288,11 @@ impl Walk<'_> {
     }
 
     /// The name of an entry, and what it leads to.
-    fn name(&self, trail: &[Step], prefix: &str, entry: &DirEntry) -> Option<(String, Target)> {
+    fn name(&mut self, trail: &[Step], prefix: &str, entry: &DirEntry) -> Option<(String, Target)> {
         let name = entry.file_name();
-        let warn = |reason: &dyn fmt::Display| self.folder.warn(&Path::new(prefix).join(&name), reason);
-        let target = match self.folder.look_up(trail, prefix, name.as_ref()) {
+        let folder = self.folder;
+        let warn = |reason: &dyn fmt::Display| folder.warn(&Path::new(prefix).join(&name), reason);
+        let target = match folder.look_up(trail, prefix, name.as_ref(), &mut self.links) {
             Ok(target) => target?,
             Err(error) => {
                 warn(&error);
@@ -499,7 +525,7 @@ mod tests {
     fn an_unreadable_folder_does_not_fail_the_walk() {
         let (_root, folder, journal) = folder(&["a", "closed/b", "z"]);
         let closed = folder.root.join("closed");
-        fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
         // Root can read it nevertheless.
         let readable = fs::read_dir(&closed).is_ok();
         let found = keys_without_check(&folder);

@@ -75,30 +75,28 @@ impl Uploads {
         if completed.is_empty() {
             return Err(s3_error!(MalformedXML, "expected at least one part"));
         }
-        let (mut bytes, mut md5, mut previous) = (Vec::new(), Md5::new(), None);
-        for (index, wanted) in completed.iter().enumerate() {
-            let number = wanted.part_number.unwrap_or_default();
-            if previous.is_some_and(|previous| previous >= number) {
-                return Err(s3_error!(
-                    InvalidPartOrder,
-                    "The list of parts was not in ascending order. Parts must be ordered by part number."
-                ));
-            }
-            previous = Some(number);
-            let part = upload
-                .parts
-                .get(&number)
-                .filter(|part| wanted.e_tag.as_ref().is_some_and(|etag| etag.value() == hex(&part.md5)));
-            let Some(part) = part else {
-                return Err(s3_error!(
-                    InvalidPart,
-                    "One or more of the specified parts could not be found. The part may not have been uploaded, or \
-                     the specified entity tag may not match the part's entity tag."
-                ));
-            };
-            if part.bytes.len() < PART_BYTES_MIN && index + 1 < completed.len() {
-                return Err(s3_error!(EntityTooSmall, "Your proposed upload is smaller than the minimum allowed size"));
-            }
+        if !completed.is_sorted_by(|a, b| a.part_number < b.part_number) {
+            return Err(s3_error!(
+                InvalidPartOrder,
+                "The list of parts was not in ascending order. Parts must be ordered by part number."
+            ));
+        }
+        let find = |wanted: &CompletedPart| {
+            let part = upload.parts.get(&wanted.part_number?)?;
+            (wanted.e_tag.as_ref()?.value() == hex(&part.md5)).then_some(part)
+        };
+        let parts: Vec<&Part> = completed.iter().map(find).collect::<Option<_>>().ok_or_else(|| {
+            s3_error!(
+                InvalidPart,
+                "One or more of the specified parts could not be found. The part may not have been uploaded, or the \
+                 specified entity tag may not match the part's entity tag."
+            )
+        })?;
+        if parts.iter().rev().skip(1).any(|part| part.bytes.len() < PART_BYTES_MIN) {
+            return Err(s3_error!(EntityTooSmall, "Your proposed upload is smaller than the minimum allowed size"));
+        }
+        let (mut bytes, mut md5) = (Vec::new(), Md5::new());
+        for part in parts {
             bytes.extend_from_slice(&part.bytes);
             md5.update(part.md5);
         }

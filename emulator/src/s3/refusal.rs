@@ -16,7 +16,7 @@ const ROLE: &str = "arn:aws:sts::123456789012:assumed-role/lambdaapi/lambdaapi";
 /// The KMS key of the errors.
 const KMS_KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 
-/// The error for a role that may not know whether the key exists, whatever the key.
+/// The error of a denial that does not depend on whether the key exists.
 pub(crate) fn denied(refusal: Option<Refusal>, bucket: &str, key: &str) -> Option<S3Error> {
     match refusal? {
         Refusal::Denied => Some(s3_error!(AccessDenied, "Access Denied")),

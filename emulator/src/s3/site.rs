@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_happens_only_if_the_check_accepts_the_current_object() {
+    fn a_change_happens_only_if_the_check_accepts_the_object() {
         let (_folder, site) = site();
         let new = Arc::new(Stored::upload(Headers::default(), Bytes::new(), None));
         let none = |current: io::Result<Option<Arc<Stored>>>| if current.unwrap().is_none() { Ok(()) } else { Err(()) };

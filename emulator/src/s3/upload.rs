@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_system_field_is_absent_and_an_empty_user_field_is_not() {
+    fn an_empty_system_field_is_absent_but_not_a_user_field() {
         let empty = || Some(String::new());
         let headers = stored(Headers {
             content_type: empty(),

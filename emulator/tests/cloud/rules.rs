@@ -178,3 +178,17 @@ async fn a_named_stage_is_not_part_of_the_key() {
     assert_eq!(cdn.status, StatusCode::OK, "the origin path of the distribution is the stage");
     cloud.shut_down().await;
 }
+
+#[tokio::test]
+async fn the_two_headers_can_have_other_names() {
+    let env = [("auth_header", "X-Lambda-Auth"), ("version_header", "x-test-version")];
+    let cloud = start(with_env(&env)).await;
+    let found = cloud.api("/test.html", &[("x-lambda-auth", SECRET.1), ("x-test-version", "v1")]).await;
+    assert_eq!((found.status, found.header("x-variant")), (StatusCode::OK, "v1"));
+    assert_eq!(found.header("vary"), "x-test-version, redirect");
+    let old_names = cloud.api("/test.html", &[SECRET, ("test_version", "v1")]).await;
+    assert_eq!(old_names.status, StatusCode::FORBIDDEN);
+    let through_cdn = cloud.cdn("/test.html", &[("x-test-version", "v2")]).await;
+    assert_eq!((through_cdn.status, through_cdn.header("x-variant")), (StatusCode::OK, "v2"));
+    cloud.shut_down().await;
+}
