@@ -198,13 +198,14 @@ step_test() { cargo test --workspace; }
 step_loadtest() {
   once loadtest_types k6
   npm run --silent --prefix loadtest check
-  python3 -m unittest loadtest/check_harness.py
+  "$peers/python" -m unittest loadtest/check_harness.py
   SECRET=secret "$peers/k6" run --quiet --no-usage-report loadtest/lib/request.check.js
 }
 
 step_deploy() {
   once cfn_lint
   PATH="$PWD/target/account/bin:$PATH" .ci/scripts.sh
+  target/account/bin/python .ci/china.py
 }
 
 # --- the local cloud, from outside ---------------------------------------------------------------------------------------------
@@ -311,6 +312,18 @@ step_walkthrough() {
   cargo build --locked
   start_cloud cargo run --
   LAMBDA_AUTH=lambdaapi_test SITE=emulator/site deploy/smoke.sh "$cdn" "$api"
+  stop_cloud
+
+  # Another site: its pages are index.html, it has no index.html outside the variants, and no picture.
+  local other variant
+  other=$(mktemp -d -p "$CI_STATE")
+  for variant in v1 v2; do
+    mkdir "$other/$variant"
+    echo "<link href=style.css rel=stylesheet> $variant" >"$other/$variant/index.html"
+    echo "/* $variant */" >"$other/$variant/style.css"
+  done
+  start_cloud target/debug/nearedge --site "$other"
+  LAMBDA_AUTH=lambdaapi_test deploy/smoke.sh "$cdn" "$api"
   stop_cloud
 }
 

@@ -1,21 +1,27 @@
 """Tests the calculations of the load test programs: python3 -m unittest loadtest/check_harness.py"""
 
 import collections
+import contextlib
+import http.server
 import importlib.machinery
 import importlib.util
+import io
 import json
 import os
 import pathlib
+import re
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import types
 import unittest
 from dataclasses import replace
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
-from harness import ROOT, cloud, k6
+from harness import ROOT, cloud, k6, preflight
 from harness.stats import percentile
 
 
@@ -267,21 +273,245 @@ class Harness(unittest.TestCase):
             run.save()
             self.assertEqual(k6.load(run.out / "responses.csv"), run.responses)
 
-    def test_the_environment_selects_the_folders(self):
-        script = "import harness; print(harness.OUT, harness.CARGO_TARGET, sep='\\n')"
-
-        def folders(**env):
-            inherited = {
-                name: value for name, value in os.environ.items() if name not in ("LOADTEST_OUT", "CARGO_TARGET_DIR")
-            }
-            command = [sys.executable, "-c", script]
+    def test_the_environment_selects_the_folder(self):
+        def folder(**env):
+            inherited = {name: value for name, value in os.environ.items() if name != "LOADTEST_OUT"}
+            command = [sys.executable, "-c", "import harness; print(harness.OUT)"]
             return subprocess.run(
                 command, cwd=HERE, env={**inherited, **env}, capture_output=True, text=True, check=True
-            ).stdout.split("\n")[:2]
+            ).stdout.strip()
 
-        self.assertEqual(folders(), [str(ROOT / "target" / "loadtest"), str(ROOT / "target")])
-        self.assertEqual(folders(LOADTEST_OUT="/reports", CARGO_TARGET_DIR="/build"), ["/reports", "/build"])
-        self.assertEqual(folders(CARGO_TARGET_DIR="build")[1], str(ROOT / "build"))
+        self.assertEqual(folder(), str(ROOT / "target" / "loadtest"))
+        self.assertEqual(folder(LOADTEST_OUT="/reports"), "/reports")
+
+    def test_blocks_of_ports_in_use_are_skipped(self):
+        first = preflight.free_ports(14100, 4)
+        with socket.create_server(("127.0.0.1", first + 3)):
+            self.assertGreater(preflight.free_ports(first, 4), first)
+        self.assertEqual(preflight.free_ports(first, 4), first)
+
+
+def refusal(function, *arguments):
+    """The message of a function that ends the program because nothing can be tested."""
+    output = io.StringIO()
+    with contextlib.redirect_stderr(output):
+        try:
+            function(*arguments)
+        except SystemExit as error:
+            return error.code, output.getvalue().strip()
+    raise AssertionError("expected an exit")
+
+
+class Preflight(unittest.TestCase):
+    """What a user may have wrong ends a program at once, with exit code 2 and one line."""
+
+    def refused(self, text, function, *arguments):
+        code, message = refusal(function, *arguments)
+        self.assertEqual(code, 2)
+        self.assertIn(text, message)
+        self.assertNotIn("\n", message)
+
+    def test_a_missing_server_is_reported_with_the_remedy(self):
+        port = preflight.free_ports(14200, 1)
+        url = f"http://127.0.0.1:{port}"
+        self.refused(f"no server at {url}: start `cargo run`", preflight.server, "BASE_URL", url)
+        for host in ("no-such-host.invalid", "a..b", "a" * 70):
+            self.refused("correct API_URL", preflight.server, "API_URL", f"https://{host}")
+
+    def test_an_address_that_is_no_url_is_refused(self):
+        for url in ("127.0.0.1:3000", "localhost", "ftp://a", "http://", "http://a:b", "http://a:99999", "http://a?b"):
+            with self.subTest(url=url):
+                self.refused(f"BASE_URL={url}: expected a URL", preflight.server, "BASE_URL", url)
+
+    def test_a_server_without_tls_is_reported(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+
+            def respond():
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(1000)
+                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+            threading.Thread(target=respond, daemon=True).start()
+            self.refused("expected TLS", preflight.server, "BASE_URL", f"https://127.0.0.1:{port}")
+
+    @unittest.skipUnless(importlib.util.find_spec("trustme"), "needs trustme")
+    def test_an_untrusted_certificate_is_reported(self):
+        from harness import tls
+
+        with tempfile.TemporaryDirectory() as folder:
+            proxy = tls.SlowTls("http://127.0.0.1:9", preflight.free_ports(14300, 1), folder)
+            try:
+                self.refused("SSL_CERT_FILE", preflight.server, "BASE_URL", proxy.url)
+                preflight.server("BASE_URL", proxy.url, skip_tls_verify=True)
+            finally:
+                proxy.stop()
+
+    def test_unknown_settings_are_refused(self):
+        def settings(*arguments):
+            return preflight.settings("steady", arguments)
+
+        self.assertEqual(settings("RATE=5", "K6_DNS=a=b"), {"RATE": "5", "K6_DNS": "a=b"})
+        self.refused("did you mean RATE?", settings, "RAET=5")
+        self.refused("did you mean RATE?", settings, "--rate=5")
+        self.refused("did you mean P99_MS?", settings, "--p99-ms")
+        self.refused("expected RATE=VALUE", settings, "RATE", "5")
+        self.refused("expected NAME=VALUE, found '5'", settings, "5")
+        self.refused("steady has no setting 'BURSTS'", settings, "BURSTS=2")
+
+    def test_the_document_describes_every_setting(self):
+        scenarios = [path.stem for path in HERE.glob("*.js")]
+        read = {name for scenario in scenarios for name in preflight.setting_names(scenario)}
+        rows = re.findall(r"^\| (`[A-Z0-9_`, ]+`) \|", (ROOT / "docs/loadtest.md").read_text(), re.M)
+        self.assertEqual({name for row in rows for name in re.findall(r"[A-Z0-9_]+", row)}, read)
+        self.assertIn(f"'{preflight.BASE_URL}'", (HERE / "lib/settings.js").read_text())
+
+    def test_missing_packages_are_listed(self):
+        self.refused("no_such_package", preflight.packages, "json", "no_such_package")
+
+    def test_cargo_reports_where_the_binary_is(self):
+        with tempfile.TemporaryDirectory() as folder:
+            library, binary = ({"target": {"name": "nearedge"}, "executable": path} for path in (None, "/b/nearedge"))
+            program = pathlib.Path(folder, "cargo")
+
+            def cargo(code, *messages):
+                lines = "\n".join(map(json.dumps, messages))
+                program.write_text(f"#!/bin/sh\ncat <<'END'\n{lines}\nEND\nexit {code}\n")
+                program.chmod(0o755)
+
+            path = os.environ["PATH"]
+            self.addCleanup(os.environ.update, PATH=path, **{n: v for n, v in os.environ.items() if n == "EMULATOR"})
+            os.environ.pop("EMULATOR", None)
+            os.environ["PATH"] = f"{folder}{os.pathsep}{path}"
+            cargo(0, library, {"reason": "build-script-executed"}, binary, {"reason": "build-finished"})
+            self.assertEqual(str(cloud.build()), "/b/nearedge")
+            cargo(101, library)
+            self.refused("cargo did not build nearedge", cloud.build)
+            os.environ["PATH"] = "/no-such-folder"
+            self.refused("cargo is not installed", cloud.build)
+            os.environ["EMULATOR"] = folder
+            self.refused("expected a nearedge binary", cloud.build)
+            del os.environ["EMULATOR"]
+
+
+class Commands(unittest.TestCase):
+    """Whole programs, as a user starts them."""
+
+    def output(self, code, program, *arguments, **env):
+        command = [sys.executable, str(HERE / program), *arguments]
+        result = subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, check=False)
+        self.assertNotIn("Traceback", result.stderr)
+        self.assertEqual(result.returncode, code, result.stderr)
+        return result.stdout + result.stderr
+
+    def test_a_run_without_a_server_ends_with_one_line(self):
+        url = f"http://127.0.0.1:{preflight.free_ports(14200, 1)}"
+        message = self.output(2, "run", "smoke", f"BASE_URL={url}")
+        self.assertIn(f"no server at {url}: start `cargo run`", message)
+        self.assertEqual(message.count("\n"), 1)
+
+    def test_wrong_arguments_exit_with_2(self):
+        for program, *arguments in (
+            ("run",),
+            ("run", "smkoe"),
+            ("run", "smoke", "RAET=5"),
+            ("manifest",),
+            ("manifest", "/no-such-folder"),
+            ("compare", "/no-such-file", "/no-such-file", "/no-such-file"),
+            ("compare", *[str(HERE / "run")] * 3),
+            ("local/faults", "s3-hagn"),
+            ("local/faults", "--seconds", "1,2"),
+            ("local/knee", "--most", "0"),
+            ("local/knee", "--steps", "1"),
+            ("local/soak", "--minutes", "nan"),
+        ):
+            with self.subTest(program=program, arguments=arguments):
+                self.output(2, program, *arguments)
+        self.assertIn("did you mean smoke?", self.output(2, "run", "smkoe"))
+
+    def test_help_exits_with_0(self):
+        for program in ("run", "manifest", "compare", "local/faults", "local/knee", "local/soak"):
+            with self.subTest(program=program):
+                self.assertIn(pathlib.Path(program).name, self.output(0, program, "--help"))
+
+    def test_a_manifest_lists_visible_files_only(self):
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            (root / "v1/.git").mkdir(parents=True)
+            (root / ".well-known").mkdir()
+            for name in ("v1/a.html", "v1/.DS_Store", "v1/.git/config", ".env", ".well-known/b.txt"):
+                (root / name).write_text("x")
+            (root / "v1/up").symlink_to("..")
+            keys = [each["key"] for each in json.loads(self.output(0, "manifest", folder))]
+            self.assertEqual(keys, [".well-known/b.txt", "v1/a.html"])
+            (root / "v1/gone.html").symlink_to("nothing")
+            self.assertIn("broken link", self.output(2, "manifest", folder))
+
+    def test_a_manifest_of_an_empty_folder_is_refused(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.assertIn("has no files", self.output(2, "manifest", folder))
+
+
+@unittest.skipUnless(preflight.find_k6(), "needs k6")
+class WithK6(unittest.TestCase):
+    output = Commands.output
+
+    def test_k6_refuses_wrong_values_before_the_run(self):
+        with tempfile.TemporaryDirectory() as folder:
+            wrong = pathlib.Path(folder, "wrong.json")
+            wrong.write_text("[1]")
+            for scenario, setting, text in (
+                ("steady", "RATE=abc", "expected a number"),
+                ("steady", "RATE=1.5", "expected a whole number"),
+                ("steady", "VUS=0", "of at least 1"),
+                ("steady", "DURATION=5x", "is not a duration"),
+                ("steady", "FAILURES=2", "0 to 1"),
+                ("steady", "VARIANTS=red", "has no objects below red/"),
+                ("steady", "MANIFEST=/no-such-file", "cannot be read"),
+                ("steady", f"MANIFEST={wrong}", "expected a list of objects"),
+                ("ramp", "STEPS=1", "of at least 2"),
+            ):
+                with self.subTest(setting=setting):
+                    code, message = refusal(k6.check, scenario, dict([setting.split("=", 1)]))
+                    self.assertEqual((code, message.count("\n")), (2, 0), message)
+                    self.assertIn(text, message)
+
+    def test_k6_alone_explains_a_missing_server(self):
+        url = f"http://127.0.0.1:{preflight.free_ports(14200, 1)}"
+        command = [preflight.find_k6(), "run", "--quiet", "--no-usage-report", str(HERE / "smoke.js")]
+        env = {**os.environ, "BASE_URL": url, "VARIANTS": "v1"}
+        result = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        self.assertIn(f"No server at {url}: start `cargo run`", result.stderr)
+
+    @unittest.skipUnless(importlib.util.find_spec("matplotlib"), "needs matplotlib")
+    def test_another_site_is_explained_with_the_first_response(self):
+        class OtherSite(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(404)
+                self.end_headers()
+
+            do_HEAD = do_GET
+
+            def log_message(self, *_):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), OtherSite)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                url = f"http://127.0.0.1:{server.server_port}"
+                output = self.output(99, "run", "smoke", f"BASE_URL={url}", "VARIANTS=v1", LOADTEST_OUT=folder)
+        finally:
+            server.shutdown()
+            server.server_close()
+        lines = [line for line in output.splitlines() if "level=error" in line]
+        self.assertIn("WRONG", lines[0])
+        explanations = [line for line in lines if "loadtest/manifest DIR > FILE" in line and "MANIFEST=FILE" in line]
+        self.assertIn(explanations[0], lines[:3])
+        # One for each VU.
+        self.assertLessEqual(len(explanations), 2)
+        self.assertRegex(output, "(?m)^The responses are compared with loadtest/site.json")
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@
 import exec from 'k6/execution';
 import { thresholds } from './lib/measure.js';
 import { TREND_STATS, summary } from './lib/report.js';
-import { maxVus, number, pickVariant, spread } from './lib/settings.js';
+import { integer, maxVus, pickVariant, spread } from './lib/settings.js';
 import { found } from './lib/visit.js';
 
-const bursts = Math.max(1, number('BURSTS', 1));
+const bursts = integer('BURSTS', 1, 1);
 
 export const options = {
   scenarios: { cold: { executor: 'per-vu-iterations', vus: maxVus, iterations: bursts, maxDuration: '1m' } },

@@ -4,10 +4,10 @@ import exec from 'k6/execution';
 import { sleep } from 'k6';
 import { thresholds } from './lib/measure.js';
 import { TREND_STATS, summary } from './lib/report.js';
-import { apiUrl, duration, followRedirects, maxVus, number, pickVariant, seconds, spread } from './lib/settings.js';
+import { apiUrl, duration, followRedirects, integer, maxVus, number, pickVariant, seconds, spread } from './lib/settings.js';
 import * as visit from './lib/visit.js';
 
-const viewers = Math.max(1, Math.min(maxVus, number('VIEWERS', 20)));
+const viewers = Math.min(maxVus, integer('VIEWERS', 20, 1));
 const time = duration || '1m';
 /** Mean pause between requests. */
 const THINK_SECONDS = number('THINK_MS', 200) / 1e3;

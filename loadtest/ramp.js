@@ -2,11 +2,11 @@
 
 import { thresholds } from './lib/measure.js';
 import { TREND_STATS, summary } from './lib/report.js';
-import { duration, maxFailureRate, maxVus, number, p99, pickVariant, preallocatedVus, rate, seconds } from './lib/settings.js';
+import { duration, integer, maxFailureRate, maxVus, number, p99, pickVariant, preallocatedVus, rate, seconds } from './lib/settings.js';
 import { found } from './lib/visit.js';
 
 const maxRate = rate || 1000;
-const steps = Math.max(2, number('STEPS', 10));
+const steps = integer('STEPS', 10, 2);
 const stepSeconds = Math.max(2, Math.floor(seconds(duration || '2m') / steps));
 const rates = Array.from({ length: steps }, (_, index) => Math.max(1, Math.round((maxRate * (index + 1)) / steps)));
 

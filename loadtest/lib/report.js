@@ -1,5 +1,6 @@
 // The summary of a run: a table on standard output and, with OUT=DIR, SCENARIO.json and SCENARIO.md in that folder.
 
+import { MANIFEST, WRITE_MANIFEST } from './site.js';
 import { baseUrl, text } from './settings.js';
 
 /** An existing folder, since k6 cannot create one; '' writes no files. */
@@ -57,6 +58,7 @@ export function summary(scenario) {
       }),
       '',
       failed.length === 0 ? 'All thresholds passed.' : `**Thresholds missed:** ${failed.join('; ')}`,
+      ...(rows.some((row) => row.wrong > 0) ? ['', `The responses are compared with ${MANIFEST}. For another site, ${WRITE_MANIFEST}.`] : []),
       '',
     ].join('\n');
     const files = { [`${folder}/${scenario}.json`]: `${JSON.stringify(result, null, 2)}\n`, [`${folder}/${scenario}.md`]: lines };

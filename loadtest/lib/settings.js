@@ -20,18 +20,31 @@ export function number(name, fallback) {
   return value;
 }
 
+/**
+ * A rate or a count: k6 takes only whole numbers.
+ * @param {string} name
+ * @param {number} fallback
+ */
+export function integer(name, fallback, minimum = 0) {
+  const value = number(name, fallback);
+  if (!Number.isInteger(value) || value < minimum) {
+    throw new Error(`${name}=${__ENV[name]}: expected a whole number of at least ${minimum}`);
+  }
+  return value;
+}
+
 /** URL of the distribution. */
 export const baseUrl = text('BASE_URL', 'http://127.0.0.1:3000').replace(/\/$/, '');
 /** URL of the API behind it, for requests that bypass the distribution; '' disables them. */
 export const apiUrl = text('API_URL', '').replace(/\/$/, '');
 /** Requests per second; 0 selects the scenario's default. */
-export const rate = number('RATE', 0);
+export const rate = integer('RATE', 0);
 /** Duration in k6's notation, such as 30s or 5m; '' selects the scenario's default. */
 export const duration = text('DURATION', '');
 /** Maximum number of concurrent requests. k6 drops iterations above it, which fails the run. */
-export const maxVus = number('VUS', 200);
+export const maxVus = integer('VUS', 200, 1);
 /** VUs created before the start. k6 drops iterations while it creates more. */
-export const preallocatedVus = Math.min(maxVus, number('PREALLOCATED', 100));
+export const preallocatedVus = Math.min(maxVus, integer('PREALLOCATED', 100));
 /** Limit of the 99th percentile of each variant and outcome, in ms. */
 export const p99 = number('P99_MS', 1000);
 /** Limit of the 95th percentile of each variant and outcome, in ms. */
@@ -39,6 +52,7 @@ export const p95 = number('P95_MS', 500);
 
 /** Share of requests that may fail (5xx, 429, no response), 0 to 1. Wrong responses are never allowed. */
 export const maxFailureRate = number('FAILURES', 0);
+if (maxFailureRate > 1) throw new Error(`FAILURES=${maxFailureRate}: expected a share of the requests, 0 to 1`);
 /** Text that no response may contain; '' disables the check. */
 export const secret = text('SECRET', '');
 
@@ -88,6 +102,7 @@ export function seconds(given) {
   const unit = { h: 3600, m: 60, s: 1, ms: 0.001 };
   let sum = 0;
   for (const [, amount, name] of given.matchAll(/([0-9.]+)(ms|h|m|s)/g)) sum += Number(amount) * unit[/** @type {keyof typeof unit} */ (name)];
-  if (sum === 0) throw new Error(`'${given}' is not a duration: expected 30s, 5m or 1h`);
+  // Also for NaN, of `1.2.3s`.
+  if (!(sum > 0) || !/^([0-9.]+(ms|h|m|s))+$/.test(given)) throw new Error(`'${given}' is not a duration: expected 30s, 5m or 1h`);
   return sum;
 }

@@ -1,14 +1,29 @@
 // The objects of the bucket: length and SHA-256 of each, from a manifest written by `loadtest/manifest DIR`.
 
 import { SharedArray } from 'k6/data';
-import { text } from './settings.js';
+import { text, variants } from './settings.js';
 
 /** @typedef {{ key: string, bytes: number, sha256: string }} SiteObject */
 
-const file = text('MANIFEST', '../site.json');
+const given = text('MANIFEST', '');
+/** How messages name the manifest. */
+export const MANIFEST = given ? `MANIFEST=${given}` : 'loadtest/site.json (the sample site)';
+/** How to describe another site. */
+export const WRITE_MANIFEST = 'write the list of your site with `loadtest/manifest DIR > FILE` and set MANIFEST=FILE';
 
 /** @type {SiteObject[]} */
-const objects = new SharedArray('site', () => JSON.parse(open(file)));
+const objects = new SharedArray('site', () => {
+  let list;
+  try {
+    list = JSON.parse(open(given || '../site.json'));
+  } catch (error) {
+    throw new Error(`${MANIFEST} cannot be read (${error instanceof Error ? error.message : error}): ${WRITE_MANIFEST}`);
+  }
+  if (!Array.isArray(list) || !list.every((each) => each.key && each.bytes >= 0 && /^[0-9a-f]{64}$/.test(each.sha256))) {
+    throw new Error(`${MANIFEST}: expected a list of objects with key, bytes and sha256: ${WRITE_MANIFEST}`);
+  }
+  return list;
+});
 
 const byKey = new Map(objects.map((each) => [each.key, each]));
 
@@ -20,7 +35,7 @@ export function pathsOf(variant) {
   const prefix = `${variant}/`;
   const paths = objects.filter(({ key }) => key.startsWith(prefix)).map(({ key }) => key.slice(prefix.length));
   if (paths.length === 0) {
-    throw new Error(`${file} has no objects below ${prefix}: set VARIANTS, or MANIFEST to the output of loadtest/manifest DIR`);
+    throw new Error(`${MANIFEST} has no objects below ${prefix}: set VARIANTS to the variants of the site, or ${WRITE_MANIFEST}`);
   }
   return paths;
 }
@@ -33,6 +48,9 @@ export function pathsOf(variant) {
  */
 export function object(variant, path) {
   const found = byKey.get(`${variant}/${path}`);
-  if (!found) throw new Error(`${file} has no object ${variant}/${path}`);
+  if (!found) throw new Error(`${MANIFEST} has no object ${variant}/${path}`);
   return found;
 }
+
+// Before the run, not in each iteration.
+variants.forEach(pathsOf);
