@@ -1,0 +1,111 @@
+//! Checks that links between the documents lead somewhere, and that both READMEs say the same.
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests fail by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The folders that contain documents.
+const FOLDERS: [&str; 6] = [".", "benches/compare", "dashboards", "deploy", "docs", "emulator"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The Markdown files and their texts.
+fn documents() -> Vec<(PathBuf, String)> {
+    let files = FOLDERS.iter().flat_map(|folder| fs::read_dir(root().join(folder)).unwrap());
+    let paths = files.map(|entry| entry.unwrap().path());
+    let documents = paths.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    documents.map(|path| (path.clone(), fs::read_to_string(&path).unwrap())).collect()
+}
+
+/// The lines outside and inside of code blocks, with the language of the block.
+fn lines(text: &str) -> Vec<(Option<&str>, &str)> {
+    let mut language = None;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        match line.trim_start().strip_prefix("```") {
+            Some(name) => language = if language.is_none() { Some(name) } else { None },
+            None => lines.push((language, line)),
+        }
+    }
+    lines
+}
+
+/// The targets of the links and pictures that are not on other sites.
+fn links(text: &str) -> Vec<&str> {
+    let prose = lines(text).into_iter().filter(|(language, _)| language.is_none());
+    let targets = prose.flat_map(|(_, line)| line.split("](").skip(1).filter_map(|rest| rest.split(')').next()));
+    targets.filter(|target| !target.contains("://")).collect()
+}
+
+/// The anchor that GitHub gives a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|each| each.is_alphanumeric() || matches!(each, ' ' | '-' | '_'));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
+fn anchors(text: &str) -> Vec<String> {
+    let headings = lines(text).into_iter().filter(|(language, line)| language.is_none() && line.starts_with('#'));
+    headings.map(|(_, line)| anchor(line.trim_start_matches('#').trim())).collect()
+}
+
+#[test]
+fn links_lead_to_existing_files_and_headings() {
+    let mut broken = Vec::new();
+    let mut count = 0;
+    for (path, text) in documents() {
+        for link in links(&text) {
+            count += 1;
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let mut target = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+            if target.is_dir() && target.join("README.md").exists() {
+                target = target.join("README.md");
+            }
+            let leads = match fs::read_to_string(&target) {
+                Ok(found) => heading.is_empty() || anchors(&found).iter().any(|each| each == heading),
+                Err(_) => heading.is_empty() && target.exists(),
+            };
+            if !leads {
+                broken.push(format!("{}: {link}", path.strip_prefix(root()).unwrap().display()));
+            }
+        }
+    }
+    assert!(count >= 50, "expected at least 50 links, found {count}");
+    assert!(broken.is_empty(), "links that lead nowhere: {broken:#?}");
+}
+
+/// What a translation keeps: headings, commands, tables with the names of settings, and links.
+fn skeleton(text: &str) -> (Vec<String>, Vec<&str>) {
+    let mut parts = Vec::new();
+    for (language, line) in lines(text) {
+        let part = match language {
+            // Only the comments are translated.
+            Some("sh") => line.split('#').next().unwrap().trim_end().to_owned(),
+            Some(_) => continue,
+            None if line.starts_with('#') => line.split(' ').next().unwrap().to_owned(),
+            None if line.starts_with('|') => {
+                let cells: Vec<&str> = line.split('|').collect();
+                let names: Vec<&str> = cells[1].split('`').skip(1).step_by(2).collect();
+                format!("| {} cells, {names:?}", cells.len())
+            }
+            None => continue,
+        };
+        parts.push(part);
+    }
+    let mut links: Vec<&str> = links(text).into_iter().filter(|link| !link.starts_with("README")).collect();
+    links.sort_unstable();
+    (parts, links)
+}
+
+#[test]
+fn the_chinese_readme_has_the_same_parts() {
+    let read = |name| fs::read_to_string(root().join(name)).unwrap();
+    let (english, chinese) = (read("README.md"), read("README.zh-CN.md"));
+    let ((expected, links), (parts, translated_links)) = (skeleton(&english), skeleton(&chinese));
+    for (expected, found) in expected.iter().zip(&parts) {
+        assert_eq!(expected, found, "README.md and README.zh-CN.md differ first here");
+    }
+    assert_eq!(expected.len(), parts.len(), "headings, commands and table rows of the READMEs");
+    assert_eq!(links, translated_links, "links of the READMEs");
+}
