@@ -6,6 +6,8 @@
 mod cdk;
 #[path = "policy/china.rs"]
 mod china;
+#[path = "policy/names.rs"]
+mod names;
 #[path = "policy/route.rs"]
 mod route;
 #[path = "policy/shape.rs"]
@@ -229,9 +231,15 @@ fn ids_of_rules() -> Vec<String> {
 #[test]
 fn every_rule_has_a_seeded_fault() {
     let known: Vec<&str> = FAULTS.iter().map(|(id, _)| *id).collect();
-    // Only templates can have these faults; `faults_are_found_in_templates` and policy/cdk.rs seed them.
-    let elsewhere =
-        ["secret-in-template", "redirect-path", "query-not-forwarded", "accept-not-forwarded", "variants-unknown"];
+    // Only templates can have these faults; `faults_are_found_in_templates`, policy/cdk.rs and policy/names.rs seed them.
+    let elsewhere = [
+        "secret-in-template",
+        "redirect-path",
+        "query-not-forwarded",
+        "accept-not-forwarded",
+        "variants-unknown",
+        "header-name",
+    ];
     let ids = ids_of_rules();
     for id in &ids {
         assert!(known.contains(&id.as_str()) || elsewhere.contains(&id.as_str()), "no fault seeds the rule {id}");
@@ -307,7 +315,7 @@ fn our_templates_have_no_findings_by_default() {
 proptest! {
     #[test]
     fn our_templates_have_no_findings_for_any_parameters(
-        caching: bool, spa: bool, four: bool, rotating: bool, sends_next: bool, manager: bool, alias: bool,
+        caching: bool, spa: bool, four: bool, rotating: bool, sends_next: bool, manager: bool, alias: bool, renamed: bool,
         variants in proptest::sample::subsequence(vec!["v1", "blue", "2026.11", "a_b"], 2..=4),
         timeout in 3_u8..=28,
     ) {
@@ -317,6 +325,7 @@ proptest! {
             values.extend(variants.get(2).map(|variant| ("VariantC", *variant)));
             values.extend(variants.get(3).map(|variant| ("VariantD", *variant)));
         }
+        if renamed { values.extend([("AuthHeader", "x-auth"), ("VersionHeader", "x-version")]); }
         if spa { values.push(("SpaFallback", "index.html")); }
         if rotating { values.push(("LambdaAuthNext", "x")); }
         if sends_next { values.push(("SecretSent", "next")); }
@@ -373,8 +382,8 @@ fn faults_are_found_in_templates() {
         (
             "host-forwarded",
             changed(
-                "Headers: [test_version, redirect, !If [HasSpaFallback, accept, !Ref AWS::NoValue]]\n        QueryStringsConfig: {QueryStringBehavior: all}",
-                "Headers: [test_version, redirect, host]\n        QueryStringsConfig: {QueryStringBehavior: all}",
+                "Headers: [!Ref VersionHeader, redirect, !If [HasSpaFallback, accept, !Ref AWS::NoValue]]\n        QueryStringsConfig: {QueryStringBehavior: all}",
+                "Headers: [!Ref VersionHeader, redirect, host]\n        QueryStringsConfig: {QueryStringBehavior: all}",
             ),
         ),
         ("header-not-forwarded", changed("          OriginRequestPolicyId: !Ref OriginRequestPolicy\n", "")),
@@ -411,7 +420,7 @@ fn faults_are_found_in_templates() {
         assert_eq!(ids(&check_template(&text, "eu-west-1", &[])), [id]);
     }
     let caching = changed(
-        "Headers: [test_version, redirect, !If [HasSpaFallback, accept, !Ref AWS::NoValue]]\n          QueryStringsConfig: {QueryStringBehavior: none}",
+        "Headers: [!Ref VersionHeader, redirect, !If [HasSpaFallback, accept, !Ref AWS::NoValue]]\n          QueryStringsConfig: {QueryStringBehavior: none}",
         "Headers: [redirect]\n          QueryStringsConfig: {QueryStringBehavior: none}",
     );
     assert!(ids(&check_template(&caching, "eu-west-1", &[("Caching", "on")])).contains(&"header-not-in-key"));

@@ -203,6 +203,56 @@ fn step_6_headers_queries_and_cookies_are_forwarded_uncached() {
 }
 
 #[test]
+fn the_headers_can_have_names_without_underscores() {
+    for rendered in Rendered::all(&[]) {
+        let settings = rendered.only("AWS::Lambda::Function")["Environment"]["Variables"].clone();
+        assert!(settings.get("auth_header").is_none() && settings.get("version_header").is_none());
+    }
+    let values = [
+        ("AuthHeader", "x-lambda-auth"),
+        ("VersionHeader", "x-test-version"),
+        ("SpaFallback", "index.html"),
+        ("Caching", "on"),
+    ];
+    for region in ["eu-west-1", "cn-north-1"] {
+        let china = region == "cn-north-1";
+        let rendered = Rendered::in_region(region, &values[..if china { 3 } else { 4 }]);
+        let settings = rendered.only("AWS::Lambda::Function")["Environment"]["Variables"].clone();
+        assert_eq!(
+            (&settings["auth_header"], &settings["version_header"]),
+            (&json!("x-lambda-auth"), &json!("x-test-version"))
+        );
+        assert_eq!(settings["lambda_auth"], SECRET_OF_THE_TEMPLATE, "the setting of the secret keeps its name");
+        let distribution = rendered.distribution();
+        assert_eq!(
+            distribution["Origins"][0]["OriginCustomHeaders"],
+            json!([{"HeaderName": "x-lambda-auth", "HeaderValue": SECRET_OF_THE_TEMPLATE}])
+        );
+        let forwarded = if china {
+            vec![distribution["DefaultCacheBehavior"]["ForwardedValues"]["Headers"].clone()]
+        } else {
+            let policy = rendered.only("AWS::CloudFront::OriginRequestPolicy")["OriginRequestPolicyConfig"].clone();
+            let key = rendered.named("AWS::CloudFront::CachePolicy", "CachePolicy")["CachePolicyConfig"].clone();
+            vec![
+                policy["HeadersConfig"]["Headers"].clone(),
+                key["ParametersInCacheKeyAndForwardedToOrigin"]["HeadersConfig"]["Headers"].clone(),
+            ]
+        };
+        for headers in forwarded {
+            assert_eq!(headers, json!(["x-test-version", "redirect", if china { "Accept" } else { "accept" }]));
+        }
+        let outputs = rendered.template.outputs().unwrap();
+        for (number, names) in [(2, &["x-lambda-auth:$"][..]), (3, &["x-lambda-auth:$", "x-test-version:v2"])] {
+            let command = outputs[format!("Try{number}")]["Value"].as_str().unwrap();
+            assert!(names.iter().all(|name| command.contains(name)), "{command}");
+        }
+        for command in (1..=7).map(|number| outputs[format!("Try{number}")]["Value"].as_str().unwrap()) {
+            assert!(!command.contains("lambda_auth") && !command.contains("test_version"), "{command}");
+        }
+    }
+}
+
+#[test]
 fn step_7_the_bucket_serves_redirected_requests() {
     let values = [("VariantC", "v3"), ("VariantD", "v4")];
     for (values, variants) in [(&values[..0], &["v1", "v2"][..]), (&values, &["v1", "v2", "v3", "v4"])] {

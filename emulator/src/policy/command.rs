@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use nearedge_core::request::header_names::parse_header_name;
 use serde_json::{Value, json};
 
 use crate::policy::finding::{Finding, Severity};
@@ -39,6 +40,14 @@ pub struct Check {
     /// The variants [default: test_versions of the template's function, otherwise v1,v2]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     variants: Vec<String>,
+    /// The function's auth_header, the name of the header with the secret [default: that of the template's function,
+    /// otherwise lambda_auth]
+    #[arg(long, value_name = "NAME", value_parser = header_name)]
+    auth_header: Option<String>,
+    /// The function's version_header, the name of the header with the variant [default: that of the template's
+    /// function, otherwise test_version]
+    #[arg(long, value_name = "NAME", value_parser = header_name)]
+    version_header: Option<String>,
     /// The function's redirect_path [default: that of the template's function]
     #[arg(long, value_name = "URL")]
     redirect_path: Option<String>,
@@ -59,6 +68,14 @@ pub fn name_and_value(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("expected NAME=VALUE".to_owned()),
     }
+}
+
+/// Parses the name of a header as the function does.
+///
+/// # Errors
+/// If the function does not accept the name.
+fn header_name(text: &str) -> Result<String, String> {
+    parse_header_name(text).map_err(|error| error.to_string())
 }
 
 /// Parses a region's code: a misspelt one would silently be checked as a region outside AWS China.
@@ -117,6 +134,12 @@ impl Check {
         for (_, subject) in &mut subjects {
             if !self.variants.is_empty() {
                 subject.variants.clone_from(&self.variants);
+            }
+            if let Some(name) = &self.auth_header {
+                subject.auth_header.clone_from(name);
+            }
+            if let Some(name) = &self.version_header {
+                subject.version_header.clone_from(name);
             }
             if self.redirect_path.is_some() {
                 subject.redirect_path.clone_from(&self.redirect_path);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use nearedge_core::request::header_names::{AUTH_HEADER, VERSION_HEADER};
 use serde_json::Value;
 
 use crate::policy::distribution::Distribution;
@@ -20,6 +21,10 @@ pub struct Subject {
     pub is_template: bool,
     /// The variants.
     pub variants: Vec<String>,
+    /// The name of the header with the secret, in lower case: the function's `auth_header`.
+    pub auth_header: String,
+    /// The name of the header with the variant, in lower case: the function's `version_header`.
+    pub version_header: String,
     /// The function's `redirect_path`, if known.
     pub redirect_path: Option<String>,
     /// The function's `redirect_query`.
@@ -64,6 +69,8 @@ impl Subject {
             distribution,
             is_template: false,
             variants: VARIANTS.map(str::to_owned).to_vec(),
+            auth_header: AUTH_HEADER.to_owned(),
+            version_header: VERSION_HEADER.to_owned(),
             redirect_path: None,
             redirect_query: false,
             spa_fallback: false,
@@ -101,6 +108,11 @@ impl Subject {
             let value = function?.pointer(&format!("/Environment/Variables/{name}"))?;
             Some(text(&template.resolve(value)))
         };
+        // The function, too, reads an empty setting as absent.
+        let header = |name: &str, default: &str| {
+            let value = setting(name).filter(|value| !value.trim().is_empty());
+            value.map_or_else(|| default.to_owned(), |value| value.trim().to_ascii_lowercase())
+        };
         let timeout_secs =
             function.map_or(TIMEOUT_SECS, |function| number_or(&function["Timeout"], TIMEOUT_DEFAULT_SECS, 0));
         let variants =
@@ -115,6 +127,8 @@ impl Subject {
                     distribution,
                     is_template: true,
                     variants: variants.clone().unwrap_or_else(|| VARIANTS.map(str::to_owned).to_vec()),
+                    auth_header: header("auth_header", AUTH_HEADER),
+                    version_header: header("version_header", VERSION_HEADER),
                     redirect_path: setting("redirect_path"),
                     redirect_query: setting("redirect_query").as_deref() == Some("true"),
                     spa_fallback: setting("spa_fallback").is_some(),

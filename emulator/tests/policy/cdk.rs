@@ -20,6 +20,9 @@ fn api(template: &mut Value) -> &mut Value {
     &mut config(template)["Origins"][0]
 }
 
+/// A name, and a change that puts a value into the CDK's template.
+type Change = (&'static str, fn(&mut Value, Value));
+
 fn found(findings: &[Finding]) -> Vec<(&str, &str)> {
     findings.iter().map(|finding| (finding.id, finding.place.as_str())).collect()
 }
@@ -131,7 +134,7 @@ fn values_that_only_aws_knows_stay_unknown() {
 #[test]
 fn unknown_values_cause_no_errors() {
     let unknown = json!({"Fn::ImportValue": "x"});
-    let changes: [(&str, fn(&mut Value, Value)); 11] = [
+    let changes: [Change; 11] = [
         ("the API's domain", |t, x| api(t)["DomainName"] = json!({"Fn::Select": [2, {"Fn::Split": ["/", x]}]})),
         ("the secret", |t, x| api(t)["OriginCustomHeaders"][0]["HeaderValue"] = x),
         ("protocol", |t, x| api(t)["CustomOriginConfig"]["OriginProtocolPolicy"] = x),

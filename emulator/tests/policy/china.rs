@@ -123,7 +123,7 @@ fn an_address_in_china_implies_the_region() {
 }
 
 #[test]
-fn the_api_always_returns_a_price_class_but_a_template_selects_one() {
+fn only_a_template_selects_the_default_price_class() {
     let mut document = template(&valid(true));
     document["Resources"]["Distribution"]["Properties"]["DistributionConfig"]["PriceClass"] = "PriceClass_All".into();
     let findings = check_template(&document, "cn-north-1");

@@ -16,7 +16,7 @@ fn group(config: &mut Value, members: [&str; 2], statuses: &[u64]) {
     config["DefaultCacheBehavior"]["TargetOriginId"] = "both".into();
 }
 
-const FAULTS: [Fault; 17] = [
+const FAULTS: [Fault; 19] = [
     ("test-bypassed", "the default behaviour", |c| c["DefaultCacheBehavior"]["TargetOriginId"] = "bucket".into()),
     ("test-bypassed", "the default behaviour", |c| {
         // The API is only known by its custom header.
@@ -48,6 +48,8 @@ const FAULTS: [Fault; 17] = [
     ("failover-bypasses-test", "the origin group both", |c| group(c, ["api", "bucket"], &[500, 404])),
     ("failover-bypasses-test", "the origin group both", |c| group(c, ["api", "bucket"], &[416])),
     ("root-object", "DefaultRootObject", |c| c["DefaultRootObject"] = "v1/index.html".into()),
+    ("root-object", "DefaultRootObject", |c| c["DefaultRootObject"] = "v1".into()),
+    ("root-object", "DefaultRootObject", |c| c["DefaultRootObject"] = "V2/index.html".into()),
     ("root-object", "DefaultRootObject", |c| c["DefaultRootObject"] = "/index.html".into()),
     ("root-object", "DefaultRootObject", |c| {
         // The variant's folder is not served from the bucket.

@@ -17,7 +17,7 @@ pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
         if let Some(pattern) = &behavior.pattern {
             findings.extend(shadowed(behavior, pattern, &behaviors[..index]));
             if !context.is_api(behavior.first_origin()) {
-                findings.extend(takes_variants(behavior, pattern));
+                findings.extend(takes_variants(behavior, pattern, &context.subject.version_header));
             }
         }
     }
@@ -51,7 +51,7 @@ fn shadowed(behavior: &Behavior, pattern: &str, earlier: &[Behavior]) -> Option<
 }
 
 /// Finds a pattern that keeps paths of variants away from the API.
-fn takes_variants(behavior: &Behavior, pattern: &str) -> Option<Finding> {
+fn takes_variants(behavior: &Behavior, pattern: &str, version: &str) -> Option<Finding> {
     let path = pattern.strip_prefix('/').unwrap_or(pattern);
     if path.split('/').next().is_some_and(is_unknown) {
         return None;
@@ -62,7 +62,7 @@ fn takes_variants(behavior: &Behavior, pattern: &str) -> Option<Finding> {
             id: "behaviour-takes-versions",
             place: behavior.name(),
             why: format!(
-                "it sends paths such as {} past the origin that selects the variant, so test_version has no effect",
+                "it sends paths such as {} past the origin that selects the variant, so {version} has no effect",
                 pattern.replace('*', "test").replace('?', "x")
             ),
             fix: "start the pattern with a folder, such as /v1/* for one variant or /static/* for shared objects"
@@ -76,7 +76,7 @@ fn takes_variants(behavior: &Behavior, pattern: &str) -> Option<Finding> {
         severity: Severity::Warning,
         id: "behaviour-takes-versions",
         place: behavior.name(),
-        why: "it sends this path past the origin that selects the variant, so test_version has no effect".to_owned(),
+        why: format!("it sends this path past the origin that selects the variant, so {version} has no effect"),
         fix: "remove the behaviour, unless every variant has the same object at this path".to_owned(),
     })
 }

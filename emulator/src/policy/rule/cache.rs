@@ -3,7 +3,8 @@
 use crate::policy::caching::{Names, Ttl};
 use crate::policy::distribution::Behavior;
 use crate::policy::finding::{Finding, Severity};
-use crate::policy::rule::context::{Context, SELECTING_HEADERS};
+use crate::policy::json::is_unknown;
+use crate::policy::rule::context::Context;
 
 /// The longest acceptable default TTL: viewers see a corrected object up to that much later.
 const DEFAULT_TTL_MAX_SECS: u64 = 3_600;
@@ -20,8 +21,11 @@ pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
 
 fn key(context: &Context<'_>, behavior: &Behavior, headers: &Names) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for name in SELECTING_HEADERS.into_iter().chain(context.subject.spa_fallback.then_some("accept")) {
-        if headers.contains(name) == Some(false) && behavior.caching.forwards_header(name) != Some(false) {
+    for name in context.selecting_headers().into_iter().chain(context.subject.spa_fallback.then_some("accept")) {
+        if headers.contains(name) == Some(false)
+            && !is_unknown(name)
+            && behavior.caching.forwards_header(name) != Some(false)
+        {
             findings.push(Finding {
                 severity: Severity::Error,
                 id: "header-not-in-key",
@@ -40,7 +44,7 @@ fn key(context: &Context<'_>, behavior: &Behavior, headers: &Names) -> Vec<Findi
             place: behavior.name(),
             why: "every viewer header is in the cache key: no two viewers share an entry, and Host is forwarded"
                 .to_owned(),
-            fix: "list test_version and redirect instead".to_owned(),
+            fix: format!("list {} instead", context.selecting_headers().join(" and ")),
         });
     }
     findings

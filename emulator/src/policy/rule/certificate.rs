@@ -42,7 +42,7 @@ fn old_tls(context: &Context<'_>) -> Option<Finding> {
     let (why, fix) = if certificate.is_default() {
         (
             format!(
-                "CloudFront's own certificate lets viewers use TLSv1, whatever MinimumProtocolVersion ({minimum}) says"
+                "CloudFront ignores MinimumProtocolVersion {minimum} for its own certificate, which lets viewers use TLSv1"
             ),
             "add an alias with its certificate, or remove MinimumProtocolVersion",
         )

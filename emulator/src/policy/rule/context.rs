@@ -3,13 +3,11 @@
 use std::collections::BTreeSet;
 
 use crate::policy::distribution::{Behavior, Distribution, Origin};
+use crate::policy::json::is_unknown;
 use crate::policy::subject::Subject;
 
-/// The header that contains the secret.
-pub(super) const SECRET_HEADER: &str = "lambda_auth";
-
-/// The request headers that select the response.
-pub(super) const SELECTING_HEADERS: [&str; 2] = ["test_version", "redirect"];
+/// A secret in a header whose name only AWS knows.
+const UNKNOWN_SECRET: &str = "${secret}";
 
 /// A subject, and which of its origins are the API.
 #[derive(Debug)]
@@ -22,7 +20,24 @@ pub(super) struct Context<'a> {
 impl<'a> Context<'a> {
     pub(super) fn new(subject: &'a Subject) -> Self {
         let distribution = &subject.distribution;
-        Self { subject, distribution, api_origins: api_origins(distribution) }
+        Self { subject, distribution, api_origins: api_origins(distribution, &subject.auth_header) }
+    }
+
+    /// The request headers that select the response, in lower case: the variant's first.
+    pub(super) fn selecting_headers(&self) -> [&'a str; 2] {
+        [&self.subject.version_header, "redirect"]
+    }
+
+    /// Whether the API receives a header, in lower case; `None` if that depends on a name that only AWS knows.
+    pub(super) fn forwards_header(&self, behavior: &Behavior, name: &str) -> Option<bool> {
+        behavior.caching.forwards_header(name).filter(|forwards| *forwards || !is_unknown(name))
+    }
+
+    /// The secret that an origin receives; `None` if it receives none. A secret that only AWS knows is a placeholder.
+    pub(super) fn secret(&self, origin: &'a Origin) -> Option<&'a str> {
+        let name = self.subject.auth_header.as_str();
+        let is_possible = |(header, _): &&(String, String)| is_unknown(header) || is_unknown(name);
+        origin.header(name).or_else(|| origin.headers.iter().find(is_possible).map(|_| UNKNOWN_SECRET))
     }
 
     /// Whether the origin with this id is the API.
@@ -55,11 +70,11 @@ impl<'a> Context<'a> {
 ///
 /// These are the custom origins that have the secret, or a domain name of API Gateway or of a function URL; otherwise,
 /// the origin of the default behaviour. A bucket is never the API.
-fn api_origins(distribution: &Distribution) -> BTreeSet<&str> {
+fn api_origins<'a>(distribution: &'a Distribution, auth_header: &str) -> BTreeSet<&'a str> {
     let can_be_api = |origin: &&Origin| origin.custom.is_some() && !is_bucket(&origin.domain);
     let is_api = |origin: &&Origin| {
         let domain = origin.domain.to_ascii_lowercase();
-        origin.header(SECRET_HEADER).is_some() || domain.contains(".execute-api.") || domain.contains(".lambda-url.")
+        origin.header(auth_header).is_some() || domain.contains(".execute-api.") || domain.contains(".lambda-url.")
     };
     let candidates = distribution.origins.iter().filter(can_be_api);
     let found: BTreeSet<&str> = candidates.clone().filter(is_api).map(|origin| origin.id.as_str()).collect();

@@ -2,6 +2,7 @@
 
 use crate::policy::distribution::ErrorResponse;
 use crate::policy::finding::{Finding, Severity};
+use crate::policy::json::is_unknown;
 use crate::policy::rule::context::Context;
 
 /// The errors that CloudFront caches in spite of `no-store`.
@@ -26,15 +27,19 @@ fn cached(context: &Context<'_>) -> Option<Finding> {
         return None;
     }
     let cached = format!("CloudFront caches {} (10 s by default), even where caching is off", cached.join(", "));
+    let version = context.subject.version_header.as_str();
     let in_key = context.api_behaviors().all(|behavior| {
-        behavior.caching.cache_policy().is_some_and(|cache| cache.headers.contains("test_version") != Some(false))
+        behavior
+            .caching
+            .cache_policy()
+            .is_some_and(|cache| is_unknown(version) || cache.headers.contains(version) != Some(false))
     });
     let (severity, why) = if in_key {
         (Severity::Warning, format!("{cached}: one failed request fails all viewers for that long"))
     } else {
         (
             Severity::Error,
-            format!("{cached}, and test_version is not in the cache key: one failed request fails every variant"),
+            format!("{cached}, and {version} is not in the cache key: one failed request fails every variant"),
         )
     };
     Some(Finding {
@@ -49,7 +54,8 @@ fn cached(context: &Context<'_>) -> Option<Finding> {
 fn replaced(context: &Context<'_>, error: &ErrorResponse) -> Option<Finding> {
     let page = error.page.as_ref()?;
     let from_api = context.distribution.behavior_for(page).is_some_and(|behavior| context.reaches_api(behavior));
-    let source = if from_api { ", requested from the origin without test_version" } else { "" };
+    let version = &context.subject.version_header;
+    let source = if from_api { format!(", requested from the origin without {version}") } else { String::new() };
     let (severity, consequence) = match error.response_code.as_deref().filter(|code| code.starts_with('2')) {
         Some(code) => {
             (Severity::Error, format!(" with status {code}: caches, crawlers and alarms treat the error as a page"))

@@ -3,19 +3,19 @@
 use crate::policy::caching::Caching;
 use crate::policy::distribution::{Behavior, Origin};
 use crate::policy::finding::{Finding, Severity};
-use crate::policy::rule::context::{Context, SELECTING_HEADERS};
+use crate::policy::rule::context::Context;
 
 pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for behavior in context.api_behaviors() {
         let unknown = unknown_policies(behavior);
         if unknown.is_empty() {
-            findings.extend(unknown_names(behavior));
+            findings.extend(unknown_names(context, behavior));
         }
         findings.extend(unknown);
         findings.extend(forwarding(context, behavior));
     }
-    findings.extend(context.api_origins().flat_map(overwritten));
+    findings.extend(context.api_origins().flat_map(|origin| overwritten(context, origin)));
     findings
 }
 
@@ -41,8 +41,8 @@ fn unknown_policies(behavior: &Behavior) -> Vec<Finding> {
 }
 
 /// Finds lists of headers of which only AWS knows a part.
-fn unknown_names(behavior: &Behavior) -> Option<Finding> {
-    let is_unknown = SELECTING_HEADERS.iter().any(|name| behavior.caching.forwards_header(name).is_none());
+fn unknown_names(context: &Context<'_>, behavior: &Behavior) -> Option<Finding> {
+    let is_unknown = context.selecting_headers().iter().any(|name| context.forwards_header(behavior, name).is_none());
     is_unknown.then(|| Finding {
         severity: Severity::Warning,
         id: "policy-unknown",
@@ -55,19 +55,24 @@ fn unknown_names(behavior: &Behavior) -> Option<Finding> {
 fn forwarding(context: &Context<'_>, behavior: &Behavior) -> Vec<Finding> {
     let caching = &behavior.caching;
     let mut findings = Vec::new();
-    for name in SELECTING_HEADERS {
-        if caching.forwards_header(name) == Some(false) {
+    for name in context.selecting_headers() {
+        if context.forwards_header(behavior, name) == Some(false) {
             let effect =
                 if name == "redirect" { "it never redirects" } else { "all viewers get the unversioned object" };
+            let other = if name == "redirect" || context.subject.is_template {
+                ""
+            } else {
+                "; add --version-header if the function's version_header is another"
+            };
             findings.push(Finding {
                 severity: Severity::Error,
                 id: "header-not-forwarded",
                 place: behavior.name(),
                 why: format!("{name} does not reach the origin: {effect}"),
-                fix:
+                fix: format!(
                     "add it to the origin request policy; with caching on, to the cache policy; with legacy settings, \
-                      to ForwardedValues.Headers"
-                        .to_owned(),
+                      to ForwardedValues.Headers{other}"
+                ),
             });
         }
     }
@@ -105,15 +110,15 @@ fn forwarding(context: &Context<'_>, behavior: &Behavior) -> Vec<Finding> {
 
 /// Finds custom headers of the origin that replace the viewer's
 /// ([add-origin-custom-headers](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/add-origin-custom-headers.html)).
-fn overwritten(origin: &Origin) -> Vec<Finding> {
+fn overwritten(context: &Context<'_>, origin: &Origin) -> Vec<Finding> {
     let finding = |name: &&str| {
         origin.header(name).map(|_| Finding {
             severity: Severity::Error,
             id: "header-overwritten",
             place: origin.name(),
             why: format!("its custom header {name} replaces the viewer's: all viewers get the same response"),
-            fix: "remove the custom header; the origin needs only lambda_auth".to_owned(),
+            fix: format!("remove the custom header; the origin needs only {}", context.subject.auth_header),
         })
     };
-    SELECTING_HEADERS.iter().filter_map(finding).collect()
+    context.selecting_headers().iter().filter_map(finding).collect()
 }

@@ -11,6 +11,7 @@ mod china;
 mod context;
 mod error;
 mod header;
+mod name;
 mod origin;
 mod redirect;
 mod route;
@@ -25,10 +26,11 @@ use crate::policy::subject::Subject;
 type Rule = fn(&Context<'_>) -> Vec<Finding>;
 
 /// All rules, in the order in which a request meets their concerns.
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 12] = [
     certificate::check,
     route::check,
     behavior::check,
+    name::check,
     header::check,
     cache::check,
     error::check,

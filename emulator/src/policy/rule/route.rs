@@ -68,8 +68,10 @@ fn bypass(context: &Context<'_>, default: &Behavior) -> Option<Finding> {
         id: "test-bypassed",
         place: default.name(),
         why,
-        fix: "set TargetOriginId of the default behaviour to the API's origin, which has the custom header lambda_auth"
-            .to_owned(),
+        fix: format!(
+            "set TargetOriginId of the default behaviour to the API's origin, which has the custom header {}",
+            context.subject.auth_header
+        ),
     })
 }
 
@@ -101,7 +103,8 @@ fn failover(context: &Context<'_>, group: &OriginGroup) -> Option<Finding> {
 /// ([DefaultRootObject](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/DefaultRootObject.html)).
 fn root_object(context: &Context<'_>) -> Option<Finding> {
     let object = context.distribution.root_object.as_str();
-    let folder = object.split_once('/').map(|(folder, _)| folder);
+    let folder = object.split('/').next().unwrap_or_default();
+    let is_variant = context.subject.variants.iter().any(|variant| variant.eq_ignore_ascii_case(folder));
     let behavior = context.distribution.behavior_for(object)?;
     let why = if object.is_empty() {
         return None;
@@ -109,7 +112,7 @@ fn root_object(context: &Context<'_>) -> Option<Finding> {
         format!("{object} begins with /: CloudFront rejects it")
     } else if behavior.pattern.is_some() && !context.is_api(behavior.first_origin()) {
         format!("CloudFront requests {object} for /, and {} sends it past the API: all viewers get it", behavior.name())
-    } else if folder.is_some_and(|folder| context.subject.variants.iter().any(|variant| variant == folder)) {
+    } else if is_variant {
         format!(
             "CloudFront requests {object} for /: the origin adds the variant's folder once more, and finds no object"
         )

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::policy::distribution::Origin;
 use crate::policy::finding::{Finding, Severity};
 use crate::policy::json::is_unknown;
-use crate::policy::rule::context::{Context, SECRET_HEADER};
+use crate::policy::rule::context::Context;
 
 /// The minimum length of a secret: 16 random letters and digits have 95 bits.
 const LENGTH_MIN: usize = 16;
@@ -15,14 +15,20 @@ const DIFFERENT_MIN: usize = 8;
 
 pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let name = &context.subject.auth_header;
+    let other = if context.subject.is_template {
+        ""
+    } else {
+        ", or add --auth-header if the function's auth_header is another"
+    };
     for origin in context.api_origins() {
-        match origin.header(SECRET_HEADER) {
+        match context.secret(origin) {
             None | Some("") => findings.push(Finding {
                 severity: Severity::Error,
                 id: "secret-missing",
                 place: origin.name(),
-                why: "it sends no lambda_auth: every response is 403, unless viewers send the secret".to_owned(),
-                fix: "add the custom header lambda_auth with the secret to this origin".to_owned(),
+                why: format!("it sends no {name}: every response is 403, unless viewers send the secret"),
+                fix: format!("add the custom header {name} with the secret to this origin{other}"),
             }),
             // A parameter or a dynamic reference: the configuration does not contain the secret.
             Some(value) if is_unknown(value) => {}
@@ -34,7 +40,7 @@ pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
             }
         }
     }
-    findings.extend(context.other_origins().filter_map(leaked));
+    findings.extend(context.other_origins().filter_map(|origin| leaked(name, origin)));
     findings
 }
 
@@ -69,12 +75,12 @@ fn weak(origin: &Origin, secret: &str) -> Option<Finding> {
     })
 }
 
-fn leaked(origin: &Origin) -> Option<Finding> {
-    origin.header(SECRET_HEADER).map(|_| Finding {
+fn leaked(name: &str, origin: &Origin) -> Option<Finding> {
+    origin.header(name).map(|_| Finding {
         severity: Severity::Error,
         id: "secret-leaks",
         place: origin.name(),
         why: "it receives the secret but does not need it".to_owned(),
-        fix: "remove the custom header lambda_auth from this origin, then rotate the secret".to_owned(),
+        fix: format!("remove the custom header {name} from this origin, then rotate the secret"),
     })
 }
