@@ -18,6 +18,7 @@ encrypted.
 
 import contextlib
 import functools
+import gzip
 import json
 import os
 import pathlib
@@ -249,6 +250,7 @@ def aws(account, archive):
     head = account.aws("s3api", "head-object", "--bucket", bucket, "--key", "v2/test.png")
     immutable = head["ContentType"] == "image/png" and "immutable" in head["CacheControl"]
     check("site --immutable sets Cache-Control", immutable, head)
+    site_by_content(account, deploy, bucket)
 
     os.chdir(account.work)
     secret = account.setting("lambda_auth")
@@ -327,6 +329,30 @@ def aws(account, archive):
     gone = account.run("aws", "cloudformation", "describe-stacks", "--stack-name", "ab", fails=True)
     objects = account.aws("s3api", "list-objects-v2", "--bucket", bucket)["Contents"]
     check("down deletes the stack and keeps the bucket", "does not exist" in gone and len(objects) == 5, gone)
+
+
+def site_by_content(account, deploy, bucket):
+    """Uploads another state of the site, then goes back to the first."""
+    site, page = account.work / "site", "v1/test.html"
+    shutil.copytree(SITE, site)
+    (site / page).write_bytes((SITE / page).read_bytes().swapcase())
+    os.utime(site / page, (0, 0))
+    (site / ".env").write_text("SECRET=1")
+    (site / "app.js.gz").write_bytes(gzip.compress(b"1"))
+    (site / "film.mp4").write_bytes(os.urandom(20_000_000))
+    output = deploy("site", site)
+    account.run("aws", "s3", "cp", f"s3://{bucket}/{page}", account.work / "page")
+    same = (account.work / "page").read_bytes() == (site / page).read_bytes()
+    check("site uploads an older file of equal size", same and "uploaded 3 files" in output, output)
+    head = account.aws("s3api", "head-object", "--bucket", bucket, "--key", "app.js.gz")
+    coded = (head["ContentType"], head["ContentEncoding"]) == ("text/javascript; charset=utf-8", "gzip")
+    check("site sets the Content-Encoding of app.js.gz", coded, head)
+    account.run("aws", "s3api", "head-object", "--bucket", bucket, "--key", ".env", fails=True)
+    output = deploy("site", site)
+    check("site uploads nothing twice, not even in parts", "uploaded 0 files" in output, output)
+    output = deploy("site", SITE, "--delete")
+    objects = account.aws("s3api", "list-objects-v2", "--bucket", bucket)["Contents"]
+    check("site --delete goes back to the first state", "deleted 2" in output and len(objects) == 5, output)
 
 
 def china(account, archive):

@@ -8,16 +8,22 @@
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# run COMMAND…: runs a command that changes something; a dry run prints it, quoted for a shell.
-run() {
-  if [ -n "$dry_run" ]; then
-    printf '+'
-    printf ' %q' "$@"
-    printf '\n'
-  else
-    "$@"
-  fi
+# A dry run reads and changes nothing: it knows neither the stack nor the bucket. It prints conditions and intentions as comments,
+# and outputs of the stack by their names.
+
+# plan COMMAND…: a dry run prints the command, quoted for a shell.
+plan() {
+  [ -n "$dry_run" ] || return 0
+  printf '+'
+  printf ' %q' "$@"
+  printf '\n'
 }
+# run COMMAND…: runs a command that changes something; a dry run prints it.
+run() { if [ -n "$dry_run" ]; then plan "$@"; else "$@"; fi; }
+# would TEXT: a dry run prints what the next commands would do, and under which condition.
+would() { [ -z "$dry_run" ] || printf '# would %s\n' "$1"; }
+# done_note TEXT: reports a change that was made; a dry run makes none.
+done_note() { [ -n "$dry_run" ] || note "$1"; }
 # query PLACEHOLDER COMMAND…: runs a command that reads something; a dry run prints PLACEHOLDER instead.
 query() {
   local placeholder=$1
@@ -25,21 +31,32 @@ query() {
   if [ -n "$dry_run" ]; then printf '%s\n' "$placeholder"; else "$@"; fi
 }
 
-# Checks the AWS CLI, the region and the credentials. Sets `region`, `partition` and `account`.
-require_account() {
+# Sets `region` and `partition` from the environment or, if the AWS CLI is installed, from its configuration.
+require_region() {
   region=${AWS_REGION:-${AWS_DEFAULT_REGION:-}}
-  if [ -z "$dry_run" ]; then
-    command -v aws >/dev/null || die 'aws is missing: install the AWS CLI (https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html), or use --dry-run' 2
-    [ -n "$region" ] || region=$(aws configure get region || true)
-  fi
-  [ -z "$dry_run" ] || region=${region:-us-east-1}
-  [ -n "$region" ] || die 'no region: set AWS_REGION, such as eu-west-1 or cn-north-1' 2
+  if [ -z "$region" ] && command -v aws >/dev/null; then region=$(aws configure get region || true); fi
+  [ -n "$region" ] || die 'no region: set AWS_REGION, such as AWS_REGION=eu-west-1 or AWS_REGION=cn-north-1' 2
+  [[ $region =~ ^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$ ]] || die "AWS_REGION=$region: expected a region, such as eu-west-1 or cn-north-1" 2
   export AWS_REGION=$region AWS_DEFAULT_REGION=$region AWS_PAGER=''
   # shellcheck disable=SC2034 # deploy.sh reads it
-  case $region in cn-*) partition=aws-cn ;; *) partition=aws ;; esac
+  case $region in
+  cn-north-1 | cn-northwest-1) partition=aws-cn ;;
+  cn-*) die "AWS_REGION=$region: AWS China has the regions cn-north-1 and cn-northwest-1" 2 ;;
+  *) partition=aws ;;
+  esac
+}
+# Checks the AWS CLI, the region and the credentials. Sets `region`, `partition` and `account`.
+require_account() {
+  if [ -z "$dry_run" ] && ! command -v aws >/dev/null; then
+    die 'aws is missing: install the AWS CLI (https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html), or use --dry-run' 2
+  fi
+  require_region
   # shellcheck disable=SC2034 # deploy.sh reads it
   if [ -n "$dry_run" ]; then
     account=ACCOUNT
+    # rotate.sh runs deploy.sh, which need not repeat it.
+    [ -n "${NEAREDGE_DRY_RUN:-}" ] || printf '# dry run for the stack %s in %s: nothing is read or changed; names stand for values of the stack\n' "$stack" "$region"
+    export NEAREDGE_DRY_RUN=yes
   elif ! account=$(aws sts get-caller-identity --query Account --output text 2>"$work/error"); then
     die "no valid AWS credentials: run \`aws configure\` or \`aws sso login\`, or set AWS_PROFILE ($(tail -1 "$work/error"))" 2
   fi
@@ -67,17 +84,19 @@ live_version() { query VERSION aws lambda get-alias --function-name "$(output Fu
 invalidate() {
   local distribution invalidation ttl
   distribution=$(output DistributionId)
+  if [ -n "$dry_run" ]; then
+    would "first wait CacheTtlSecs + 1 seconds if Caching is on, until the function's cached copies have expired; then:"
+    plan aws cloudfront create-invalidation --distribution-id "$distribution" --paths "$@"
+    plan aws cloudfront wait invalidation-completed --distribution-id "$distribution" --id INVALIDATION
+    return
+  fi
   if [ "$(parameter Caching)" = on ]; then
     # Until then the function may send the distribution its own cached copy.
     ttl=$(parameter CacheTtlSecs)
     note "waiting $((ttl + 1)) s until the function's cached copies have expired"
-    run sleep "$((ttl + 1))"
+    sleep "$((ttl + 1))"
   fi
-  if [ -n "$dry_run" ]; then
-    run aws cloudfront create-invalidation --distribution-id "$distribution" --paths "$@"
-  else
-    invalidation=$(aws cloudfront create-invalidation --distribution-id "$distribution" --paths "$@" --query Invalidation.Id --output text)
-    note "invalidating $* in the distribution"
-    aws cloudfront wait invalidation-completed --distribution-id "$distribution" --id "$invalidation"
-  fi
+  invalidation=$(aws cloudfront create-invalidation --distribution-id "$distribution" --paths "$@" --query Invalidation.Id --output text)
+  note "invalidating $* in the distribution"
+  aws cloudfront wait invalidation-completed --distribution-id "$distribution" --id "$invalidation"
 }

@@ -10,26 +10,38 @@
 #   deploy/deploy.sh down                                     delete the stack; keep the bucket
 #
 #   --stack NAME              stack name (environment variable STACK, or nearedge)
-#   --dry-run                 print the commands instead of running them
-#   --artifact ZIP            zip from deploy/build.sh (target/deploy/nearedge-arm64.zip)
+#   --dry-run                 print the commands; read and change nothing
+#
+# up, set:
+#   --artifact ZIP            zip from deploy/build.sh (target/deploy/nearedge-arm64.zip); up only
 #   --artifact-bucket NAME    bucket for the zip; created if missing (nearedge-ACCOUNT-REGION)
 #   --set Name=Value          set a template parameter (deploy/aws.yaml, deploy/aws-cn.yaml); later updates keep it
 #   --set-from Name=VARIABLE  the same, with the value of an environment variable: for secrets
+#   --force                   redeploy the code that `back` rolled back; rename a header although requests fail meanwhile
+#
+# site:
 #   --cache-control VALUE     Cache-Control of uploaded objects (public, max-age=60)
 #   --immutable GLOB          files whose names change with their content: Cache-Control of one year; repeatable
+#   --include GLOB            upload files that are excluded by default: hidden files (except .well-known), .git, keys,
+#                             backups; repeatable. In a GLOB, * matches / too
+#   --exclude GLOB            do not upload these files; repeatable
+#   --follow-links            upload the targets of links that lead out of DIR
 #   --delete                  after the upload, delete objects that are not in DIR
-#   --force                   site: upload unchanged files too, to change their headers;
-#                             up, set: redeploy the code that `back` rolled back
+#   --force                   upload unchanged files too, to change their headers
 #
-# The AWS CLI supplies region and credentials: AWS_REGION, AWS_PROFILE. cn-north-1 and cn-northwest-1 use the template for
-# AWS China. The first `up` generates a secret unless LambdaAuth or SecretArn is set.
+# `site` uploads the files whose bytes differ from the bucket's, pages last. app.js.gz and app.js.br get the type of app.js and
+# their Content-Encoding. The AWS CLI supplies region and credentials: AWS_REGION, AWS_PROFILE. cn-north-1 and cn-northwest-1 use
+# the template for AWS China, which needs Alias and CertificateId. The first `up` generates a secret unless LambdaAuth or
+# SecretArn is set.
 set -euo pipefail
 
 # shellcheck source-path=SCRIPTDIR source=aws.sh
 . "$(dirname "$0")/aws.sh"
 
-artifact='' artifact_bucket='' delete='' force='' cache_control='public, max-age=60'
-settings=() secrets=() immutable=()
+artifact='' artifact_bucket='' cache_control='public, max-age=60' force='' site_options=()
+settings=() secrets=()
+# The usual Rollout while an update of this run has replaced it by AllAtOnce.
+unrestored=''
 
 # add_setting SOURCE Name=Value. SOURCE, the option or command that has it, is for the error message.
 add_setting() {
@@ -47,61 +59,112 @@ add_secret() {
 }
 set_option() {
   case $1 in
-  --delete) delete=yes ;;
+  --delete | --follow-links) site_options+=("$1") ;;
   --force) force=yes ;;
   --artifact) need_value "$@"; artifact=$2 ;;
   --artifact-bucket) need_value "$@"; artifact_bucket=$2 ;;
   --cache-control) need_value "$@"; cache_control=$2 ;;
-  --immutable) need_value "$@"; immutable+=("$2") ;;
+  --immutable | --include | --exclude) need_value "$@"; site_options+=("$1=$2") ;;
   --set) need_value "$@"; add_setting "$1" "$2" ;;
   --set-from) need_value "$@"; add_secret "$1" "$2" ;;
   *) return 1 ;;
   esac
 }
-command=${1:-}
-[ $# -gt 0 ] && shift
 parse_arguments "$@"
+command=${words[0]:-}
+words=(${words[@]+"${words[@]:1}"})
 
-# A new value of one of these publishes no new version of the function: they concern the distribution or the stack alone.
-outside_function='^(Release|SecretSent|CertificateArn|CertificateId|Caching|CacheDefaultTtl|PriceClass|ViewerProtocol|WebAclArn|LogRetentionDays|Watch|AlarmEmail|AdditionalMetrics|ApiPort|Rollout)='
+# A new value of one of these publishes no new version of the function: they concern the distribution, the alias or the stack.
+outside_function='^(ProvisionedConcurrency|ReservedConcurrency|Release|SecretSent|CertificateArn|CertificateId|Caching|CacheDefaultTtl|PriceClass|ViewerProtocol|WebAclArn|LogRetentionDays|Watch|AlarmEmail|AdditionalMetrics|ApiPort|Rollout)='
 
 checksum() { if command -v sha256sum >/dev/null; then sha256sum "$@"; else shasum -a 256 "$@"; fi | cut -c1-64; }
 json_text() { sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' <<<"$1"; }
 is_set() { local each; for each in ${settings[@]+"${settings[@]}"} ${secrets[@]+"${secrets[@]}"}; do [ "${each%%=*}" = "$1" ] && return; done; return 1; }
+# Prints the new value of a parameter, or nothing.
+setting() { local each; for each in ${settings[@]+"${settings[@]}"}; do [ "${each%%=*}" != "$1" ] || printf '%s\n' "${each#*=}"; done; }
+# drop_settings NAME…: removes parameters from `settings`.
+drop_settings() {
+  local each kept=()
+  for each in ${settings[@]+"${settings[@]}"}; do
+    case " $* " in *" ${each%%=*} "*) ;; *) kept+=("$each") ;; esac
+  done
+  settings=(${kept[@]+"${kept[@]}"})
+}
 
 # Prints the stack's parameters as Name=Value lines; CloudFormation masks secrets with stars.
 parameters() { awk -F '\t' '$1 == "parameter" { print $2 "=" $3 }' <<<"$facts"; }
 
+# check_parameters MODE: checks the new parameters against the template, before anything is changed (see parameters.py).
+check_parameters() {
+  local errors pair variable
+  command -v python3 >/dev/null || die 'python3 is missing: install Python 3.9 or newer' 2
+  errors=$(
+    {
+      [ -z "$facts" ] || parameters | tr '\n' '\0'
+      printf '\0'
+      [ ${#settings[@]} = 0 ] || printf '%s\0' "${settings[@]}"
+      for pair in ${secrets[@]+"${secrets[@]}"}; do
+        variable=${pair#*=}
+        printf '%s=%s\0' "${pair%%=*}" "${!variable}"
+      done
+    } | python3 -X utf8 -B "$here/parameters.py" "$1" "$here/$partition.yaml" "$here/$(if [ "$partition" = aws ]; then echo aws-cn; else echo aws; fi).yaml"
+  ) || die "${errors:-cannot check the parameters: see the error above}" 2
+}
+
 up() {
-  local digest key architecture=''
+  local digest key architecture zip_architecture=''
+  if [ -n "$dry_run" ]; then
+    # It does not read whether the stack exists; a real update would not need Alias and CertificateId again.
+    check_parameters new
+  elif stack_exists; then
+    check_parameters update
+  else
+    check_parameters new
+  fi
+  [ -z "$artifact" ] || [ -f "$artifact" ] || die "--artifact $artifact: no such file: build it with deploy/build.sh" 2
+  architecture=$(setting Architecture)
   # Without --artifact, keep the stack's architecture.
   if [ -z "$artifact" ]; then
-    [ -n "$dry_run" ] || ! stack_exists || architecture=$(parameter Architecture)
-    artifact="$here/../target/deploy/nearedge-${architecture:-arm64}.zip"
+    if [ -z "$architecture" ]; then
+      would 'use the zip for arm64 or, if the stack exists, for its architecture'
+      [ -n "$dry_run" ] || ! stack_exists || architecture=$(parameter Architecture)
+    fi
+    artifact="$(dirname "$here")/target/deploy/nearedge-${architecture:-arm64}.zip"
   fi
-  if ! is_set Architecture; then
-    case $artifact in
-    *x86_64*) settings+=(Architecture=x86_64) ;;
-    *arm64*) settings+=(Architecture=arm64) ;;
-    esac
+  case $artifact in
+  *x86_64*) zip_architecture=x86_64 ;;
+  *arm64*) zip_architecture=arm64 ;;
+  esac
+  if [ -z "$zip_architecture" ]; then
+    :
+  elif ! is_set Architecture; then
+    settings+=("Architecture=$zip_architecture")
+  elif [ "$architecture" != "$zip_architecture" ]; then
+    die "Architecture=$architecture does not fit $artifact: use the zip from deploy/build.sh $architecture" 2
   fi
-  [ -f "$artifact" ] || [ -n "$dry_run" ] || die "no file $artifact: build it with deploy/build.sh"
+  if [ ! -f "$artifact" ]; then
+    [ -n "$dry_run" ] || die "no file $artifact: build it with deploy/build.sh"
+    note "no file $artifact yet: before \`up\`, build it with deploy/build.sh"
+  fi
   [ -n "$artifact_bucket" ] || artifact_bucket="nearedge-$account-$region"
   # The key is a hash of the content: no upload overwrites an older artifact, and a rollback needs no build.
   digest=$([ -f "$artifact" ] && checksum "$artifact" || echo DIGEST)
   key="nearedge/$digest.zip"
   if [ -n "$dry_run" ] || ! aws s3api head-bucket --bucket "$artifact_bucket" >/dev/null 2>&1; then
+    would 'create the bucket for the zip, if it does not exist:'
     run aws s3 mb "s3://$artifact_bucket"
     run aws s3api put-public-access-block --bucket "$artifact_bucket" --public-access-block-configuration \
       BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true
   fi
   if [ -n "$dry_run" ] || ! aws s3api head-object --bucket "$artifact_bucket" --key "$key" >/dev/null 2>&1; then
+    would 'upload the zip, if the bucket does not hold it:'
     run aws s3 cp --only-show-errors "$artifact" "s3://$artifact_bucket/$key"
   fi
   settings+=("ArtifactBucket=$artifact_bucket" "ArtifactKey=$key")
-  if [ -n "$dry_run" ] || ! stack_exists; then
-    if ! is_set LambdaAuth && ! is_set SecretArn; then
-      # shellcheck disable=SC2034 # deploy reads it by name
+  if ! is_set LambdaAuth && ! is_set SecretArn; then
+    would 'generate a secret, the parameter LambdaAuth, if the stack does not exist'
+    if [ -z "$dry_run" ] && ! stack_exists; then
+      # shellcheck disable=SC2034 # update reads it by name
       new_secret=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
       secrets+=(LambdaAuth=new_secret)
       note 'generated a secret; deploy.sh status prints the command that reads it'
@@ -112,57 +175,103 @@ up() {
 
 # Creates the stack, or updates it with `settings` and `secrets`; other parameters keep their values.
 deploy() {
-  local template="$here/$partition.yaml" previous='' changed='' digest label file="$work/parameters.json" pair variable separator='' usual_rollout=''
+  local previous='' changed='' digest label pair usual_rollout='' later=() later_secrets=()
   [ -n "$dry_run" ] || ! stack_exists || previous=$(parameters)
   [ -n "$artifact_bucket" ] || artifact_bucket=$(sed -n 's/^ArtifactBucket=//p' <<<"$previous")
+  usual_rollout=$(setting Rollout)
+  [ -n "$usual_rollout" ] || usual_rollout=$(sed -n 's/^Rollout=//p' <<<"$previous")
+  digest=$(printf '%s\n' "$previous" ${settings[@]+"${settings[@]}"} | sed -n 's#^ArtifactKey=nearedge/\(.\{8\}\).*#\1#p' | tail -1)
 
-  # A new Release publishes a new version of the function. It identifies code, template and time, and stays the same if
-  # nothing changes for the function.
-  digest=$(printf '%s\n' "$previous" "${settings[@]}" | sed -n 's#^ArtifactKey=nearedge/\(.\{8\}\).*#\1#p' | tail -1)
-  label=$(checksum "$template" | cut -c1-8)
-  [[ $(sed -n 's/^Release=//p' <<<"$previous") == *-"$label"-* ]] && [ ${#secrets[@]} = 0 ] || changed=yes
-  for pair in "${settings[@]}"; do
-    grep -Eq "$outside_function" <<<"$pair" || grep -Fxq -- "$pair" <<<"$previous" || changed=yes
-  done
-  [ -z "$changed" ] || settings+=("Release=$digest-$label-$(date +%s)")
+  [ -z "$previous" ] || [ -n "$force" ] || refuse_renaming "$previous"
 
   # After `back` the alias points to another version than the stack, but CodeDeploy would start from the stack's.
   if stack_exists && [ "$(live_version)" != "$(output FunctionVersion)" ]; then
     if [ -z "$force" ] && [ "$digest" = "$(sed -n 's#^ArtifactKey=nearedge/\(.\{8\}\).*#\1#p' <<<"$previous")" ]; then
       die "version $(live_version) is live since \`back\`, and this would redeploy the code of version $(output FunctionVersion): run \`up\` with another artifact, or add --force if that code is good"
     fi
-    if ! is_set Rollout; then
-      usual_rollout=$(parameter Rollout)
-      note 'the alias was moved by hand: this update shifts all traffic at once'
-      settings+=(Rollout=AllAtOnce)
-    fi
+    note 'the alias was moved by hand: this update shifts all traffic at once'
+    changed=yes
+    drop_settings Rollout
+    settings+=(Rollout=AllAtOnce)
+    later=(${usual_rollout:+"Rollout=$usual_rollout"})
+  elif removes_provisioned_concurrency "$previous"; then
+    note 'removing provisioned concurrency first, all at once: AWS refuses it while a rollout gives the alias weights'
+    drop_settings ProvisionedConcurrency Rollout
+    later=(${settings[@]+"${settings[@]}"} ${usual_rollout:+"Rollout=$usual_rollout"}) later_secrets=(${secrets[@]+"${secrets[@]}"})
+    settings=(ProvisionedConcurrency=0 Rollout=AllAtOnce) secrets=()
+    # Without a new version: the code and the other settings follow in the next update.
+    update
+    unrestored=$usual_rollout
+    settings=(${later[@]+"${later[@]}"}) secrets=(${later_secrets[@]+"${later_secrets[@]}"})
+    [ ${#settings[@]} = 0 ] || deploy
+    return
+  fi
+  if [ -n "$dry_run" ] && [ "$(setting ProvisionedConcurrency)" = 0 ]; then
+    would 'first set ProvisionedConcurrency=0 with Rollout=AllAtOnce in an update of its own, if the stack has provisioned concurrency; then:'
   fi
 
+  # A new Release publishes a new version of the function. It identifies code, template and time, and stays the same if
+  # nothing changes for the function.
+  label=$(checksum "$here/$partition.yaml" | cut -c1-8)
+  [[ $(sed -n 's/^Release=//p' <<<"$previous") == *-"$label"-* ]] && [ ${#secrets[@]} = 0 ] || changed=yes
+  for pair in ${settings[@]+"${settings[@]}"}; do
+    grep -Eq "$outside_function" <<<"$pair" || grep -Fxq -- "$pair" <<<"$previous" || changed=yes
+  done
+  [ -z "$changed" ] || [ -n "$dry_run" ] || settings+=("Release=$digest-$label-$(date +%s)")
+  update
+  if [ ${#later[@]} -gt 0 ] && [ "$usual_rollout" != AllAtOnce ]; then
+    settings=("${later[@]}") secrets=() unrestored=$usual_rollout
+    update
+  fi
+}
+
+# refuse_renaming PREVIOUS: exits if the new parameters rename a header of the stack. The function accepts one name at a time, and the
+# edge locations receive the new one minutes earlier or later.
+refuse_renaming() {
+  local name default old new
+  while read -r name default; do
+    new=$(setting "$name")
+    old=$(sed -n "s/^$name=//p" <<<"$1")
+    [ -z "$new" ] || [ "$new" = "${old:-$default}" ] ||
+      die "$name=$new: the stack uses ${old:-$default}. Until all edge locations know the new name, requests fail (AuthHeader) or get no variant (VersionHeader): create a second stack with --stack and another FunctionName, or add --force"
+  done <<<$'AuthHeader lambda_auth\nVersionHeader test_version'
+}
+
+# removes_provisioned_concurrency PREVIOUS: whether the new parameters set it to 0 on a stack that has it. During a rollout the alias
+# has weights, and AWS then refuses to remove it: "Alias with weights can not be used with Provisioned Concurrency"
+# (https://github.com/aws/serverless-application-model/issues/1353).
+removes_provisioned_concurrency() {
+  local present
+  present=$(sed -n 's/^ProvisionedConcurrency=//p' <<<"$1")
+  [ "${present:-0}" != 0 ] && [[ $(setting ProvisionedConcurrency) =~ ^0+$ ]]
+}
+
+# Calls CloudFormation with `settings` and `secrets`, and waits for completion.
+update() {
+  local file="$work/parameters.json" pair variable separator=''
   {
     printf '['
-    for pair in "${settings[@]}"; do
+    for pair in ${settings[@]+"${settings[@]}"}; do
       printf '%s\n"%s"' "$separator" "$(json_text "$pair")"
       separator=,
     done
     for pair in ${secrets[@]+"${secrets[@]}"}; do
       variable=${pair#*=}
-      printf ',\n"%s"' "$(json_text "${pair%%=*}=${!variable}")"
+      printf '%s\n"%s"' "$separator" "$(json_text "${pair%%=*}=${!variable}")"
+      separator=,
     done
     printf '\n]\n'
   } >"$file"
   if [ -n "$dry_run" ]; then
-    printf '# parameters, passed in a file so that no secret is on a command line:\n'
-    printf '#   %s\n' "${settings[@]}" ${secrets[@]+"${secrets[@]/%=*/=(secret)}"}
+    would "$(if [ "$command" = up ]; then echo 'create or update'; else echo update; fi) the stack with these parameters, passed in a file so that no secret is on a command line:"
+    printf '#   %s\n' ${settings[@]+"${settings[@]}"} ${secrets[@]+"${secrets[@]/%=*/=(secret)}"} \
+      'Release=RELEASE, if the code or a setting of the function changes: it publishes a new version'
     file=PARAMETERS.json
   fi
-  run aws cloudformation deploy --stack-name "$stack" --template-file "$template" --capabilities CAPABILITY_IAM \
-    --s3-bucket "${artifact_bucket:-ARTIFACTS}" --s3-prefix nearedge --no-fail-on-empty-changeset --parameter-overrides "file://$file" ||
+  run aws cloudformation deploy --stack-name "$stack" --template-file "$here/$partition.yaml" --capabilities CAPABILITY_IAM \
+    --s3-bucket "${artifact_bucket:-ArtifactBucket}" --s3-prefix nearedge --no-fail-on-empty-changeset --parameter-overrides "file://$file" ||
     report_failure
   [ -n "$dry_run" ] || load_stack
-  if [ -n "$usual_rollout" ] && [ "$usual_rollout" != AllAtOnce ]; then
-    settings=("Rollout=$usual_rollout") secrets=()
-    deploy
-  fi
 }
 
 # Prints the failed events and exits. The earliest, printed last, is the cause; the others follow from it.
@@ -170,70 +279,71 @@ report_failure() {
   aws cloudformation describe-stack-events --stack-name "$stack" --output text --max-items 60 \
     --query "StackEvents[?ends_with(ResourceStatus, 'FAILED')].[LogicalResourceId, ResourceStatusReason]" |
     grep -v 'cancelled$' | tail -3 >&2 || true
-  die "the deployment failed and the stack $stack is as it was before: fix the cause above and run this again. If the stack could not be created, delete it first (deploy.sh down)"
+  die "the deployment failed and the stack $stack is as it was before: fix the cause above and run this again. If the stack could not be created, delete it first (deploy.sh down)${unrestored:+. Rollout is still AllAtOnce: restore it with deploy.sh set Rollout=$unrestored}"
 }
 
 site() {
-  local dir=${words[0]:-} bucket verb=(sync) filters=() each exclude_immutable=()
-  [ -d "$dir" ] || die "site needs the folder to upload: deploy.sh site ./public" 2
-  bucket=$(output BucketName)
-  [ -z "$force" ] || verb=(cp --recursive)
-  for each in ${immutable[@]+"${immutable[@]}"}; do exclude_immutable+=(--exclude "$each"); done
-  upload() { # CACHE-CONTROL CONTENT-TYPE FILTER…
-    local cache=$1 type=$2
-    shift 2
-    run aws s3 "${verb[@]}" --only-show-errors "$dir" "s3://$bucket/" "$@" --cache-control "$cache" ${type:+--content-type "$type"}
-  }
-  # The AWS CLI sets no charset for text. HTML is last, so that a page never refers to an object that is not there yet.
-  typed=(css:text/css js:text/javascript mjs:text/javascript svg:image/svg+xml json:application/json txt:text/plain xml:application/xml html:text/html)
-  for each in ${immutable[@]+"${immutable[@]}"}; do
-    upload 'public, max-age=31536000, immutable' '' --exclude '*' --include "$each"
-  done
-  for each in "${typed[@]}"; do filters+=(--exclude "*.${each%%:*}"); done
-  upload "$cache_control" '' "${filters[@]}" ${exclude_immutable[@]+"${exclude_immutable[@]}"}
-  for each in "${typed[@]}"; do
-    upload "$cache_control" "${each#*:}; charset=utf-8" --exclude '*' --include "*.${each%%:*}" ${exclude_immutable[@]+"${exclude_immutable[@]}"}
-  done
-  [ -z "$delete" ] || run aws s3 sync --only-show-errors --delete "$dir" "s3://$bucket/"
+  command -v python3 >/dev/null || die 'python3 is missing: install Python 3.9 or newer' 2
+  python3 -X utf8 -B "$here/site.py" "${words[0]}" --bucket="$(output BucketName)" --variants="$(query '' fact output Variants)" \
+    --cache-control="$cache_control" ${dry_run:+--dry-run} ${force:+--force} ${site_options[@]+"${site_options[@]}"}
 }
 
 status() {
-  local function
+  local function variables='' first second header
   function=$(output FunctionName)
-  printf 'stack     %s, %s\n' "$stack" "$(query STATUS fact status '')"
+  if [ -n "$dry_run" ]; then
+    would 'print the status, the addresses, and the commands to read the secret and to try the origin, from:'
+    plan aws cloudformation describe-stacks --stack-name "$stack"
+    plan aws lambda get-alias --function-name "$function" --name live
+    return
+  fi
+  printf 'stack     %s, %s\n' "$stack" "$(fact status '')"
   printf 'version   %s is live%s\n' "$(live_version)" "$(
-    query '' aws lambda get-alias --function-name "$function" --name live --query 'RoutingConfig.AdditionalVersionWeights' --output text | sed 's/^None$//;s/^/, with /;s/^, with $//'
+    aws lambda get-alias --function-name "$function" --name live --query 'RoutingConfig.AdditionalVersionWeights' --output text | sed 's/^None$//;s/^/, with /;s/^, with $//'
   )"
   printf 'address   %s\nAPI       %s\nbucket    %s\n' "$(output Address)" "$(output ApiAddress)" "$(output BucketName)"
   # shellcheck disable=SC2016 # for the user's shell
   printf '\nRead the secret into this shell:\n  LAMBDA_AUTH=$(aws lambda get-function-configuration --function-name %s --qualifier live --query Environment.Variables.lambda_auth --output text)\nTry:\n' "$function"
   local try
   for try in 1 2 3 4 5 6 7; do printf '  %s\n' "$(output Try$try)"; done
+  IFS=, read -r first second _ <<<"$(output Variants)"
+  header=$(parameter AuthHeader)
+  [ "${header:-lambda_auth}" = lambda_auth ] || variables="AUTH_HEADER=$header "
+  header=$(parameter VersionHeader)
+  [ "${header:-test_version}" = test_version ] || variables+="VERSION_HEADER=$header "
+  [ "$first,$second" = v1,v2 ] || [ -z "$second" ] || variables+="VARIANT_A=$first VARIANT_B=$second "
   # shellcheck disable=SC2016 # for the user's shell
-  printf 'Check everything:\n  LAMBDA_AUTH=$LAMBDA_AUTH deploy/smoke.sh %s %s\n' "$(output Address)" "$(output ApiAddress)"
+  printf 'Check everything:\n  LAMBDA_AUTH=$LAMBDA_AUTH %sdeploy/smoke.sh %s %s\n' "$variables" "$(output Address)" "$(output ApiAddress)"
 }
 
 back() {
   local function arn live next left to=${words[0]:-} deployment
   function=$(output FunctionName)
+  if [ -n "$dry_run" ]; then
+    would 'stop the rollout of this stack, if one is in progress:'
+    plan aws deploy stop-deployment --deployment-id DEPLOYMENT --no-auto-rollback-enabled
+    would "route all requests to ${to:+version }${to:-the version before the live one (during a rollout, the one that it started from)}, and tag the function with the version left:"
+    plan aws lambda update-alias --function-name "$function" --name live --function-version "${to:-VERSION}" --routing-config 'AdditionalVersionWeights={}'
+    plan aws lambda tag-resource --resource ARN --tags left=VERSIONS
+    return
+  fi
   live=$(live_version)
   # Stop a running rollout: it would move the alias again. Without its own rollback, which would come after ours.
-  for deployment in $(query '' aws deploy list-deployments --include-only-statuses InProgress --query 'deployments[]' --output text 2>/dev/null || true); do
+  for deployment in $(aws deploy list-deployments --include-only-statuses InProgress --query 'deployments[]' --output text 2>/dev/null || true); do
     case $(aws deploy get-deployment --deployment-id "$deployment" --query 'deploymentInfo.applicationName' --output text) in
     "$stack"-RolloutApplication-*) run aws deploy stop-deployment --deployment-id "$deployment" --no-auto-rollback-enabled ;;
     esac
   done
   # During a rollout the alias still has the previous version, and routes a share of requests to the next.
   # shellcheck disable=SC2016 # JMESPath literal
-  next=$(query '' aws lambda get-alias --function-name "$function" --name live --query 'keys(RoutingConfig.AdditionalVersionWeights || `{}`)' --output text)
+  next=$(aws lambda get-alias --function-name "$function" --name live --query 'keys(RoutingConfig.AdditionalVersionWeights || `{}`)' --output text)
   [ -z "$next" ] || [ -n "$to" ] || to=$live
-  arn=$(query ARN aws lambda get-function-configuration --function-name "$function" --query FunctionArn --output text)
+  arn=$(aws lambda get-function-configuration --function-name "$function" --query FunctionArn --output text)
   # The tag `left` lists the versions that were rolled back. Skip them: the version before a bad one may be bad too.
-  left=$(query '' aws lambda list-tags --resource "$arn" --query 'Tags.left' --output text | sed 's/^None$//')
+  left=$(aws lambda list-tags --resource "$arn" --query 'Tags.left' --output text | sed 's/^None$//')
   if [ -z "$to" ]; then
-    to=$(query BEFORE aws lambda list-versions-by-function --function-name "$function" --query 'Versions[].Version' --output text |
+    to=$(aws lambda list-versions-by-function --function-name "$function" --query 'Versions[].Version' --output text |
       tr '\t' '\n' | { grep -E '^[0-9]+$' || true; } | sort -n | awk -v live="$live" -v left=" $left " '$1 < live && !index(left, " " $1 " ")' | tail -1)
-    [ -z "$dry_run" ] || to=BEFORE
   fi
   [ -n "$to" ] || die "no version before $live${left:+, except those already rolled back ($left)}: name one with deploy.sh back VERSION"
   run aws lambda update-alias --function-name "$function" --name live --function-version "$to" --routing-config 'AdditionalVersionWeights={}' --output text --query FunctionVersion >/dev/null
@@ -243,9 +353,27 @@ back() {
 }
 
 case $command in
-up | set | site | status | back | purge | down) ;;
-'' | -h | --help | help) usage; exit 0 ;;
+up) most_words 0; only_options up --artifact --artifact-bucket --set --set-from --force ;;
+set) only_options set --artifact-bucket --set --set-from --force ;;
+site) most_words 1; only_options site --cache-control --immutable --include --exclude --follow-links --delete --force ;;
+back) most_words 1; only_options back ;;
+purge) only_options purge ;;
+status | down) most_words 0; only_options "$command" ;;
+'' | help) usage; exit 0 ;;
 *) die "unknown command $command: see deploy.sh --help" 2 ;;
+esac
+case $command in
+set)
+  for each in ${words[@]+"${words[@]}"}; do add_setting set "$each"; done
+  [ ${#settings[@]} -gt 0 ] || [ ${#secrets[@]} -gt 0 ] || die 'set needs Name=Value: deploy.sh set MemorySize=512' 2
+  ;;
+site) [ -d "${words[0]:-}" ] || die "site ${words[0]:-}: expected the folder to upload, such as deploy.sh site ./public" 2 ;;
+back) [[ ${words[0]:-1} =~ ^[1-9][0-9]*$ ]] || die "back ${words[0]}: expected the number of a version: deploy.sh back 12" 2 ;;
+purge)
+  for each in ${words[@]+"${words[@]}"}; do
+    [[ $each == /* ]] || die "purge $each: a path begins with /: deploy.sh purge '/$each'" 2
+  done
+  ;;
 esac
 require_account
 case $command in
@@ -255,8 +383,7 @@ up)
   ;;
 set)
   require_stack
-  for each in ${words[@]+"${words[@]}"}; do add_setting set "$each"; done
-  [ ${#settings[@]} -gt 0 ] || [ ${#secrets[@]} -gt 0 ] || die 'set needs Name=Value: deploy.sh set MemorySize=512' 2
+  check_parameters "$(if [ -n "$dry_run" ]; then echo unknown; else echo update; fi)"
   deploy
   ;;
 site) require_stack; site ;;
@@ -266,8 +393,9 @@ purge) require_stack; [ ${#words[@]} -gt 0 ] || words=('/*'); invalidate "${word
 down)
   require_stack
   bucket=$(output BucketName)
+  would "delete the stack; the bucket $bucket and its objects would remain:"
   run aws cloudformation delete-stack --stack-name "$stack"
   run aws cloudformation wait stack-delete-complete --stack-name "$stack"
-  note "deleted the stack; the bucket $bucket and its objects remain: delete them with aws s3 rb --force s3://$bucket"
+  done_note "deleted the stack; the bucket $bucket and its objects remain: delete them with aws s3 rb --force s3://$bucket"
   ;;
 esac

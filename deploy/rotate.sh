@@ -6,7 +6,7 @@
 #   deploy/rotate.sh --secret-version ID   use this version of the secret in Secrets Manager
 #
 #   --stack NAME      stack name (environment variable STACK, or nearedge)
-#   --dry-run         print the commands instead of running them
+#   --dry-run         print the commands; read and change nothing
 #   --no-metrics      do not wait until CloudWatch counts no request with the old secret (metrics off or not available)
 #
 # Run it again after an interruption: it detects the completed steps and continues. Each step is one stack update and takes
@@ -26,7 +26,8 @@ set_option() {
   esac
 }
 parse_arguments "$@"
-[ ${#words[@]} = 0 ] || die "unexpected argument ${words[0]}: see rotate.sh --help" 2
+most_words 0
+[ -z "$version" ] || [ -z "$NEW_LAMBDA_AUTH" ] || die 'use NEW_LAMBDA_AUTH for a parameter or --secret-version for Secrets Manager, not both' 2
 require_account
 require_stack
 
@@ -41,9 +42,14 @@ live_setting() {
   value=$(aws lambda get-function-configuration --function-name "$function" --qualifier live --query "Environment.Variables.$1" --output text)
   [ "$value" = None ] || printf '%s' "$value"
 }
+# The stack has no such parameter until an update with the template that declares it.
+header=$(fact parameter AuthHeader)
+header=${header:-lambda_auth}
+step() { printf 'step %s of 3: %s%s\n' "$1" "${dry_run:+would }" "$2"; }
 # Whether the API accepts SECRET. A 404 has passed the check of the secret; a 5xx or no response proves nothing.
 accepts() { # SECRET
-  [ -n "$dry_run" ] || case $(printf '%s' "$1" | secret_header | curl -sS --max-time 15 -o /dev/null -w '%{http_code}' -K - "$api/") in
+  would 'check that the API accepts the new secret'
+  [ -n "$dry_run" ] || case $(printf '%s' "$1" | secret_header "$header" | curl -sS --max-time 15 -o /dev/null -w '%{http_code}' -K - "$api/") in
   2?? | 3?? | 404) ;;
   *) return 1 ;;
   esac
@@ -60,7 +66,7 @@ elif [ -z "$from_manager" ] && [ -n "$version" ]; then
   die 'the secret is a stack parameter, not in Secrets Manager: omit --secret-version' 2
 fi
 
-echo 'step 1 of 3: the function accepts the old and the new secret'
+step 1 'make the function accept the old and the new secret'
 next=''
 [ -n "$dry_run" ] || next=$(live_setting lambda_auth_next)
 if [ -n "$next" ]; then
@@ -72,6 +78,7 @@ if [ -n "$next" ]; then
 elif [ -n "$version" ]; then
   set_stack SecretSent=current SecretNextVersionId="$version"
 else
+  [ -n "$NEW_LAMBDA_AUTH" ] || would 'generate the new secret'
   [ -n "$NEW_LAMBDA_AUTH" ] || NEW_LAMBDA_AUTH=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
   export NEW_LAMBDA_AUTH
   set_stack SecretSent=current --set-from LambdaAuthNext=NEW_LAMBDA_AUTH
@@ -81,11 +88,11 @@ fi
 export NEW_LAMBDA_AUTH
 accepts "$NEW_LAMBDA_AUTH" || die 'the API does not accept the new secret; nothing else was changed: run rotate.sh again once the API accepts it'
 
-echo 'step 2 of 3: the distribution sends the new secret'
+step 2 'make the distribution send the new secret'
 if [ -n "$dry_run" ] || [ "$(parameter SecretSent)" != next ]; then set_stack SecretSent=next; fi
 run aws cloudfront wait distribution-deployed --id "$(output DistributionId)"
 if [ -n "$dry_run" ]; then
-  echo '# wait until CloudWatch counts no request with the old secret for three minutes'
+  [ -z "$metrics" ] || would 'wait until CloudWatch counts no request with the old secret for three minutes'
 elif [ -n "$metrics" ]; then
   # CloudWatch has the counts of a minute some minutes later: look at the window from 6 to 3 minutes ago.
   drained=''
@@ -99,11 +106,11 @@ elif [ -n "$metrics" ]; then
   [ -n "$drained" ] || die 'requests still arrive with the old secret after half an hour: another distribution or an API client sends it. Both secrets are accepted; correct that sender and run rotate.sh again'
 fi
 
-echo 'step 3 of 3: the function accepts the new secret only'
+step 3 'make the function accept the new secret only'
 if [ -n "$version" ]; then
   set_stack SecretVersionId="$version" SecretNextVersionId= SecretSent=current
 else
   set_stack --set-from LambdaAuth=NEW_LAMBDA_AUTH LambdaAuthNext= SecretSent=current
 fi
 accepts "$NEW_LAMBDA_AUTH" || die 'the API no longer accepts the new secret: run deploy.sh back, then see deploy.sh status'
-echo 'done: only the new secret is accepted'
+[ -n "$dry_run" ] || echo 'done: only the new secret is accepted'

@@ -8,8 +8,11 @@
 #
 # Environment:
 #   LAMBDA_AUTH            the secret, required with API_URL
+#   AUTH_HEADER            name of the header with the secret, if the function's auth_header is set (lambda_auth)
+#   VERSION_HEADER         name of the header with the variant, if the function's version_header is set (test_version)
 #   VARIANT_A, VARIANT_B   two variants to compare (v1, v2)
-#   PAGE, PICTURE          objects that both variants have (test.html, test.png)
+#   PAGE                   object that both variants have and that differs (test.html, index.html, or a page of SITE)
+#   PICTURE                second object of VARIANT_B (test.png, or a file that the page refers to)
 #   SITE                   folder with the bucket's content, to compare objects with its files
 #   KNOWN                  checks whose names begin with this are skipped if they fail: known defects of the environment
 #
@@ -20,21 +23,33 @@ set -uo pipefail
 . "$(dirname "$0")/cli.sh"
 
 case "${1:-}" in
-'' | -h | --help) usage; exit 2 ;;
+'') usage >&2; exit 2 ;;
+-h | --help) usage; exit 0 ;;
 esac
+[ $# -le 2 ] || die "unexpected argument '$3': use smoke.sh BASE_URL [API_URL], and see smoke.sh --help for the variables" 2
+for url in "$@"; do
+  [[ $url =~ ^https?://[^/]+ ]] || die "'$url' is not a URL: use smoke.sh https://dxxxx.cloudfront.net [API_URL]" 2
+done
 cdn=${1%/} api=${2:-}
 api=${api%/}
 secret=${LAMBDA_AUTH:-}
-a=${VARIANT_A:-v1} b=${VARIANT_B:-v2} page=${PAGE:-test.html} picture=${PICTURE:-test.png} site=${SITE:-}
+auth_header=${AUTH_HEADER:-lambda_auth} version_header=${VERSION_HEADER:-test_version}
+a=${VARIANT_A:-v1} b=${VARIANT_B:-v2} page=${PAGE:-} picture=${PICTURE:-} site=${SITE:-}
 command -v curl >/dev/null || die 'curl is missing: install it' 2
 [ -z "$api" ] || [ -n "$secret" ] || die 'API_URL needs the secret: LAMBDA_AUTH=… deploy/smoke.sh BASE_URL API_URL' 2
+for name in "$auth_header" "$version_header"; do
+  [[ $name =~ ^[A-Za-z0-9._-]+$ ]] || die "'$name' is not a header name: set AUTH_HEADER and VERSION_HEADER to those of the function, such as x-lambda-auth" 2
+done
+[ "$auth_header" != "$version_header" ] || die "AUTH_HEADER and VERSION_HEADER are both $auth_header: the secret and the variant need two headers" 2
+[ -z "$site" ] || [ -d "$site" ] || die "SITE=$site is not a folder" 2
+[ "$a" != "$b" ] || die "VARIANT_A and VARIANT_B are both $a: name two variants" 2
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 (
   umask 077
   printf '%s\n' "$secret" >"$work/plain"
-  secret_header <"$work/plain" >"$work/secret"
+  secret_header "$auth_header" <"$work/plain" >"$work/secret"
 )
 passed=0 failed=0 skipped=0
 
@@ -80,24 +95,104 @@ expect_header() {
   if header "$2" | grep -qxE -- "$3"; then pass "$1"; else fail "$1" "expected $2 to match $3, got '$(header "$2")'"; fi
 }
 
+# expect_missing NAME KEY: a 404 with the body `no file: KEY`, or what the settings missing_status and error_document make of it.
+expect_missing() {
+  local body
+  body=$(head -c 300 "$work/body" | tr -d '\0')
+  if [ "$body" = "no file: $2" ] && { [ "$status" = 404 ] || [ "$status" = 200 ]; }; then
+    pass "$1$([ "$status" = 404 ] || echo ' (missing_status=200)')"
+  elif [ "$status" = 404 ] && [ -n "$body" ] && [[ $body != 'no file: '* ]] && [[ $body != '{"message"'* ]]; then
+    pass "$1 (with the error document)"
+  else
+    fail "$1" "expected 404 and 'no file: $2', got: $(response)"
+  fi
+}
+
+# Whether the site has no index.html outside the variants, by the response to / (with any error_document or missing_status).
+no_index() {
+  [ -z "$site" ] || [ ! -f "$site/index.html" ] || return 1
+  [ "$(head -c 300 "$work/body")" = 'no file: index.html' ] || { [ "$status" = 404 ] && ! grep -q '^{"message"' "$work/body"; }
+}
+
+# --- what to compare -----------------------------------------------------------------------------------------------------------
+
+# Prints a key, percent-encoded as in a URL.
+encoded() {
+  printf '%s' "$1" | od -An -v -tx1 | tr ' ' '\n' | awk 'BEGIN { for (i = 33; i < 127; i++) { char = sprintf("%c", i); hex = sprintf("%02x", i)
+    if (char ~ /[A-Za-z0-9._~\/-]/) plain[hex] = char } } NF { printf "%s", ($1 in plain) ? plain[$1] : "%" toupper($1) }'
+}
+# obtain VARIANT KEY FILE: stores the expected bytes of an object in FILE, from SITE or else from the second origin.
+obtain() {
+  if [ -n "$site" ]; then
+    status="no file in $site"
+    [ -s "$site/$1/$2" ] && cp "$site/$1/$2" "$3"
+  else
+    request "$cdn/$1/$(encoded "$2")"
+    [ "$status" = 200 ] && [ -s "$work/body" ] && cp "$work/body" "$3"
+  fi
+}
+# Prints the pages to try, one per line.
+pages() {
+  if [ -n "$page" ]; then
+    printf '%s\n' "$page"
+  else
+    printf '%s\n' test.html index.html
+    [ -z "$site" ] || (cd "$site/$b" 2>/dev/null && find . -name '*.html' -type f | sed 's#^\./##' | sort | head -50)
+  fi
+}
+# Prints the second objects to try, one per line: test.png and what the page refers to.
+pictures() {
+  if [ -n "$picture" ]; then
+    printf '%s\n' "$picture"
+  else
+    local folder=''
+    case $page in */*) folder=${page%/*}/ ;; esac
+    echo test.png
+    grep -oE "(src|href)=[\"']?[A-Za-z0-9._/-]+\\.[A-Za-z0-9]+[\"' >]" "$page_b" | sed -E "s/^[a-z]+=[\"']?//; s/.\$//" | grep -vE '^//|\.\./|\.html?$' |
+      awk -v folder="$folder" -v variant="/$b/" 'index($0, variant) == 1 { $0 = substr($0, length(variant)) } { print sub(/^\//, "") ? $0 : folder $0 }' | awk '!seen[$0]++' | head -10
+  fi
+}
+
 printf 'smoke: %s%s, variants %s and %s\n' "$cdn" "${api:+ and $api}" "$a" "$b"
 request "$cdn/"
 [ "$status" != 000 ] || die "no response from $cdn: $(head -1 "$work/error")" 2
+if [ "$status" = 403 ] && [ "$(head -c 300 "$work/body")" = 'request is forbidden' ]; then
+  die "$cdn responds 403 'request is forbidden': BASE_URL is the API, or the distribution sends a secret that the function does not accept (docs/runbook.md, The secret)" 2
+fi
+if [ -n "$api" ]; then
+  request "$api/" -K "$work/secret"
+  [ "$status" != 000 ] || die "no response from $api: $(head -1 "$work/error")" 2
+  [ "$status" != 403 ] || die "$api does not accept LAMBDA_AUTH in the header $auth_header: $(response): set AUTH_HEADER if the function's auth_header is another; deploy.sh status prints the command that reads the secret" 2
+fi
 
-# The expected objects: the files of SITE or, without it, what the second origin serves.
-for variant in "$a" "$b"; do
-  for object in "$page" "$picture"; do
-    expected="$work/$variant-$(basename "$object")"
-    if [ -n "$site" ]; then
-      cp "$site/$variant/$object" "$expected" || exit 2
-    else
-      request "$cdn/$variant/$object"
-      cp "$work/body" "$expected"
-      expect "the second origin serves /$variant/$object" 200
-    fi
-  done
-done
-page_a="$work/$a-$(basename "$page")" page_b="$work/$b-$(basename "$page")" picture_b="$work/$b-$(basename "$picture")"
+# The first page that both variants have and that differs.
+page_a="$work/page-a" page_b="$work/page-b" picture_b="$work/picture-b"
+found='' tried=''
+while read -r each; do
+  obtain "$a" "$each" "$work/a" || { tried="$tried /$a/$each: $status;"; continue; }
+  obtain "$b" "$each" "$work/b" || { tried="$tried /$b/$each: $status;"; continue; }
+  if [ -z "$found" ] || ! cmp -s "$work/a" "$work/b"; then
+    found=$each
+    cp "$work/a" "$page_a"
+    cp "$work/b" "$page_b"
+    cmp -s "$page_a" "$page_b" || break
+  fi
+done < <(pages)
+[ -n "$found" ] || die "no page to compare:${tried%;}. Set PAGE to an object that both variants have, such as PAGE=shop.html, or VARIANT_A and VARIANT_B to the variants' folders" 2
+page=$found
+while read -r each; do
+  if [ -n "$each" ] && [ "$each" != "$page" ] && obtain "$b" "$each" "$picture_b"; then
+    picture=$each
+    break
+  fi
+done < <(pictures)
+[ -z "$picture" ] || [ -s "$picture_b" ] || die "PICTURE=$picture: /$b/$picture: $status. Set PICTURE to another object of $b" 2
+printf 'comparing %s%s; set PAGE and PICTURE for others\n' "$page" "${picture:+ and $picture}"
+page_url=$(encoded "$page") picture_url=$(encoded "$picture")
+
+if [ -z "$site" ]; then
+  pass "the second origin serves /$a/$page and /$b/$page"
+fi
 if cmp -s "$page_a" "$page_b"; then
   fail 'the variants differ' "/$a/$page and /$b/$page are identical: set PAGE to an object that differs"
 fi
@@ -107,27 +202,42 @@ if [ -n "$api" ]; then
   request "$api/"
   expect '1  no secret: 403' 403 'request is forbidden'
   request "$api/" -K "$work/secret"
-  if [ -n "$site" ]; then expect_file '2  secret: 200, index.html' "$site/index.html"; else expect '2  secret: 200' 200; fi
-  cp "$work/body" "$work/index"
-  request "$api/$page" -K "$work/secret" -H "test_version:$b"
+  if no_index; then
+    skip '2  secret: 200' 'the site has no index.html outside the variants: viewers without a variant get 404'
+  else
+    if [ -n "$site" ]; then expect_file '2  secret: 200, index.html' "$site/index.html"; else expect '2  secret: 200' 200; fi
+    cp "$work/body" "$work/index"
+  fi
+  request "$api/$page_url" -K "$work/secret" -H "$version_header:$b"
   expect_file "3  $b: its page" "$page_b"
-  request "$api/$picture" -K "$work/secret" -H "test_version:$b"
-  expect_file "4  $b: its picture, byte for byte" "$picture_b"
-  request "$api/$page" -K "$work/secret" -H "test_version:$a" -H redirect:true
+  if [ -n "$picture" ]; then
+    request "$api/$picture_url" -K "$work/secret" -H "$version_header:$b"
+    expect_file "4  $b: its picture, byte for byte" "$picture_b"
+  else
+    skip "4  $b: its picture, byte for byte" "set PICTURE to a second object of $b"
+  fi
+  request "$api/$page_url" -K "$work/secret" -H "$version_header:$a" -H redirect:true
   expect '5  redirect: 302' 302
-  expect_header '5  redirect: Location' location "https?://.*/$a/$page"
+  expect_header '5  redirect: Location' location "https?://.*/$a/$page_url"
 else
   skip '1-5 the API' 'set API_URL and LAMBDA_AUTH'
 fi
 request "$cdn/"
-if [ -s "$work/index" ]; then expect_file 'the CDN serves the same index.html' "$work/index"; else expect 'the CDN serves index.html: 200' 200; fi
-request "$cdn/smoke-no-such-folder/" -H "test_version:$a"
-expect 'a trailing / selects index.html' 404 "no file: $a/smoke-no-such-folder/index.html"
-request "$cdn/smoke-no-such-object" -H 'test_version:smoke-no-such-version'
-expect 'unknown version: 404' 404 'no file: smoke-no-such-version/smoke-no-such-object'
-request "$cdn/$page" -H "test_version:$a"
+if [ -s "$work/index" ]; then
+  expect_file 'the CDN serves the same index.html' "$work/index"
+elif no_index; then
+  skip 'the CDN serves index.html: 200' 'the site has none outside the variants'
+else
+  expect 'the CDN serves index.html: 200' 200
+fi
+request "$cdn/smoke-no-such-folder/" -H "$version_header:$a"
+expect_missing 'a trailing / selects index.html' "$a/smoke-no-such-folder/index.html"
+# A name with an extension: spa_fallback never serves its shell for it.
+request "$cdn/smoke-no-such-object.txt" -H "$version_header:smoke-no-such-version"
+expect_missing 'unknown version: 404' 'smoke-no-such-version/smoke-no-such-object.txt'
+request "$cdn/$page_url" -H "$version_header:$a"
 expect_file "6  $a through the CDN: its page" "$page_a"
-request "$cdn/$page" -H "test_version:$a" -H redirect:true -I
+request "$cdn/$page_url" -H "$version_header:$a" -H redirect:true -I
 expect '7  redirect through the CDN: 302' 302
 
 echo '-- variants'
@@ -136,59 +246,66 @@ expect_header 'redirect: no-store' cache-control '.*no-store.*'
 if [ -n "$location" ]; then
   request "$location"
   expect_file 'the redirect leads to the object' "$page_a"
-  request "$cdn/$page" -H "test_version:$a" -H redirect:true -L --max-redirs 3
+  request "$cdn/$page_url" -H "$version_header:$a" -H redirect:true -L --max-redirs 3
   expect_file 'a client that repeats its headers gets no redirect loop' "$page_a"
 fi
-request "$cdn/$page" -H "test_version:$b" -H redirect:false
+request "$cdn/$page_url" -H "$version_header:$b" -H redirect:false
 expect_file 'redirect: false does not redirect' "$page_b"
 mixed=0
 for _ in 1 2 3 4 5 6 7 8; do
-  request "$cdn/$page" -H "test_version:$a"
+  request "$cdn/$page_url" -H "$version_header:$a"
   cmp -s "$work/body" "$page_a" || mixed=$((mixed + 1))
-  request "$cdn/$page" -H "test_version:$b"
+  request "$cdn/$page_url" -H "$version_header:$b"
   cmp -s "$work/body" "$page_b" || mixed=$((mixed + 1))
 done
 sixteen='sixteen alternating requests: each gets its variant'
 if [ $mixed = 0 ]; then pass "$sixteen"; else fail "$sixteen" "$mixed responses are not the requested object"; fi
-expect_header 'Vary names test_version' vary '.*test_version.*'
-request "$cdn/$page" -H 'test_version:../x'
+expect_header "Vary names $version_header" vary "(.*, *)?$(printf %s "$version_header" | tr '[:upper:]' '[:lower:]')( *,.*)?"
+request "$cdn/$page_url" -H "$version_header:../x"
 expect 'invalid version: 400' 400
-request "$cdn/smoke-no-such-object" -H "test_version:$a"
-expect 'missing object: 404' 404 "no file: $a/smoke-no-such-object"
+request "$cdn/smoke-no-such-object.txt" -H "$version_header:$a"
+expect_missing 'missing object: 404' "$a/smoke-no-such-object.txt"
 expect_header 'missing object: no-store' cache-control '.*no-store.*'
 
 echo '-- HTTP'
-request "$cdn/$page" -H "test_version:$a"
+request "$cdn/$page_url" -H "$version_header:$a"
 etag=$(header etag) bytes=$(wc -c <"$page_a" | tr -d ' ')
-request "$cdn/$page" -H "test_version:$a" -H "If-None-Match: $etag"
+request "$cdn/$page_url" -H "$version_header:$a" -H "If-None-Match: $etag"
 expect 'If-None-Match: 304' 304 ''
-request "$cdn/$page" -H "test_version:$a" -H 'If-None-Match: "another"'
+request "$cdn/$page_url" -H "$version_header:$a" -H 'If-None-Match: "another"'
 expect_file 'If-None-Match with another ETag: the object' "$page_a"
-request "$cdn/$page" -H "test_version:$a" -H 'If-Modified-Since: Fri, 31 Dec 9999 23:59:59 GMT'
+request "$cdn/$page_url" -H "$version_header:$a" -H 'If-Modified-Since: Fri, 31 Dec 9999 23:59:59 GMT'
 expect 'If-Modified-Since: 304' 304 ''
-request "$cdn/$page" -H "test_version:$a" -r 10-19
-expect 'range: 206, its ten bytes' 206 "$(tail -c +11 "$page_a" | head -c 10)"
-expect_header 'range: Content-Range' content-range "bytes 10-19/$bytes"
-request "$cdn/$page" -H "test_version:$a" -r "$bytes-"
+first=10 last=19
+[ "$bytes" -ge 20 ] || first=0 last=$((bytes - 1))
+request "$cdn/$page_url" -H "$version_header:$a" -r "$first-$last"
+tail -c "+$((first + 1))" "$page_a" | head -c "$((last - first + 1))" >"$work/part"
+if [ "$status" = 206 ] && cmp -s "$work/body" "$work/part"; then
+  pass "range: 206, its $((last - first + 1)) bytes"
+else
+  fail 'range: 206, its bytes' "expected 206 and bytes $first to $last of the object, got: $(response)"
+fi
+expect_header 'range: Content-Range' content-range "bytes $first-$last/$bytes"
+request "$cdn/$page_url" -H "$version_header:$a" -r "$bytes-"
 expect 'range past the end: 416' 416
-request "$cdn/$page" -H "test_version:$a" -I
+request "$cdn/$page_url" -H "$version_header:$a" -I
 if [ "$status" = 200 ] && [ "$(header etag)" = "$etag" ]; then pass 'HEAD: 200, the same ETag'; else fail 'HEAD: 200, the same ETag' "got: $(response)"; fi
-request "$cdn/$page" -H "test_version:$a" -X DELETE
+request "$cdn/$page_url" -H "$version_header:$a" -X DELETE
 case $status in
 403 | 405) pass "DELETE: $status" ;;
 *) fail 'DELETE is rejected' "expected 403 (CDN) or 405 (origin), got: $(response)" ;;
 esac
 
 echo '-- the secret'
-request "$cdn/$page" -H "test_version:$a" -H 'lambda_auth: guessed'
-expect_file "the CDN overwrites a viewer's lambda_auth" "$page_a"
+request "$cdn/$page_url" -H "$version_header:$a" -H "$auth_header: guessed"
+expect_file "the CDN overwrites a viewer's $auth_header" "$page_a"
 if [ -n "$api" ]; then
-  request "$api/$page" -K "$work/secret" -X DELETE
+  request "$api/$page_url" -K "$work/secret" -X DELETE
   expect 'DELETE at the API: 405' 405
   expect_header 'DELETE at the API: Allow lists GET' allow '.*GET.*'
-  request "$api/$page" -H 'lambda_auth: guessed'
+  request "$api/$page_url" -H "$auth_header: guessed"
   expect 'wrong secret at the API: 403' 403 'request is forbidden'
-  request "$api/$page" -K "$work/secret" -H 'lambda_auth: guessed'
+  request "$api/$page_url" -K "$work/secret" -H "$auth_header: guessed"
   expect 'the secret and a wrong one at the API: 403' 403 'request is forbidden'
 fi
 if [ -z "$secret" ]; then

@@ -5,7 +5,7 @@
 #   deploy/variant.sh on v2            restore v2's own objects
 #
 #   --stack NAME     stack name (environment variable STACK, or nearedge)
-#   --dry-run        print the commands instead of running them
+#   --dry-run        print the commands; read and change nothing
 #
 # It copies objects and changes no setting. That needs no deployment and reaches, within cache_ttl_secs, viewers of the function
 # and viewers whom a redirect sends to the bucket. The variant's own objects go to the artifact bucket, which is private.
@@ -23,7 +23,12 @@ set_option() {
 }
 parse_arguments "$@"
 verb=${words[0]:-} variant=${words[1]:-}
-case $verb in on | off) ;; *) usage; exit 2 ;; esac
+case $verb in
+on) most_words 2; only_options on ;;
+off) most_words 2 ;;
+'') usage >&2; exit 2 ;;
+*) die "unknown command $verb: use on or off, see variant.sh --help" 2 ;;
+esac
 [[ $variant =~ ^[A-Za-z0-9_-][A-Za-z0-9._-]*$ ]] || die "$verb needs a variant: variant.sh off v2 --as v1" 2
 [ "$verb" = on ] || [[ $as =~ ^[A-Za-z0-9_-][A-Za-z0-9._-]*$ && $as != "$variant" ]] || die "off needs the variant to serve instead: variant.sh off $variant --as v1" 2
 require_account
@@ -48,17 +53,19 @@ mirror() {
 }
 
 if [ "$verb" = off ]; then
-  if [ -z "$dry_run" ]; then
-    holds_objects "s3://$bucket/$as/" || die "s3://$bucket/$as/ holds no objects: $variant is unchanged"
-  fi
+  would "stop if s3://$bucket/$as/ holds no objects"
+  [ -n "$dry_run" ] || holds_objects "s3://$bucket/$as/" || die "s3://$bucket/$as/ holds no objects: $variant is unchanged"
   if [ -z "$dry_run" ] && holds_objects "$backup_complete"; then
     note "$variant is already off: keeping the backup of its objects"
   else
+    would "back up the objects of $variant, if it is not off already:"
     mirror "$live" "$backup"
     printf '' | run aws s3 cp --only-show-errors - "$backup_complete"
   fi
+  would "replace the objects of $variant by those of $as:"
   mirror "s3://$bucket/$as/" "$live"
 else
+  would "stop if $variant is not off (no complete backup of its objects exists); otherwise restore them:"
   [ -n "$dry_run" ] || holds_objects "$backup_complete" || die "$variant is not off: no complete backup of its objects exists"
   mirror "$backup" "$live"
   run aws s3 rm --only-show-errors "$backup_complete"
@@ -66,4 +73,4 @@ else
 fi
 # All paths: with Caching=on the variant is in the cache key, not in the path.
 invalidate '/*'
-note "$variant is $verb"
+done_note "$variant is $verb"
