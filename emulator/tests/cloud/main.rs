@@ -12,6 +12,7 @@ mod faults;
 mod function;
 mod http;
 mod keys;
+mod refused;
 mod rotation;
 mod rules;
 mod security;
