@@ -85,6 +85,40 @@ try {
   await page.waitForFunction(() => document.querySelector("#response img")?.naturalWidth === 480);
   ok(true, "the page shows an image that it requests with test_version");
 
+  /** The colour of a pixel at the left edge, as the browser paints it: red, green and blue. */
+  const paintedBackground = async (page) => {
+    const picture = (await page.screenshot()).toString("base64");
+    return page.evaluate(async (picture) => {
+      const image = new Image();
+      image.src = `data:image/png;base64,${picture}`;
+      await image.decode();
+      const canvas = new OffscreenCanvas(image.width, image.height).getContext("2d");
+      canvas.drawImage(image, 0, 0);
+      return [...canvas.getImageData(2, image.height - 3, 1, 1).data].slice(0, 3);
+    }, picture);
+  };
+  for (const [path, width] of ["/", "/v1/test.html", "/v2/test.html"].flatMap((path) => [[path, 1280], [path, 390]])) {
+    await page.setViewportSize({ width, height: 844 });
+    const brightness = {};
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme });
+      await page.goto(`${cdn}${path}`, { waitUntil: "load" });
+      brightness[colorScheme] = (await paintedBackground(page)).reduce((sum, part) => sum + part, 0);
+    }
+    ok(brightness.light > 500 && brightness.dark < 250, `${path} follows dark mode at ${width} pixels`, JSON.stringify(brightness));
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+    ok(wide <= 0, `${path} fits into ${width} pixels`, wide);
+    const icon = await page.evaluate(async () => {
+      const response = await fetch(document.querySelector("link[rel=icon]").href);
+      const image = new Image();
+      image.src = URL.createObjectURL(await response.blob());
+      return image.decode().then(() => response.headers.get("content-type"), (error) => `not an image: ${error}`);
+    });
+    ok(icon === "image/svg+xml", `${path} has an icon`, icon);
+  }
+  ok(!lines.some((line) => line.includes("favicon.ico")), "no page requests /favicon.ico", lines);
+
+  await page.goto(`${cdn}/`, { waitUntil: "load" });
   await page.reload({ waitUntil: "load" });
   ok(lines.some((line) => /cdn>api GET\s+\/\s.* 304 /.test(line)), "a reload gets 304", lines.slice(-8).join("\n"));
 

@@ -5,6 +5,7 @@
 use serde_json::Value;
 
 use crate::partition::Partition;
+use crate::widget::Widget;
 use crate::{alarm, page, widget};
 
 /// The prefix of the marker line; everything after that line is generated.
@@ -35,12 +36,11 @@ fn alarms() -> String {
     lines.collect()
 }
 
-/// The dashboards. Each widget is one line, so that a changed widget is one changed line.
+/// The dashboards.
 fn dashboards(partition: Partition) -> String {
-    let pages = page::all(partition).into_iter().map(|(name, widgets)| {
+    let pages = page::all(partition, &page::VARIANTS).into_iter().map(|(name, widgets)| {
         let id: String = name.split('-').map(capitalize).collect();
-        let placed = widget::place(widgets);
-        let lines: Vec<String> = placed.iter().map(in_template).collect();
+        let body = if name == "experiment" { experiment() } else { format!(" !Sub |-\n{}", lines(8, widgets)) };
         format!(
             "
   Dashboard{id}:
@@ -48,15 +48,39 @@ fn dashboards(partition: Partition) -> String {
     Condition: Watched
     Properties:
       DashboardName: !Sub '${{FunctionName}}-{name}'
-      DashboardBody: !Sub |-
-        {{\"start\":\"-PT3H\",\"periodOverride\":\"auto\",\"widgets\":[
-        {}
-        ]}}
-",
-            lines.join(",\n        ")
+      DashboardBody:{body}"
         )
     });
     pages.collect()
+}
+
+/// The body of the dashboard `experiment` for the number of variants, as `VariantC`, `VariantD` or both can be empty.
+fn experiment() -> String {
+    let [two, three, four] = page::VARIANT_COUNTS.map(page::experiment);
+    format!(
+        "
+        Fn::If:
+          - HasFourVariants
+          - !Sub |-
+{}          - Fn::If:
+              - HasThreeVariants
+              - Fn::Sub:
+                  - |-
+{}                  - {{VariantC: !If [HasVariantC, !Ref VariantC, !Ref VariantD]}}
+              - !Sub |-
+{}",
+        lines(12, four),
+        lines(20, three),
+        lines(16, two)
+    )
+}
+
+/// The body of a dashboard, indented. Each widget is one line, so that a changed widget is one changed line.
+fn lines(indent: usize, widgets: Vec<Widget>) -> String {
+    let widgets: Vec<String> = widget::place(widgets).iter().map(in_template).collect();
+    let start = r#"{"start":"-PT3H","periodOverride":"auto","widgets":["#;
+    let indent = " ".repeat(indent);
+    format!("{indent}{start}\n{indent}{}\n{indent}]}}\n", widgets.join(&format!(",\n{indent}")))
 }
 
 fn in_template(value: &Value) -> String {

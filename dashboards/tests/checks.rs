@@ -14,7 +14,8 @@ use serde_json::Value;
 const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The placeholders that CloudFormation or `--print` replaces.
-const PLACEHOLDERS: [&str; 6] = ["AWS::Region", "FunctionName", "ApiId", "DistributionId", "VariantA", "VariantB"];
+const PLACEHOLDERS: [&str; 8] =
+    ["AWS::Region", "FunctionName", "ApiId", "DistributionId", "VariantA", "VariantB", "VariantC", "VariantD"];
 
 /// The metrics of AWS that dashboards and alarms use: namespace, name, and whether AWS China has it.
 const AWS_METRICS: [(&str, &str, bool); 9] = [
@@ -95,6 +96,92 @@ fn the_templates_of_deploy_match_the_generator() {
         );
         for id in dashboards::alarm::all().as_object().unwrap().keys() {
             assert!(committed.contains(&format!("\n  {id}: {{")), "{} has no {id}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_experiment_compares_each_variant_with_the_control() {
+    for (partition, count) in Partition::ALL.into_iter().flat_map(|partition| [2, 3, 4].map(|count| (partition, count)))
+    {
+        let suffix = if count == 2 { String::new() } else { format!("-{count}") };
+        let name = format!("{}/experiment{suffix}.json", partition.name());
+        let (_, board) = boards().into_iter().find(|(file, _)| *file == name).unwrap();
+        let variants = ["${VariantA}", "${VariantB}", "${VariantC}", "${VariantD}"];
+        let (shown, absent) = variants.split_at(count);
+        let text = board.to_string();
+        assert!(absent.iter().all(|variant| !text.contains(variant)), "{name}");
+        let text = widgets(&board)[0]["properties"]["markdown"].as_str().unwrap();
+        assert!(text.contains(" against the control ${VariantA}\n"), "{name}: {text}");
+        for widget in widgets(&board) {
+            let title = widget["properties"]["title"].as_str().unwrap_or_default();
+            let labels: Vec<&str> = rows(widget)
+                .into_iter()
+                .filter(|(_, options)| options["visible"] != false)
+                .filter_map(|(_, options)| options["label"].as_str())
+                .collect();
+            match title {
+                "Requests by variant" | "Requests by variant and outcome" => {
+                    assert_eq!(labels, [shown, &["other", "no variant"]].concat(), "{name}: {title}");
+                }
+                "Failed requests" | "Missing objects" | "Requests in five minutes" | "Body bytes by variant" => {
+                    assert_eq!(labels, shown, "{name}: {title}");
+                }
+                _ => {}
+            }
+        }
+        for variant in &shown[1..] {
+            let compared = widgets(&board).iter().filter_map(|widget| widget["properties"]["title"].as_str());
+            let compared = compared.filter(|title| title.contains(&format!("{variant} − control ${{VariantA}}")));
+            assert_eq!(compared.count(), 2, "{name}: {variant}");
+        }
+    }
+}
+
+#[test]
+fn a_variant_has_the_same_colour_in_every_widget() {
+    for (name, board) in boards().into_iter().filter(|(name, _)| name.contains("/experiment")) {
+        let mut colours = std::collections::HashMap::new();
+        let labels = ["${VariantA}", "${VariantB}", "${VariantC}", "${VariantD}", "other", "no variant"];
+        for (_, options) in widgets(&board).iter().flat_map(rows) {
+            let (Some(label), Some(colour)) = (options["label"].as_str(), options["color"].as_str()) else { continue };
+            if labels.contains(&label) {
+                assert_eq!(colours.entry(label).or_insert(colour), &colour, "{name}: {label}");
+            }
+        }
+        let distinct: HashSet<_> = colours.values().collect();
+        assert_eq!((distinct.len(), colours.contains_key("other")), (colours.len(), true), "{name}: {colours:?}");
+    }
+}
+
+#[test]
+fn every_graph_names_its_unit_once() {
+    for (name, board) in boards() {
+        for widget in widgets(&board).iter().filter(|widget| widget["type"] != "text") {
+            let properties = &widget["properties"];
+            let title = properties["title"].as_str().unwrap();
+            let axis = properties["yAxis"]["left"]["label"].as_str();
+            let end = title.rsplit_once(", ").map(|(_, end)| end).filter(|end| ["%", "ms", "MB"].contains(end));
+            assert!(axis.is_none() || end.is_none(), "{name}: the title {title} repeats the unit of the axis");
+            let needs_unit = properties["view"] == "timeSeries";
+            assert!(!needs_unit || axis.or(end).is_some(), "{name}: {title} has no unit");
+        }
+    }
+}
+
+#[test]
+fn no_graph_goes_below_zero_but_a_difference() {
+    for (name, board) in boards() {
+        for widget in widgets(&board) {
+            let title = widget["properties"]["title"].as_str().unwrap_or_default();
+            if widget["type"] != "metric" || widget["properties"]["view"] != "timeSeries" || title.contains(" − ") {
+                continue;
+            }
+            assert_eq!(widget["properties"]["yAxis"]["left"]["min"], 0, "{name}: {title}");
+            for (_, options) in rows(widget) {
+                let expression = options["expression"].as_str().unwrap_or_default();
+                assert!(!expression.contains(" - ") || expression.starts_with("IF("), "{name}: {title}: {expression}");
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-// Charts with uPlot, and their colours.
+// Charts with uPlot, their legends, and their colours.
 import { el, setText } from "/dom.js";
 import { formatDay, formatTime } from "/format.js";
 
@@ -10,24 +10,23 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   for (const chart of charts) chart.u?.redraw();
 });
 
-// A colour is "#rrggbb" or the name of a custom property of console.css without "--".
-const isHex = (colour) => colour[0] === "#";
-
-const resolve = (colour) => isHex(colour) ? colour : theme.getPropertyValue("--" + colour).trim();
-
-/** A small sample of a colour. `kind` is a class: "fill" or "dash". */
-export const swatch = (colour, kind) => el("i", { class: kind, "--c": isHex(colour) ? colour : `var(--${colour})` });
-
-const variantColours = new Map();
-
-/** The colour of a variant. Variants get colours in the order of their first use. */
-export function variantColour(variant) {
-  if (!variantColours.has(variant)) {
-    const index = variantColours.size - variantColours.has("none");
-    variantColours.set(variant, variant === "none" ? "grey" : "c" + index % 7);
-  }
-  return variantColours.get(variant);
+// A colour is "#rrggbb" or the name of a custom property of console.css without "--". "~35" at its end mixes in 35 % of the
+// text's colour.
+function cssColour(colour, property) {
+  const [name, mix] = colour.split("~");
+  const base = name[0] === "#" ? name : property(name);
+  return mix ? `color-mix(in srgb, ${property("text")} ${mix}%, ${base})` : base;
 }
+
+const resolve = (colour) => cssColour(colour, (name) => theme.getPropertyValue("--" + name).trim());
+
+/** A small sample of a colour. `kind` is a class: "fill", "dash" or "dot". */
+export const swatch = (colour, kind) => el("i", { class: kind, "--c": cssColour(colour, (name) => `var(--${name})`) });
+
+const DASHES = { dash: [6, 4], dot: [2, 3] };
+
+// A longer legend is collapsed to this many entries, of which the last one shows the others.
+const LEGEND_MAX = 12;
 
 /** The smallest round number that is not less than `max`. */
 function roundUp(max) {
@@ -41,8 +40,11 @@ const integerSteps = [1, 10, 100, 1e3, 1e4, 1e5].flatMap((n) => [n, 2 * n, 5 * n
 export class Chart {
   constructor(host, time) {
     this.time = time;
-    this.plot = el("div.plot", { role: "img" });
+    this.plot = el("div.plot", { role: "img", tabindex: 0, "aria-description": "The arrow keys show the values of a time.",
+      onkeydown: (event) => this.moveCursor(event), onblur: () => this.u?.setCursor({ left: -10, top: -10 }) });
+    this.empty = el("p.empty", "No data in this period.");
     this.legend = el("div.legend", { role: "group", "aria-label": "Series to show" });
+    this.plot.append(this.empty);
     host.append(this.plot, this.legend);
     this.hidden = new Set();
     charts.add(this);
@@ -63,17 +65,19 @@ export class Chart {
    * Draws data, and builds the chart again if its structure changed.
    *
    * - `spec.label`: the title; `spec.series`: [{label, colour, dash, right, bars}]; `spec.stacked`, `spec.log`
-   * - `spec.left`, `spec.right`: the formats of the axes; `spec.integers`: integer steps on the left axis;
+   * - `spec.left`, `spec.right`: the formats of the axes; `spec.unit`: the left axis' unit if its format has none;
+   *   `spec.signed`: values can be below zero; `spec.integers`: integer steps on the left axis;
    *   `spec.rightMax`: the end of the right axis; `spec.range`: the time range; `spec.limits`: [{label, value}]
    * - `times`: seconds since 1970; `values`: an array per series, as long as `times`
    * - `current`: the value of each series in the legend while the pointer is elsewhere; `spec.current`: its description
    */
   draw(spec, times, values, current) {
     Object.assign(this, { spec, times, values, current });
-    const key = JSON.stringify([spec.series, spec.stacked, spec.log, spec.limits]);
+    const key = JSON.stringify([spec.series, spec.stacked, spec.log, spec.limits, spec.unit, spec.signed]);
     if (key === this.key) this.u.setData(this.data());
     else this.build();
     this.key = key;
+    this.empty.hidden = values.some((row) => row.some((value) => value != null));
     this.updateLegend();
     this.fit();
     const parts = spec.series.map(({ label }, i) => `${label} ${this.format(i, current[i])}`);
@@ -113,7 +117,8 @@ export class Chart {
     });
     const timeTicks = (u, ticks, _, __, step) => ticks.map((v) => step >= 86400 ? formatDay(v) : formatTime(v).slice(0, step >= 60 ? 5 : 8));
     const highestLimit = Math.max(0, ...(spec.limits ?? []).map((limit) => limit.value));
-    const linear = (u, min, max) => [Math.min(0, min ?? 0), roundUp(Math.max(max ?? 0, highestLimit))];
+    const lowest = (min) => spec.signed && min < 0 ? -roundUp(-min) : 0;
+    const linear = (u, min, max) => [lowest(min), roundUp(Math.max(max ?? 0, highestLimit))];
     const decades = (u, min, max) => {
       if (!(max > 0)) return [1, 100];
       const low = 10 ** Math.floor(Math.log10(Math.max(min, 1e-9)));
@@ -131,12 +136,13 @@ export class Chart {
       },
       axes: [
         axis(null, { space: 64, size: 28, gap: 8, values: timeTicks }),
-        axis(spec.left, { scale: "y", size: 58, incrs: spec.integers && integerSteps }),
+        axis(spec.left, { scale: "y", size: 58, incrs: spec.integers && integerSteps,
+          label: spec.unit, labelSize: 16, labelGap: 0, labelFont: "11px system-ui, sans-serif" }),
         ...(hasRight ? [axis(spec.right, { scale: "right", side: 1, size: 50, grid: { show: false } })] : []),
       ],
       series: [{}, ...this.order.map((i) => ({
         show: this.isShown(i), scale: series[i].right ? "right" : "y", stroke: () => resolve(series[i].colour), width: isArea(i) ? 1 : 1.6,
-        dash: { dash: [6, 4] }[series[i].dash], paths: series[i].bars && uPlot.paths.bars({ size: [0.8, 14] }),
+        dash: DASHES[series[i].dash], paths: series[i].bars && uPlot.paths.bars({ size: [0.8, 14] }),
         fill: isArea(i) ? () => `color-mix(in srgb, ${resolve(series[i].colour)} 62%, ${resolve("panel")})` : undefined,
         // A value between two gaps has no line, so it needs a point.
         points: { show: false, size: 5, fill: () => resolve(series[i].colour), filter: (u, at) => isArea(i) ? null
@@ -145,16 +151,47 @@ export class Chart {
       hooks: { setCursor: [() => this.updateLegend()], draw: [(u) => this.drawLimits(u)] },
     }, this.data(), plot);
 
+    this.buildLegend(isArea);
+  }
+
+  buildLegend(isArea) {
+    const { series } = this.spec;
+    const focused = this.legend.contains(document.activeElement) ? document.activeElement.dataset.label : null;
     this.cells = series.map(() => el("b"));
-    this.legend.replaceChildren(...series.map(({ label, colour, dash }, i) => {
-      const button = el("button", { title: label, "aria-pressed": this.isShown(i), onclick: () => {
+    const buttons = series.map(({ label, colour, dash }, i) => {
+      const button = el("button", { "data-label": label, "aria-pressed": this.isShown(i), onclick: () => {
         if (!this.hidden.delete(label)) this.hidden.add(label);
         button.setAttribute("aria-pressed", this.isShown(i));
         this.u.setSeries(this.order.indexOf(i) + 1, { show: this.isShown(i) });
         this.u.setData(this.data());
       } }, swatch(colour, isArea(i) ? "fill" : dash), el("span", label), this.cells[i]);
       return button;
-    }));
+    });
+    const more = el("button.more", { "data-label": "", onclick: () => this.collapseLegend(buttons, more, !this.expanded) });
+    this.legend.replaceChildren(...buttons, more);
+    this.collapseLegend(buttons, more, this.expanded);
+    if (focused != null) [...buttons, more].find((button) => button.dataset.label === focused)?.focus({ preventScroll: true });
+  }
+
+  /** Shows all entries of the legend, or the first ones and the number of the others. */
+  collapseLegend(buttons, more, expanded) {
+    const count = buttons.length > LEGEND_MAX ? buttons.length - LEGEND_MAX + 1 : 0;
+    this.expanded = expanded;
+    buttons.forEach((button, i) => { button.hidden = !expanded && i >= buttons.length - count; });
+    more.hidden = !count;
+    more.setAttribute("aria-expanded", Boolean(expanded));
+    setText(more, expanded ? "Show fewer" : `Show ${count} more`);
+  }
+
+  /** Moves the cursor to the previous, next, first or last time. */
+  moveCursor(event) {
+    const { u, times } = this, last = (times?.length ?? 0) - 1;
+    if (last < 0) return;
+    const shown = u.cursor.left >= 0 ? u.cursor.idx : last + 1;
+    const at = { ArrowLeft: shown - 1, ArrowRight: shown + 1, Home: 0, End: last }[event.key];
+    if (at == null) return;
+    event.preventDefault();
+    u.setCursor({ left: u.valToPos(times[Math.min(Math.max(at, 0), last)], "x"), top: 0 });
   }
 
   /** Draws the limits, such as the threshold of an alarm. */
@@ -170,7 +207,8 @@ export class Chart {
       ctx.stroke(new Path2D(`M${bbox.left} ${y}H${end}`));
       ctx.font = `${11 * px}px system-ui, sans-serif`;
       ctx.textAlign = "right";
-      ctx.fillText(label ?? "", end - 4, y + 13 * px);
+      // Below the line, unless the time axis is there.
+      ctx.fillText(label ?? "", end - 4, y + (y + 16 * px > bbox.top + bbox.height ? -5 : 13) * px);
       ctx.restore();
     }
   }
@@ -179,6 +217,7 @@ export class Chart {
   updateLegend() {
     const at = this.u?.cursor.left >= 0 ? this.u.cursor.idx : null;
     this.cells?.forEach((cell, i) => setText(cell, this.format(i, at == null ? this.current[i] : this.values[i][at])));
-    setText(this.time, at == null ? this.spec.current : formatTime(this.times[at]));
+    const { current, unit } = this.spec;
+    setText(this.time, at == null ? current : formatTime(this.times[at]) + (unit ? `, ${unit}` : ""));
   }
 }

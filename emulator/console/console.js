@@ -1,15 +1,16 @@
 // The console: tiles and charts of the last two minutes, and the latest traces.
-import { Chart, variantColour } from "/chart.js";
+import { Chart } from "/chart.js";
 import { get, notice, poll } from "/connection.js";
 import { $, el, setText } from "/dom.js";
 import { formatMs, formatNumber, formatPercent, formatRate, formatTime, isNumber, sum } from "/format.js";
 import { showTraces } from "/trace.js";
+import { compareVariants, nameOfDimension, setVariants, variantColour, variantDash } from "/variant.js";
 
 // Rates and percentages in the tiles and legends are means of so many seconds.
 const MEAN_SECS = 10;
 
 const CACHE_COLOURS = { hit: "c0", stale: "c4", coalesced: "c6", revalidated: "c2", miss: "c1", bypass: "grey" };
-const STATUS_COLOURS = { "2xx": "c0", "3xx": "c2", "4xx": "c5", "5xx": "c1" };
+const STATUS_COLOURS = { "2xx": "c2", "3xx": "c0", "4xx": "c1", "5xx": "bad" };
 
 let last;
 
@@ -31,7 +32,7 @@ function figure(title, ...tools) {
 const percentile = select("Percentile", "p99", "p90", "p50"), scale = select("Scale", "log", "linear");
 const figures = {
   requests: figure("Requests per second, by variant"), latency: figure("Latency", percentile, scale), cache: figure("Cache results per second"),
-  s3: figure("S3 requests per second"), status: figure("Responses per second, by status"), cold: figure("Cold starts"),
+  s3: figure("S3 requests per second"), status: figure("Responses per second, by status"), cold: figure("Cold starts per second"),
 };
 
 function showTiles(tiles) {
@@ -57,11 +58,12 @@ function show(state) {
   const period = complete < 60 ? `${complete} s` : `${Math.round(complete / 60)} min`;
 
   setText($("service"), state.service);
-  setText($("curl"), `curl -H "test_version:v1" ${state.cdn}/test.html`);
+  setText($("curl"), state.example);
   document.title = state.service + ": console";
 
-  const variants = Object.keys(requests).sort((a, b) => (a === "none") - (b === "none") || (a < b ? -1 : 1));
-  const perSecond = times.map((_, i) => sum(variants.map((name) => requests[name][i]))), total = sum(perSecond);
+  setVariants(state.variants);
+  const dimensions = Object.keys(requests).sort((a, b) => compareVariants(nameOfDimension(a), nameOfDimension(b)));
+  const perSecond = times.map((_, i) => sum(dimensions.map((value) => requests[value][i]))), total = sum(perSecond);
   const lookups = sum(Object.values(cache).map(sum)), hits = sum(cache.hit), errors = sum(status["5xx"]);
   showTiles([
     ["Requests", formatRate(recentMean(perSecond)), `${formatNumber(total)} in ${period}`],
@@ -71,16 +73,19 @@ function show(state) {
     ["S3 requests", formatRate(recentMean(s3.requests)), `${formatNumber(sum(s3.retries))} retries in ${period}`],
     ["Server errors", formatNumber(errors), `${formatPercent(100 * errors / total)} of responses`, errors],
     ["Cold starts", formatNumber(sum(state.cold_starts)), `in ${period}; ${formatNumber(started)} in total`],
-    ["Running / frozen", `${formatNumber(running)} / ${formatNumber(frozen)}`, `environments; max. ${formatNumber(max)}`],
+    ["Running / frozen", `${formatNumber(running)} / ${formatNumber(frozen)}`, `of ${formatNumber(max)} environments`],
   ]);
 
   const lines = (draw, rows, options, current = recentMean) => draw(rows.map(([label, , colour, style]) => ({ label, colour, ...style })), times,
     rows.map(([, row]) => times.map((_, i) => i < complete ? row?.[i] ?? null : null)), rows.map(([, row]) => current(row)), options);
-  const perVariant = (row) => variants.map((name) => [name, row(name), variantColour(name)]);
+  const perVariant = (row) => dimensions.map((value) => {
+    const name = nameOfDimension(value);
+    return [name, row(value), variantColour(name), { dash: variantDash(name) }];
+  });
   const perKind = (values, colours) => Object.entries(colours).map(([kind, colour]) => [kind, values[kind], colour]);
 
-  lines(figures.requests, perVariant((name) => requests[name]));
-  lines(figures.latency, perVariant((name) => duration[name]?.[percentile.value]), {
+  lines(figures.requests, perVariant((value) => requests[value]));
+  lines(figures.latency, perVariant((value) => duration[value]?.[percentile.value]), {
     label: `Latency by variant, ${percentile.value}`, left: formatMs, integers: false, log: scale.value === "log",
   });
   const hitRatio = times.map((_, i) => {
@@ -91,12 +96,12 @@ function show(state) {
   lines(figures.cache, [...perKind(cache, CACHE_COLOURS), ["hit ratio", hitRatio, "text", { right: true }]], { stacked: true, rightMax: 100 });
   lines(figures.s3, [["requests", s3.requests, "c0"], ["retries", s3.retries, "c1", { dash: "dash" }]]);
   lines(figures.status, perKind(status, STATUS_COLOURS), { stacked: true });
-  lines(figures.cold, [["cold starts", state.cold_starts, "c6", { bars: true }]], { left: formatNumber, current: period }, sum);
+  lines(figures.cold, [["cold starts", state.cold_starts, "c6", { bars: true }]], { left: formatNumber, unit: "per second", current: `in ${period}` }, sum);
 
   if (total || spans.received) {
     const received = `${formatNumber(spans.received)} spans received, ${formatNumber(spans.traces)} traces stored.`;
     notice("", `${formatTime(times[0])} to ${formatTime(times.at(-1))}, per second. ${received}`);
-  } else notice("empty", "No traffic yet. Send a request; it appears here within seconds: ", $("curl").cloneNode(true));
+  } else notice("empty", "No traffic yet. Send a request; it appears here within seconds: ", el("code", $("curl").textContent));
 }
 
 const togglePause = poll(990, () => Promise.all([get("/api/state"), get("/api/traces")]), ([state, traces]) => {

@@ -2,10 +2,17 @@
 import { Chart } from "/chart.js";
 import { get, notice, poll } from "/connection.js";
 import { $, el } from "/dom.js";
-import { formatDay, formatNumber, formatOf, formatTime } from "/format.js";
+import { axisUnit, formatDay, formatOf, formatTime } from "/format.js";
+import { outcomeLook, setVariants, variantDash } from "/variant.js";
 
 const name = decodeURIComponent(location.pathname.split("/").filter(Boolean).pop() ?? "");
 const titleOf = (name) => name.replace(/-/g, " ").replace(/^./, (letter) => letter.toUpperCase());
+
+// CloudWatch's colours → those of console.css, which suit light and dark mode.
+const THEME = {
+  "#1f77b4": "c0", "#ff7f0e": "c1", "#2ca02c": "c2", "#e377c2": "c3", "#17becf": "c4", "#8c564b": "c5", "#9467bd": "c6",
+  "#7f7f7f": "grey", "#d62728": "bad",
+};
 
 // ---- Text widgets: the part of Markdown that the dashboards use
 
@@ -59,18 +66,21 @@ function tableOf(columns, rows) {
 const lastOf = (values) => values.findLast((value) => value != null) ?? null;
 
 const draws = {
-  timeSeries({ title, unit, stacked, series = [], annotations }, body, { start, end }, view) {
+  timeSeries({ title, unit, right_unit, min, stacked, series = [], annotations }, body, { start, end }, view) {
     const withData = series.filter(({ t }) => t.length);
     const hasLeft = series.some(({ axis }) => axis !== "right");
     const [times, ...values] = withData.length ? uPlot.join(withData.map(({ t, v }) => [t, v])) : [[]];
-    const description = series.map(({ label, axis, color }, i) => ({
+    const description = series.map(({ label, group, found, axis, color }, i) => ({
       label: axis === "right" && hasLeft ? label + " (right axis)" : label, right: axis === "right",
-      colour: /^#[0-9a-f]{6}$/i.test(color ?? "") ? color : "c" + i % 7,
+      colour: THEME[color?.toLowerCase()] ?? (/^#[0-9a-f]{6}$/i.test(color ?? "") ? color : "c" + i % 7), dash: variantDash(label),
+      ...(group && outcomeLook(group, found)),
     }));
+    const leftUnit = hasLeft ? unit : right_unit ?? unit, named = axisUnit(leftUnit);
     view.chart ??= new Chart(body, view.time);
     view.chart.draw({
       label: title || "Chart", series: description, stacked, limits: annotations, range: [start, end],
-      left: formatOf(unit), right: hasLeft ? formatNumber : formatOf(unit), current: times.length ? "latest" : "no data in this period",
+      left: formatOf(leftUnit), right: formatOf(hasLeft ? right_unit : leftUnit), unit: named, signed: min !== 0,
+      integers: /^(per |environments)/.test(named ?? "") && !leftUnit?.startsWith("bytes"), current: named ? `latest, ${named}` : "latest",
     }, times, series.map((each) => values[withData.indexOf(each)] ?? times.map(() => null)), series.map(({ v }) => lastOf(v)));
   },
   singleValue({ unit, series = [] }, body) {
@@ -86,12 +96,12 @@ const draws = {
 };
 
 /** Creates the elements of a widget; `draws` fills in its body. */
-function createView({ kind, x, y, width, height, title, unit, problem }) {
+function createView({ kind, x, y, width, height, title, problem }) {
   const isChart = kind === "timeSeries" && !problem;
   const time = el("span.at");
   const body = el("div", { class: "body " + kind });
   const box = el("section", { class: "widget" + (isChart ? " chart" : ""), "aria-label": title || kind, "--h": height * 50 + "px" });
-  if (title) box.append(el("h2", title, el("small", isChart && unit ? " " + unit : ""), time));
+  if (title) box.append(el("h2", title, time));
   if (problem) box.append(el("p.problem", "⚠ Not evaluated: " + problem));
   box.append(body);
   box.style.gridArea = `${y + 1} / ${x + 1} / span ${height} / span ${width}`;
@@ -103,6 +113,7 @@ let layout;
 
 function show(board) {
   const { start, end } = board;
+  setVariants(board.variants);
   document.title = `${board.title}: nearedge`;
   $("title").textContent = board.title;
   if (!$("others").children.length) {
@@ -112,7 +123,8 @@ function show(board) {
   }
 
   const widgets = board.widgets.sort((a, b) => a.y - b.y || a.x - b.x);
-  const nextLayout = JSON.stringify(widgets.map(({ series, markdown: source, rows, ...rest }) => rest));
+  // Not the unit, which changes with the period: a new layout loses the focus and the hidden series.
+  const nextLayout = JSON.stringify(widgets.map(({ kind, x, y, width, height, title, problem }) => [kind, x, y, width, height, title, problem]));
   if (nextLayout !== layout) {
     for (const { chart } of views) chart?.destroy();
     views = widgets.map(createView);

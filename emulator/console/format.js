@@ -23,17 +23,24 @@ const suffixed = (suffix) => (value) => isNumber(value) ? formatNumber(value) + 
 export const formatRate = suffixed("/s");
 export const formatPercent = suffixed(" %");
 
+/** The part of a unit that `formatOf` does not add to each value, such as "per 2 s" of "bytes per 2 s". */
+export function axisUnit(unit) {
+  const rest = (unit ?? "").replace(/^bytes /i, "");
+  return /^(none|bytes|%|percent|count\/second|(micro|milli)?seconds|m?s|)$/i.test(rest) || isSuffix(rest) ? undefined : rest;
+}
+
+const isSuffix = (unit) => unit.length <= 3;
+
 /** The format of values with a unit of CloudWatch or of a dashboard's axis. */
 export function formatOf(unit) {
   const lower = (unit ?? "").toLowerCase();
   if (/^(count|none|)$/.test(lower)) return formatNumber;
   if (/^(%|percent)$/.test(lower)) return formatPercent;
-  if (lower.startsWith("bytes")) return formatBytes;
+  if (/^bytes\b/.test(lower)) return formatBytes;
   if (lower === "count/second") return formatRate;
   const msPerUnit = { ms: 1, milliseconds: 1, microseconds: 1e-3, s: 1e3, seconds: 1e3 }[lower];
   if (msPerUnit) return (value) => formatMs(isNumber(value) ? value * msPerUnit : value);
-  // The title shows the unit; a short one also follows each value.
-  return lower.length > 8 || lower.startsWith("per ") ? formatNumber : suffixed(" " + unit);
+  return isSuffix(lower) ? suffixed(" " + unit) : formatNumber;
 }
 
 export const formatTime = (seconds) => new Date(seconds * 1000).toLocaleTimeString("en-GB");

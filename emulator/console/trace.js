@@ -1,7 +1,8 @@
 // The list of traces, their filter, and the waterfall of spans of an open trace.
-import { swatch, variantColour } from "/chart.js";
+import { swatch } from "/chart.js";
 import { $, el, setText } from "/dom.js";
 import { formatDay, formatMs, formatTime, NO_VALUE } from "/format.js";
+import { NO_VARIANT, variantColour } from "/variant.js";
 
 const COLUMNS = ["time", "method", "path", "variant", "status", "outcome", "cache", "n"];
 
@@ -45,7 +46,9 @@ function drawWaterfall(panel, trace, selected, onSelect) {
   });
   const ruler = [0, 0.25, 0.5, 0.75, 1].map((part) => el("small", formatMs(length * part / 1000)));
   panel.replaceChildren(
-    el("p", "Trace ", el("code", trace.trace_id), ` of ${formatDay(trace.start_ms / 1000)}, spans: ${spans.length}`),
+    // The row above cuts a long path.
+    el("p", trace.method ? `${trace.method} ` : "", el("code", trace.path ?? NO_VALUE), ", trace ", el("code", trace.trace_id),
+      ` of ${formatDay(trace.start_ms / 1000)}, spans: ${spans.length}`),
     el("div.ruler", { "aria-hidden": true }, el("div", ...ruler)),
     el("ol", { onkeydown: (event) => {
       const next = buttons[buttons.indexOf(document.activeElement) + { ArrowDown: 1, ArrowUp: -1 }[event.key]];
@@ -81,7 +84,7 @@ function createRow() {
     shown = key;
     trace = next;
     const { path, status, outcome, cache } = next;
-    const fields = { method: next.method ?? next.name, path, variant: next.variant ?? "none", status, outcome, cache };
+    const fields = { method: next.method ?? next.name, path, variant: next.variant ?? NO_VARIANT, status, outcome, cache };
     for (const name in fields) {
       fields[name] = String(fields[name] ?? NO_VALUE);
       setText(cells[name], fields[name]);

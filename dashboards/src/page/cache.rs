@@ -8,11 +8,11 @@ use crate::widget::Widget;
 
 /// The metric, label and colour of each source of a response.
 const SOURCES: [(Metric, &str, &str); 6] = [
-    (Metric::CacheHit, "hit", "#2ca02c"),
-    (Metric::CacheRevalidated, "revalidated", "#98df8a"),
-    (Metric::CacheCoalesced, "coalesced", "#17becf"),
-    (Metric::CacheStale, "stale", "#ff7f0e"),
-    (Metric::CacheMiss, "miss", "#1f77b4"),
+    (Metric::CacheHit, "hit", "#1f77b4"),
+    (Metric::CacheRevalidated, "revalidated", "#2ca02c"),
+    (Metric::CacheCoalesced, "coalesced", "#9467bd"),
+    (Metric::CacheStale, "stale", "#17becf"),
+    (Metric::CacheMiss, "miss", "#ff7f0e"),
     (Metric::CacheBypass, "bypass", "#7f7f7f"),
 ];
 
@@ -25,12 +25,12 @@ pub(super) fn widgets() -> Vec<Widget> {
     sources.push(expression(
         "100 * FILL(hit, 0) / (FILL(hit, 0) + FILL(revalidated, 0) + FILL(coalesced, 0) + FILL(stale, 0) + \
          FILL(miss, 0) + FILL(bypass, 0))",
-        json!({"id": "share", "label": "no request to S3", "color": "#2ca02c"}),
+        json!({"id": "share", "label": "no request to S3", "color": "#1f77b4"}),
     ));
     sources.push(expression(
         "100 * (FILL(hit, 0) + FILL(revalidated, 0) + FILL(coalesced, 0) + FILL(stale, 0)) / (FILL(hit, 0) + \
          FILL(revalidated, 0) + FILL(coalesced, 0) + FILL(stale, 0) + FILL(miss, 0) + FILL(bypass, 0))",
-        json!({"id": "saved", "label": "no further body from S3", "color": "#98df8a"}),
+        json!({"id": "saved", "label": "no further body from S3", "color": "#2ca02c"}),
     ));
     vec![
         Widget::text(
@@ -70,11 +70,12 @@ pub(super) fn widgets() -> Vec<Widget> {
         Widget::graph(8, "Evictions", "per minute", vec![sum(Metric::CacheEvictions, "evicted objects")]),
         Widget::graph(
             8,
-            "Missing, denied and too large objects",
+            "Missing, denied, refused and too large objects",
             "per minute",
             vec![
                 sum(Metric::ObjectMissing, "missing"),
                 sum(Metric::AccessDenied, "access denied"),
+                sum(Metric::ObjectRefused, "refused by S3"),
                 sum(Metric::Oversize, "too large for a response"),
             ],
         ),

@@ -20,9 +20,12 @@ pub(super) fn widgets() -> Vec<Widget> {
         ),
         Widget::graph(
             12,
-            "Cold starts",
+            "Cold starts and warm-up events",
             "per minute",
-            vec![own(Metric::ColdStart, json!({"label": "first invocations", "stat": "Sum"}))],
+            vec![
+                own(Metric::ColdStart, json!({"label": "cold starts", "stat": "Sum"})),
+                own(Metric::WarmUp, json!({"label": "warm-up events", "stat": "Sum"})),
+            ],
         ),
         Widget::graph(
             12,
@@ -32,7 +35,7 @@ pub(super) fn widgets() -> Vec<Widget> {
         ),
         Widget::query(
             12,
-            "Init duration reported by Lambda",
+            "Init duration reported by Lambda, ms",
             "timeSeries",
             &stats(
                 "pct(coalesce(record.metrics.initDurationMs, @initDuration), 50) as p50, \
@@ -47,9 +50,9 @@ pub(super) fn widgets() -> Vec<Widget> {
         ),
         Widget::query(
             12,
-            "Billed duration",
+            "Billed duration, ms",
             "timeSeries",
-            &stats("avg(coalesce(record.metrics.billedDurationMs, @billedDuration)) as billed_ms"),
+            &stats("avg(coalesce(record.metrics.billedDurationMs, @billedDuration)) as billed"),
         ),
         Widget::graph(
             12,

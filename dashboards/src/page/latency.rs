@@ -7,6 +7,12 @@ use crate::partition::Partition;
 use crate::row::{PERCENTILES, api, distribution, expression, function, own};
 use crate::widget::Widget;
 
+/// The colour of each hop, the same in every widget.
+const CLOUDFRONT: &str = "#9467bd";
+const API: &str = "#1f77b4";
+const LAMBDA: &str = "#ff7f0e";
+const NEAREDGE: &str = "#2ca02c";
+
 pub(super) fn widgets(partition: Partition) -> Vec<Widget> {
     let mut widgets = vec![Widget::text(
         2,
@@ -20,14 +26,14 @@ pub(super) fn widgets(partition: Partition) -> Vec<Widget> {
             hops.push(distribution(
                 partition,
                 "OriginLatency",
-                json!({"label": "CloudFront", "stat": percentile, "color": "#9467bd"}),
+                json!({"label": "CloudFront", "stat": percentile, "color": CLOUDFRONT}),
             ));
         }
         hops.extend([
-            api("Latency", json!({"label": "HTTP API", "stat": percentile, "color": "#1f77b4"})),
+            api("Latency", json!({"label": "HTTP API", "stat": percentile, "color": API})),
             api("IntegrationLatency", json!({"label": "integration", "stat": percentile, "color": "#17becf"})),
-            function("Duration", json!({"label": "Lambda", "stat": percentile, "color": "#ff7f0e"})),
-            own(Metric::Duration, json!({"label": "nearedge", "stat": percentile, "color": "#2ca02c"})),
+            function("Duration", json!({"label": "Lambda", "stat": percentile, "color": LAMBDA})),
+            own(Metric::Duration, json!({"label": "nearedge", "stat": percentile, "color": NEAREDGE})),
             own(Metric::S3Duration, json!({"label": "S3, if requested", "stat": percentile, "color": "#7f7f7f"})),
         ]);
         widgets.push(Widget::graph(8, &format!("Latency by hop, {percentile}"), "ms", hops).taller());
@@ -46,28 +52,43 @@ pub(super) fn widgets(partition: Partition) -> Vec<Widget> {
             api("Latency", json!({"id": "latency", "stat": "p50", "visible": false})),
             api("IntegrationLatency", json!({"id": "integration", "stat": "p50", "visible": false})),
             own(Metric::Duration, json!({"id": "own", "stat": "p50", "visible": false})),
-            expression("latency - integration", json!({"id": "gateway", "label": "HTTP API"})),
-            expression("integration - own", json!({"id": "lambda", "label": "Lambda"})),
+            expression(
+                &not_below_zero("latency - integration"),
+                json!({"id": "gateway", "label": "HTTP API", "color": API}),
+            ),
+            expression(
+                &not_below_zero("integration - own"),
+                json!({"id": "lambda", "label": "Lambda", "color": LAMBDA}),
+            ),
         ],
     ));
     let mut requests = vec![
-        api("Count", json!({"label": "HTTP API", "stat": "Sum"})),
-        function("Invocations", json!({"label": "Lambda", "stat": "Sum"})),
-        own(Metric::Duration, json!({"label": "nearedge", "stat": "SampleCount"})),
+        api("Count", json!({"label": "HTTP API", "stat": "Sum", "color": API})),
+        function("Invocations", json!({"label": "Lambda", "stat": "Sum", "color": LAMBDA})),
+        own(Metric::Duration, json!({"label": "nearedge", "stat": "SampleCount", "color": NEAREDGE})),
     ];
-    requests.insert(0, distribution(partition, "Requests", json!({"label": "CloudFront", "stat": "Sum"})));
+    requests.insert(
+        0,
+        distribution(partition, "Requests", json!({"label": "CloudFront", "stat": "Sum", "color": CLOUDFRONT})),
+    );
     widgets.push(Widget::graph(12, "Requests by hop", "per minute", requests));
     widgets.push(Widget::graph(
         12,
         "Errors by source",
         "per minute",
         vec![
-            api("5xx", json!({"label": "HTTP API 5xx", "stat": "Sum"})),
-            function("Errors", json!({"label": "Lambda Errors", "stat": "Sum"})),
-            function("Throttles", json!({"label": "Lambda Throttles", "stat": "Sum"})),
-            own(Metric::Status5xx, json!({"label": "nearedge 5xx", "stat": "Sum"})),
-            own(Metric::AuthFailure, json!({"label": "wrong or no secret", "stat": "Sum"})),
+            api("5xx", json!({"label": "HTTP API 5xx", "stat": "Sum", "color": API})),
+            function("Errors", json!({"label": "Lambda Errors", "stat": "Sum", "color": LAMBDA})),
+            function("Throttles", json!({"label": "Lambda Throttles", "stat": "Sum", "color": "#8c564b"})),
+            own(Metric::Status5xx, json!({"label": "nearedge 5xx", "stat": "Sum", "color": NEAREDGE})),
+            own(Metric::AuthFailure, json!({"label": "wrong or no secret", "stat": "Sum", "color": "#7f7f7f"})),
         ],
     ));
     widgets
+}
+
+/// A difference of two percentiles can be below zero, because they need not belong to the same request; no hop takes less
+/// than no time.
+fn not_below_zero(difference: &str) -> String {
+    format!("IF({difference} > 0, {difference}, 0)")
 }

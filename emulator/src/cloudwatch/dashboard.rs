@@ -68,7 +68,8 @@ fn evaluate_widget(widget: &Value, scope: Scope<'_>) -> Value {
     let properties = &widget["properties"];
     let axes = &properties["yAxis"];
     let (title, unit) = title_and_unit(properties["title"].as_str(), axes["left"]["label"].as_str());
-    let per_period = |unit: &str| unit.replace("per minute", &format!("per {} s", scope.period));
+    let period = if scope.period == 1 { "per second".to_owned() } else { format!("per {} s", scope.period) };
+    let per_period = |unit: &str| unit.replace("per minute", &period);
     let mut evaluated = json!({
         "x": widget["x"], "y": widget["y"], "width": widget["width"], "height": widget["height"],
         "title": title, "unit": unit.map(per_period), "right_unit": axes["right"]["label"].as_str().map(per_period),

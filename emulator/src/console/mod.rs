@@ -71,8 +71,8 @@ pub struct Console {
     pub xray: XRay,
     /// The value of the dimension `service`.
     pub service: String,
-    /// The URL of the distribution.
-    pub cdn: String,
+    /// A command that sends a request through the CDN.
+    pub example: String,
     /// The active faults.
     pub faults: Faults,
     /// The dashboards.
@@ -242,7 +242,7 @@ impl Console {
         json!({
             "now": end,
             "service": self.service,
-            "cdn": self.cdn,
+            "example": self.example,
             "variants": self.variants,
             "overall": {"p50": statistic(&all, "p50"), "p90": statistic(&all, "p90"), "p99": statistic(&all, "p99")},
             "seconds": (start..end).collect::<Vec<_>>(),
