@@ -95,8 +95,8 @@ async fn the_pages_have_an_icon() {
 
 #[tokio::test]
 async fn the_experiment_page_compares_all_metrics_variants() {
-    let cases: [(&[(&str, &str)], &[&str]); 5] = [
-        (&[], &["v1", "v2"]),
+    let cases = [
+        (&[][..], &["v1", "v2"][..]),
         (&[("test_versions", "red,green,blue")], &["red", "green", "blue"]),
         (&[("test_versions", "a,b"), ("metrics_variants", "a, b, c, d")], &["a", "b", "c", "d"]),
         (&[("metrics_variants", "only")], &["only"]),
