@@ -222,7 +222,7 @@ impl<'a> Headers<'a> {
 /// A string that borrows from the event unless it contains an escape. Serde's own `Option<Cow>` always copies.
 #[derive(Deserialize)]
 #[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 impl Text<'_> {
     fn as_str(&self) -> &str {

@@ -11,6 +11,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::request::Request;
+use crate::request::event::Text;
 
 /// The default name of the header with the secret.
 pub const AUTH_HEADER: &str = "lambda_auth";
@@ -135,10 +136,6 @@ impl<'a> Headers<'a> {
         })
     }
 }
-
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Headers<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
