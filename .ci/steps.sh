@@ -222,7 +222,8 @@ step_smoke() {
   start_cloud target/debug/nearedge
   local smoke=("$peers/python" loadtest/run smoke "BASE_URL=$cdn" "API_URL=$api") code=0
   "${smoke[@]}"
-  sed 's/"sha256": "./"sha256": "x/' loadtest/site.json >target/ci/wrong-site.json
+  # Another first digit.
+  sed 's/"sha256": "[^0]/"sha256": "0/; t; s/"sha256": "0/"sha256": "1/' loadtest/site.json >target/ci/wrong-site.json
   "${smoke[@]}" MANIFEST=target/ci/wrong-site.json >target/ci/wrong-smoke.log 2>&1 || code=$?
   if [ $code != 99 ] || ! grep -q 'WRONG found v1 .*different SHA-256' target/ci/wrong-smoke.log; then
     tail -20 target/ci/wrong-smoke.log
