@@ -109,3 +109,24 @@ fn the_chinese_readme_has_the_same_parts() {
     assert_eq!(expected.len(), parts.len(), "headings, commands and table rows of the READMEs");
     assert_eq!(links, translated_links, "links of the READMEs");
 }
+
+#[test]
+fn the_readme_states_what_a_reader_must_know_first() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    // Line breaks of the source do not matter.
+    let text = readme.split_whitespace().collect::<Vec<_>>().join(" ");
+    for statement in [
+        "The caller sets `test_version`",
+        "has not run in a real AWS account",
+        "need [Rust](https://rustup.rs) 1.94.1 or newer and a C compiler",
+        "the first `cargo run` takes about",
+        "a Lambda Function URL, which AWS China does not have",
+        "--set Alias=ab.example.com.cn --set CertificateId=",
+    ] {
+        assert!(text.contains(statement), "expected in README.md: {statement:?}");
+    }
+    for section in ["requirements", "prerequisites-in-aws-china", "aws-and-aws-china", "not-tested"] {
+        let link = format!("deploy/README.md#{section}");
+        assert!(links(&readme).contains(&link.as_str()), "expected in README.md a link to {link}");
+    }
+}
