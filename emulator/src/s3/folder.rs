@@ -53,7 +53,7 @@ struct Step {
     links: usize,
 }
 
-/// What a name in a folder leads to.
+/// The target of a name in a folder.
 #[derive(Debug)]
 enum Target {
     File(PathBuf),
@@ -192,7 +192,7 @@ impl Folder {
         })
     }
 
-    /// What a link leads to.
+    /// The target of a link.
     fn follow(
         &self,
         trail: &[Step],
