@@ -75,7 +75,7 @@ fn links_lead_to_existing_files_and_headings() {
     assert!(broken.is_empty(), "links that lead nowhere: {broken:#?}");
 }
 
-/// What a translation keeps: headings, commands, tables with the names of settings, and links.
+/// The parts that a translation keeps: headings, commands, tables with the names of settings, and links.
 fn skeleton(text: &str) -> (Vec<String>, Vec<&str>) {
     let mut parts = Vec::new();
     for (language, line) in lines(text) {

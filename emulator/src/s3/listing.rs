@@ -21,7 +21,7 @@ const KEYS_PER_PAGE: i32 = 1_000;
 /// The characters that `encoding-type=url` encodes. Space is `%20`, as ceph/s3-tests expects it of S3.
 const URL_ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'*');
 
-/// What a page lists.
+/// The request for one page of a listing.
 struct Query<'a> {
     prefix: &'a str,
     delimiter: Option<&'a str>,

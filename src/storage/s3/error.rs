@@ -116,7 +116,7 @@ pub(super) fn status_of<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
 const INVALID_NAME_CODES: [&str; 5] =
     ["(no code)", "InvalidURI", "InvalidRequest", "XMinioInvalidObjectName", "XMinioInvalidResourceName"];
 
-/// What to do if an object is encrypted with a key of the client
+/// The advice for an object that is encrypted with a key of the client
 /// ([SSE-C](https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html)).
 const SSE_C_ADVICE: &str = "the object is encrypted with a key of the client (SSE-C), which nearedge does not have: upload it \
     with SSE-S3 or SSE-KMS";
