@@ -8,6 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use emulator::address::PORT_BASE;
+use emulator::experiment;
 use emulator::fault::{self, Fault};
 use emulator::policy;
 use emulator::s3::MissingKey;
@@ -163,6 +164,11 @@ pub(crate) enum Command {
     Policy {
         #[command(subcommand)]
         command: policy::command::Command,
+    },
+    /// Check, evaluate and simulate experiments; starts no cloud
+    Experiment {
+        #[command(subcommand)]
+        command: experiment::command::Command,
     },
     /// Print a completion script for a shell, such as for `source <(nearedge completion bash)`
     Completion {

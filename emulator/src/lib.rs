@@ -22,6 +22,7 @@
 //! - [`console`]: the web page that shows metrics, dashboards and traces
 //! - `contents`: the objects of a site that the banner's commands can name
 //! - [`policy`]: `policy check`, which checks the configuration of a distribution; starts no cloud
+//! - [`experiment`]: `experiment check` and others, for definitions of experiments; starts no cloud
 //! - [`fault`]: fault injection
 //! - [`journal`]: one log line per request
 //! - [`identity`]: random ids in the formats of AWS
@@ -34,6 +35,7 @@ pub mod cloudfront;
 pub mod cloudwatch;
 pub mod console;
 mod contents;
+pub mod experiment;
 pub mod fault;
 pub mod gateway;
 pub mod identity;

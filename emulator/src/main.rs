@@ -14,6 +14,7 @@ use aws_credential_types::Credentials;
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
 use emulator::cloud::{Bootstrap, Cloud, Options, Storage};
+use emulator::experiment;
 use emulator::fault::Faults;
 use emulator::journal::{Format, HandlerLog, Journal};
 use emulator::policy;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match &cli.command {
         Some(Command::Policy { command }) => return policy::command::run(command),
+        Some(Command::Experiment { command }) => return experiment::command::run(command),
         Some(Command::Completion { shell }) => return print_completion(*shell),
         None => {}
     }

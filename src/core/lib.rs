@@ -9,6 +9,7 @@
 //!
 //! - [`request`]: a viewer's request, and the parser of Lambda events
 //! - [`access`]: which requests may enter: the shared secret
+//! - [`experiment`]: which variation a visitor gets, by a definition in GrowthBook's format
 //! - [`rules`]: [`rules::decide`] runs the request stages in the contract's order
 //! - [`http`]: conditional requests, ranges and freshness (RFC 9110, RFC 9111)
 //! - [`object`]: keys, metadata, encoded bodies, and why a fetch fails
@@ -19,6 +20,7 @@
 
 pub mod access;
 pub mod error_chain;
+pub mod experiment;
 pub mod http;
 mod json;
 pub mod metric;

@@ -1,0 +1,188 @@
+//! Attributes of a visitor: what conditions test and what experiments hash.
+
+use std::borrow::Cow;
+
+use crate::experiment::value::{Found, Value, number_text};
+
+/// The name of an attribute, prepared for lookups.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attribute {
+    /// The whole name, such as `query.utm_source`.
+    pub name: Box<str>,
+    /// The segments of the name between its dots.
+    path: Box<[Box<str>]>,
+    /// The attribute of a request that has this name.
+    pub field: Option<Field>,
+}
+
+impl Attribute {
+    /// Prepares a name.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.into(), path: name.split('.').map(Into::into).collect(), field: Field::of_name(name) }
+    }
+}
+
+/// The value of an attribute.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operand<'a> {
+    /// null or absent.
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// A number.
+    Number(f64),
+    /// A string.
+    Text(Cow<'a, str>),
+    /// An array or an object.
+    Json(&'a Value),
+}
+
+impl<'a> From<&'a Value> for Operand<'a> {
+    fn from(value: &'a Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(value) => Self::Bool(*value),
+            Value::Number(number) => Self::Number(*number),
+            Value::Text(text) => Self::Text(Cow::Borrowed(text)),
+            Value::List(_) | Value::Object(_) => Self::Json(value),
+        }
+    }
+}
+
+impl<'a> Operand<'a> {
+    /// The text that is hashed: of a non-empty string, or of a finite number other than 0. Other values count as absent.
+    pub fn into_hash_text(self) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Text(text) if !text.is_empty() => Some(text),
+            Self::Number(number) if number != 0.0 && number.is_finite() => Some(Cow::Owned(number_text(number))),
+            _ => None,
+        }
+    }
+
+    /// The value as JSON.
+    pub fn into_value(self) -> Value {
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(value) => Value::Bool(value),
+            Self::Number(number) => Value::Number(number),
+            Self::Text(text) => Value::Text(text.into()),
+            Self::Json(value) => value.clone(),
+        }
+    }
+}
+
+/// The attributes that a condition is evaluated against.
+pub trait Attributes {
+    /// The value that a condition tests; a dotted name is a path.
+    fn tested(&self, attribute: &Attribute) -> Operand<'_>;
+
+    /// The value that an experiment hashes; a dotted name is one name.
+    fn hashed(&self, attribute: &Attribute) -> Operand<'_>;
+}
+
+/// A JSON value's members are attributes.
+impl Attributes for Value {
+    fn tested(&self, attribute: &Attribute) -> Operand<'_> {
+        match self.at_path(&attribute.path) {
+            Found::Value(value) => value.into(),
+            Found::Length(length) => Operand::Number(length as f64),
+        }
+    }
+
+    fn hashed(&self, attribute: &Attribute) -> Operand<'_> {
+        self.get(&attribute.name).map_or(Operand::Null, Into::into)
+    }
+}
+
+/// The value of a prerequisite feature, as the attribute `value`.
+pub(super) struct Prerequisite<'a>(pub(super) &'a Value);
+
+impl Attributes for Prerequisite<'_> {
+    fn tested(&self, attribute: &Attribute) -> Operand<'_> {
+        match attribute.path.split_first() {
+            Some((first, rest)) if &**first == "value" => match self.0.at_path(rest) {
+                Found::Value(value) => value.into(),
+                Found::Length(length) => Operand::Number(length as f64),
+            },
+            _ => Operand::Null,
+        }
+    }
+
+    fn hashed(&self, _: &Attribute) -> Operand<'_> {
+        Operand::Null
+    }
+}
+
+/// An attribute that the origin reads from a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Field {
+    /// The visitor's id.
+    Id,
+    /// The viewer's URL.
+    Url,
+    /// The host of that URL.
+    Host,
+    /// The decoded path.
+    Path,
+    /// A parameter of the query string.
+    Query(Box<str>),
+    /// A cookie.
+    Cookie(Box<str>),
+    /// A header field, by its name in lower case.
+    Header(Box<str>),
+    /// The viewer's country, by CloudFront.
+    Country,
+    /// The viewer's region, by CloudFront.
+    Region,
+    /// The viewer's city, by CloudFront.
+    City,
+    /// `desktop`, `mobile`, `tablet` or `tv`, by CloudFront.
+    DeviceType,
+    /// The first language of Accept-Language.
+    Language,
+    /// The family of the browser.
+    Browser,
+    /// The operating system.
+    Os,
+    /// Whether the client is a known bot.
+    Bot,
+    /// The header Referer.
+    Referrer,
+    /// A utm parameter of the query string, by the parameter's name.
+    Utm(&'static str),
+}
+
+impl Field {
+    /// The field that an attribute's name means.
+    fn of_name(name: &str) -> Option<Self> {
+        if let Some((group, rest)) = name.split_once('.').filter(|(_, rest)| !rest.is_empty()) {
+            return match group {
+                "query" => Some(Self::Query(rest.into())),
+                "cookie" => Some(Self::Cookie(rest.into())),
+                "header" => Some(Self::Header(rest.to_ascii_lowercase().into())),
+                _ => None,
+            };
+        }
+        Some(match name {
+            "id" => Self::Id,
+            "url" => Self::Url,
+            "host" => Self::Host,
+            "path" => Self::Path,
+            "country" => Self::Country,
+            "region" => Self::Region,
+            "city" => Self::City,
+            "deviceType" => Self::DeviceType,
+            "language" => Self::Language,
+            "browser" => Self::Browser,
+            "os" => Self::Os,
+            "bot" => Self::Bot,
+            "referrer" => Self::Referrer,
+            "utmSource" => Self::Utm("utm_source"),
+            "utmMedium" => Self::Utm("utm_medium"),
+            "utmCampaign" => Self::Utm("utm_campaign"),
+            "utmTerm" => Self::Utm("utm_term"),
+            "utmContent" => Self::Utm("utm_content"),
+            _ => return None,
+        })
+    }
+}

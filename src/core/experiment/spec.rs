@@ -1,0 +1,362 @@
+//! Experiments as a definition specifies them, prepared for evaluation.
+
+use std::borrow::Cow;
+
+use crate::experiment::attribute::Attribute;
+use crate::experiment::condition::{Builder, Condition};
+use crate::experiment::hash::{HashVersion, Range, are_usable, ranges};
+use crate::experiment::pattern::Pattern;
+use crate::experiment::url::{Target, TargetPattern};
+use crate::experiment::value::Value;
+
+/// An experiment: of a rule, or an automatic one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Experiment {
+    /// The key.
+    pub key: Box<str>,
+    /// The values of the variations.
+    pub variations: Vec<Value>,
+    /// The key, name and kind of the variations.
+    pub meta: Vec<VariationMeta>,
+    /// The run of the experiment; a new one starts counting afresh.
+    pub phase: Box<str>,
+    /// The version of the assignments: those of another version are ignored.
+    pub bucket_version: u64,
+    /// Visitors with an assignment of a version below this one leave the experiment.
+    pub min_bucket_version: u64,
+    /// Whether assignments are kept.
+    pub sticky: bool,
+    /// Whether a redirect keeps the query string.
+    pub persist_query_string: bool,
+    pub(super) hashing: Hashing,
+    pub(super) ranges: Vec<Range>,
+    pub(super) filters: Vec<Filter>,
+    pub(super) namespace: Option<Namespace>,
+    pub(super) condition: Option<Condition>,
+    pub(super) parents: Vec<Parent>,
+    pub(super) targets: Option<Vec<Target>>,
+    /// The deprecated field `url`: a regular expression.
+    pub(super) url: Option<Option<Pattern>>,
+    pub(super) status: Status,
+    /// The deprecated field `force`.
+    pub(super) force: Option<i64>,
+}
+
+/// What distinguishes a variation in reports.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct VariationMeta {
+    /// The key in assignments and reports.
+    pub key: Option<Box<str>>,
+    /// The name in reports.
+    pub name: Option<Box<str>>,
+    /// Whether the rules after this one decide, as for a holdout.
+    pub passthrough: bool,
+}
+
+/// Whether an experiment runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    /// It assigns variations.
+    Running,
+    /// It is a draft, or not active.
+    Inactive,
+    /// It is evaluated, but assigns nothing.
+    Stopped,
+}
+
+/// What is hashed, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Hashing {
+    pub(super) attribute: Attribute,
+    /// The attribute that replaces an absent one.
+    pub(super) fallback: Option<Attribute>,
+    pub(super) seed: Box<str>,
+    /// `None` for an unknown version.
+    pub(super) version: Option<HashVersion>,
+}
+
+/// A range of buckets of an attribute, which all experiments of a namespace share.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Filter {
+    pub(super) hashing: Hashing,
+    pub(super) ranges: Vec<Range>,
+}
+
+/// The part of a namespace that an experiment uses.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Namespace {
+    pub(super) seed: Box<str>,
+    pub(super) range: Range,
+}
+
+/// A prerequisite: a condition on the value of another feature.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Parent {
+    /// The index of the feature; `None` if it does not exist.
+    pub(super) feature: Option<usize>,
+    pub(super) condition: Option<Condition>,
+    /// Whether a failure decides the feature instead of only skipping the rule.
+    pub(super) gate: bool,
+}
+
+impl Experiment {
+    /// The key of a variation: its `meta` key, or its index.
+    pub fn variation_key(&self, variation: usize) -> Cow<'_, str> {
+        match self.meta.get(variation).and_then(|meta| meta.key.as_deref()) {
+            Some(key) => Cow::Borrowed(key),
+            None => Cow::Owned(variation.to_string()),
+        }
+    }
+
+    /// Whether a variation leaves the decision to the rules after its own.
+    pub(super) fn is_passthrough(&self, variation: usize) -> bool {
+        self.meta.get(variation).is_some_and(|meta| meta.passthrough)
+    }
+
+    /// The address to which a variation redirects.
+    pub fn redirect(&self, variation: usize) -> Option<&str> {
+        self.variations.get(variation)?.get("urlRedirect")?.as_str()
+    }
+
+    /// The version of the hash; `None` if it is unknown.
+    pub fn hash_version(&self) -> Option<HashVersion> {
+        self.hashing.version
+    }
+
+    /// Whether an automatic experiment redirects.
+    pub fn is_redirect(&self) -> bool {
+        self.targets.is_some() && self.variations.iter().any(|variation| variation.get("urlRedirect").is_some())
+    }
+
+    /// The part of all hash values that each variation receives, from 0 to 1.
+    pub fn shares(&self) -> Vec<f64> {
+        let buckets = f64::from(self.hashing.version.unwrap_or(HashVersion::One).buckets());
+        self.ranges.iter().map(|range| f64::from(range.len()) / buckets).collect()
+    }
+
+    /// Prepares an experiment whose key is `key` if it states none.
+    pub(super) fn prepare<'a>(
+        json: &'a Value,
+        key: &str,
+        builder: &mut Builder<'a>,
+        feature: &mut dyn FnMut(&'a str) -> Option<usize>,
+    ) -> Self {
+        let key = text(json, "key").unwrap_or(key);
+        let variations = json.get("variations").and_then(Value::as_list).unwrap_or_default().to_vec();
+        if variations.len() < 2 {
+            builder.problems.warn("an experiment needs two variations, and is skipped", "add variations");
+        }
+        let hashing = Hashing::prepare(json, key, 1.0, builder);
+        let version = hashing.version.unwrap_or(HashVersion::One);
+        let meta =
+            json.get("meta").and_then(Value::as_list).unwrap_or_default().iter().map(VariationMeta::new).collect();
+        let status = match text(json, "status") {
+            Some("draft") => Status::Inactive,
+            Some("stopped") => Status::Stopped,
+            _ if json.present("active").is_some_and(|active| !active.is_truthy()) => Status::Inactive,
+            _ => Status::Running,
+        };
+        Self {
+            ranges: prepare_ranges(json, variations.len(), version, builder),
+            filters: prepare_filters(json, builder),
+            namespace: Namespace::new(json),
+            condition: prepare_condition(json, builder),
+            parents: Parent::prepare_all(json, builder, feature),
+            targets: prepare_targets(json, builder),
+            url: json
+                .present("url")
+                .and_then(Value::as_str)
+                .filter(|url| !url.is_empty())
+                .map(|url| Pattern::new(url, false).ok()),
+            force: json.present("force").and_then(Value::as_number).map(|force| force as i64),
+            phase: text(json, "phase").unwrap_or_default().into(),
+            bucket_version: whole(json, "bucketVersion"),
+            min_bucket_version: whole(json, "minBucketVersion"),
+            sticky: !json.get("disableStickyBucketing").is_some_and(Value::is_truthy),
+            persist_query_string: json.get("persistQueryString").is_some_and(Value::is_truthy),
+            key: key.into(),
+            variations,
+            meta,
+            hashing,
+            status,
+        }
+    }
+}
+
+impl VariationMeta {
+    fn new(json: &Value) -> Self {
+        let text = |name| json.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(Into::into);
+        Self {
+            key: text("key"),
+            name: text("name"),
+            passthrough: json.get("passthrough").is_some_and(Value::is_truthy),
+        }
+    }
+}
+
+impl Hashing {
+    /// Prepares `hashAttribute`, `fallbackAttribute`, `seed` and `hashVersion`.
+    pub(super) fn prepare(json: &Value, seed: &str, default_version: f64, builder: &mut Builder<'_>) -> Self {
+        let mut attribute = |name: &str| {
+            let attribute = Attribute::new(name);
+            builder.problems.use_attribute(&attribute);
+            attribute
+        };
+        let sticky = !json.get("disableStickyBucketing").is_some_and(Value::is_truthy);
+        let hash_attribute = attribute(text(json, "hashAttribute").unwrap_or("id"));
+        let fallback = text(json, "fallbackAttribute").filter(|_| sticky).map(&mut attribute);
+        let version = json.present("hashVersion").and_then(Value::as_number).filter(|version| *version != 0.0);
+        let version = version.unwrap_or(default_version);
+        if HashVersion::new(version).is_none() {
+            builder.problems.warn(format!("hashVersion {version} is unknown, and the rule is skipped"), "use 2");
+        }
+        let seed = text(json, "seed").unwrap_or(seed).into();
+        Self { attribute: hash_attribute, fallback, seed, version: HashVersion::new(version) }
+    }
+}
+
+impl Namespace {
+    /// Reads `namespace`: an id, the start and the end of the range.
+    fn new(json: &Value) -> Option<Self> {
+        let [id, start, end] = json.get("namespace")?.as_list()? else { return None };
+        let range = Range::new(start.as_number()?, end.as_number()?, HashVersion::One);
+        Some(Self { seed: format!("__{}", id.as_str()?).into(), range })
+    }
+}
+
+impl Parent {
+    /// Prepares `parentConditions`; `feature` finds the index of a feature.
+    pub(super) fn prepare_all<'a>(
+        json: &'a Value,
+        builder: &mut Builder<'a>,
+        feature: &mut dyn FnMut(&'a str) -> Option<usize>,
+    ) -> Vec<Self> {
+        let parents = json.get("parentConditions").and_then(Value::as_list).unwrap_or_default();
+        builder.problems.enter("parentConditions");
+        let mut prepared = Vec::with_capacity(parents.len());
+        for (index, parent) in parents.iter().enumerate() {
+            let Some(id) = parent.get("id").and_then(Value::as_str) else { continue };
+            builder.problems.enter_element(index);
+            let feature = feature(id);
+            if feature.is_none() {
+                builder.problems.warn(format!("the feature {id} does not exist, and has no value"), "add the feature");
+            }
+            let condition = parent.present("condition");
+            // The condition tests the feature's value, which is no attribute of a request.
+            builder.problems.enter("condition");
+            let condition =
+                condition.map(|condition| builder.on_other_attributes(|builder| builder.condition(condition)));
+            builder.problems.leave();
+            let gate = parent.get("gate").is_some_and(Value::is_truthy);
+            prepared.push(Self { feature, condition, gate });
+            builder.problems.leave();
+        }
+        builder.problems.leave();
+        prepared
+    }
+}
+
+/// The member `name`, if it is a text that is not empty.
+pub(super) fn text<'a>(json: &'a Value, name: &str) -> Option<&'a str> {
+    json.get(name)?.as_str().filter(|text| !text.is_empty())
+}
+
+fn whole(json: &Value, name: &str) -> u64 {
+    json.get(name).and_then(Value::as_number).map_or(0, |number| number as u64)
+}
+
+/// Prepares `condition`. An empty one always passes.
+pub(super) fn prepare_condition<'a>(json: &'a Value, builder: &mut Builder<'a>) -> Option<Condition> {
+    let condition =
+        json.present("condition").filter(|condition| condition.as_object().is_none_or(|all| !all.is_empty()))?;
+    builder.problems.enter("condition");
+    let condition = builder.condition(condition);
+    builder.problems.leave();
+    Some(condition)
+}
+
+/// Reads a list of pairs, such as `ranges`.
+pub(super) fn read_ranges(json: &Value, version: HashVersion) -> Vec<Range> {
+    let list = json.as_list().unwrap_or_default();
+    list.iter().filter_map(|range| read_range(range, version)).collect()
+}
+
+/// Reads a pair, such as `range`.
+pub(super) fn read_range(json: &Value, version: HashVersion) -> Option<Range> {
+    match json.as_list()? {
+        [start, end] => Some(Range::new(start.as_number()?, end.as_number()?, version)),
+        _ => None,
+    }
+}
+
+/// The `ranges`, or those that `weights` and `coverage` give.
+fn prepare_ranges(json: &Value, variations: usize, version: HashVersion, builder: &mut Builder<'_>) -> Vec<Range> {
+    if let Some(list) = json.present("ranges").filter(|list| list.as_list().is_some_and(|list| !list.is_empty())) {
+        return read_ranges(list, version);
+    }
+    let coverage = json.present("coverage").and_then(Value::as_number).unwrap_or(1.0);
+    let weights = json.present("weights");
+    let listed: Option<Vec<f64>> =
+        weights.and_then(Value::as_list).and_then(|weights| weights.iter().map(Value::as_number).collect());
+    if weights.is_some() && !listed.as_ref().is_some_and(|weights| are_usable(weights, variations)) {
+        builder.problems.enter("weights");
+        builder.problems.warn(
+            format!("the weights are ignored, and all {variations} variations get equal ones"),
+            "write one weight for each variation, with a sum of 1",
+        );
+        builder.problems.leave();
+    }
+    ranges(variations, coverage, listed.as_deref(), version)
+}
+
+/// Prepares `filters`.
+pub(super) fn prepare_filters(json: &Value, builder: &mut Builder<'_>) -> Vec<Filter> {
+    let filters = json.get("filters").and_then(Value::as_list).unwrap_or_default();
+    let mut prepare = |filter: &Value| {
+        let mut hashing = Hashing::prepare(filter, "", 2.0, builder);
+        if let Some(name) = text(filter, "attribute") {
+            hashing.attribute = Attribute::new(name);
+            builder.problems.use_attribute(&hashing.attribute);
+        }
+        let version = hashing.version.unwrap_or(HashVersion::Two);
+        let ranges = filter.get("ranges").map(|ranges| read_ranges(ranges, version)).unwrap_or_default();
+        Filter { hashing, ranges }
+    };
+    filters.iter().map(&mut prepare).collect()
+}
+
+/// Prepares `urlPatterns`; `None` if there is no such member.
+fn prepare_targets(json: &Value, builder: &mut Builder<'_>) -> Option<Vec<Target>> {
+    let patterns = json.present("urlPatterns")?.as_list()?;
+    builder.problems.enter("urlPatterns");
+    let mut targets = Vec::with_capacity(patterns.len());
+    for (index, target) in patterns.iter().enumerate() {
+        builder.problems.enter_element(index);
+        let text = text(target, "pattern").unwrap_or_default();
+        let pattern = match target.get("type").and_then(Value::as_str) {
+            Some("simple") => TargetPattern::simple(text),
+            Some("regex") => match Pattern::new(text, false) {
+                Ok(pattern) => TargetPattern::Expression(pattern),
+                Err(problem) => {
+                    builder.problems.warn(
+                        format!("the regular expression matches no URL: {problem}"),
+                        "use the syntax of https://docs.rs/regex, without look-around and back-references",
+                    );
+                    TargetPattern::Nothing
+                }
+            },
+            _ => {
+                builder
+                    .problems
+                    .warn("the type of the pattern is unknown, and it matches no URL", "use simple or regex");
+                TargetPattern::Nothing
+            }
+        };
+        let include = target.get("include").is_none_or(|include| *include != Value::Bool(false));
+        targets.push(Target { include, pattern });
+        builder.problems.leave();
+    }
+    builder.problems.leave();
+    builder.problems.use_attribute(&Attribute::new("url"));
+    Some(targets)
+}
