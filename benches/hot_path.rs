@@ -75,14 +75,14 @@ fn decision(criterion: &mut Criterion) {
         ("forbid", forbidden),
         ("hostile/5kB path", request(&"/%".repeat(2_500))),
     ] {
-        let action = decide(&request, &policy).action;
+        let action = decide(&request, &policy, None).action;
         assert!(match name {
             "fetch" => matches!(action, Action::Fetch { .. }),
             "redirect" => matches!(action, Action::Redirect { .. }),
             "forbid" => matches!(action, Action::Respond(Outcome::Forbidden)),
             _ => matches!(action, Action::Missing { .. }),
         });
-        group.bench_function(name, |bencher| bencher.iter(|| decide(black_box(&request), &policy)));
+        group.bench_function(name, |bencher| bencher.iter(|| decide(black_box(&request), &policy, None)));
     }
     group.finish();
 }
@@ -91,7 +91,7 @@ fn payload_encode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("payload/encode");
     for (name, bytes) in SIZES {
         let (object, raw) = (object(bytes), raw(bytes));
-        let response = Response::of(Outcome::Found(object), Some("v2"), &PRESENTATION);
+        let response = Response::of(Outcome::Found(object), Some("v2"), None, &PRESENTATION);
         let headers: serde_json::Map<String, Value> =
             response.fields().map(|(name, value)| (name.to_owned(), json!(value))).collect();
         let plain = || {

@@ -55,7 +55,7 @@ fn scenarios() -> Vec<Scenario> {
                 let (event, policy) = (usual(), policy());
                 Box::new(move || {
                     let request = parse(&event).unwrap();
-                    assert!(decide(black_box(&request), &policy).secret.is_some());
+                    assert!(decide(black_box(&request), &policy, None).secret.is_some());
                 })
             }),
         ),

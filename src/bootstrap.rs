@@ -15,7 +15,7 @@ use crate::config::names::misspelt;
 use crate::http_client::{bundled_anchors, read_anchors};
 use crate::lambda::invocation::{self, LoopConfig, Telemetry, Tracing};
 use crate::lambda::{allocator, descriptors};
-use crate::origin::Origin;
+use crate::origin::{Definitions, Origin};
 use crate::storage::cache::Cache;
 use crate::storage::s3::{Limits, S3, S3Config};
 use crate::telemetry::exporter::{Exporter, FlushReason};
@@ -33,6 +33,9 @@ const BODY_BYTES_MIN: u64 = 16 << 20;
 
 /// Timeout for the last export of spans: Lambda kills the process half a second after SIGTERM.
 const LAST_FLUSH_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// Timeout for loading the definition of experiments before the first event.
+const DEFINITION_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs the function until the Runtime API closes; `env` returns the value of an environment variable, `names` are those of all
 /// variables.
@@ -99,8 +102,16 @@ async fn serve(config: Config, traces: Option<Traces>, started: Instant) -> Resu
     let exporter = tracing.as_ref().map(|tracing| tracing.exporter.clone());
     let telemetry = Telemetry { lines: config.telemetry.metrics.map(LineWriter::new), traces: tracing, started };
     let cache = Cache::new(store, config.cache);
-    warm_up(&cache, &config.warm_up).await;
-    let origin = Origin::new(cache, config.policy, config.presentation, config.exceptions);
+    let experiments = config.experiments.map(Definitions::new);
+    let mut warm_up_config = config.warm_up;
+    if let Some(experiments) = &experiments {
+        // A definition that was loaded has opened the connection.
+        let loaded = experiments.load(&cache, Instant::now() + DEFINITION_TIMEOUT).await;
+        warm_up_config.prewarm &= !loaded;
+    }
+    warm_up(&cache, &warm_up_config).await;
+    let origin =
+        Origin::new(cache, config.policy, config.presentation, config.exceptions).with_experiments(experiments);
     let settings = LoopConfig {
         concurrency: config.concurrency,
         deadline_margin: config.deadline_margin,

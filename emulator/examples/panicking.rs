@@ -42,7 +42,7 @@ async fn main() -> ExitCode {
     let origin = Origin::new(
         Panicking,
         policy,
-        Presentation { missing_status: 404, variant_header: true, vary: std::borrow::Cow::Borrowed("test_version") },
+        Presentation { missing_status: 404, variant_header: true, vary: "test_version".into(), vary_cookie: "".into() },
         Exceptions { error_document: None, oversize: Oversize::Reject, presign_ttl: Duration::from_secs(300) },
     );
     let config = LoopConfig { concurrency: 1, deadline_margin: Duration::ZERO, header_names: None };

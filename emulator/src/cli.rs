@@ -13,7 +13,7 @@ use emulator::fault::{self, Fault};
 use emulator::policy;
 use emulator::s3::MissingKey;
 use http::{HeaderName, Uri};
-use nearedge_core::rules::is_version;
+use nearedge_core::object::is_version;
 
 /// Local cloud of nearedge: CloudFront, API Gateway, Lambda and S3 in one process.
 ///

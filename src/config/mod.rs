@@ -3,8 +3,9 @@
 //! nearedge's own settings follow the reference's style: lower case with underscores. Variables of AWS and its SDKs
 //! keep their names.
 //!
-//! - `reader`: single settings by type; `telemetry`: the settings of traces and metrics
+//! - `reader`: single settings by type; `telemetry`, `experiments`: the settings of traces and metrics, and of experiments
 
+mod experiments;
 pub(crate) mod names;
 mod reader;
 mod telemetry;
@@ -14,13 +15,13 @@ use std::time::Duration;
 use nearedge_core::access::secret::Secrets;
 use nearedge_core::http::freshness::Limits;
 use nearedge_core::object::ObjectKey;
+use nearedge_core::object::is_version;
 use nearedge_core::request::header_names::{AUTH_HEADER, HeaderNames, VERSION_HEADER, parse_header_name};
 use nearedge_core::response::Presentation;
 use nearedge_core::rules::Policy;
-use nearedge_core::rules::is_version;
 
 use crate::config::reader::{Reader, is_key};
-use crate::origin::{Exceptions, Oversize};
+use crate::origin::{DefinitionsConfig, Exceptions, Oversize};
 use crate::storage::cache::CacheConfig;
 use crate::storage::s3::S3Config;
 use crate::telemetry::TelemetryConfig;
@@ -40,6 +41,8 @@ pub struct Config {
     pub presentation: Presentation,
     /// The handling of missing and oversized objects.
     pub exceptions: Exceptions,
+    /// The definition of experiments; `None` if they are disabled.
+    pub experiments: Option<DefinitionsConfig>,
     /// The bucket.
     pub s3: S3Config,
     /// The size of the cache and the lifetimes of its entries.
@@ -114,12 +117,14 @@ impl Config {
         }
         // Whether a request receives the shell depends on its Accept field.
         let accept = if spa_fallback.is_some() { ", accept" } else { "" };
-        let vary = format!("{version}, redirect{accept}").into();
+        let vary = format!("{version}, redirect{accept}");
+        let vary_cookie = format!("{vary}, cookie").into();
         let header_names = HeaderNames::new(auth, version);
         let path_style = reader.path_style();
         let ca_bundle = reader.ca_bundle();
         let credentials_in_env = CREDENTIALS.iter().all(|name| reader.text(name).is_some());
         let cache = reader.cache();
+        let experiments = reader.experiments(redirect_path.as_deref(), test_versions.as_deref(), cache.limits.ttl);
         let warm_up = WarmUp {
             prewarm: reader.flag("prewarm", true),
             preload: reader.preload(cache.max_bytes),
@@ -140,7 +145,8 @@ impl Config {
                     index_document,
                     spa_fallback,
                 },
-                presentation: Presentation { missing_status, variant_header, vary },
+                presentation: Presentation { missing_status, variant_header, vary: vary.into(), vary_cookie },
+                experiments,
                 exceptions,
                 s3: S3Config { bucket, path_style, ca_bundle, credentials_in_env },
                 cache,

@@ -3,7 +3,7 @@
 use strsim::osa_distance;
 
 /// The settings of nearedge.
-const SETTINGS: [&str; 30] = [
+const SETTINGS: [&str; 40] = [
     "auth_header",
     "bucket",
     "cache_max_bytes",
@@ -12,6 +12,16 @@ const SETTINGS: [&str; 30] = [
     "cache_ttl_secs",
     "deadline_margin_ms",
     "error_document",
+    "experiments",
+    "experiments_bots",
+    "experiments_cache_key",
+    "experiments_consent",
+    "experiments_cookie",
+    "experiments_cookie_domain",
+    "experiments_cookie_secs",
+    "experiments_cookie_secure",
+    "experiments_feature",
+    "experiments_preview",
     "index_document",
     "lambda_auth",
     "lambda_auth_next",

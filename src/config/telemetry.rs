@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::Uri;
 use http::header::{HeaderName, HeaderValue};
 use nearedge_core::metric::{NAMESPACE, Variants};
-use nearedge_core::rules::is_version;
+use nearedge_core::object::is_version;
 use opentelemetry_sdk::trace::Sampler;
 use percent_encoding::percent_decode_str;
 

@@ -117,6 +117,7 @@ table! {
     AccessDenied, Count, Service, "Requests for a key to which S3 denies access, as for a missing key if the role lacks s3:ListBucket.";
     ObjectRefused, Count, Service, "Requests for an object that S3 refuses: archived, encrypted with SSE-C, or its KMS key is disabled.";
     Oversize, Count, Service, "Requests for an object that is too large for a Lambda response.";
+    DefinitionErrors, Count, Service, "Loads of the experiments' definition that failed: it is missing, invalid or too large, or S3 fails. The last good one stays active.";
     SpansDropped, Count, Service, "Spans dropped because the queue was full or the collector did not accept them.";
 }
 
@@ -154,6 +155,8 @@ pub struct Measurement<'a> {
     pub stats: StoreStats,
     /// The number of spans dropped since the last invocation.
     pub spans_dropped: u64,
+    /// The number of failed loads of the definition since the last invocation.
+    pub definition_errors: u64,
     /// The duration of the start; only for the first invocation.
     pub init: Option<std::time::Duration>,
     /// Whether a rotation of the secret is in progress.
@@ -208,6 +211,7 @@ impl Measurement<'_> {
             (Metric::S3Requests, self.stats.requests),
             (Metric::S3Retries, self.stats.retries),
             (Metric::CacheEvictions, self.stats.evictions),
+            (Metric::DefinitionErrors, self.definition_errors),
             (Metric::SpansDropped, self.spans_dropped),
         ] {
             if count > 0 {
@@ -256,6 +260,8 @@ mod tests {
             outcome: "found",
             key: None,
             variant: Some("v1".to_owned()),
+            is_defined: false,
+            forced: false,
             secret: Some(SecretMatch::Current),
             body_bytes: 10,
             missing: None,
@@ -274,6 +280,7 @@ mod tests {
             duration,
             stats: StoreStats::default(),
             spans_dropped: 0,
+            definition_errors: 0,
             init: None,
             rotating: false,
         };

@@ -20,6 +20,10 @@ pub struct Record {
     pub key: Option<ObjectKey>,
     /// The requested variant, if it is well-formed.
     pub variant: Option<String>,
+    /// Whether the active definition of experiments names the variant.
+    pub is_defined: bool,
+    /// Whether the request states its version itself, although experiments assign versions.
+    pub forced: bool,
     /// Which secret the request presented.
     pub secret: Option<SecretMatch>,
     /// The length of the response body as the client receives it.
@@ -44,6 +48,8 @@ impl Record {
             outcome: WARM_UP,
             key: None,
             variant: None,
+            is_defined: false,
+            forced: false,
             secret: None,
             body_bytes: 0,
             missing: None,

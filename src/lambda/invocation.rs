@@ -24,6 +24,7 @@ use nearedge_core::record::Record;
 use nearedge_core::request::Request;
 use nearedge_core::request::event::{self, EventError};
 use nearedge_core::request::header_names::HeaderNames;
+use nearedge_core::request::visit::Visit;
 use nearedge_core::store::Store;
 use serde::de::IgnoredAny;
 use tokio::signal::unix::{SignalKind, signal};
@@ -323,8 +324,12 @@ impl<S: Store> Shared<S> {
         let deadline = started + budget;
         let header = invocation.trace.as_deref();
         let mut span = Span::none();
-        let handled = match event::parse(&invocation.event) {
-            Ok(mut request) => {
+        let parsed = match self.origin.has_experiments() {
+            true => event::parse_visit(&invocation.event).map(|(request, visit)| (request, Some(visit))),
+            false => event::parse(&invocation.event).map(|request| (request, None)),
+        };
+        let handled = match parsed {
+            Ok((mut request, visit)) => {
                 if let Some(names) = &self.header_names {
                     names.apply(&invocation.event, &mut request);
                 }
@@ -334,7 +339,7 @@ impl<S: Store> Shared<S> {
                     let cold = self.reporter.is_first();
                     span = traces.policy.begin(&Incoming { request_id, header, request: &request, trusted, arn, cold });
                 }
-                let responded = self.respond(invocation, &request, &span, deadline);
+                let responded = self.respond(invocation, (&request, visit.as_ref()), &span, deadline);
                 // The span ends when Lambda has the response.
                 if span.is_disabled() { responded.await } else { responded.instrument(span.clone()).await }
             }
@@ -360,8 +365,8 @@ impl<S: Store> Shared<S> {
         // Ends the span, so that the flush below exports it.
         drop(span);
         // Before the next event is requested, because the environment may be frozen then.
-        if let Err(panic) = AssertUnwindSafe(self.origin.revalidate_stale(deadline)).catch_unwind().await {
-            error!(request_id, "background revalidation failed: {}", Failure::from_panic(panic));
+        if let Err(panic) = AssertUnwindSafe(self.origin.refresh(deadline)).catch_unwind().await {
+            error!(request_id, "the work between events failed: {}", Failure::from_panic(panic));
         }
         if let Some(traces) = self.traces.as_ref().filter(|_| !self.concurrent) {
             traces.exporter.flush(FlushReason::BetweenEvents, started + left.saturating_sub(FLUSH_MARGIN)).await;
@@ -372,11 +377,11 @@ impl<S: Store> Shared<S> {
     async fn respond(
         &self,
         invocation: &Invocation,
-        request: &Request<'_>,
+        (request, visit): (&Request<'_>, Option<&Visit<'_>>),
         span: &Span,
         deadline: Instant,
     ) -> Result<Record, Failure> {
-        let responded = AssertUnwindSafe(self.origin.respond(request, deadline)).catch_unwind().await;
+        let responded = AssertUnwindSafe(self.origin.respond(request, visit, deadline)).catch_unwind().await;
         let OriginResponse { payload, record } = match responded {
             Ok(response) => response,
             Err(panic) => {

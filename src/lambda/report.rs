@@ -26,9 +26,17 @@ pub(super) struct Reporter {
     init: Duration,
     /// Whether a line has been written.
     reported: AtomicBool,
-    /// The counters as of the last line: of the store, and of dropped spans.
-    last: Mutex<(StoreStats, u64)>,
+    /// The counters as of the last line.
+    last: Mutex<Counters>,
     warnings: LogThrottle,
+}
+
+/// Counters since the start.
+#[derive(Debug, Default, Clone, Copy)]
+struct Counters {
+    stats: StoreStats,
+    spans_dropped: u64,
+    definition_errors: u64,
 }
 
 impl Reporter {
@@ -76,10 +84,10 @@ impl Reporter {
         let Some(lines) = &self.lines else {
             return log_plainly(request_id, trace_id, record, origin.stats(), duration);
         };
-        let (stats, spans_dropped) = self.since_last_line(origin, spans_dropped);
+        let Counters { stats, spans_dropped, definition_errors } = self.since_last_line(origin, spans_dropped);
         let rotating = origin.is_rotating();
         let init = (!self.reported.swap(true, Ordering::Relaxed)).then_some(self.init);
-        let measured = Measurement { record, duration, stats, spans_dropped, init, rotating };
+        let measured = Measurement { record, duration, stats, spans_dropped, definition_errors, init, rotating };
         let line = LogLine { request_id, trace_id, measured, at: SystemTime::now() };
         if let Err(error) = lines.write(&line, Stdout) {
             // If standard output is closed, this warning is lost too.
@@ -88,13 +96,20 @@ impl Reporter {
     }
 
     /// The counts since the last line.
-    fn since_last_line<S: Store>(&self, origin: &Origin<S>, spans_dropped: u64) -> (StoreStats, u64) {
+    fn since_last_line<S: Store>(&self, origin: &Origin<S>, spans_dropped: u64) -> Counters {
         let mut last = self.last.lock();
         // Read under the lock, so that concurrent lines count nothing twice.
-        let stats = origin.stats();
-        let dropped = spans_dropped.max(last.1);
-        let (last_stats, last_dropped) = std::mem::replace(&mut *last, (stats, dropped));
-        (stats.since(&last_stats), dropped.saturating_sub(last_dropped))
+        let now = Counters {
+            stats: origin.stats(),
+            spans_dropped: spans_dropped.max(last.spans_dropped),
+            definition_errors: origin.definition_errors(),
+        };
+        let before = std::mem::replace(&mut *last, now);
+        Counters {
+            stats: now.stats.since(&before.stats),
+            spans_dropped: now.spans_dropped.saturating_sub(before.spans_dropped),
+            definition_errors: now.definition_errors.saturating_sub(before.definition_errors),
+        }
     }
 }
 

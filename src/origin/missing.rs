@@ -24,7 +24,7 @@ impl<S: Store> Origin<S> {
         if let Some(document) = &self.exceptions.error_document {
             let fits = |head: &Head, _: Option<&Range<u64>>| {
                 let object = Object { head: head.clone(), range: None, body: Body::default() };
-                self.fits(Outcome::ErrorDocument(object), None)
+                self.fits(Outcome::ErrorDocument(object), None, None)
             };
             // If the document cannot be fetched either, the text is enough.
             let request = FetchRequest::unconditional(document, part, &fits);

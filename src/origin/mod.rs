@@ -1,8 +1,10 @@
 //! Request in, payload out.
 //!
 //! [`Origin::respond`] is the list of stages. The pure ones are in [`nearedge_core::rules`]; the stages that
-//! need the store are here, each in a file of its own name: `object`, `missing`, `oversize`.
+//! need the store are here, each in a file of its own name: `object`, `missing`, `oversize`. `definitions` holds the active
+//! definition of experiments.
 
+mod definitions;
 mod exceptions;
 mod found;
 mod missing;
@@ -12,13 +14,17 @@ mod oversize;
 use std::sync::Once;
 use std::time::Instant;
 
+use nearedge_core::experiment::assign::Experiments;
+use nearedge_core::experiment::cookie::ID_BYTES;
 use nearedge_core::record::Record;
+use nearedge_core::request::visit::Visit;
 use nearedge_core::request::{Method, Request};
 use nearedge_core::response::payload::{PAYLOAD_BYTES_MAX, Payload};
-use nearedge_core::response::{Content, Outcome, Presentation, Response};
+use nearedge_core::response::{Content, Outcome, Personal, Presentation, Response};
 use nearedge_core::rules::{Action, Decision, Policy, decide};
 use nearedge_core::store::{Missing, Part, Store, StoreStats};
 
+pub use self::definitions::{Definitions, DefinitionsConfig};
 pub use self::exceptions::{Exceptions, Oversize};
 use self::found::Found;
 use crate::telemetry::trace::child_span;
@@ -30,6 +36,7 @@ pub struct Origin<S> {
     policy: Policy,
     presentation: Presentation,
     exceptions: Exceptions,
+    experiments: Option<Definitions>,
     access_denied: Once,
 }
 
@@ -45,12 +52,32 @@ pub struct OriginResponse {
 impl<S: Store> Origin<S> {
     /// An origin with these settings, in front of `store`.
     pub fn new(store: S, policy: Policy, presentation: Presentation, exceptions: Exceptions) -> Self {
-        Self { store, policy, presentation, exceptions, access_denied: Once::new() }
+        Self { store, policy, presentation, exceptions, experiments: None, access_denied: Once::new() }
     }
 
-    /// Revalidates the objects that were served stale; drops what does not finish before `deadline`.
-    pub async fn revalidate_stale(&self, deadline: Instant) {
+    /// The same origin with experiments.
+    #[must_use]
+    pub fn with_experiments(self, experiments: Option<Definitions>) -> Self {
+        Self { experiments, ..self }
+    }
+
+    /// Whether experiments are enabled, which need more fields of a request.
+    pub fn has_experiments(&self) -> bool {
+        self.experiments.is_some()
+    }
+
+    /// How many loads of the definition have failed since the start.
+    pub fn definition_errors(&self) -> u64 {
+        self.experiments.as_ref().map_or(0, Definitions::errors)
+    }
+
+    /// Does what is due between two events: revalidates the objects that were served stale, and reloads the definition of
+    /// experiments. Drops what does not finish before `deadline`.
+    pub async fn refresh(&self, deadline: Instant) {
         self.store.revalidate_stale(deadline).await;
+        if let Some(experiments) = &self.experiments {
+            experiments.reload(&self.store, deadline).await;
+        }
     }
 
     /// The counters of the store.
@@ -68,10 +95,17 @@ impl<S: Store> Origin<S> {
         self.policy.secrets.has_next()
     }
 
-    /// Responds to one request. No fetch outlives `deadline`.
-    pub async fn respond(&self, request: &Request<'_>, deadline: Instant) -> OriginResponse {
+    /// Responds to one request; `visit` has the fields that experiments use. No fetch outlives `deadline`.
+    pub async fn respond(&self, request: &Request<'_>, visit: Option<&Visit<'_>>, deadline: Instant) -> OriginResponse {
         let span = child_span!("decision");
-        let decision = decide(request, &self.policy);
+        let definition = self.experiments.as_ref().and_then(Definitions::active);
+        let experiments = self.experiments.as_ref().zip(visit).map(|(experiments, visit)| Experiments {
+            definition: definition.as_deref(),
+            settings: experiments.settings(),
+            visit,
+            new_id: &new_id,
+        });
+        let decision = decide(request, &self.policy, experiments);
         drop(span);
         let found = self.carry_out(request, &decision, deadline).await;
         let mut record = Record {
@@ -79,6 +113,11 @@ impl<S: Store> Origin<S> {
             outcome: found.outcome.name(),
             key: found.requested.clone(),
             variant: decision.variant.map(str::to_owned),
+            is_defined: definition
+                .as_ref()
+                .zip(decision.variant)
+                .is_some_and(|(definition, variant)| definition.gives(variant)),
+            forced: self.experiments.is_some() && request.test_version.is_some(),
             secret: decision.secret,
             body_bytes: 0,
             missing: found.missing,
@@ -87,13 +126,14 @@ impl<S: Store> Origin<S> {
             waited: found.waited,
             oversize: matches!(found.outcome, Outcome::Oversized(_) | Outcome::TooLarge(..)),
         };
-        let (mut response, mut payload) = self.encode(found.outcome, found.variant, request.method);
+        let personal = decision.assignment.as_ref().map(|assignment| &assignment.personal);
+        let (mut response, mut payload) = self.encode(found.outcome, found.variant, personal, request.method);
         // Only an object whose size S3 did not announce can be too large here.
         if let (true, Some(candidate)) = (payload.size_bytes() > PAYLOAD_BYTES_MAX, &found.served) {
             let outcome = self.oversize(candidate, Part::Whole, response.body_bytes, deadline).await;
             record.outcome = outcome.name();
             record.oversize = true;
-            (response, payload) = self.encode(outcome, None, request.method);
+            (response, payload) = self.encode(outcome, None, personal, request.method);
         }
         record.status = response.status;
         record.body_bytes = content_len(&response.content);
@@ -113,20 +153,32 @@ impl<S: Store> Origin<S> {
                 Found { missing: None, ..self.missing(key, Missing::NoSuchKey, part, deadline).await }
             }
             Action::Fetch { first, others, part } => {
-                self.fetch_object(request, decision.variant, (first, others, *part), deadline).await
+                self.fetch_object(request, decision, (first, others, *part), deadline).await
             }
         }
     }
 
-    fn encode<'a>(&'a self, outcome: Outcome, variant: Option<&'a str>, method: Method) -> (Response<'a>, Payload) {
+    fn encode<'a>(
+        &'a self,
+        outcome: Outcome,
+        variant: Option<&'a str>,
+        personal: Option<&Personal<'a>>,
+        method: Method,
+    ) -> (Response<'a>, Payload) {
         let _span = child_span!("encoding");
-        let mut response = Response::of(outcome, variant, &self.presentation);
+        let mut response = Response::of(outcome, variant, personal, &self.presentation);
         if method == Method::Head {
             response = response.without_body();
         }
         let payload = Payload::encode(&response);
         (response, payload)
     }
+}
+
+/// Random bytes of the operating system for a visitor's id. Without them, the visitor gets no id.
+fn new_id() -> Option<[u8; ID_BYTES]> {
+    let mut random = [0; ID_BYTES];
+    getrandom::fill(&mut random).ok().map(|()| random)
 }
 
 fn content_len(content: &Content) -> u64 {

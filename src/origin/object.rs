@@ -7,8 +7,8 @@ use nearedge_core::http::range::{ByteRange, IfRange};
 use nearedge_core::object::{Body, Head, Object, base64_len};
 use nearedge_core::request::Request;
 use nearedge_core::response::payload::{PAYLOAD_BYTES_MAX, Payload};
-use nearedge_core::response::{Outcome, Response};
-use nearedge_core::rules::Candidate;
+use nearedge_core::response::{Outcome, Personal, Response};
+use nearedge_core::rules::{Candidate, Decision};
 use nearedge_core::store::{FetchError, FetchRequest, FetchResponse, Fetched, Missing, Part, Store};
 use tracing::warn;
 
@@ -20,24 +20,30 @@ impl<S: Store> Origin<S> {
     pub(super) async fn fetch_object<'a>(
         &self,
         request: &Request<'_>,
-        variant: Option<&'a str>,
+        decision: &Decision<'a>,
         (first, others, part): (&Candidate, &[Candidate], Part),
         deadline: Instant,
     ) -> Found<'a> {
+        let variant = decision.variant;
+        let personal = decision.assignment.as_ref().map(|assignment| &assignment.personal);
         let fits = |head: &Head, range: Option<&Range<u64>>| {
             certainly_fits(head, range) || {
                 let object = Object { head: head.clone(), range: range.cloned(), body: Body::default() };
-                self.fits(Outcome::Found(object), variant)
+                self.fits(Outcome::Found(object), variant, personal)
             }
         };
-        let request = FetchRequest {
-            fits: &fits,
-            key: &first.key,
-            part,
-            conditions: request.conditions(),
-            range: request.range.as_deref().and_then(ByteRange::parse),
-            if_range: request.if_range.as_deref().map(IfRange::parse),
-            cached: None,
+        // A visitor's first answer is complete: the client's copy may be that of another variation.
+        let request = match personal {
+            Some(Personal { cookies: Some(_), .. }) => FetchRequest::unconditional(&first.key, part, &fits),
+            _ => FetchRequest {
+                fits: &fits,
+                key: &first.key,
+                part,
+                conditions: request.conditions(),
+                range: request.range.as_deref().and_then(ByteRange::parse),
+                if_range: request.if_range.as_deref().map(IfRange::parse),
+                cached: None,
+            },
         };
         let mut reason = Missing::NoSuchKey;
         let mut source = None;
@@ -92,14 +98,14 @@ impl<S: Store> Origin<S> {
     }
 
     /// Whether a response can hold this outcome with its body, which is not read yet. Lambda's limit covers the whole JSON.
-    pub(super) fn fits(&self, without_body: Outcome, variant: Option<&str>) -> bool {
-        let response = Response::of(without_body, variant, &self.presentation);
+    pub(super) fn fits(&self, without_body: Outcome, variant: Option<&str>, personal: Option<&Personal<'_>>) -> bool {
+        let response = Response::of(without_body, variant, personal, &self.presentation);
         Payload::encode(&response).size_bytes().saturating_add(base64_len(response.body_bytes)) <= PAYLOAD_BYTES_MAX
     }
 }
 
 /// Upper bound of a payload without the body and the object's own header fields.
-const FRAME_BYTES: u64 = 1024;
+const FRAME_BYTES: u64 = 4096;
 
 /// Whether a response can hold an object, or this range of it, whatever else the response contains.
 fn certainly_fits(head: &Head, range: Option<&Range<u64>>) -> bool {

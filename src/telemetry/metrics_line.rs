@@ -100,7 +100,10 @@ impl Entry for LineEntry<'_> {
         let record = measured.record;
         let requested = record.variant.as_deref();
         let error = record.error.as_ref().and_then(FetchError::cause).map(ToString::to_string);
-        let variant = self.config.variants.dimension(requested);
+        let variant = match requested {
+            Some(requested) if record.is_defined => requested,
+            requested => self.config.variants.dimension(requested),
+        };
         writer.timestamp(*at);
         measured.for_each(|metric, value| writer.value(metric.name(), &MetricValue(value, unit(metric.unit()))));
         for (name, text) in [
@@ -114,6 +117,7 @@ impl Entry for LineEntry<'_> {
             ("key", record.key.as_ref().map(|key| &key.as_str()[..key.as_str().floor_char_boundary(KEY_BYTES_MAX)])),
             // Only if the dimension is `other`.
             ("test_version", requested.filter(|requested| *requested != variant)),
+            ("assigned", record.forced.then_some("forced")),
             ("cache", record.source.map(Source::name)),
             ("missing", record.missing.map(|missing| missing.name())),
             ("secret", record.secret.map(|secret| secret.name())),
@@ -187,6 +191,8 @@ mod tests {
             outcome: "found",
             key: Some(ObjectKey::new(key.to_owned())),
             variant: Some(variant.to_owned()),
+            is_defined: false,
+            forced: false,
             secret: Some(SecretMatch::Current),
             body_bytes: 5_120,
             missing: None,
@@ -204,6 +210,7 @@ mod tests {
             duration,
             stats: StoreStats::default(),
             spans_dropped: 0,
+            definition_errors: 0,
             init: None,
             rotating: false,
         };

@@ -100,18 +100,18 @@ impl Attributes for Context<'_> {
     }
 }
 
-impl Visitor for Context<'_> {
+impl<'d> Visitor<'d> for Context<'_> {
     fn url(&self) -> &str {
         self.json.get("url").and_then(Value::as_str).unwrap_or_default()
     }
 
-    fn forced(&self, experiment: &Experiment) -> Option<i64> {
+    fn forced(&self, experiment: &'d Experiment) -> Option<i64> {
         let by_query = query_string_override(&experiment.key, query_of(self.url()), experiment.variations.len());
         let by_context = || self.json.get("forcedVariations")?.get(&experiment.key)?.as_number();
         by_query.and_then(|variation| variation.try_into().ok()).or_else(|| by_context().map(|number| number as i64))
     }
 
-    fn sticky(&self, experiment: &Experiment, hashed: &Hashed<'_>) -> Sticky {
+    fn sticky(&self, experiment: &'d Experiment, hashed: &Hashed<'_>) -> Sticky {
         let documents = self.documents.borrow();
         let of = |attribute: &Attribute| {
             let value = self.hashed(attribute).into_hash_text()?;
@@ -139,7 +139,7 @@ impl Visitor for Context<'_> {
         variation.filter(|name| !name.is_empty()).and_then(is_named).map_or(Sticky::None, Sticky::Variation)
     }
 
-    fn assigned(&self, assigned: &Assigned<'_>, hashed: &Hashed<'_>) {
+    fn assigned(&self, assigned: &Assigned<'d>, hashed: &Hashed<'_>) {
         let experiment = assigned.experiment;
         if !experiment.sticky {
             return;

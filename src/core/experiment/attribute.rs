@@ -152,6 +152,11 @@ pub enum Field {
     Utm(&'static str),
 }
 
+/// Whether a request has an attribute with this name.
+pub fn is_attribute(name: &str) -> bool {
+    Field::of_name(name).is_some()
+}
+
 impl Field {
     /// The field that an attribute's name means.
     fn of_name(name: &str) -> Option<Self> {

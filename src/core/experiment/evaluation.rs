@@ -13,19 +13,22 @@ use crate::experiment::value::{NULL, Value};
 /// The deepest chain of prerequisites.
 const PREREQUISITES_MAX: usize = 32;
 
-/// A visitor, as the evaluation sees one.
-pub trait Visitor: Attributes {
+/// A visitor, as the evaluation of a definition with the lifetime `'d` sees one.
+pub trait Visitor<'d>: Attributes {
     /// The URL of the page; empty if it is unknown.
     fn url(&self) -> &str;
 
     /// The variation that this visit forces for an experiment; it may not exist.
-    fn forced(&self, experiment: &Experiment) -> Option<i64>;
+    fn forced(&self, experiment: &'d Experiment) -> Option<i64>;
 
     /// The variation that the visitor was assigned earlier.
-    fn sticky(&self, experiment: &Experiment, hashed: &Hashed<'_>) -> Sticky;
+    fn sticky(&self, experiment: &'d Experiment, hashed: &Hashed<'_>) -> Sticky;
 
     /// Learns that the visitor takes part in an experiment.
-    fn assigned(&self, assigned: &Assigned<'_>, hashed: &Hashed<'_>);
+    fn assigned(&self, assigned: &Assigned<'d>, hashed: &Hashed<'_>);
+
+    /// Learns that a hash decided something without an assignment, such as that the visitor takes no part.
+    fn decided_by_hash(&self) {}
 }
 
 /// The attributes that an experiment hashes, for lookups of earlier assignments.
@@ -162,7 +165,7 @@ enum Prerequisites {
     Cyclic,
 }
 
-impl<'d, 'v, V: Visitor> Evaluation<'d, 'v, V> {
+impl<'d, 'v, V: Visitor<'d>> Evaluation<'d, 'v, V> {
     /// An evaluation of `features` for `visitor`.
     pub fn new(features: &'d Features, visitor: &'v V) -> Self {
         Self { features, visitor, enabled: true, qa_mode: false, path: SmallVec::new() }
@@ -240,6 +243,7 @@ impl<'d, 'v, V: Visitor> Evaluation<'d, 'v, V> {
 
     fn is_in_rollout(&self, rollout: &'d Rollout) -> bool {
         let Rollout { hashing, range } = rollout;
+        self.visitor.decided_by_hash();
         let value = self.hash_value(hashing);
         matches!((value, hashing.version), (Some((_, value)), Some(version))
             if range.contains(bucket(&hashing.seed, &value, version)))
@@ -247,6 +251,9 @@ impl<'d, 'v, V: Visitor> Evaluation<'d, 'v, V> {
 
     /// Whether a filter excludes the visitor.
     fn is_filtered_out(&self, filters: &'d [Filter]) -> bool {
+        if !filters.is_empty() {
+            self.visitor.decided_by_hash();
+        }
         filters.iter().any(|Filter { hashing, ranges }| {
             let value = self.visitor.hashed(&hashing.attribute).into_hash_text();
             let (Some(value), Some(version)) = (value, hashing.version) else { return true };
@@ -292,6 +299,7 @@ impl<'d, 'v, V: Visitor> Evaluation<'d, 'v, V> {
             Sticky::None | Sticky::Blocked => None,
         };
         if earlier.is_none() && !self.is_eligible(experiment, &value) {
+            self.visitor.decided_by_hash();
             return none;
         }
         if experiment.url.as_ref().is_some_and(|pattern| !matches_url(pattern.as_ref(), self.visitor.url())) {
@@ -303,7 +311,10 @@ impl<'d, 'v, V: Visitor> Evaluation<'d, 'v, V> {
         if sticky == Sticky::Blocked {
             return Assigned { sticky_used: true, ..none };
         }
-        let Some(variation) = chosen else { return none };
+        let Some(variation) = chosen else {
+            self.visitor.decided_by_hash();
+            return none;
+        };
         if let Some(forced) = experiment.force {
             return Assigned::unhashed(experiment, forced);
         }

@@ -64,6 +64,11 @@ fn fnv1a(state: u32, text: &str) -> u32 {
     }
 }
 
+/// A short name for texts, which tells experiments apart in cookies.
+pub(super) fn fingerprint(texts: &[&str]) -> u32 {
+    texts.iter().fold(OFFSET, |state, text| fnv1a(state, text))
+}
+
 /// The decimal digits of `number`.
 fn decimal(mut number: u32, digits: &mut [u8; 10]) -> &str {
     let mut start = digits.len();

@@ -4,16 +4,28 @@
 //! - `value`, `hash`, `pattern`, `url`: values, buckets, regular expressions and URLs, as GrowthBook treats them
 //! - `attribute`, `condition`: what rules test; `spec`, `feature`: experiments and features, prepared once
 //! - `plan`: everything of a payload that an evaluation needs; `evaluation`: a visitor → the value of a feature
-//! - `problem`: what is wrong with a definition, and where
+//! - `definition`: a team's file, checked and prepared; `problem`: what is wrong with it, and where
+//! - `assign`: a request → version, cookies and caching, with `settings`; `visitor`: the request as a visitor
+//! - `cookie`, `assignment`, `label`: what a visitor's cookies hold
+//! - `bot`, `client`: what a user agent tells
 
+pub mod assign;
+mod assignment;
 pub mod attribute;
+pub mod bot;
+mod client;
 pub mod condition;
+pub mod cookie;
+pub mod definition;
 pub mod evaluation;
 pub mod feature;
 pub mod hash;
+mod label;
 mod pattern;
 pub mod plan;
 pub mod problem;
+pub mod settings;
 pub mod spec;
 pub mod url;
 pub mod value;
+mod visitor;

@@ -216,7 +216,7 @@ mod tests {
         problems.enter("日");
         problems.reject("this is wrong", "write 1");
         let found = problems.into_located(text);
-        assert_eq!(found[0].to_string(), "line 2, column 20: a[1].日: this is wrong: write 1");
+        assert_eq!(found[0].to_string(), "line 2, column 18: a[1].日: this is wrong: write 1");
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use crate::experiment::attribute::Attribute;
 use crate::experiment::condition::{Builder, Condition};
 use crate::experiment::hash::{HashVersion, Range, are_usable, ranges};
+use crate::experiment::label::Label;
 use crate::experiment::pattern::Pattern;
-use crate::experiment::url::{Target, TargetPattern};
+use crate::experiment::url::{Target, TargetPattern, is_targeted};
 use crate::experiment::value::Value;
 
 /// An experiment: of a rule, or an automatic one.
@@ -28,6 +29,10 @@ pub struct Experiment {
     pub sticky: bool,
     /// Whether a redirect keeps the query string.
     pub persist_query_string: bool,
+    /// Whether only a script starts the experiment.
+    pub(super) manual: bool,
+    /// The names in cookies and header fields.
+    pub(super) label: Label,
     pub(super) hashing: Hashing,
     pub(super) ranges: Vec<Range>,
     pub(super) filters: Vec<Filter>,
@@ -102,10 +107,7 @@ pub(super) struct Parent {
 impl Experiment {
     /// The key of a variation: its `meta` key, or its index.
     pub fn variation_key(&self, variation: usize) -> Cow<'_, str> {
-        match self.meta.get(variation).and_then(|meta| meta.key.as_deref()) {
-            Some(key) => Cow::Borrowed(key),
-            None => Cow::Owned(variation.to_string()),
-        }
+        variation_key(&self.meta, variation)
     }
 
     /// Whether a variation leaves the decision to the rules after its own.
@@ -128,6 +130,11 @@ impl Experiment {
         self.targets.is_some() && self.variations.iter().any(|variation| variation.get("urlRedirect").is_some())
     }
 
+    /// Whether an automatic experiment runs on the page with this URL.
+    pub(super) fn targets(&self, url: &str) -> bool {
+        self.targets.as_ref().is_some_and(|targets| is_targeted(url, targets))
+    }
+
     /// The part of all hash values that each variation receives, from 0 to 1.
     pub fn shares(&self) -> Vec<f64> {
         let buckets = f64::from(self.hashing.version.unwrap_or(HashVersion::One).buckets());
@@ -148,8 +155,12 @@ impl Experiment {
         }
         let hashing = Hashing::prepare(json, key, 1.0, builder);
         let version = hashing.version.unwrap_or(HashVersion::One);
-        let meta =
-            json.get("meta").and_then(Value::as_list).unwrap_or_default().iter().map(VariationMeta::new).collect();
+        let meta = json.get("meta").and_then(Value::as_list).unwrap_or_default();
+        let meta: Vec<VariationMeta> = meta.iter().map(VariationMeta::new).collect();
+        let phase = text(json, "phase").unwrap_or_default();
+        let (bucket_version, min_bucket_version) = (whole(json, "bucketVersion"), whole(json, "minBucketVersion"));
+        let keys = (0..variations.len()).map(|variation| variation_key(&meta, variation));
+        let label = Label::new(key, bucket_version, phase, min_bucket_version, keys);
         let status = match text(json, "status") {
             Some("draft") => Status::Inactive,
             Some("stopped") => Status::Stopped,
@@ -169,9 +180,11 @@ impl Experiment {
                 .filter(|url| !url.is_empty())
                 .map(|url| Pattern::new(url, false).ok()),
             force: json.present("force").and_then(Value::as_number).map(|force| force as i64),
-            phase: text(json, "phase").unwrap_or_default().into(),
-            bucket_version: whole(json, "bucketVersion"),
-            min_bucket_version: whole(json, "minBucketVersion"),
+            phase: phase.into(),
+            manual: json.get("manual").is_some_and(Value::is_truthy),
+            label,
+            bucket_version,
+            min_bucket_version,
             sticky: !json.get("disableStickyBucketing").is_some_and(Value::is_truthy),
             persist_query_string: json.get("persistQueryString").is_some_and(Value::is_truthy),
             key: key.into(),
@@ -180,6 +193,13 @@ impl Experiment {
             hashing,
             status,
         }
+    }
+}
+
+fn variation_key(meta: &[VariationMeta], variation: usize) -> Cow<'_, str> {
+    match meta.get(variation).and_then(|meta| meta.key.as_deref()) {
+        Some(key) => Cow::Borrowed(key),
+        None => Cow::Owned(variation.to_string()),
     }
 }
 

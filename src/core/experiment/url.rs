@@ -69,6 +69,13 @@ impl<'a> UrlParts<'a> {
     }
 }
 
+/// Whether an address can be the Location of a redirect: an http or https URL of visible ASCII characters.
+pub(super) fn is_redirect_address(address: &str) -> bool {
+    let rest = address.strip_prefix("https://").or_else(|| address.strip_prefix("http://"));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
+        && address.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 /// Whether two URLs are the same, apart from their fragments.
 pub fn is_same_url(left: &str, right: &str) -> bool {
     let parts = |url| UrlParts { fragment: "", ..UrlParts::split(url, "") };

@@ -91,6 +91,18 @@ impl Value {
         }
     }
 
+    /// The type with its article, for messages.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Number(_) => "a number",
+            Self::Text(_) => "a string",
+            Self::List(_) => "a list",
+            Self::Object(_) => "an object",
+        }
+    }
+
     /// Whether JavaScript converts the value to true.
     pub fn is_truthy(&self) -> bool {
         match self {

@@ -34,7 +34,7 @@ fn object() -> Metadata {
 pub(crate) fn event(bytes: &[u8]) {
     match parse(bytes) {
         Ok(request) => {
-            let is_accepted = decide(&request, &policy()).action != Action::Respond(Outcome::Forbidden);
+            let is_accepted = decide(&request, &policy(), None).action != Action::Respond(Outcome::Forbidden);
             assert_eq!(is_accepted, request.lambda_auth.as_deref() == Some(SECRET));
         }
         Err(error) => assert!(!error.to_string().contains(SECRET)),
@@ -70,7 +70,7 @@ pub(crate) fn path(path: &str, variant: &str, query: &str) {
         test_version: Some(variant.into()),
         ..Request::default()
     };
-    if let Action::Fetch { first, others, .. } = decide(&request, &policy()).action {
+    if let Action::Fetch { first, others, .. } = decide(&request, &policy(), None).action {
         for candidate in std::iter::once(first).chain(others) {
             let is_below = candidate.key.as_str().strip_prefix(variant).is_some_and(|rest| rest.starts_with('/'));
             assert!(is_below || !candidate.of_variant);
@@ -80,7 +80,7 @@ pub(crate) fn path(path: &str, variant: &str, query: &str) {
         }
     }
     let redirected = Request { redirect: Some("true".into()), ..request };
-    if let Action::Redirect { location, .. } = decide(&redirected, &policy()).action {
+    if let Action::Redirect { location, .. } = decide(&redirected, &policy(), None).action {
         assert!(location.bytes().all(|byte| byte.is_ascii_graphic()));
         let path = location
             .strip_prefix("https://d1.cloudfront.net/")

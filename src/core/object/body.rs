@@ -54,6 +54,11 @@ impl Body {
         self.len
     }
 
+    /// The bytes, decoded; `None` if the text is not base64.
+    pub fn decode(&self) -> Option<Vec<u8>> {
+        base64_simd::STANDARD.decode_to_vec(&self.base64).ok()
+    }
+
     /// The same body, which holds its memory of a budget.
     #[must_use]
     pub fn with_reservation(self, reservation: Reservation) -> Self {

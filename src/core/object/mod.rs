@@ -2,6 +2,7 @@
 
 mod body;
 mod key;
+mod version;
 
 use std::fmt;
 use std::ops::{Deref, Range};
@@ -13,6 +14,7 @@ use crate::json;
 
 pub use self::body::{Body, BodyEncoder, Reservation, base64_len};
 pub use self::key::{KEY_BYTES_MAX, ObjectKey};
+pub use self::version::is_version;
 
 /// The metadata of an object, byte for byte as S3 sends it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,6 +67,8 @@ pub struct Head(Arc<EncodedMetadata>);
 struct EncodedMetadata {
     metadata: Metadata,
     json: Box<[u8]>,
+    /// Where Cache-Control is in `json`.
+    cache_control: Range<usize>,
     /// Last-Modified, parsed once.
     modified: Option<SystemTime>,
 }
@@ -73,11 +77,16 @@ impl Head {
     /// Encodes the header fields of `metadata`.
     pub fn new(metadata: Metadata) -> Self {
         let mut json = Vec::with_capacity(512);
+        let mut cache_control = 0..0;
         for (name, value) in metadata.fields() {
+            let start = json.len();
             json::write_member(&mut json, name, value);
+            if name == "cache-control" {
+                cache_control = start..json.len();
+            }
         }
         let modified = metadata.last_modified.as_deref().and_then(http_date);
-        Self(Arc::new(EncodedMetadata { metadata, json: json.into(), modified }))
+        Self(Arc::new(EncodedMetadata { metadata, json: json.into(), cache_control, modified }))
     }
 
     /// The time of Last-Modified, if it is a date.
@@ -88,6 +97,12 @@ impl Head {
     /// [`Metadata::fields`] as members of a JSON object, each followed by a comma.
     pub fn json(&self) -> &[u8] {
         &self.0.json
+    }
+
+    /// [`json`](Self::json) in two parts, without Cache-Control.
+    pub fn json_without_cache_control(&self) -> [&[u8]; 2] {
+        let Range { start, end } = self.0.cache_control;
+        [&self.0.json[..start], &self.0.json[end..]]
     }
 }
 

@@ -8,9 +8,10 @@ use std::fmt;
 
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
+use crate::request::visit::{Cookies, Visit};
 use crate::request::{Method, Request};
 
 /// Why an event is not a supported request.
@@ -48,9 +49,42 @@ impl std::error::Error for EventError {}
 /// # Errors
 /// If the event is not payload format 2.0. The error never quotes the event, because it contains the secret.
 pub fn parse(event: &[u8]) -> Result<Request<'_>, EventError> {
+    let Parsed { mut request, headers, .. } = parse_fields::<REQUEST_NAMES, IgnoredAny>(event)?;
+    if let Some(mut headers) = headers {
+        headers.fill(&mut request);
+    }
+    Ok(request)
+}
+
+/// Parses an event, with the fields that experiments use.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_visit(event: &[u8]) -> Result<(Request<'_>, Visit<'_>), EventError> {
+    let Parsed { mut request, headers, cookies, domain_name } = parse_fields::<{ NAMES.len() }, Cookies<'_>>(event)?;
+    let mut visit = Visit { domain_name, event, ..Visit::default() };
+    if let Some(mut headers) = headers {
+        headers.fill(&mut request);
+        headers.fill_visit(&mut visit);
+    }
+    visit.cookies = cookies.unwrap_or_default();
+    Ok((request, visit))
+}
+
+/// An event, parsed.
+struct Parsed<'a, const N: usize, C> {
+    /// The request without its header fields.
+    request: Request<'a>,
+    headers: Option<Headers<'a, N>>,
+    cookies: Option<C>,
+    domain_name: Option<Cow<'a, str>>,
+}
+
+/// Parses an event with the first `N` of [`NAMES`].
+fn parse_fields<'a, const N: usize, C: Deserialize<'a>>(event: &'a [u8]) -> Result<Parsed<'a, N, C>, EventError> {
     // Validates the whole event once. Given bytes, serde_json would validate each string.
     let event = std::str::from_utf8(event).map_err(|error| malformed_utf8(event, error.valid_up_to()))?;
-    let event: Event<'_> = serde_json::from_str(event)
+    let event: Event<'a, N, C> = serde_json::from_str(event)
         .map_err(|error| EventError::Malformed { line: error.line(), column: error.column() })?;
     let context = event.request_context.unwrap_or_default();
     let version = event.version.as_ref().map(Text::as_str);
@@ -72,11 +106,9 @@ pub fn parse(event: &[u8]) -> Result<Request<'_>, EventError> {
     };
     let other_method = if method == Method::Other { name } else { Cow::default() };
     let query = event.raw_query_string.map(|Text(query)| query).unwrap_or_default();
-    let mut request = Request { method, other_method, path, query, ..Request::default() };
-    if let Some(headers) = event.headers {
-        headers.into_request(&mut request);
-    }
-    Ok(request)
+    let request = Request { method, other_method, path, query, ..Request::default() };
+    let domain_name = context.domain_name.map(|Text(name)| name);
+    Ok(Parsed { request, headers: event.headers, cookies: event.cookies, domain_name })
 }
 
 /// Whether an unsupported event only keeps the environment warm: from serverless-plugin-warmup, lambda-warmer or a
@@ -140,8 +172,8 @@ fn without_stage<'a>(path: Cow<'a, str>, stage: Option<&str>) -> Cow<'a, str> {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Event<'a> {
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a, C: Deserialize<'de>"))]
+struct Event<'a, const N: usize, C> {
     #[serde(borrow, default)]
     version: Option<Text<'a>>,
     #[serde(borrow, default)]
@@ -149,7 +181,9 @@ struct Event<'a> {
     #[serde(borrow, default)]
     raw_query_string: Option<Text<'a>>,
     #[serde(borrow, default)]
-    headers: Option<Headers<'a>>,
+    headers: Option<Headers<'a, N>>,
+    #[serde(default)]
+    cookies: Option<C>,
     #[serde(borrow, default)]
     request_context: Option<RequestContext<'a>>,
     /// Only payload format 1.0 and ALB events have this field at the top level.
@@ -177,7 +211,9 @@ struct Http<'a> {
 }
 
 /// The header fields that the origin uses; the parser skips all others without copying them.
-const NAMES: [&str; 11] = [
+///
+/// First those of a [`Request`], then those of a [`Visit`].
+const NAMES: [&str; 25] = [
     "lambda_auth",
     "test_version",
     "redirect",
@@ -189,33 +225,116 @@ const NAMES: [&str; 11] = [
     "if-range",
     "range",
     "traceparent",
+    "sec-fetch-dest",
+    "sec-purpose",
+    "purpose",
+    "user-agent",
+    "host",
+    "referer",
+    "accept-language",
+    "cloudfront-viewer-country",
+    "cloudfront-viewer-country-region",
+    "cloudfront-viewer-city",
+    "cloudfront-is-desktop-viewer",
+    "cloudfront-is-mobile-viewer",
+    "cloudfront-is-tablet-viewer",
+    "cloudfront-is-smarttv-viewer",
 ];
 
-/// The values of the header fields, in the order of [`NAMES`].
-#[derive(Default)]
-struct Headers<'a>([Option<Cow<'a, str>>; NAMES.len()]);
+/// How many of [`NAMES`] every request needs.
+const REQUEST_NAMES: usize = 11;
 
-impl<'a> Headers<'a> {
+/// The positions in [`NAMES`] of the names of each length, which tells most names apart.
+const BY_LENGTH: [[u8; 4]; 33] = {
+    let mut table = [[u8::MAX; 4]; 33];
+    let mut index = 0;
+    while index < NAMES.len() {
+        let mut free = 0;
+        while table[NAMES[index].len()][free] != u8::MAX {
+            free += 1;
+        }
+        table[NAMES[index].len()][free] = index as u8;
+        index += 1;
+    }
+    table
+};
+
+/// The values of the first `N` header fields of [`NAMES`].
+struct Headers<'a, const N: usize>([Option<Cow<'a, str>>; N]);
+
+impl<'a, const N: usize> Headers<'a, N> {
     fn slot(&mut self, name: &str) -> Option<&mut Option<Cow<'a, str>>> {
-        // The lengths alone tell most names apart, without a call.
-        let index = NAMES.iter().position(|used| used.len() == name.len() && used.eq_ignore_ascii_case(name))?;
-        self.0.get_mut(index)
+        let candidates = BY_LENGTH.get(name.len())?;
+        let is_name = |index: &&u8| NAMES.get(usize::from(**index)).is_some_and(|used| used.eq_ignore_ascii_case(name));
+        let index = candidates.iter().take_while(|index| usize::from(**index) < N).find(is_name)?;
+        self.0.get_mut(usize::from(*index))
     }
 
-    fn into_request(self, request: &mut Request<'a>) {
-        [
-            request.lambda_auth,
-            request.test_version,
-            request.redirect,
-            request.accept,
-            request.if_match,
-            request.if_none_match,
-            request.if_modified_since,
-            request.if_unmodified_since,
-            request.if_range,
-            request.range,
-            request.traceparent,
-        ] = self.0;
+    /// Moves the values into a request.
+    fn fill(&mut self, request: &mut Request<'a>) {
+        let fields = [
+            &mut request.lambda_auth,
+            &mut request.test_version,
+            &mut request.redirect,
+            &mut request.accept,
+            &mut request.if_match,
+            &mut request.if_none_match,
+            &mut request.if_modified_since,
+            &mut request.if_unmodified_since,
+            &mut request.if_range,
+            &mut request.range,
+            &mut request.traceparent,
+        ];
+        for (field, value) in fields.into_iter().zip(&mut self.0) {
+            *field = value.take();
+        }
+    }
+
+    /// Moves the other values into a visit.
+    fn fill_visit(&mut self, visit: &mut Visit<'a>) {
+        let fields = [
+            &mut visit.sec_fetch_dest,
+            &mut visit.sec_purpose,
+            &mut visit.purpose,
+            &mut visit.user_agent,
+            &mut visit.host,
+            &mut visit.referer,
+            &mut visit.accept_language,
+            &mut visit.country,
+            &mut visit.region,
+            &mut visit.city,
+            &mut visit.is_desktop,
+            &mut visit.is_mobile,
+            &mut visit.is_tablet,
+            &mut visit.is_tv,
+        ];
+        for (field, value) in fields.into_iter().zip(self.0.iter_mut().skip(REQUEST_NAMES)) {
+            *field = value.take();
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Cookies<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct CookiesVisitor;
+
+        impl<'de> Visitor<'de> for CookiesVisitor {
+            type Value = Cookies<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of cookies")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
+                let mut cookies = Cookies::default();
+                while let Some(Text(cookie)) = sequence.next_element()? {
+                    cookies.push(cookie);
+                }
+                Ok(cookies)
+            }
+        }
+
+        deserializer.deserialize_seq(CookiesVisitor)
     }
 }
 
@@ -230,19 +349,19 @@ impl Text<'_> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Headers<'a> {
+impl<'de: 'a, 'a, const N: usize> Deserialize<'de> for Headers<'a, N> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct HeadersVisitor;
+        struct HeadersVisitor<const N: usize>;
 
-        impl<'de> Visitor<'de> for HeadersVisitor {
-            type Value = Headers<'de>;
+        impl<'de, const N: usize> Visitor<'de> for HeadersVisitor<N> {
+            type Value = Headers<'de, N>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object of header names and values")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut headers = Headers::default();
+                let mut headers = Headers([const { None }; N]);
                 while let Some(Text(name)) = map.next_key()? {
                     let Some(slot) = headers.slot(&name) else {
                         map.next_value::<IgnoredAny>()?;
@@ -259,7 +378,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Headers<'a> {
             }
         }
 
-        deserializer.deserialize_map(HeadersVisitor)
+        deserializer.deserialize_map(HeadersVisitor::<N>)
     }
 }
 

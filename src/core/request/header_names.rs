@@ -114,6 +114,12 @@ impl HeaderNames {
     }
 }
 
+/// The value of any header field of an event, by its name.
+pub(super) fn header<'a>(event: &'a [u8], name: &str) -> Option<Cow<'a, str>> {
+    let Event { headers } = serde_json::from_slice(event).ok()?;
+    headers.joined(name)
+}
+
 #[derive(Deserialize)]
 struct Event<'a> {
     #[serde(borrow, default)]

@@ -2,6 +2,7 @@
 
 pub mod event;
 pub mod header_names;
+pub mod visit;
 
 use std::borrow::Cow;
 
@@ -57,6 +58,11 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
+    /// Whether Accept names `text/html` with a weight above zero, which means "not acceptable" (RFC 9110 §12.4.2).
+    pub fn accepts_html(&self) -> bool {
+        self.accept.as_deref().is_some_and(|accept| accept.split(',').any(is_html))
+    }
+
     /// The conditional header fields.
     pub fn conditions(&self) -> Conditions<'_> {
         Conditions {
@@ -66,4 +72,12 @@ impl Request<'_> {
             if_unmodified_since: self.if_unmodified_since.as_deref(),
         }
     }
+}
+
+/// Whether a media range is `text/html` with a weight above zero.
+fn is_html(range: &str) -> bool {
+    let mut parts = range.split(';').map(str::trim);
+    let html = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("text/html"));
+    let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+    html && weight.and_then(|weight| weight.parse::<f32>().ok()) != Some(0.0)
 }

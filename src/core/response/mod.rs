@@ -16,7 +16,12 @@ const RETRY_AFTER_SECS: &str = "1";
 const ALLOW: (&str, Cow<'static, str>) = ("allow", Cow::Borrowed("GET, HEAD, OPTIONS"));
 
 /// Forbids caching: the response describes the current moment, not the object.
-const NO_STORE: (&str, Cow<'static, str>) = ("cache-control", Cow::Borrowed("no-store"));
+const NO_STORE: (&str, Cow<'static, str>) = (CACHE_CONTROL, Cow::Borrowed("no-store"));
+
+/// Forbids caching: the response is for one visitor.
+const PRIVATE: (&str, Cow<'static, str>) = (CACHE_CONTROL, Cow::Borrowed("private, no-store"));
+
+const CACHE_CONTROL: &str = "cache-control";
 
 /// The result of a request, before it becomes a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +36,7 @@ pub enum Outcome {
     PathRefused,
     /// `test_version` is malformed.
     VersionRefused,
-    /// A redirect to this Location, requested by the header `redirect`.
+    /// A redirect to this Location, requested by the header `redirect` or made by an experiment.
     Redirected(String),
     /// The object, a range of it, or its head.
     Found(Object),
@@ -89,6 +94,21 @@ pub struct Presentation {
     pub variant_header: bool,
     /// The value of Vary: the request header fields that select the response (RFC 9110 §12.5.5).
     pub vary: Cow<'static, str>,
+    /// The value of Vary for a response that depends on a cookie too.
+    pub vary_cookie: Cow<'static, str>,
+}
+
+/// What a response says because experiments decided for one visitor.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Personal<'a> {
+    /// Whether no cache may give the response to another visitor.
+    pub private: bool,
+    /// Whether the response depends on a cookie.
+    pub vary_cookie: bool,
+    /// The value of Server-Timing: the variations that the visitor gets.
+    pub server_timing: Option<Cow<'a, str>>,
+    /// The values of Set-Cookie. A response with them answers no condition and no range of the request.
+    pub cookies: Option<[String; 2]>,
 }
 
 /// The body of a response.
@@ -109,8 +129,12 @@ pub struct Response<'a> {
     pub status: u16,
     /// The object whose header fields, already encoded, come first.
     pub head: Option<Head>,
+    /// Whether the object's Cache-Control is left out.
+    pub private: bool,
     /// The other header fields, with unique lower-case names.
     pub headers: Vec<(&'static str, Cow<'a, str>)>,
+    /// The values of Set-Cookie.
+    pub cookies: Option<[String; 2]>,
     /// The body.
     pub content: Content,
     /// The length of the body that a GET receives, even if `content` is empty.
@@ -119,12 +143,22 @@ pub struct Response<'a> {
 
 impl<'a> Response<'a> {
     /// Maps an outcome to its response. `variant` is the variant of the served object.
-    pub fn of(outcome: Outcome, variant: Option<&'a str>, presentation: &'a Presentation) -> Self {
+    pub fn of(
+        outcome: Outcome,
+        variant: Option<&'a str>,
+        personal: Option<&Personal<'a>>,
+        presentation: &'a Presentation,
+    ) -> Self {
         // These responses are the same for every variant.
         let varies = !matches!(outcome, Outcome::Forbidden | Outcome::MethodRefused | Outcome::MethodsListed);
         let mut response = Self::without_vary(outcome, presentation);
         if varies {
-            response.headers.push(("vary", Cow::Borrowed(&*presentation.vary)));
+            let vary_cookie = personal.is_some_and(|personal| personal.vary_cookie);
+            let vary = if vary_cookie { &presentation.vary_cookie } else { &presentation.vary };
+            response.headers.push(("vary", Cow::Borrowed(&**vary)));
+        }
+        if let Some(personal) = personal {
+            response.personalize(personal);
         }
         if let Some(variant) = variant.filter(|_| presentation.variant_header) {
             response.headers.push(("x-variant", Cow::Borrowed(variant)));
@@ -132,9 +166,26 @@ impl<'a> Response<'a> {
         response
     }
 
-    /// All header fields, in the order of the response.
+    /// Adds what the response says for one visitor.
+    fn personalize(&mut self, personal: &Personal<'a>) {
+        if personal.private {
+            self.private = true;
+            self.headers.retain(|(name, _)| *name != CACHE_CONTROL);
+            self.headers.push(PRIVATE);
+        }
+        if let Some(timing) = &personal.server_timing {
+            self.headers.push(("server-timing", timing.clone()));
+        }
+        // A failure is no view of a page: the next visit is the first.
+        if self.status < 500 {
+            self.cookies.clone_from(&personal.cookies);
+        }
+    }
+
+    /// All header fields except Set-Cookie, in the order of the response.
     pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let of_object = self.head.iter().flat_map(|head| head.fields());
+        let is_sent = |(name, _): &(&str, &str)| !(self.private && *name == CACHE_CONTROL);
+        let of_object = self.head.iter().flat_map(|head| head.fields()).filter(is_sent);
         of_object.chain(self.headers.iter().map(|(name, value)| (*name, &**value)))
     }
 
@@ -148,7 +199,7 @@ impl<'a> Response<'a> {
                 let mut headers = copy_fields(&head, is_needed);
                 headers.push(NO_STORE);
                 let content = Content::Object(body);
-                Self { status: presentation.missing_status, head: None, headers, content, body_bytes: head.size_bytes }
+                Self { content, body_bytes: head.size_bytes, ..Self::empty(presentation.missing_status, headers) }
             }
             Outcome::Redirected(location) => Self::redirect(302, location),
             // 307, not 302: the client must keep the method (RFC 9110 §15.4.8), and it keeps the Range too.
@@ -188,8 +239,8 @@ impl<'a> Response<'a> {
     fn object(object: Object) -> Self {
         let Object { head, range, body } = object;
         let size_bytes = head.size_bytes;
-        // Accept-Ranges, Content-Range, Vary and X-Variant.
-        let mut headers = Vec::with_capacity(4);
+        // Accept-Ranges, Content-Range, Vary, Cache-Control, Server-Timing and X-Variant.
+        let mut headers = Vec::with_capacity(6);
         headers.push(ACCEPT_RANGES);
         let (status, body_bytes) = match range {
             Some(range) => {
@@ -199,7 +250,7 @@ impl<'a> Response<'a> {
             }
             None => (200, size_bytes),
         };
-        Self { status, head: Some(head), headers, content: Content::Object(body), body_bytes }
+        Self { head: Some(head), content: Content::Object(body), body_bytes, ..Self::empty(status, headers) }
     }
 
     fn redirect(status: u16, location: String) -> Self {
@@ -207,23 +258,18 @@ impl<'a> Response<'a> {
     }
 
     fn empty(status: u16, headers: Vec<(&'static str, Cow<'a, str>)>) -> Self {
-        Self { status, head: None, headers, content: Content::Empty, body_bytes: 0 }
+        Self { status, head: None, private: false, headers, cookies: None, content: Content::Empty, body_bytes: 0 }
     }
 
     /// A text of the origin. Not cached, and never interpreted as HTML, because it can quote the requested key.
     fn text(status: u16, text: impl Into<Cow<'static, str>>) -> Self {
         let text = text.into();
-        Self {
-            status,
-            head: None,
-            headers: vec![
-                ("content-type", Cow::Borrowed("text/plain; charset=utf-8")),
-                ("x-content-type-options", Cow::Borrowed("nosniff")),
-                NO_STORE,
-            ],
-            body_bytes: text.len() as u64,
-            content: Content::Text(text),
-        }
+        let headers = vec![
+            ("content-type", Cow::Borrowed("text/plain; charset=utf-8")),
+            ("x-content-type-options", Cow::Borrowed("nosniff")),
+            NO_STORE,
+        ];
+        Self { body_bytes: text.len() as u64, content: Content::Text(text), ..Self::empty(status, headers) }
     }
 
     fn with<const N: usize>(mut self, headers: [(&'static str, Cow<'a, str>); N]) -> Self {
@@ -268,11 +314,15 @@ mod tests {
     use super::*;
     use crate::store::{Cause, Missing};
 
-    const PRESENTATION: Presentation =
-        Presentation { missing_status: 404, variant_header: true, vary: Cow::Borrowed("test_version, redirect") };
+    const PRESENTATION: Presentation = Presentation {
+        missing_status: 404,
+        variant_header: true,
+        vary: Cow::Borrowed("test_version, redirect"),
+        vary_cookie: Cow::Borrowed("test_version, redirect, cookie"),
+    };
 
     fn respond(outcome: Outcome) -> Response<'static> {
-        Response::of(outcome, None, &PRESENTATION)
+        Response::of(outcome, None, None, &PRESENTATION)
     }
 
     fn header<'a>(response: &'a Response<'_>, name: &str) -> Option<&'a str> {
@@ -358,7 +408,7 @@ mod tests {
         );
         for (outcome, row) in outcomes().into_iter().zip(&rows) {
             assert!(is_listed(&outcome));
-            let response = Response::of(outcome, None, &PRESENTATION);
+            let response = Response::of(outcome, None, None, &PRESENTATION);
             let is_cacheable = header(&response, "cache-control") != Some("no-store");
             let names: Vec<_> = response.fields().map(|(name, _)| format!("`{name}`")).collect();
             assert_eq!(row[2], response.status.to_string(), "{row:?}");
@@ -380,7 +430,7 @@ mod tests {
     fn missing_status_can_be_the_references_200() {
         let presentation = Presentation { missing_status: 200, ..PRESENTATION };
         let outcome = Outcome::NotFetched(key(), FetchError::Missing(Missing::NoSuchKey));
-        assert_eq!(Response::of(outcome, None, &presentation).status, 200);
+        assert_eq!(Response::of(outcome, None, None, &presentation).status, 200);
     }
 
     #[test]
@@ -423,7 +473,7 @@ mod tests {
     #[test]
     fn the_variant_header_can_be_disabled() {
         let variant = |presentation: &Presentation| {
-            let response = Response::of(Outcome::Found(object(None)), Some("v1"), presentation);
+            let response = Response::of(Outcome::Found(object(None)), Some("v1"), None, presentation);
             header(&response, "x-variant").map(str::to_owned)
         };
         assert_eq!(variant(&PRESENTATION).as_deref(), Some("v1"));

@@ -26,33 +26,49 @@ pub struct Payload {
 impl Payload {
     /// Encodes a response as JSON.
     pub fn encode(response: &Response<'_>) -> Self {
-        let object_fields = response.head.as_ref().map_or(&b""[..], |head| head.json());
-        let mut head = Vec::with_capacity(object_fields.len() + 256);
+        let of_object = response.head.as_ref();
+        let object_fields = of_object.map_or([&b""[..]; 2], |head| match response.private {
+            true => head.json_without_cache_control(),
+            false => [head.json(), &[]],
+        });
+        let cookies_bytes = response.cookies.iter().flatten().map(|cookie| cookie.len() + 16).sum::<usize>();
+        let mut head = Vec::with_capacity(object_fields[0].len() + object_fields[1].len() + 256 + cookies_bytes);
         head.extend_from_slice(b"{\"statusCode\":");
         head.extend_from_slice(response.status.to_string().as_bytes());
         head.extend_from_slice(b",\"headers\":{");
-        head.extend_from_slice(object_fields);
+        object_fields.iter().for_each(|fields| head.extend_from_slice(fields));
         for (name, value) in &response.headers {
             write_member(&mut head, name, value);
         }
         if head.last() == Some(&b',') {
             head.pop();
         }
+        head.push(b'}');
+        if let Some(cookies) = &response.cookies {
+            head.extend_from_slice(b",\"cookies\":[");
+            for (index, cookie) in cookies.iter().enumerate() {
+                if index > 0 {
+                    head.push(b',');
+                }
+                write_string(&mut head, cookie);
+            }
+            head.push(b']');
+        }
         let mut reservation = Reservation::default();
         let (body, tail) = match &response.content {
             Content::Object(body) => {
-                head.extend_from_slice(b"},\"isBase64Encoded\":true,\"body\":\"");
+                head.extend_from_slice(b",\"isBase64Encoded\":true,\"body\":\"");
                 reservation = body.reservation().clone();
                 (body.base64().clone(), Bytes::from_static(b"\"}"))
             }
             Content::Text(text) => {
-                head.extend_from_slice(b"},\"isBase64Encoded\":false,\"body\":");
+                head.extend_from_slice(b",\"isBase64Encoded\":false,\"body\":");
                 write_string(&mut head, text);
                 head.push(b'}');
                 (Bytes::new(), Bytes::new())
             }
             Content::Empty => {
-                head.extend_from_slice(b"},\"isBase64Encoded\":false,\"body\":\"\"}");
+                head.extend_from_slice(b",\"isBase64Encoded\":false,\"body\":\"\"}");
                 (Bytes::new(), Bytes::new())
             }
         };
@@ -86,7 +102,7 @@ mod tests {
     }
 
     fn response(status: u16, headers: Vec<(&'static str, Cow<'static, str>)>, content: Content) -> Response<'static> {
-        Response { status, head: None, headers, content, body_bytes: 0 }
+        Response { status, head: None, private: false, headers, cookies: None, content, body_bytes: 0 }
     }
 
     fn json_of(response: &Response<'_>) -> Value {

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use crate::access::secret::SecretMatch;
+use crate::experiment::assign::{Assignment, Experiments};
 use crate::object::ObjectKey;
 use crate::request::Request;
 use crate::response::Outcome;
@@ -60,10 +61,14 @@ impl Candidate {
 pub(super) struct Draft<'a, 'p> {
     pub(super) request: &'a Request<'a>,
     pub(super) policy: &'p Policy,
+    /// The active experiments.
+    pub(super) experiments: Option<Experiments<'a>>,
     /// Set by the access stage.
     pub(super) secret: Option<SecretMatch>,
     /// Set by the method stage.
     pub(super) part: Part,
+    /// Set by the experiment stage.
+    pub(super) assignment: Option<Assignment<'a>>,
     /// Set by the variant stage.
     pub(super) variant: Option<&'a str>,
 }

@@ -4,6 +4,7 @@
 
 mod access;
 mod action;
+mod experiment;
 mod key;
 mod method;
 mod object;
@@ -16,6 +17,7 @@ use std::convert::Infallible;
 use std::ops::ControlFlow;
 
 use crate::access::secret::SecretMatch;
+use crate::experiment::assign::{Assignment, Experiments};
 use crate::request::Request;
 use crate::store::Part;
 
@@ -23,7 +25,6 @@ pub use self::action::{Action, Candidate};
 use self::action::{Draft, Stage};
 pub use self::policy::Policy;
 pub use self::redirect::location;
-pub use self::variant::is_version;
 
 /// The stages that every request passes. The first one that breaks decides.
 ///
@@ -31,6 +32,7 @@ pub use self::variant::is_version;
 fn stages(draft: &mut Draft<'_, '_>) -> Stage<Infallible> {
     access::require_secret(draft)?;
     method::select_part(draft)?;
+    experiment::assign_visitor(draft)?;
     variant::select_variant(draft)?;
     let unversioned = key::unversioned(draft)?;
     let first = Candidate::new(draft.variant, &unversioned);
@@ -40,21 +42,25 @@ fn stages(draft: &mut Draft<'_, '_>) -> Stage<Infallible> {
 }
 
 /// The result of the rules for one request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Decision<'a> {
     /// How the origin responds.
     pub action: Action,
     /// The secret that the request presented; `None` if it presented none and is refused.
     pub secret: Option<SecretMatch>,
-    /// The requested variant, if it is well-formed.
+    /// The requested variant, if it is well-formed, or the assigned one.
     pub variant: Option<&'a str>,
+    /// What experiments decided; `None` if they are disabled, or if the request states a version itself.
+    pub assignment: Option<Assignment<'a>>,
 }
 
-/// Decides how to respond to `request`: a pure function of the request and the settings.
-pub fn decide<'a>(request: &'a Request<'_>, policy: &Policy) -> Decision<'a> {
-    let mut draft = Draft { request, policy, secret: None, part: Part::Whole, variant: None };
+/// Decides how to respond to `request`: a pure function of the request, the settings and the active experiments.
+pub fn decide<'a>(request: &'a Request<'_>, policy: &Policy, experiments: Option<Experiments<'a>>) -> Decision<'a> {
+    let mut draft =
+        Draft { request, policy, experiments, secret: None, part: Part::Whole, assignment: None, variant: None };
     let ControlFlow::Break(action) = stages(&mut draft);
-    Decision { action, secret: draft.secret, variant: draft.variant }
+    let Draft { secret, variant, assignment, .. } = draft;
+    Decision { action, secret, variant, assignment }
 }
 
 #[cfg(test)]

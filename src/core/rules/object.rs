@@ -31,15 +31,6 @@ fn fallbacks(variant: Option<&str>, unversioned: &str, shell: Option<&str>, vari
 ///
 /// HEAD gets the same response as GET, without the body (RFC 9110 §9.3.2).
 fn is_navigation(request: &Request<'_>) -> bool {
-    let accepts_html = request.accept.as_deref().is_some_and(|accept| accept.split(',').any(is_html));
     let last = request.path.rsplit('/').next().unwrap_or_default();
-    accepts_html && !last.contains('.')
-}
-
-/// Whether a media range is `text/html` with a weight above zero, which means "not acceptable" (RFC 9110 §12.4.2).
-fn is_html(range: &str) -> bool {
-    let mut parts = range.split(';').map(str::trim);
-    let html = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("text/html"));
-    let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-    html && weight.and_then(|weight| weight.parse::<f32>().ok()) != Some(0.0)
+    request.accepts_html() && !last.contains('.')
 }

@@ -8,6 +8,11 @@ use crate::response::Outcome;
 use crate::rules::key::key_of_path;
 use proptest::prelude::*;
 
+/// A decision without experiments.
+fn decide<'a>(request: &'a Request<'_>, policy: &Policy) -> Decision<'a> {
+    super::decide(request, policy, None)
+}
+
 fn policy() -> Policy {
     Policy {
         secrets: Secrets::new("open").unwrap(),
@@ -66,7 +71,12 @@ fn without_the_secret_every_request_is_forbidden() {
                 let decision = decide(&request, &policy());
                 assert_eq!(
                     decision,
-                    Decision { action: Action::Respond(Outcome::Forbidden), secret: None, variant: None }
+                    Decision {
+                        action: Action::Respond(Outcome::Forbidden),
+                        secret: None,
+                        variant: None,
+                        assignment: None
+                    }
                 );
             }
         }

@@ -13,7 +13,7 @@ mod version;
 use crate::experiment::attribute::{Attribute, Attributes, Operand};
 use crate::experiment::value::Value;
 
-pub(super) use self::build::Builder;
+pub(super) use self::build::{Builder, NODES_MAX};
 use self::operator::Operator;
 
 /// A prepared condition: all of its tests must pass.

@@ -1,0 +1,190 @@
+//! The assignments of a visitor, as the second cookie holds them: `KEY__BUCKETVERSION.VARIATION`, sorted and joined by `~`.
+//!
+//! They are GrowthBook's sticky buckets, and the part of a CDN's cache key that tells visitors apart. The cookie is
+//! untrusted input: what the definition does not contain is dropped, so that there is one canonical text.
+
+use smallvec::SmallVec;
+
+use crate::experiment::evaluation::Sticky;
+use crate::experiment::label::Label;
+
+/// The longest cookie of assignments that is read or written, in bytes. With the other cookie, it stays below 1 kB.
+pub(super) const ASSIGNMENT_BYTES_MAX: usize = 700;
+
+/// The assignments of a visitor.
+#[derive(Debug, Default)]
+pub(super) struct Assignments<'a>(SmallVec<[Pair<'a>; 4]>);
+
+/// An assignment, percent-encoded. Pairs are sorted by these texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Pair<'a> {
+    key: &'a str,
+    version: &'a str,
+    variation: &'a str,
+}
+
+impl<'a> Assignments<'a> {
+    /// Reads a cookie. Drops what no label names.
+    pub(super) fn read(cookie: &'a str, labels: &'a [Label]) -> Self {
+        let mut assignments = Self::default();
+        if cookie.len() <= ASSIGNMENT_BYTES_MAX {
+            let known = cookie.split('~').filter_map(|text| labels.iter().find_map(|label| Pair::read(text, label)));
+            known.for_each(|pair| assignments.insert(pair, false));
+        }
+        assignments
+    }
+
+    /// The earlier assignment of an experiment.
+    pub(super) fn sticky(&self, label: &Label) -> Sticky {
+        let mut of_key = self.0.iter().filter(|pair| *pair.key == *label.key);
+        if of_key.clone().any(|pair| label.blocks(pair.version)) {
+            return Sticky::Blocked;
+        }
+        let current = of_key.find(|pair| *pair.version == *label.version);
+        let index = current.and_then(|pair| label.variations.iter().position(|key| **key == *pair.variation));
+        index.map_or(Sticky::None, Sticky::Variation)
+    }
+
+    /// Stores an assignment, in place of an earlier one of the same version.
+    pub(super) fn put(&mut self, label: &'a Label, variation: usize) {
+        if let Some(variation) = label.variations.get(variation) {
+            self.insert(Pair { key: &label.key, version: &label.version, variation }, true);
+        }
+    }
+
+    fn insert(&mut self, pair: Pair<'a>, replaces: bool) {
+        let identity = |pair: &Pair<'a>| (pair.key, pair.version);
+        match self.0.iter().position(|other| identity(other) >= identity(&pair)) {
+            Some(index) if identity(&self.0[index]) == identity(&pair) => {
+                if replaces {
+                    self.0[index] = pair;
+                }
+            }
+            Some(index) => self.0.insert(index, pair),
+            None => self.0.push(pair),
+        }
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether `cookie` is the canonical text.
+    pub(super) fn is_text(&self, cookie: &str) -> bool {
+        let mut rest = Some(cookie);
+        for (index, Pair { key, version, variation }) in self.written().enumerate() {
+            let after = |text: &str| rest.and_then(|rest: &str| rest.strip_prefix(text));
+            let separated = if index == 0 { rest } else { after("~") };
+            rest = separated
+                .and_then(|rest| rest.strip_prefix(key)?.strip_prefix("__")?.strip_prefix(version))
+                .and_then(|rest| rest.strip_prefix('.')?.strip_prefix(variation));
+        }
+        rest == Some("")
+    }
+
+    /// The canonical text.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::with_capacity(64);
+        for (index, Pair { key, version, variation }) in self.written().enumerate() {
+            let separator = if index == 0 { "" } else { "~" };
+            for part in [separator, key, "__", version, ".", variation] {
+                text.push_str(part);
+            }
+        }
+        text
+    }
+
+    /// The pairs that fit into the cookie.
+    fn written(&self) -> impl Iterator<Item = Pair<'a>> {
+        self.0.iter().copied().scan(0, |bytes, pair| {
+            *bytes += pair.key.len() + pair.version.len() + pair.variation.len() + "__.~".len();
+            (*bytes <= ASSIGNMENT_BYTES_MAX).then_some(pair)
+        })
+    }
+}
+
+impl<'a> Pair<'a> {
+    /// Reads a pair of a label's experiment: of its version with an existing variation, or of a version that it blocks.
+    fn read(text: &'a str, label: &'a Label) -> Option<Self> {
+        let (version, variation) = text.strip_prefix(&*label.key)?.strip_prefix("__")?.split_once('.')?;
+        let is_current = *version == *label.version;
+        let exists = label.variations.iter().any(|key| **key == *variation);
+        let is_safe =
+            |variation: &str| variation.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._%".contains(&byte));
+        let is_kept = if is_current { exists } else { label.blocks(version) && is_safe(variation) };
+        is_kept.then_some(Self { key: &label.key, version, variation })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn labels() -> Vec<Label> {
+        let label = |key: &str, version, min_version, variations: &[&'static str]| {
+            Label::new(key, version, "0", min_version, variations.iter().map(|key| (*key).into()))
+        };
+        vec![label("a b", 0, 0, &["control", "treatment"]), label("new-checkout", 2, 2, &["0", "1"])]
+    }
+
+    fn text(cookie: &str) -> String {
+        let labels = labels();
+        Assignments::read(cookie, &labels).text()
+    }
+
+    #[test]
+    fn only_assignments_of_the_definition_are_kept_in_one_order() {
+        for (cookie, expected) in [
+            ("", ""),
+            ("a%20b__0.control", "a%20b__0.control"),
+            ("new-checkout__2.1~a%20b__0.treatment", "a%20b__0.treatment~new-checkout__2.1"),
+            ("a%20b__0.other~gone__0.1~new-checkout__2.9", ""),
+            ("a b__0.control~a%20b__00.control", ""),
+            ("a%20b__0.control~a%20b__0.treatment", "a%20b__0.control"),
+            // Of a blocked version.
+            ("new-checkout__1.0~new-checkout__3.0", "new-checkout__1.0"),
+        ] {
+            assert_eq!(text(cookie), expected, "{cookie}");
+        }
+    }
+
+    #[test]
+    fn an_assignment_of_a_blocked_version_excludes_the_visitor() {
+        let labels = labels();
+        let sticky = |cookie| Assignments::read(cookie, &labels).sticky(&labels[1]);
+        assert_eq!(sticky("new-checkout__2.1"), Sticky::Variation(1));
+        assert_eq!(sticky("new-checkout__1.1"), Sticky::Blocked);
+        assert_eq!(sticky("new-checkout__3.1"), Sticky::None);
+    }
+
+    #[test]
+    fn a_new_assignment_replaces_that_of_the_same_version() {
+        let labels = labels();
+        let mut assignments = Assignments::read("a%20b__0.control", &labels);
+        assignments.put(&labels[1], 0);
+        assignments.put(&labels[0], 1);
+        assert_eq!(assignments.text(), "a%20b__0.treatment~new-checkout__2.0");
+    }
+
+    proptest! {
+        #[test]
+        fn exactly_the_canonical_text_is_recognised(
+            cookie in "((a%20b__0\\.(control|treatment)|new-checkout__[0-3]\\.[01]|x)~?){0,4}",
+        ) {
+            let labels = labels();
+            let assignments = Assignments::read(&cookie, &labels);
+            let canonical = assignments.text();
+            prop_assert!(assignments.is_text(&canonical));
+            prop_assert_eq!(assignments.is_text(&cookie), cookie == canonical);
+            prop_assert_eq!(text(&canonical), canonical);
+        }
+
+        #[test]
+        fn no_cookie_makes_the_text_long_or_unsafe(cookie in "(?s:.){0,800}") {
+            let text = text(&cookie);
+            prop_assert!(text.len() <= ASSIGNMENT_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';'));
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The settings of experiments, prepared once at the start.
+
+use std::fmt::Write as _;
+
+/// The settings of experiments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExperimentSettings {
+    /// The feature whose value is the version.
+    pub feature: String,
+    /// The names and attributes of the two cookies.
+    pub cookies: CookieSettings,
+    /// The cookie without which no visitor gets an id.
+    pub consent: Option<Consent>,
+    /// Texts in user agents of further bots, in lower case.
+    pub bots: Vec<String>,
+    /// Whether `?KEY=INDEX` shows a variation.
+    pub preview: bool,
+    /// The attributes that the CDN has in its cache key, besides `path` and `host`.
+    pub cache_key: Vec<String>,
+    /// The scheme and the host of the site, such as `https://dxxxx.cloudfront.net`.
+    pub site: String,
+}
+
+/// A cookie that a visitor has after consenting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consent {
+    /// The name.
+    pub name: String,
+    /// The value; any value if `None`.
+    pub value: Option<String>,
+}
+
+/// The names and attributes of the two cookies (RFC 6265 §4.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CookieSettings {
+    /// The name of the cookie with the id and the counted exposures.
+    pub visitor: String,
+    /// The name of the cookie with the assignments.
+    pub assignments: String,
+    /// The attributes of both, without Max-Age.
+    attributes: String,
+    max_age_secs: u64,
+}
+
+impl CookieSettings {
+    /// Cookies named `name` and `name_v`.
+    pub fn new(name: &str, max_age_secs: u64, domain: Option<&str>, secure: bool) -> Self {
+        let mut attributes = "; Path=/; SameSite=Lax".to_owned();
+        if secure {
+            attributes.push_str("; Secure");
+        }
+        if let Some(domain) = domain {
+            // Writing to a String cannot fail.
+            let _ = write!(attributes, "; Domain={domain}");
+        }
+        Self { visitor: name.to_owned(), assignments: format!("{name}_v"), attributes, max_age_secs }
+    }
+
+    /// The Set-Cookie of the id and the counted exposures. Scripts cannot read it.
+    pub(super) fn set_visitor(&self, value: &str) -> String {
+        let Self { visitor, attributes, max_age_secs, .. } = self;
+        format!("{visitor}={value}{attributes}; Max-Age={max_age_secs}; HttpOnly")
+    }
+
+    /// The Set-Cookie of the assignments; of a preview, until the browser closes.
+    pub(super) fn set_assignments(&self, value: &str, is_preview: bool) -> String {
+        let Self { assignments, attributes, max_age_secs, .. } = self;
+        if is_preview {
+            format!("{assignments}={value}{attributes}")
+        } else {
+            format!("{assignments}={value}{attributes}; Max-Age={max_age_secs}")
+        }
+    }
+
+    /// The two Set-Cookie that delete both cookies.
+    pub(super) fn expire(&self) -> [String; 2] {
+        let Self { visitor, assignments, attributes, .. } = self;
+        [format!("{visitor}={attributes}; Max-Age=0; HttpOnly"), format!("{assignments}={attributes}; Max-Age=0")]
+    }
+}

@@ -1,0 +1,242 @@
+//! A visitor, as a request describes one.
+
+use std::borrow::Cow;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::fmt::Write as _;
+
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use smallvec::SmallVec;
+
+use crate::experiment::assignment::Assignments;
+use crate::experiment::attribute::{Attribute, Attributes, Field, Operand};
+use crate::experiment::bot::is_bot;
+use crate::experiment::client::{browser, system};
+use crate::experiment::evaluation::{Assigned, Hashed, Sticky, Visitor};
+use crate::experiment::settings::ExperimentSettings;
+use crate::experiment::spec::Experiment;
+use crate::experiment::url::{parameter, query_string_override};
+use crate::request::Request;
+use crate::request::visit::Visit;
+
+/// The characters that a path in a URL encodes (RFC 3986 §3.3); the path of a request is decoded.
+const PATH_ENCODED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}');
+
+/// What an evaluation has used, from which the caching of the answer follows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Used {
+    /// The visitor's id.
+    pub(super) id: bool,
+    /// Something that neither the assignments nor the CDN's cache key contain.
+    pub(super) uncacheable: bool,
+    /// A cookie of the site.
+    pub(super) cookie: bool,
+}
+
+/// A participation in an experiment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Participation<'a> {
+    pub(super) experiment: &'a Experiment,
+    pub(super) variation: usize,
+    /// Whether the request forces the variation.
+    pub(super) forced: bool,
+}
+
+/// A visitor.
+pub(super) struct RequestVisitor<'a, 'i> {
+    request: &'a Request<'a>,
+    visit: &'a Visit<'a>,
+    settings: &'a ExperimentSettings,
+    id: Option<&'i str>,
+    url: OnceCell<String>,
+    pub(super) assignments: RefCell<Assignments<'a>>,
+    pub(super) participations: RefCell<SmallVec<[Participation<'a>; 4]>>,
+    used: Cell<Used>,
+}
+
+impl<'a, 'i> RequestVisitor<'a, 'i> {
+    pub(super) fn new(
+        request: &'a Request<'a>,
+        visit: &'a Visit<'a>,
+        settings: &'a ExperimentSettings,
+        id: Option<&'i str>,
+        assignments: Assignments<'a>,
+    ) -> Self {
+        Self {
+            request,
+            visit,
+            settings,
+            id,
+            url: OnceCell::new(),
+            assignments: RefCell::new(assignments),
+            participations: RefCell::default(),
+            used: Cell::default(),
+        }
+    }
+
+    /// What the evaluation has used so far.
+    pub(super) fn used(&self) -> Used {
+        self.used.get()
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Used)) {
+        let mut used = self.used.get();
+        change(&mut used);
+        self.used.set(used);
+    }
+
+    /// The value of a field.
+    fn value(&self, field: &Field) -> Operand<'_> {
+        fn borrowed(text: &str) -> Operand<'_> {
+            Operand::Text(Cow::Borrowed(text))
+        }
+        fn text<'t>(value: &'t Option<Cow<'_, str>>) -> Operand<'t> {
+            value.as_deref().map_or(Operand::Null, borrowed)
+        }
+        fn optional(value: Option<Cow<'_, str>>) -> Operand<'_> {
+            value.map_or(Operand::Null, Operand::Text)
+        }
+        let Visit { user_agent, .. } = self.visit;
+        match field {
+            Field::Id => self.id.map_or(Operand::Null, borrowed),
+            Field::Url => Operand::Text(Cow::Owned(self.full_url())),
+            Field::Host => borrowed(self.host()),
+            Field::Path => borrowed(&self.request.path),
+            Field::Query(name) => optional(parameter(&self.request.query, name)),
+            Field::Cookie(name) => self.visit.cookies.get(name).map_or(Operand::Null, borrowed),
+            Field::Header(name) => optional(self.visit.header(name)),
+            Field::Country => text(&self.visit.country),
+            Field::Region => text(&self.visit.region),
+            Field::City => {
+                // CloudFront percent-encodes names that are not ASCII.
+                optional(self.visit.city.as_deref().map(|city| percent_decode_str(city).decode_utf8_lossy()))
+            }
+            Field::DeviceType => self.device_type().map_or(Operand::Null, borrowed),
+            Field::Language => {
+                let first = self.visit.accept_language.as_deref().and_then(|list| list.split([',', ';']).next());
+                first.map(str::trim).filter(|tag| !tag.is_empty()).map_or(Operand::Null, borrowed)
+            }
+            Field::Browser => user_agent.as_deref().map_or(Operand::Null, |agent| borrowed(browser(agent))),
+            Field::Os => user_agent.as_deref().map_or(Operand::Null, |agent| borrowed(system(agent))),
+            Field::Bot => Operand::Bool(self.is_bot()),
+            Field::Referrer => text(&self.visit.referer),
+            Field::Utm(name) => optional(parameter(&self.request.query, name)),
+        }
+    }
+
+    /// Whether the client is a known bot.
+    pub(super) fn is_bot(&self) -> bool {
+        self.visit.user_agent.as_deref().is_some_and(|user_agent| is_bot(user_agent, &self.settings.bots))
+    }
+
+    fn device_type(&self) -> Option<&'static str> {
+        let is = |flag: &Option<Cow<'_, str>>| flag.as_deref() == Some("true");
+        let Visit { is_tv, is_tablet, is_mobile, is_desktop, .. } = self.visit;
+        [(is_tv, "tv"), (is_tablet, "tablet"), (is_mobile, "mobile"), (is_desktop, "desktop")]
+            .into_iter()
+            .find_map(|(flag, name)| is(flag).then_some(name))
+    }
+
+    /// The host of the site. The API is reached under its own name, unless it has a domain name of the site.
+    fn host(&self) -> &str {
+        let of_aws = |domain: &str| {
+            [".amazonaws.com", ".amazonaws.com.cn", ".on.aws"].iter().any(|suffix| domain.ends_with(suffix))
+        };
+        let own = self.visit.domain_name.as_deref().filter(|domain| !of_aws(domain)).and(self.visit.host.as_deref());
+        own.unwrap_or_else(|| self.settings.site.split_once("://").map_or(&*self.settings.site, |(_, host)| host))
+    }
+
+    fn full_url(&self) -> String {
+        let scheme = self.settings.site.split_once("://").map_or("https", |(scheme, _)| scheme);
+        let mut url = String::with_capacity(self.request.path.len() + self.request.query.len() + 64);
+        // Writing to a String cannot fail.
+        let _ = write!(url, "{scheme}://{}", self.host());
+        url.extend(utf8_percent_encode(&self.request.path, PATH_ENCODED));
+        if !self.request.query.is_empty() {
+            url.push('?');
+            url.push_str(&self.request.query);
+        }
+        url
+    }
+
+    fn operand(&self, attribute: &Attribute) -> Operand<'_> {
+        attribute.field.as_ref().map_or(Operand::Null, |field| self.value(field))
+    }
+
+    /// Whether the CDN's cache key contains an attribute.
+    fn is_in_cache_key(&self, attribute: &Attribute) -> bool {
+        matches!(attribute.field, None | Some(Field::Path | Field::Host))
+            || self.settings.cache_key.iter().any(|name| **name == *attribute.name)
+    }
+}
+
+impl Attributes for RequestVisitor<'_, '_> {
+    fn tested(&self, attribute: &Attribute) -> Operand<'_> {
+        self.note(|used| {
+            used.id |= attribute.field == Some(Field::Id);
+            used.cookie |= matches!(attribute.field, Some(Field::Cookie(_)));
+            // The assignments say nothing about a condition on the id.
+            used.uncacheable |= !self.is_in_cache_key(attribute);
+        });
+        self.operand(attribute)
+    }
+
+    fn hashed(&self, attribute: &Attribute) -> Operand<'_> {
+        self.note(|used| {
+            used.id |= attribute.field == Some(Field::Id);
+            used.cookie |= matches!(attribute.field, Some(Field::Cookie(_)));
+        });
+        self.operand(attribute)
+    }
+}
+
+impl<'a> Visitor<'a> for RequestVisitor<'a, '_> {
+    fn url(&self) -> &str {
+        self.url.get_or_init(|| self.full_url())
+    }
+
+    fn forced(&self, experiment: &'a Experiment) -> Option<i64> {
+        if !self.settings.preview || self.request.query.is_empty() {
+            return None;
+        }
+        let variation = query_string_override(&experiment.key, &self.request.query, experiment.variations.len())?;
+        self.note(|used| used.uncacheable = true);
+        self.take_part(experiment, variation, true);
+        variation.try_into().ok()
+    }
+
+    fn sticky(&self, experiment: &'a Experiment, _: &Hashed<'_>) -> Sticky {
+        self.assignments.borrow().sticky(&experiment.label)
+    }
+
+    fn assigned(&self, assigned: &Assigned<'a>, _: &Hashed<'_>) {
+        if assigned.in_experiment {
+            self.take_part(assigned.experiment, assigned.variation, false);
+        }
+    }
+
+    fn decided_by_hash(&self) {
+        self.note(|used| used.uncacheable = true);
+    }
+}
+
+impl<'a> RequestVisitor<'a, '_> {
+    /// Notes a participation, which is the visitor's assignment from now on.
+    fn take_part(&self, experiment: &'a Experiment, variation: usize, forced: bool) {
+        self.assignments.borrow_mut().put(&experiment.label, variation);
+        let mut participations = self.participations.borrow_mut();
+        if !participations.iter().any(|known| known.experiment.label.key == experiment.label.key) {
+            participations.push(Participation { experiment, variation, forced });
+        }
+    }
+}
