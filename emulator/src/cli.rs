@@ -85,6 +85,9 @@ pub(crate) struct Cli {
     /// can be repeated
     #[arg(long = "forward", value_name = "HEADER", help_heading = "CDN and API")]
     pub(crate) forwarded: Vec<HeaderName>,
+    /// Cache in the CDN, as deploy/aws.yaml configures it with Caching=on; without this option the CDN caches nothing
+    #[arg(long, help_heading = "CDN and API")]
+    pub(crate) cache: bool,
     /// Stage of the API; a named stage prefixes every path of the API
     #[arg(long, value_name = "STAGE", default_value = "$default", value_parser = stage, help_heading = "CDN and API")]
     pub(crate) stage: String,
@@ -179,6 +182,7 @@ Examples:
   cargo run -- --port-base 4000                    use ports 4000 to 4003
   cargo run -- --env variant_fallback=true         set a setting of the handler
   cargo run -- --fault s3-error=503                S3 throttles
+  cargo run -- --cache                             cache in the CDN
   cargo run -- --missing-key access-denied         missing keys as with the walk-through's role
   cargo run --release -- --bootstrap ./bootstrap   run another handler
   cargo run -- policy check deploy/aws.yaml        check a distribution for this origin";

@@ -13,7 +13,7 @@ use std::process::{self, ExitCode};
 use aws_credential_types::Credentials;
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
-use emulator::cloud::{Bootstrap, Cloud, Options, Storage};
+use emulator::cloud::{Bootstrap, Caching, Cloud, Options, Storage};
 use emulator::fault::Faults;
 use emulator::journal::{Format, HandlerLog, Journal};
 use emulator::policy;
@@ -194,6 +194,7 @@ fn options(cli: Cli) -> Result<Options, String> {
         variants,
         foreign_handler,
         forwarded: cli.forwarded,
+        caching: if cli.cache { Caching::On } else { Caching::Off },
         stage: cli.stage,
         region: cli.region,
         env,
