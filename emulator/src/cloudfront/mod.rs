@@ -62,11 +62,13 @@ struct Outcome {
     source: Source,
     /// Whether the API has received the request, which then writes its line.
     reached_api: bool,
+    /// Whether no origin has received the request, although it is a valid one.
+    edge_only: bool,
 }
 
 impl Outcome {
     fn page(response: Response<Body>) -> Self {
-        Self { response, source: Source::Miss, reached_api: false }
+        Self { response, source: Source::Miss, reached_api: false, edge_only: false }
     }
 }
 
@@ -107,9 +109,14 @@ impl Edge {
             let result =
                 if to_bucket { self.pass_to_bucket(request).await } else { self.pass_to_api(request, peer, &id).await };
             let reached_api = result.is_ok() && !to_bucket;
-            Outcome { response: result.unwrap_or_else(|page| page), source: Source::Miss, reached_api }
+            Outcome {
+                response: result.unwrap_or_else(|page| page),
+                source: Source::Miss,
+                reached_api,
+                edge_only: false,
+            }
         };
-        let Outcome { mut response, source, reached_api } = outcome;
+        let Outcome { mut response, source, reached_api, edge_only } = outcome;
         let cache = match source {
             _ if response.status().is_client_error() || response.status().is_server_error() => "Error from cloudfront",
             Source::Hit => "Hit from cloudfront",
@@ -124,8 +131,8 @@ impl Edge {
                 headers.insert(name, value);
             }
         }
-        if source == Source::Hit {
-            line.via = Via::EdgeCache;
+        if edge_only {
+            line.via = Via::EdgeOnly;
         }
         line.status = response.status();
         line.bytes = if head { 0 } else { response.body().size_hint().lower() };
@@ -218,7 +225,7 @@ impl Edge {
     ) -> Outcome {
         let (mut parts, body) = request.into_parts();
         if !behavior.methods.contains(parts.method.as_str()) {
-            return Outcome::page(method_not_allowed());
+            return Outcome { edge_only: true, ..Outcome::page(method_not_allowed()) };
         }
         viewer::describe(&mut parts.headers, peer);
         let parts = Arc::new(parts);
@@ -240,7 +247,9 @@ impl Edge {
             (result.response, Source::Miss)
         };
         viewer::remove_fields(response.headers_mut(), behavior);
-        Outcome { response, source, reached_api: reached_api.load(Ordering::Relaxed) }
+        // A stale object that replaces an error is a hit too, but the origin has received the request.
+        let reached_api = reached_api.load(Ordering::Relaxed);
+        Outcome { response, source, reached_api, edge_only: source == Source::Hit && !reached_api }
     }
 
     async fn request_origin(

@@ -83,6 +83,47 @@ fn is_kept(name: &str, behavior: &Behavior) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cloudfront::behavior::{Behaviors, Extras};
+    use crate::policy::caching::Names;
+
+    fn behavior(forwarded: &[&'static str]) -> Behavior {
+        let forwarded: Vec<HeaderName> = forwarded.iter().map(|name| HeaderName::from_static(name)).collect();
+        let version = HeaderName::from_static("test_version");
+        Behaviors::caching_on(&version, &[], &forwarded, Extras::default()).list.remove(0)
+    }
+
+    /// The names of Vary that reach the viewer.
+    fn vary(behavior: &Behavior, sent: &'static str) -> String {
+        let mut headers = HeaderMap::new();
+        headers.insert(VARY, HeaderValue::from_static(sent));
+        remove_fields(&mut headers, behavior);
+        headers.get(VARY).map_or_else(String::new, |value| value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn vary_keeps_accept_encoding_cookie_and_listed_headers() {
+        let plain = behavior(&[]);
+        assert_eq!(vary(&plain, "Cookie, accept-encoding"), "Cookie, accept-encoding");
+        assert_eq!(vary(&plain, "Test_Version, Accept-Language, redirect"), "Test_Version, redirect");
+        assert_eq!(vary(&plain, "User-Agent"), "");
+        assert_eq!(vary(&behavior(&["cloudfront-is-mobile-viewer"]), "User-Agent"), "User-Agent");
+        assert_eq!(vary(&plain, "*"), "*");
+        let mut minimum = plain;
+        minimum.cache.ttl.minimum = 1;
+        assert_eq!(vary(&minimum, "*, Cookie"), "Cookie");
+    }
+
+    #[test]
+    fn set_cookie_is_removed_if_no_cookie_is_forwarded() {
+        let mut behavior = behavior(&[]);
+        for (cookies, kept) in [(Names::All, true), (Names::exactly(["a"]), true), (Names::None, false)] {
+            behavior.request.cookies = cookies;
+            let mut headers = HeaderMap::new();
+            headers.insert(SET_COOKIE, HeaderValue::from_static("a=1"));
+            remove_fields(&mut headers, &behavior);
+            assert_eq!(headers.contains_key(SET_COOKIE), kept, "{:?}", behavior.request.cookies);
+        }
+    }
 
     #[test]
     fn the_user_agent_determines_the_device() {

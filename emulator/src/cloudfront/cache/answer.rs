@@ -108,3 +108,71 @@ fn metadata(entry: &Entry) -> Metadata {
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::cloudfront::cache::freshness::Freshness;
+
+    fn entry(status: u16, fields: &[(HeaderName, &'static str)]) -> Entry {
+        let zero = Duration::ZERO;
+        let freshness = Freshness {
+            ttl: Duration::from_secs(60),
+            revalidate: true,
+            stale_while_revalidate: zero,
+            stale_if_error: zero,
+            stale_if_unreachable: zero,
+            keeps_cookies: true,
+        };
+        let status = StatusCode::from_u16(status).unwrap();
+        Entry::new(status, &headers(fields), Bytes::from_static(b"0123456789"), freshness, SystemTime::UNIX_EPOCH)
+    }
+
+    fn headers(fields: &[(HeaderName, &'static str)]) -> HeaderMap {
+        fields.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
+    }
+
+    fn status_of(entry: &Entry, viewer: &[(HeaderName, &'static str)]) -> u16 {
+        answer(entry, &Method::GET, &headers(viewer), None).status().as_u16()
+    }
+
+    #[test]
+    fn conditions_apply_to_the_cached_object() {
+        let tagged = entry(200, &[(ETAG, "\"a\""), (LAST_MODIFIED, "Thu, 01 Jan 2026 00:00:00 GMT")]);
+        for (name, value, expected) in [
+            (IF_NONE_MATCH, "\"a\"", 304),
+            (IF_NONE_MATCH, "\"b\", W/\"a\"", 304),
+            (IF_NONE_MATCH, "\"b\"", 200),
+            (IF_MODIFIED_SINCE, "Fri, 02 Jan 2026 00:00:00 GMT", 304),
+            (IF_MATCH, "\"b\"", 412),
+            (IF_UNMODIFIED_SINCE, "Wed, 31 Dec 2025 00:00:00 GMT", 412),
+        ] {
+            assert_eq!(status_of(&tagged, &[(name.clone(), value)]), expected, "{name}: {value}");
+        }
+        let untagged = entry(200, &[]);
+        assert_eq!(status_of(&untagged, &[(IF_MATCH, "\"b\"")]), 200, "CloudFront ignores it without an ETag");
+        assert_eq!(status_of(&entry(404, &[(ETAG, "\"a\"")]), &[(IF_NONE_MATCH, "\"a\"")]), 404);
+    }
+
+    #[test]
+    fn a_range_selects_a_part_if_if_range_matches() {
+        let tagged = entry(200, &[(ETAG, "\"a\""), (CONTENT_LENGTH, "10")]);
+        let viewer = headers(&[(RANGE, "bytes=-3"), (IF_RANGE, "\"a\"")]);
+        let part = answer(&tagged, &Method::GET, &viewer, None);
+        assert_eq!((part.status(), part.body().as_ref()), (StatusCode::PARTIAL_CONTENT, &b"789"[..]));
+        assert_eq!(
+            (&part.headers()[CONTENT_LENGTH], &part.headers()[CONTENT_RANGE]),
+            (&HeaderValue::from(3), &HeaderValue::from_static("bytes 7-9/10"))
+        );
+        assert_eq!(status_of(&tagged, &[(RANGE, "bytes=-3"), (IF_RANGE, "\"b\"")]), 200);
+        assert_eq!(status_of(&tagged, &[(RANGE, "bytes=0-1,3-4")]), 200);
+        assert_eq!(status_of(&tagged, &[(RANGE, "bytes=10-")]), 416);
+        let head = answer(&tagged, &Method::HEAD, &viewer, None);
+        assert_eq!(
+            (head.status(), head.body().len(), &head.headers()[CONTENT_LENGTH]),
+            (StatusCode::OK, 0, &HeaderValue::from(10))
+        );
+    }
+}
