@@ -311,6 +311,7 @@ impl Cloud {
             cloudwatch: cloudwatch.clone(),
         };
         let distribution_id = distribution.id.clone();
+        let cdn_caches = distribution.behaviors.as_ref().is_some_and(Behaviors::cache);
         servers.push(cloudfront::serve(edge, distribution).map_err(|error| text(&error))?);
 
         let folder = local_bucket.as_ref().zip(match &options.storage {
@@ -331,6 +332,7 @@ impl Cloud {
             secret: &secret,
             version_header: version_header.as_str(),
             config: settings.as_ref(),
+            cdn_caches,
             derived_url_of: options.public_url.is_none().then_some(edge_address),
             private_bucket: bucket_address.filter(|address| address.ip().is_loopback()),
         });

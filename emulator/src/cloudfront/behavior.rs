@@ -15,7 +15,7 @@ use crate::policy::caching::{CachePolicy, Caching, Codings, Names, RequestPolicy
 use crate::policy::distribution::{self, Distribution};
 use crate::policy::path_pattern::matches;
 
-/// CacheDefaultTtl of deploy/aws.yaml, and the default TTL of its behaviours for variants, in seconds.
+/// The default TTL of all behaviours of deploy/aws.yaml, in seconds.
 const DEFAULT_TTL_SECS: u64 = 60;
 
 /// MaxTTL of deploy/aws.yaml.
@@ -45,7 +45,7 @@ pub struct Behavior {
     pub cache: CachePolicy,
     /// What is forwarded in addition to the cache key.
     pub request: RequestPolicy,
-    /// Whether the behaviour has legacy settings, which forward every header that CloudFront does not remove.
+    /// Whether it has legacy settings. They forward unlisted headers too, except some.
     pub legacy: bool,
 }
 
@@ -91,7 +91,7 @@ pub const EXPERIMENT_HEADERS: [&str; 14] = [
 /// The cookie with the assignments of a visitor, which selects the response.
 const ASSIGNMENTS_COOKIE: &str = "nearedge_v";
 
-/// The headers that CloudFront removes from a request unless it caches by them, with legacy settings. It forwards others
+/// The headers that legacy settings forward only if they list them. Others are forwarded
 /// ([HTTP request headers and CloudFront behavior](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/RequestAndResponseBehaviorCustomOrigin.html#request-custom-headers-behavior)).
 const REMOVED: [&str; 19] = [
     "accept",
@@ -202,6 +202,11 @@ impl Behaviors {
         })
     }
 
+    /// Whether any behaviour caches objects.
+    pub fn cache(&self) -> bool {
+        self.list.iter().any(|behavior| self.rules(behavior, &Method::GET).caches_objects)
+    }
+
     /// The behaviour that applies to a path.
     pub fn of(&self, path: &str) -> Option<&Behavior> {
         self.list.iter().find(|behavior| behavior.pattern.as_ref().is_none_or(|pattern| matches(pattern, path)))
@@ -268,7 +273,7 @@ impl Behavior {
         })
     }
 
-    /// Whether a header, in lower case, is in a list of the cache key or of the forwarded headers.
+    /// Whether a policy lists a header, whose name is in lower case.
     pub fn lists_header(&self, name: &str) -> bool {
         let lists = |names: &Names| matches!(names, Names::Listed(listed) if listed.contains(name));
         lists(&self.cache.headers) || lists(&self.request.headers) || self.request.added.contains(name)
@@ -285,7 +290,7 @@ impl Behavior {
         forward::query(query, |name| policies.iter().any(|names| forward::contains(names, name)))
     }
 
-    /// The headers that the origin receives from the viewer, and those about the viewer.
+    /// The headers of the viewer's request that the origin receives.
     pub fn forwarded_headers(&self, method: &Method, viewer: &HeaderMap) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for name in viewer.keys().filter(|name| self.forwards_header(method, name)) {

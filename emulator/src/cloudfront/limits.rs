@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use crate::policy::caching::{CachePolicy, Caching, Codings, Names, RequestPolicy};
 use crate::policy::distribution::{Behavior, Distribution};
 
-/// "Headers per cache policy", "Headers per origin request policy" and, with legacy settings, the headers of a behaviour
+/// The maximum number of headers in a policy or in legacy settings
 /// ([quotas](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cloudfront-limits.html)).
 pub const HEADERS_MAX: usize = 10;
 

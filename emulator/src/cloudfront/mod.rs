@@ -62,7 +62,7 @@ struct Outcome {
     source: Source,
     /// Whether the API has received the request, which then writes its line.
     reached_api: bool,
-    /// Whether no origin has received the request, although it is a valid one.
+    /// Whether the CDN has responded without an origin, by its behaviours.
     edge_only: bool,
 }
 

@@ -80,7 +80,7 @@ impl Ttl {
     }
 }
 
-/// The content codings of Accept-Encoding that are in the cache key, in a normalized form.
+/// The content codings in the cache key, from a normalized Accept-Encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Codings {
     /// EnableAcceptEncodingGzip.

@@ -98,7 +98,7 @@ const ADDED: [&str; 19] = [
     "cloudfront-viewer-time-zone",
 ];
 
-/// The managed origin request policy with this id or name, such as `AllViewerExceptHostHeader`.
+/// The managed origin request policy with this id or name, such as `AllViewer`.
 pub(super) fn request_policy(id: &str) -> Option<RequestPolicy> {
     let id = REQUEST_POLICY_NAMES.iter().find(|(name, _)| *name == id).map_or(id, |(_, id)| id);
     let (headers, query_strings) = match id {

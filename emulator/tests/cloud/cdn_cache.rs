@@ -22,7 +22,7 @@ fn caching(env: &[(&str, &str)]) -> Options {
     Options { caching: Caching::On, ..with_env(env) }
 }
 
-/// A distribution whose default behaviour has this cache policy and these forwarded cookies; it forwards the variant.
+/// A distribution with this cache policy, which forwards the variant and these cookies.
 fn policy(cache: &Value, cookies: &str) -> Caching {
     let mut policies = Policies::default();
     policies.add("cache", &json!({"CachePolicyConfig": cache})).unwrap();
@@ -50,7 +50,7 @@ fn cache_policy(minimum: u64, default: u64) -> Value {
     })
 }
 
-/// A distribution in front of a handler that returns its event as the body.
+/// A cloud whose handler returns its event as the body.
 fn echo(caching: Caching, env: &[(&str, &str)]) -> Options {
     let env: Vec<_> = [("mode", "echo")].iter().chain(env).copied().collect();
     Options { bootstrap: example("misbehaving"), foreign_handler: true, environments: 1, caching, ..with_env(&env) }
@@ -327,7 +327,7 @@ async fn gated_s3(permits: Arc<Semaphore>) -> (serve::Server, Arc<AtomicUsize>, 
 }
 
 #[tokio::test]
-async fn concurrent_requests_are_collapsed_unless_cookies_are_forwarded() {
+async fn requests_are_collapsed_unless_cookies_are_forwarded() {
     for (cookies, expected) in [("none", 1), ("all", 3)] {
         let permits = Arc::new(Semaphore::new(0));
         let (_s3, at_s3, storage) = gated_s3(permits.clone()).await;

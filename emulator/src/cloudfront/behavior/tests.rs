@@ -30,7 +30,7 @@ fn the_option_cache_equals_the_template_with_caching_on() {
 }
 
 #[test]
-fn with_experiments_the_assignments_are_in_the_key_and_the_id_is_not() {
+fn experiments_add_the_assignments_to_the_key_and_not_the_id() {
     let behaviors = caching_on(Extras { experiments: true, ..Extras::default() });
     let default = behaviors.of("/x").unwrap();
     assert_eq!(default.cache.cookies, Names::exactly(["nearedge_v"]));

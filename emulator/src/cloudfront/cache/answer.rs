@@ -16,7 +16,7 @@ use nearedge_core::object::Metadata;
 
 use crate::cloudfront::cache::store::Entry;
 
-/// The fields with which a viewer's request depends on what the viewer already has.
+/// The conditions of a request, and its Range.
 pub const CONDITIONS: [HeaderName; 6] =
     [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE, RANGE];
 

@@ -21,7 +21,7 @@ pub struct Rules {
     pub caches_objects: bool,
     /// Whether errors are cached.
     pub caches_errors: bool,
-    /// Whether concurrent requests with the same key share one request to the origin.
+    /// Whether concurrent requests with one key share a request to the origin.
     pub collapses: bool,
     /// The TTLs.
     pub ttl: Ttl,
@@ -48,7 +48,7 @@ pub struct Freshness {
     pub stale_while_revalidate: Duration,
     /// How long after its expiry it replaces the origin's 5xx.
     pub stale_if_error: Duration,
-    /// How long after its expiry it replaces the error page of an unreachable origin.
+    /// How long after its expiry it replaces an unreachable origin.
     pub stale_if_unreachable: Duration,
     /// Whether its Set-Cookie fields are cached with it.
     pub keeps_cookies: bool,

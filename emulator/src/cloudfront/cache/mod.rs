@@ -115,8 +115,8 @@ impl Cache {
             Found::Expired(entry) => Some(entry),
             Found::Missing => None,
         };
-        let revalidates = expired.as_ref().is_some_and(|entry| entry.freshness.revalidate);
-        // Without a cached object, conditions and ranges are the origin's to answer, for each viewer.
+        let revalidates = expired.as_ref().is_some_and(|entry| !validators(entry).is_empty());
+        // Without an object to revalidate, conditions and ranges are the origin's to answer, for each viewer.
         let shares = revalidates || !answer::is_conditional_or_partial(viewer);
         let mut leader = None;
         if rules.collapses && shares {
@@ -130,24 +130,30 @@ impl Cache {
                 }
             }
         }
-        let result = self.fetch(&key, viewer, expired, rules, &origin).await;
+        let result = self.fetch(&key, Some(viewer), expired, rules, &origin).await;
         drop(leader);
         result
     }
 
-    /// Requests the object from the origin, and stores the response if the rules permit it.
+    /// Requests the object from the origin, and stores the response. Without a viewer it runs in the background.
     async fn fetch(
         &self,
         key: &Key,
-        viewer: &HeaderMap,
+        viewer: Option<&HeaderMap>,
         expired: Option<Arc<Entry>>,
         rules: &Rules,
         origin: &Origin,
     ) -> (Response<Body>, Source) {
         let conditions = expired.as_ref().map(|entry| validators(entry)).unwrap_or_default();
         let revalidates = !conditions.is_empty();
-        let request = if revalidates { OriginRequest::Revalidation(conditions) } else { OriginRequest::AsReceived };
+        let request = if revalidates || viewer.is_none() {
+            OriginRequest::Revalidation(conditions)
+        } else {
+            OriginRequest::AsReceived
+        };
         let OriginResponse { response, reachable } = origin(request).await;
+        let no_conditions = HeaderMap::new();
+        let viewer = viewer.unwrap_or(&no_conditions);
         let now = (self.clock)();
         let status = response.status();
         if let Some(entry) = &expired {
@@ -185,7 +191,7 @@ impl Cache {
         let Join::Leader(flight) = self.flights.join(&key) else { return };
         let cache = self.clone();
         tokio::spawn(async move {
-            cache.fetch(&key, &HeaderMap::new(), Some(entry), &rules, &origin).await;
+            cache.fetch(&key, None, Some(entry), &rules, &origin).await;
             drop(flight);
         });
     }

@@ -11,7 +11,7 @@ use http::{HeaderMap, StatusCode};
 use crate::cloudfront::cache::freshness::{Freshness, Rules, freshness};
 use crate::cloudfront::cache::key::Key;
 
-/// The size at which the cache evicts the entries that were used least recently.
+/// The maximum size of the cache, which evicts what was used least recently.
 const BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// A cached response.
@@ -27,7 +27,7 @@ pub struct Entry {
     pub freshness: Freshness,
     /// When the origin sent or last confirmed it.
     pub stored_at: SystemTime,
-    /// Until when it is used although it has expired, because the origin has returned an error.
+    /// When the origin is to be asked again, after an error. The expired entry is used until then.
     held_until: Option<SystemTime>,
 }
 
@@ -41,7 +41,7 @@ impl Entry {
         Self { status, headers, body, freshness, stored_at: now, held_until: None }
     }
 
-    /// The entry after the origin has confirmed it with a 304, whose fields replace the stored ones (RFC 9111 §3.2).
+    /// The entry after a 304, whose fields replace the stored ones (RFC 9111 §3.2).
     pub fn confirmed(&self, not_modified: &HeaderMap, rules: &Rules, now: SystemTime) -> Self {
         let mut headers = self.headers.clone();
         for name in not_modified.keys().filter(|name| ![CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE].contains(name))
@@ -60,7 +60,7 @@ impl Entry {
         Self { held_until: Some(until), ..self.clone() }
     }
 
-    /// Whether the expired entry replaces an error of the origin, or the error page of an unreachable origin.
+    /// Whether the expired entry replaces the response of a failing or unreachable origin.
     pub fn serves_despite_error(&self, reachable: bool, now: SystemTime) -> bool {
         let limit = if reachable { self.freshness.stale_if_error } else { self.freshness.stale_if_unreachable };
         limit > Duration::ZERO && self.staleness(now) <= limit
@@ -80,7 +80,7 @@ impl Entry {
 pub enum Found {
     /// A response that needs no request to the origin.
     Usable(Arc<Entry>),
-    /// An expired response that is used while it is revalidated in the background.
+    /// An expired response that is used during its revalidation.
     UsableWhileRevalidating(Arc<Entry>),
     /// An expired response.
     Expired(Arc<Entry>),

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::policy::policies::Policies;
 
-/// The error of a distribution whose default behaviour has these settings in addition.
+/// The error for these settings of the default behaviour.
 fn error_of(behavior: Value, policies: &[(&str, Value)]) -> Option<String> {
     let mut known = Policies::default();
     for (id, policy) in policies {

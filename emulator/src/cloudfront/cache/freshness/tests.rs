@@ -47,7 +47,7 @@ fn ttl(rules: &Rules, cache_control: &str, expires_in: Option<i64>) -> u64 {
     freshness(StatusCode::OK, &headers, rules, now()).unwrap().ttl.as_secs()
 }
 
-/// The rows of the table "Specify the amount of time that CloudFront caches objects" with a minimum TTL of 0.
+/// The rows with a minimum TTL of 0 in "Specify the amount of time that CloudFront caches objects".
 #[test]
 fn the_aws_table_holds_with_a_minimum_of_zero() {
     let rules = rules(0, 50, 100);
