@@ -8,7 +8,7 @@ use http::header::{AUTHORIZATION, COOKIE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::cloudfront::cache::answer::CONDITIONS;
-use crate::cloudfront::cache::freshness::Rules;
+use crate::cloudfront::cache::freshness::{Rules, TTL_SECS_MAX};
 use crate::cloudfront::forward;
 use crate::cloudfront::limits;
 use crate::policy::caching::{CachePolicy, Caching, Codings, Names, RequestPolicy, Ttl};
@@ -229,8 +229,8 @@ impl Behaviors {
             // the origin request policy, or the legacy cache settings"
             // (https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/RequestAndResponseBehaviorCustomOrigin.html#request-custom-traffic-spikes).
             collapses: cacheable && caches && !behavior.forwards_cookies(),
-            ttl: behavior.cache.ttl,
-            error_ttl_secs: self.error_ttl_secs.clone(),
+            ttl: behavior.cache.ttl.limited_to(TTL_SECS_MAX),
+            error_ttl_secs: self.error_ttl_secs.iter().map(|(code, secs)| (*code, (*secs).min(TTL_SECS_MAX))).collect(),
         }
     }
 }
@@ -301,7 +301,7 @@ impl Behavior {
         let policies = [&self.cache.cookies, &self.request.cookies];
         let cookies = forward::cookies(viewer, |name| policies.iter().any(|names| forward::contains(names, name)));
         if !cookies.is_empty()
-            && let Ok(value) = HeaderValue::try_from(cookies.join("; "))
+            && let Ok(value) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
         {
             headers.insert(COOKIE, value);
         }

@@ -3,8 +3,8 @@
 //! [Control the cache key](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/controlling-the-cache-key.html)
 //! and [Control origin requests](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/controlling-origin-requests.html).
 
-use http::HeaderMap;
 use http::header::{ACCEPT_ENCODING, COOKIE};
+use http::{HeaderMap, HeaderValue};
 
 use crate::policy::caching::{Codings, Names};
 use crate::policy::path_pattern::matches;
@@ -31,12 +31,16 @@ pub fn query(query: Option<&str>, selects: impl Fn(&str) -> bool) -> Option<Stri
 ///
 /// "CloudFront sorts the cookies in natural order by cookie name before forwarding the request to your origin"
 /// ([cookies](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/Cookies.html)).
-pub fn cookies(headers: &HeaderMap, selects: impl Fn(&str) -> bool) -> Vec<String> {
-    let fields = headers.get_all(COOKIE).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    let name = |cookie: &str| cookie.split('=').next().unwrap_or_default().trim().to_owned();
-    let mut selected: Vec<String> = fields
-        .flat_map(|field| field.split(';').map(|cookie| cookie.trim().to_owned()).collect::<Vec<_>>())
+pub fn cookies(headers: &HeaderMap, selects: impl Fn(&str) -> bool) -> Vec<Vec<u8>> {
+    let name = |cookie: &[u8]| {
+        let name = cookie.split(|byte| *byte == b'=').next().unwrap_or_default();
+        String::from_utf8_lossy(name.trim_ascii()).into_owned()
+    };
+    let fields = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    let mut selected: Vec<Vec<u8>> = fields
+        .flat_map(|field| field.split(|byte| *byte == b';').map(<[u8]>::trim_ascii))
         .filter(|cookie| !cookie.is_empty() && selects(&name(cookie)))
+        .map(<[u8]>::to_vec)
         .collect();
     selected.sort_by_key(|cookie| name(cookie));
     selected
@@ -59,5 +63,36 @@ pub fn codings(headers: &HeaderMap, codings: Codings) -> Option<&'static str> {
         (true, false) => Some("br"),
         (false, true) => Some("gzip"),
         (false, false) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listed_cookie_can_contain_wildcards() {
+        let names = Names::exactly(["user_*", "a?c", "plain"]);
+        for (name, expected) in
+            [("user_1", true), ("user", false), ("abc", true), ("abbc", false), ("plain", true), ("Plain", false)]
+        {
+            assert_eq!(contains(&names, name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn several_cookie_fields_become_one_list_byte_for_byte() {
+        let mut headers = HeaderMap::new();
+        headers.append(COOKIE, HeaderValue::from_bytes(b"z=\xff; b=2;;").unwrap());
+        headers.append(COOKIE, HeaderValue::from_static("a=1=1"));
+        assert_eq!(cookies(&headers, |_| true), [&b"a=1=1"[..], b"b=2", b"z=\xff"]);
+        assert_eq!(cookies(&headers, |name| name == "b"), [b"b=2"]);
+    }
+
+    #[test]
+    fn a_query_string_keeps_its_order_and_encoding() {
+        assert_eq!(query(Some("b=%20&a&b=2"), |name| name == "b").as_deref(), Some("b=%20&b=2"));
+        assert_eq!(query(Some("b=1"), |_| false), None);
+        assert_eq!(query(None, |_| true), None);
     }
 }

@@ -73,6 +73,12 @@ pub struct Ttl {
 }
 
 impl Ttl {
+    /// The TTLs, each at most `secs`.
+    pub fn limited_to(self, secs: u64) -> Self {
+        let Self { minimum, default, maximum } = self;
+        Self { minimum: minimum.min(secs), default: default.min(secs), maximum: maximum.min(secs) }
+    }
+
     /// Whether all three are zero, which disables caching
     /// ([cache policies](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cache-key-understand-cache-policy.html)).
     pub fn is_zero(self) -> bool {

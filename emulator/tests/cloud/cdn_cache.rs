@@ -270,6 +270,10 @@ async fn all_cookies_reach_the_function_and_one_is_in_the_key() {
     let same = cloud.cdn("/", &cookie("nearedge_v=y")).await;
     assert_eq!(same.header("x-cache"), "Hit from cloudfront", "without experiments, no cookie is in the key");
     cloud.shut_down().await;
+    let cloud = start(echo(Caching::Off, &[])).await;
+    let passed = event(&cloud, "/", &cookie("nearedge_v=x; nearedge=id1; c=3")).await;
+    assert_eq!(passed["cookies"], json!(["nearedge_v=x", "nearedge=id1", "c=3"]));
+    cloud.shut_down().await;
 }
 
 #[tokio::test]

@@ -96,3 +96,13 @@ fn only_other_methods_than_get_and_head_are_never_cached() {
     let options = Behavior { caches_options: true, ..default.clone() };
     assert!(behaviors.rules(&options, &Method::OPTIONS).caches_objects);
 }
+
+#[test]
+fn no_ttl_of_a_configuration_exceeds_a_century() {
+    let mut behaviors = caching_on(Extras::default());
+    behaviors.list[2].cache.ttl = Ttl { minimum: u64::MAX, default: u64::MAX, maximum: u64::MAX };
+    behaviors.error_ttl_secs.insert(404, u64::MAX);
+    let rules = behaviors.rules(behaviors.of("/x").unwrap(), &Method::GET);
+    assert_eq!(rules.ttl, Ttl { minimum: TTL_SECS_MAX, default: TTL_SECS_MAX, maximum: TTL_SECS_MAX });
+    assert_eq!(rules.error_ttl(http::StatusCode::NOT_FOUND).as_secs(), TTL_SECS_MAX);
+}

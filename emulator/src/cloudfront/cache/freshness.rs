@@ -14,6 +14,9 @@ use nearedge_core::http::date::http_date;
 use crate::policy::caching::Ttl;
 use crate::policy::distribution::ERROR_TTL_DEFAULT_SECS;
 
+/// The longest lifetime, in seconds: "The maximum value is 100 years" (first page).
+pub const TTL_SECS_MAX: u64 = 100 * 365 * 86_400;
+
 /// The rules of a behaviour.
 #[derive(Debug, Clone)]
 pub struct Rules {
@@ -198,9 +201,9 @@ impl Directives {
     }
 }
 
-/// CloudFront's maximum is 100 years. An invalid number counts as zero.
+/// Parses a number of seconds. An invalid number counts as zero.
 fn delta_seconds(text: &str) -> u64 {
-    const MAX: u64 = 100 * 365 * 86_400;
+    const MAX: u64 = TTL_SECS_MAX;
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if digits { text.parse().unwrap_or(MAX).min(MAX) } else { 0 }
 }

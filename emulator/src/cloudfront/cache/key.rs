@@ -17,7 +17,7 @@ pub struct Key {
     query: Option<String>,
     /// A listed header that the request lacks differs from an empty one.
     headers: Vec<(String, Option<Vec<u8>>)>,
-    cookies: Vec<String>,
+    cookies: Vec<Vec<u8>>,
     codings: Option<&'static str>,
 }
 

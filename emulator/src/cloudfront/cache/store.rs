@@ -32,7 +32,11 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// An entry of a response.
+    /// An entry of a response, with its Set-Cookie fields.
+    ///
+    /// "CloudFront also caches the Set-Cookie headers with the object returned from the origin, and sends those Set-Cookie
+    /// headers to viewers on all cache hits"
+    /// ([cookies](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/Cookies.html)).
     pub fn new(status: StatusCode, headers: &HeaderMap, body: Bytes, freshness: Freshness, now: SystemTime) -> Self {
         let mut headers = headers.clone();
         if !freshness.keeps_cookies {

@@ -79,6 +79,18 @@ fn the_aws_table_holds_with_a_minimum_of_zero() {
     }
 }
 
+#[test]
+fn an_invalid_number_or_date_has_expired() {
+    let rules = rules(0, 50, 100);
+    for cache_control in ["max-age=", "max-age=-1", "max-age=x", "s-maxage=1.5"] {
+        assert_eq!(ttl(&rules, cache_control, None), 0, "{cache_control}");
+    }
+    assert_eq!(ttl(&rules, "max-age=99999999999999999999999", None), 100);
+    let mut headers = HeaderMap::new();
+    headers.insert(EXPIRES, HeaderValue::from_static("0"));
+    assert_eq!(freshness(StatusCode::OK, &headers, &rules, now()).unwrap().ttl, Duration::ZERO);
+}
+
 /// The rows with a minimum TTL above 0, which overrides no-store.
 #[test]
 fn the_aws_table_holds_with_a_minimum_above_zero() {
