@@ -103,6 +103,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) version_header: &'a str,
     /// The settings of the function; `None` if the handler is another program.
     pub(crate) config: Option<&'a Config>,
+    /// Whether the CDN caches responses.
+    pub(crate) cdn_caches: bool,
     /// The listen address of the CDN, if `cdn` was derived from it.
     pub(crate) derived_url_of: Option<SocketAddr>,
     /// The listen address of the bucket, if only this machine reaches it.
@@ -135,6 +137,13 @@ impl Banner {
                 settings.index
             )],
         };
+        if facts.cdn_caches {
+            notes.push(
+                "the CDN caches, so a change shows there when its copy has expired. A restart empties its cache; the API \
+                 shows the change earlier."
+                    .to_owned(),
+            );
+        }
         notes.extend(network_notes(facts));
         let mut banner = Self {
             cdn: facts.cdn.to_owned(),

@@ -86,6 +86,32 @@ pub(crate) struct Cli {
     /// can be repeated
     #[arg(long = "forward", value_name = "HEADER", help_heading = "CDN and API")]
     pub(crate) forwarded: Vec<HeaderName>,
+    /// Cache in the CDN, as deploy/aws.yaml configures it with Caching=on; without this option the CDN caches nothing
+    #[arg(long, help_heading = "CDN and API")]
+    pub(crate) cache: bool,
+    /// Cache and forward as this distribution does: the output of `aws cloudfront get-distribution-config --id ID`, or a
+    /// CloudFormation template, such as deploy/aws.yaml
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_hint = ValueHint::FilePath,
+        conflicts_with_all = ["cache", "forwarded"],
+        help_heading = "CDN and API"
+    )]
+    pub(crate) distribution: Option<PathBuf>,
+    /// Policy that the distribution names by id, as the output of `aws cloudfront get-cache-policy` or
+    /// `get-origin-request-policy`; can be repeated
+    #[arg(long = "policy", value_name = "FILE", requires = "distribution", help_heading = "CDN and API")]
+    pub(crate) policies: Vec<PathBuf>,
+    /// Parameter of the distribution's template, such as Caching=on; can be repeated
+    #[arg(
+        long = "set",
+        value_name = "NAME=VALUE",
+        value_parser = policy::command::name_and_value,
+        requires = "distribution",
+        help_heading = "CDN and API"
+    )]
+    pub(crate) parameters: Vec<(String, String)>,
     /// Stage of the API; a named stage prefixes every path of the API
     #[arg(long, value_name = "STAGE", default_value = "$default", value_parser = stage, help_heading = "CDN and API")]
     pub(crate) stage: String,
@@ -185,6 +211,8 @@ Examples:
   cargo run -- --port-base 4000                    use ports 4000 to 4003
   cargo run -- --env variant_fallback=true         set a setting of the handler
   cargo run -- --fault s3-error=503                S3 throttles
+  cargo run -- --cache                             cache in the CDN
+  cargo run -- --distribution deploy/aws.yaml      forward and cache as this distribution
   cargo run -- --missing-key access-denied         missing keys as with the walk-through's role
   cargo run --release -- --bootstrap ./bootstrap   run another handler
   cargo run -- policy check deploy/aws.yaml        check a distribution for this origin";

@@ -13,7 +13,9 @@ use nearedge::config::Config;
 
 use crate::address::{self, Listeners, PORT_BASE};
 use crate::banner::{Banner, Facts};
-use crate::cloudfront::{self, BucketOrigin, Distribution, OriginHeader};
+use crate::cloudfront;
+use crate::cloudfront::behavior::{Behaviors, Extras};
+use crate::cloudfront::distribution::{BucketOrigin, Distribution, OriginHeader};
 use crate::cloudwatch::{CloudWatch, dashboard};
 use crate::console::{self, Console};
 use crate::fault::Faults;
@@ -73,6 +75,18 @@ pub struct Bootstrap {
     pub arguments: Vec<String>,
 }
 
+/// What the CDN caches.
+#[derive(Debug, Clone, Default)]
+pub enum Caching {
+    /// Nothing, as with the managed policy CachingDisabled.
+    #[default]
+    Off,
+    /// What deploy/aws.yaml caches with `Caching=on`.
+    On,
+    /// What these behaviours cache. They also replace the forwarded headers, query strings and cookies.
+    By(Behaviors),
+}
+
 /// The options of the local cloud. [`Options::new`] lists the defaults.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -92,6 +106,8 @@ pub struct Options {
     pub variants: Vec<String>,
     /// Request headers that the CDN forwards in addition to the walk-through's.
     pub forwarded: Vec<HeaderName>,
+    /// What the CDN caches.
+    pub caching: Caching,
     /// Stage of the API: `$default`, or a name that prefixes every path.
     pub stage: String,
     /// AWS region of all services.
@@ -133,6 +149,7 @@ impl Options {
             bucket: "lambda-api-2022".to_owned(),
             variants: vec!["v1".to_owned(), "v2".to_owned()],
             forwarded: Vec::new(),
+            caching: Caching::default(),
             stage: "$default".to_owned(),
             region: "us-east-1".to_owned(),
             bootstrap,
@@ -231,6 +248,8 @@ impl Cloud {
             |setting, default: &str| variable(setting).filter(|name| !name.is_empty()).unwrap_or(default.into());
         let (auth_header, version_header) =
             (header("auth_header", "lambda_auth"), header("version_header", "test_version"));
+        let is_set = |setting: &str| variable(setting).is_some_and(|value| !value.trim().is_empty());
+        let extras = Extras { spa_fallback: is_set("spa_fallback"), experiments: is_set("experiments") };
         let variants = metrics_variants(&variable);
         let function = function(&options, env, &cloudwatch, &faults);
         let settings = if options.foreign_handler { None } else { settings(&function) };
@@ -261,6 +280,12 @@ impl Cloud {
         let header =
             HeaderValue::from_str(&secret).map_err(|_| "lambda_auth: expected visible ASCII characters".to_owned())?;
         let origin_header = OriginHeader::secret(header);
+        let version_header = header_name("version_header", &version_header)?;
+        let behaviors = match &options.caching {
+            Caching::Off => None,
+            Caching::On => Some(Behaviors::caching_on(&version_header, &options.variants, &options.forwarded, extras)),
+            Caching::By(behaviors) => Some(behaviors.clone()),
+        };
         let distribution = Distribution {
             domain_name: format!("{}.cloudfront.net", letters(13).to_lowercase()),
             api: authority(&address::loopback(gateway_address).to_string())?,
@@ -268,7 +293,7 @@ impl Cloud {
             forwarded: options.forwarded.clone(),
             auth_header: header_name("auth_header", &auth_header)?,
             secret: origin_header.clone(),
-            version_header: header_name("version_header", &version_header)?,
+            version_header: version_header.clone(),
             bucket: BucketOrigin {
                 scheme: url.scheme().cloned().unwrap_or(Scheme::HTTP),
                 authority: url.authority().cloned().ok_or_else(|| {
@@ -279,11 +304,14 @@ impl Cloud {
                 credentials,
             },
             bucket_prefixes: options.variants.clone(),
+            behaviors,
+            experiments: extras.experiments,
             journal,
             id: format!("E{}", letters(13).to_uppercase()),
             cloudwatch: cloudwatch.clone(),
         };
         let distribution_id = distribution.id.clone();
+        let cdn_caches = distribution.behaviors.as_ref().is_some_and(Behaviors::cache);
         servers.push(cloudfront::serve(edge, distribution).map_err(|error| text(&error))?);
 
         let folder = local_bucket.as_ref().zip(match &options.storage {
@@ -302,8 +330,9 @@ impl Cloud {
             variants: &options.variants,
             auth_header: &auth_header,
             secret: &secret,
-            version_header: &version_header,
+            version_header: version_header.as_str(),
             config: settings.as_ref(),
+            cdn_caches,
             derived_url_of: options.public_url.is_none().then_some(edge_address),
             private_bucket: bucket_address.filter(|address| address.ip().is_loopback()),
         });

@@ -230,6 +230,8 @@ pub enum Via {
     Gateway,
     /// Through the CDN to the bucket.
     EdgeToBucket,
+    /// To the CDN only, which responds from its cache or refuses the method.
+    EdgeOnly,
 }
 
 impl Via {
@@ -239,6 +241,7 @@ impl Via {
             Self::Edge => "cdn>api",
             Self::Gateway => "api",
             Self::EdgeToBucket => "cdn>s3",
+            Self::EdgeOnly => "cdn",
         }
     }
 }

@@ -13,11 +13,13 @@ use std::process::{self, ExitCode};
 use aws_credential_types::Credentials;
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
-use emulator::cloud::{Bootstrap, Cloud, Options, Storage};
+use emulator::cloud::{Bootstrap, Caching, Cloud, Options, Storage};
+use emulator::cloudfront::behavior::Behaviors;
 use emulator::experiment;
 use emulator::fault::Faults;
 use emulator::journal::{Format, HandlerLog, Journal};
 use emulator::policy;
+use emulator::policy::document::{self, Documents};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::{Cli, Command, LogFormat};
@@ -154,6 +156,7 @@ fn variants(listed: &[String], env: &[(String, String)]) -> Vec<String> {
 fn options(cli: Cli) -> Result<Options, String> {
     let program =
         std::env::current_exe().map_err(|error| format!("cannot find the path of this executable: {error}"))?;
+    let caching = caching(&cli)?;
     let mut arguments = vec![AS_BOOTSTRAP.to_owned(), process::id().to_string()];
     let mut env = Vec::new();
     let foreign_handler = cli.bootstrap.is_some();
@@ -196,6 +199,7 @@ fn options(cli: Cli) -> Result<Options, String> {
         variants,
         foreign_handler,
         forwarded: cli.forwarded,
+        caching,
         stage: cli.stage,
         region: cli.region,
         env,
@@ -208,6 +212,22 @@ fn options(cli: Cli) -> Result<Options, String> {
         sampled: cli.sampled,
         ..defaults
     })
+}
+
+/// What the CDN caches.
+///
+/// # Errors
+/// If the distribution cannot be read, or CloudFront would not accept it.
+fn caching(cli: &Cli) -> Result<Caching, String> {
+    let Some(file) = &cli.distribution else { return Ok(if cli.cache { Caching::On } else { Caching::Off }) };
+    let (policies, parameters, region) = (&cli.policies, &cli.parameters, &cli.region);
+    let failure = |reason| format!("--distribution {reason}");
+    let subjects = document::subjects(&Documents { file, policies, parameters, region }).map_err(failure)?;
+    let in_file = |reason| failure(format!("{}: {reason}", file.display()));
+    match subjects.as_slice() {
+        [(_, subject)] => Behaviors::parse(&subject.distribution).map(Caching::By).map_err(in_file),
+        subjects => Err(in_file(format!("expected one distribution, found {}", subjects.len()))),
+    }
 }
 
 /// The absolute path of the program at `path`.

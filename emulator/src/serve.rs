@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
@@ -40,6 +40,11 @@ pub fn full(bytes: impl Into<Bytes>) -> Body {
 /// A body that forwards `body` frame by frame.
 pub fn streamed(body: Incoming) -> Body {
     body.map_err(Into::into).boxed_unsync()
+}
+
+/// A body that fails, so that the connection closes before its end.
+pub fn failed(error: BoxError) -> Body {
+    StreamBody::new(futures_util::stream::iter([Err(error)])).boxed_unsync()
 }
 
 /// A response with a JSON body.

@@ -1,34 +1,45 @@
 //! CloudFront: a distribution with two origins, the API and the bucket.
 //!
 //! [Request and response behaviour for custom origins](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/RequestAndResponseBehaviorCustomOrigin.html).
+//!
+//! - [`distribution`]: the configuration
+//! - [`behavior`], [`forward`], [`viewer`]: what a cache behaviour forwards and returns
+//! - [`limits`]: CloudFront's limits for a configuration
+//! - [`cache`]: the cached responses
+//! - [`origin`]: the requests to the origins
+
+pub mod behavior;
+pub mod cache;
+pub mod distribution;
+pub mod forward;
+pub mod limits;
+pub mod origin;
+pub mod viewer;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
-use parking_lot::Mutex;
-
-use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
-    sign,
-};
-use aws_sigv4::sign::v4;
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, RANGE, USER_AGENT};
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use futures_util::FutureExt;
+use http::header::{COOKIE, RANGE, USER_AGENT};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use tokio::net::TcpListener;
 
-use crate::cloudwatch::{CloudWatch, MetricName};
+use self::behavior::{Behavior, Behaviors, EXPERIMENT_HEADERS, Target};
+use self::cache::answer::CONDITIONS;
+use self::cache::key::Key;
+use self::cache::{Cache, OriginRequest, OriginResponse, Source};
+use self::distribution::Distribution;
+use self::origin::{ApiRequest, Origins, error_page, method_not_allowed};
+use crate::cloudwatch::MetricName;
 use crate::identity;
-use crate::journal::{Journal, RequestLine, Via};
-use crate::serve::{self, Body, BoxError, HttpClient, Server};
+use crate::journal::{RequestLine, Via};
+use crate::serve::{self, Body, BoxError, Server};
 
 /// The longest URL that CloudFront accepts
 /// ([quotas](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cloudfront-limits.html)).
@@ -38,80 +49,27 @@ const URL_BYTES_MAX: usize = 8_192;
 const FORWARDED: [&str; 7] =
     ["redirect", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "content-type"];
 
-/// The characters of a key that a signed path encodes: all except RFC 3986's unreserved characters and `/`.
-const KEY_ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
-
-/// The second origin: a bucket with origin access control.
-#[derive(Debug, Clone)]
-pub struct BucketOrigin {
-    /// The scheme of the S3 endpoint.
-    pub scheme: Scheme,
-    /// The host and the port of the S3 endpoint.
-    pub authority: Authority,
-    /// The bucket's name.
-    pub bucket: String,
-    /// The bucket's region.
-    pub region: String,
-    /// The credentials with which origin access control signs requests.
-    pub credentials: Credentials,
-}
-
-/// The value of a custom origin header. It can change while the distribution runs.
-#[derive(Debug, Clone)]
-pub struct OriginHeader(Arc<Mutex<HeaderValue>>);
-
-impl OriginHeader {
-    /// A secret value, which Debug output does not contain.
-    pub fn secret(mut value: HeaderValue) -> Self {
-        value.set_sensitive(true);
-        Self(Arc::new(Mutex::new(value)))
-    }
-
-    /// Replaces the value for all further requests.
-    pub fn change(&self, mut value: HeaderValue) {
-        value.set_sensitive(true);
-        *self.0.lock() = value;
-    }
-
-    fn value(&self) -> HeaderValue {
-        self.0.lock().clone()
-    }
-}
-
-/// A distribution.
-#[derive(Debug, Clone)]
-pub struct Distribution {
-    /// The domain name, for `Via`.
-    pub domain_name: String,
-    /// The host and the port of the API, the first origin.
-    pub api: Authority,
-    /// The origin path of the API: empty, or the prefix of a named stage.
-    pub api_path: String,
-    /// Headers that the origin request policy forwards in addition to the walk-through's.
-    pub forwarded: Vec<HeaderName>,
-    /// The name of the custom origin header with the secret.
-    pub auth_header: HeaderName,
-    /// Its value.
-    pub secret: OriginHeader,
-    /// The name of the header with the variant, which the origin request policy forwards.
-    pub version_header: HeaderName,
-    /// The second origin.
-    pub bucket: BucketOrigin,
-    /// First path segments whose cache behaviour targets the second origin.
-    pub bucket_prefixes: Vec<String>,
-    /// Receives the request lines.
-    pub journal: Journal,
-    /// The id of the distribution, for the metrics.
-    pub id: String,
-    /// Receives the metrics.
-    pub cloudwatch: CloudWatch,
-}
-
 #[derive(Clone)]
 struct Edge {
     distribution: Distribution,
-    api: HttpClient,
-    s3: Client<HttpsConnector<HttpConnector>, Body>,
+    origins: Origins,
+    cache: Arc<Cache>,
+}
+
+/// A response, and how it came about.
+struct Outcome {
+    response: Response<Body>,
+    source: Source,
+    /// Whether the API has received the request, which then writes its line.
+    reached_api: bool,
+    /// Whether the CDN has responded without an origin, by its behaviours.
+    edge_only: bool,
+}
+
+impl Outcome {
+    fn page(response: Response<Body>) -> Self {
+        Self { response, source: Source::Miss, reached_api: false, edge_only: false }
+    }
 }
 
 /// Serves a distribution.
@@ -119,35 +77,23 @@ struct Edge {
 /// # Errors
 /// If S3 uses TLS and the system's root certificates cannot be read.
 pub fn serve(listener: TcpListener, distribution: Distribution) -> Result<Server, BoxError> {
-    let edge = Edge { api: serve::client(), s3: s3_client(&distribution.bucket.scheme)?, distribution };
+    let cache = Cache::new(Arc::new(SystemTime::now));
+    let edge = Edge { origins: Origins::new(distribution.clone())?, cache, distribution };
     Ok(serve::serve(listener, move |request, peer| {
         let edge = edge.clone();
         async move { Ok(edge.handle(request, peer).await) }
     }))
 }
 
-fn s3_client(scheme: &Scheme) -> Result<Client<HttpsConnector<HttpConnector>, Body>, BoxError> {
-    let mut tcp = HttpConnector::new();
-    tcp.set_nodelay(true);
-    tcp.enforce_http(false);
-    let builder = hyper_rustls::HttpsConnectorBuilder::new();
-    let builder = if *scheme == Scheme::HTTPS {
-        builder.with_provider_and_native_roots(rustls::crypto::ring::default_provider())?
-    } else {
-        let no_roots = rustls::RootCertStore::empty();
-        let config = rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
-            .with_safe_default_protocol_versions()?;
-        builder.with_tls_config(config.with_root_certificates(no_roots).with_no_client_auth())
-    };
-    let connector = builder.https_or_http().enable_http1().wrap_connector(tcp);
-    Ok(serve::client_over(connector))
-}
-
 impl Edge {
     async fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         let id = format!("{}==", identity::letters(54));
         let started = Instant::now();
-        let to_bucket = self.has_bucket_behaviour(request.uri().path());
+        let path = request.uri().path();
+        let behavior =
+            self.distribution.behaviors.as_ref().and_then(|behaviors| Some((behaviors, behaviors.of(path)?)));
+        let to_bucket =
+            behavior.map_or_else(|| self.has_bucket_behaviour(path), |(_, behavior)| behavior.target == Target::Bucket);
         let mut line = RequestLine::of(
             &request,
             if to_bucket { Via::EdgeToBucket } else { Via::Edge },
@@ -155,42 +101,52 @@ impl Edge {
         );
         let head = request.method() == Method::HEAD;
         let url_bytes = request.uri().path_and_query().map_or(1, |path| path.as_str().len());
-        let result = if url_bytes > URL_BYTES_MAX {
-            Err(error_page(StatusCode::URI_TOO_LONG, "The URL is longer than 8,192 bytes."))
-        } else if to_bucket {
-            self.request_bucket(request).await
+        let outcome = if url_bytes > URL_BYTES_MAX {
+            Outcome::page(error_page(StatusCode::URI_TOO_LONG, "The URL is longer than 8,192 bytes."))
+        } else if let Some((behaviors, behavior)) = behavior {
+            self.respond(request, peer, &id, behaviors, behavior).await
         } else {
-            self.request_api(request, peer, &id).await
+            let result =
+                if to_bucket { self.pass_to_bucket(request).await } else { self.pass_to_api(request, peer, &id).await };
+            let reached_api = result.is_ok() && !to_bucket;
+            Outcome {
+                response: result.unwrap_or_else(|page| page),
+                source: Source::Miss,
+                reached_api,
+                edge_only: false,
+            }
         };
-        // The gateway writes the line of each request that reaches it.
-        let line_written = result.is_ok() && !to_bucket;
-        let mut response = result.unwrap_or_else(|page| page);
-        let cache = if response.status().is_client_error() || response.status().is_server_error() {
-            "Error from cloudfront"
-        } else {
-            "Miss from cloudfront"
+        let Outcome { mut response, source, reached_api, edge_only } = outcome;
+        let cache = match source {
+            _ if response.status().is_client_error() || response.status().is_server_error() => "Error from cloudfront",
+            Source::Hit => "Hit from cloudfront",
+            Source::RefreshHit => "RefreshHit from cloudfront",
+            Source::Miss => "Miss from cloudfront",
         };
         let headers = response.headers_mut();
         headers.insert("x-cache", HeaderValue::from_static(cache));
         headers.insert("x-amz-cf-pop", HeaderValue::from_static("LOCAL1-P1"));
-        for (name, value) in [("via", self.via()), ("x-amz-cf-id", id)] {
+        for (name, value) in [("via", self.distribution.via()), ("x-amz-cf-id", id)] {
             if let Ok(value) = HeaderValue::try_from(value) {
                 headers.insert(name, value);
             }
         }
+        if edge_only {
+            line.via = Via::EdgeOnly;
+        }
         line.status = response.status();
         line.bytes = if head { 0 } else { response.body().size_hint().lower() };
         line.duration = started.elapsed();
-        if !line_written {
+        if !reached_api {
             self.distribution.journal.request(&line);
         }
-        self.record_metrics(&line);
+        self.record_metrics(&line, source);
         response
     }
 
     /// Records the metrics of one request, including the additional metrics
     /// ([CloudFront metrics](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/programming-cloudwatch-metrics.html)).
-    fn record_metrics(&self, line: &RequestLine) {
+    fn record_metrics(&self, line: &RequestLine, source: Source) {
         let Distribution { id, cloudwatch, .. } = &self.distribution;
         let put = |name, value| {
             cloudwatch
@@ -202,8 +158,12 @@ impl Edge {
         put("4xxErrorRate", percent(line.status.is_client_error()));
         put("5xxErrorRate", percent(line.status.is_server_error()));
         put("TotalErrorRate", percent(line.status.is_client_error() || line.status.is_server_error()));
-        // The distribution caches nothing, so every response comes from an origin.
-        put("OriginLatency", line.duration.as_secs_f64() * 1e3);
+        if source != Source::Hit {
+            put("OriginLatency", line.duration.as_secs_f64() * 1e3);
+        }
+        if self.distribution.behaviors.is_some() {
+            put("CacheHitRate", percent(source == Source::Hit));
+        }
     }
 
     fn has_bucket_behaviour(&self, path: &str) -> bool {
@@ -211,147 +171,142 @@ impl Edge {
         first.is_some_and(|first| self.distribution.bucket_prefixes.iter().any(|prefix| prefix == first))
     }
 
-    fn via(&self) -> String {
-        format!("1.1 {} (CloudFront)", self.distribution.domain_name)
-    }
-
-    /// Sends a request to the first origin. An error is the error page for the viewer.
-    async fn request_api(
+    /// Sends a request to the API without caching. An error is the error page for the viewer.
+    async fn pass_to_api(
         &self,
         request: Request<Incoming>,
         peer: SocketAddr,
         id: &str,
     ) -> Result<Response<Body>, Response<Body>> {
-        let (parts, body) = request.into_parts();
-        let mut headers = HeaderMap::new();
+        let (mut parts, body) = request.into_parts();
+        let mut forwarded = HeaderMap::new();
         let policy = FORWARDED.iter().map(|name| HeaderName::from_static(name)).chain([COOKIE, RANGE]);
         let policy = policy.chain([self.distribution.version_header.clone()]);
         for name in policy.chain(self.distribution.forwarded.iter().cloned()) {
             for value in parts.headers.get_all(&name) {
-                headers.append(name.clone(), value.clone());
+                forwarded.append(name.clone(), value.clone());
             }
         }
-        if let Some(length) = parts.headers.get(CONTENT_LENGTH) {
-            headers.insert(CONTENT_LENGTH, length.clone());
-        }
-        for value in parts.headers.get_all("x-forwarded-for") {
-            headers.append("x-forwarded-for", value.clone());
-        }
-        serve::append_forwarded_for(&mut headers, &peer.ip().to_string());
-        headers.insert(USER_AGENT, HeaderValue::from_static("Amazon CloudFront"));
-        for (name, value) in [("via", self.via()), ("x-amz-cf-id", id.to_owned())] {
-            if let Ok(value) = HeaderValue::try_from(value) {
-                headers.insert(name, value);
+        forwarded.remove(USER_AGENT);
+        if self.distribution.experiments {
+            viewer::describe(&mut parts.headers, peer);
+            for name in EXPERIMENT_HEADERS.map(HeaderName::from_static) {
+                forwarded.remove(&name);
+                for value in parts.headers.get_all(&name) {
+                    forwarded.append(name.clone(), value.clone());
+                }
             }
         }
-        // A custom origin header replaces the viewer's of the same name.
-        headers.insert(self.distribution.auth_header.clone(), self.distribution.secret.value());
-        let authority = self.distribution.api.clone();
-        let path =
-            format!("{}{}", self.distribution.api_path, parts.uri.path_and_query().map_or("/", PathAndQuery::as_str));
-        let Some(request) = origin_request(&parts.method, Scheme::HTTP, authority, path.parse().ok(), headers) else {
-            return Err(error_page(StatusCode::BAD_REQUEST, "The request could not be forwarded."));
+        let request = ApiRequest {
+            method: &parts.method,
+            path: parts.uri.path_and_query().map_or("/", PathAndQuery::as_str),
+            viewer: &parts.headers,
+            forwarded,
+            codings: None,
+            peer,
+            id,
         };
-        let request = request.map(|()| serve::streamed(body));
-        let response = self.api.request(request).await.map_err(|_| bad_gateway())?;
-        Ok(response.map(serve::streamed))
+        self.origins.request_api(request, serve::streamed(body)).await
     }
 
-    /// Sends a request to the second origin. An error is the error page for the viewer.
-    async fn request_bucket(&self, request: Request<Incoming>) -> Result<Response<Body>, Response<Body>> {
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return Err(error_page(
-                StatusCode::FORBIDDEN,
-                "This distribution is not configured to allow the HTTP request method that was used for this request.",
-            ));
+    /// Sends a request to the bucket without caching. An error is the error page for the viewer.
+    async fn pass_to_bucket(&self, request: Request<Incoming>) -> Result<Response<Body>, Response<Body>> {
+        self.origins.request_bucket(request.method(), request.uri().path(), request.headers()).await
+    }
+
+    /// Responds by a cache behaviour.
+    async fn respond(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        id: &str,
+        behaviors: &Behaviors,
+        behavior: &Behavior,
+    ) -> Outcome {
+        let (mut parts, body) = request.into_parts();
+        if !behavior.methods.contains(parts.method.as_str()) {
+            return Outcome { edge_only: true, ..Outcome::page(method_not_allowed()) };
         }
-        let unsigned = |_| error_page(StatusCode::BAD_REQUEST, "The request could not be signed.");
-        let (parts, _) = request.into_parts();
-        let signed = self.sign(&parts.method, parts.uri.path(), &parts.headers).map_err(unsigned)?;
-        let response = self.s3.request(signed).await.map_err(|_| bad_gateway())?;
-        let mut response = response.map(serve::streamed);
-        response.headers_mut().remove("x-amz-request-id");
-        Ok(response)
+        viewer::describe(&mut parts.headers, peer);
+        let parts = Arc::new(parts);
+        let forwarding = Arc::new(Forwarding::new(&parts, behavior, peer, id));
+        let rules = behaviors.rules(behavior, &parts.method);
+        let reached_api = Arc::new(AtomicBool::new(false));
+        let (mut response, source) = if rules.caches_objects || rules.caches_errors {
+            let (path, query) = (parts.uri.path(), parts.uri.query());
+            let key = Key::of(&parts.method, path, query, &parts.headers, &behavior.cache);
+            let (edge, reached, forwarding) = (self.clone(), reached_api.clone(), forwarding.clone());
+            let origin = Arc::new(move |request: OriginRequest| {
+                let (edge, reached, forwarding) = (edge.clone(), reached.clone(), forwarding.clone());
+                async move { edge.request_origin(&forwarding, request, serve::full(""), &reached).await }.boxed()
+            });
+            self.cache.respond(key, &parts.headers, &rules, origin).await
+        } else {
+            let body = serve::streamed(body);
+            let result = self.request_origin(&forwarding, OriginRequest::AsReceived, body, &reached_api).await;
+            (result.response, Source::Miss)
+        };
+        viewer::remove_fields(response.headers_mut(), behavior);
+        // A stale object that replaces an error is a hit too, but the origin has received the request.
+        let reached_api = reached_api.load(Ordering::Relaxed);
+        Outcome { response, source, reached_api, edge_only: source == Source::Hit && !reached_api }
     }
 
-    /// Builds a request to the bucket, signed as by origin access control (`sigv4`, always).
-    fn sign(&self, method: &Method, path: &str, viewer: &HeaderMap) -> Result<Request<Body>, BoxError> {
-        let origin = &self.distribution.bucket;
-        // S3 reads a `+` in a path as a space.
-        let key = percent_decode_str(&path.replace('+', "%20")).decode_utf8()?.into_owned();
-        let path = format!("/{}{}", origin.bucket, utf8_percent_encode(&key, KEY_ENCODED));
-        let mut headers = HeaderMap::new();
-        for name in [
-            RANGE,
-            http::header::IF_MATCH,
-            http::header::IF_NONE_MATCH,
-            http::header::IF_MODIFIED_SINCE,
-            http::header::IF_UNMODIFIED_SINCE,
-        ] {
-            if let Some(value) = viewer.get(&name) {
-                headers.insert(name, value.clone());
+    async fn request_origin(
+        &self,
+        forwarding: &Forwarding,
+        request: OriginRequest,
+        body: Body,
+        reached_api: &AtomicBool,
+    ) -> OriginResponse {
+        let Forwarding { parts, path, headers, codings, target, peer, id } = forwarding;
+        let mut headers = headers.clone();
+        if let OriginRequest::Revalidation(conditions) = request {
+            for name in CONDITIONS {
+                headers.remove(name);
             }
+            headers.extend(conditions);
         }
-        // S3 does not document If-Range. Without Range it returns the whole object, which is always correct
-        // (RFC 9110 §13.1.5).
-        if viewer.contains_key(http::header::IF_RANGE) {
-            headers.remove(RANGE);
-        }
-        headers.insert(HOST, HeaderValue::from_str(origin.authority.as_str())?);
-        let request =
-            origin_request(method, origin.scheme.clone(), origin.authority.clone(), path.parse().ok(), headers)
-                .ok_or("the URI is invalid")?;
-        let identity = origin.credentials.clone().into();
-        let mut settings = SigningSettings::default();
-        settings.percent_encoding_mode = PercentEncodingMode::Single;
-        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
-        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-        let params = v4::SigningParams::builder()
-            .identity(&identity)
-            .region(&origin.region)
-            .name("s3")
-            .time(SystemTime::now())
-            .settings(settings)
-            .build()?
-            .into();
-        let headers = request.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-        let uri = request.uri().to_string();
-        let signable = SignableRequest::new(method.as_str(), uri, headers, SignableBody::Bytes(b""))?;
-        let (instructions, _) = sign(signable, &params)?.into_parts();
-        let mut request = request.map(|()| serve::full(""));
-        instructions.apply_to_request_http1x(&mut request);
-        Ok(request)
+        let result = match target {
+            Target::Bucket => self.origins.request_bucket(&parts.method, parts.uri.path(), &headers).await,
+            Target::Api => {
+                let (method, viewer) = (&parts.method, &parts.headers);
+                let request =
+                    ApiRequest { method, path, viewer, forwarded: headers, codings: *codings, peer: *peer, id };
+                let result = self.origins.request_api(request, body).await;
+                reached_api.store(result.is_ok(), Ordering::Relaxed);
+                result
+            }
+        };
+        let reachable = result.is_ok();
+        OriginResponse { response: result.unwrap_or_else(|page| page), reachable }
     }
 }
 
-/// A request to an origin; `None` if the URI is invalid.
-fn origin_request(
-    method: &Method,
-    scheme: Scheme,
-    authority: Authority,
-    path: Option<PathAndQuery>,
-    mut headers: HeaderMap,
-) -> Option<Request<()>> {
-    let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build().ok()?;
-    let mut request = Request::builder().method(method).uri(uri).body(()).ok()?;
-    // CloudFront removes Accept-Encoding unless the cache policy enables compression.
-    headers.remove(ACCEPT_ENCODING);
-    *request.headers_mut() = headers;
-    Some(request)
+/// A viewer's request as a behaviour forwards it.
+struct Forwarding {
+    parts: Arc<Parts>,
+    path: String,
+    headers: HeaderMap,
+    codings: Option<&'static str>,
+    target: Target,
+    peer: SocketAddr,
+    id: String,
 }
 
-fn bad_gateway() -> Response<Body> {
-    error_page(StatusCode::BAD_GATEWAY, "CloudFront was not able to connect to the origin.")
-}
-
-fn error_page(status: StatusCode, text: &str) -> Response<Body> {
-    let page = format!(
-        "<!DOCTYPE html>\n<title>ERROR: The request could not be satisfied</title>\n<h1>{status}</h1>\n<p>{text}</p>\n"
-    );
-    let mut response = Response::new(serve::full(page));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
-    response.headers_mut().insert("server", HeaderValue::from_static("CloudFront"));
-    response
+impl Forwarding {
+    fn new(parts: &Arc<Parts>, behavior: &Behavior, peer: SocketAddr, id: &str) -> Self {
+        let path = parts.uri.path();
+        Self {
+            path: behavior
+                .forwarded_query(parts.uri.query())
+                .map_or(path.to_owned(), |query| format!("{path}?{query}")),
+            headers: behavior.forwarded_headers(&parts.method, &parts.headers),
+            codings: forward::codings(&parts.headers, behavior.cache.codings),
+            target: behavior.target,
+            peer,
+            id: id.to_owned(),
+            parts: parts.clone(),
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::policy::json::is_unknown;
 
-/// A set of header or query string names, in lower case.
+/// A set of names: headers in lower case, cookies and query strings as they are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Names {
     /// No name.
@@ -18,7 +18,8 @@ pub enum Names {
 }
 
 impl Names {
-    pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+    /// The headers of a list.
+    pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         Self::Listed(names.into_iter().map(str::to_ascii_lowercase).collect())
     }
 
@@ -26,7 +27,21 @@ impl Names {
         Self::AllExcept(names.into_iter().map(str::to_ascii_lowercase).collect())
     }
 
-    /// Whether the set contains a name in lower case; `None` if that depends on a name that only AWS knows.
+    /// The names of a list whose case matters, such as cookies.
+    pub fn exactly<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::Listed(names.into_iter().map(str::to_owned).collect())
+    }
+
+    /// Whether the set contains no name.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Listed(names) => names.is_empty(),
+            Self::All | Self::AllExcept(_) => false,
+        }
+    }
+
+    /// Whether the set contains a name, a header in lower case; `None` if that depends on a name that only AWS knows.
     pub fn contains(&self, name: &str) -> Option<bool> {
         let listed = |names: &BTreeSet<String>| {
             if names.contains(name) {
@@ -57,6 +72,29 @@ pub struct Ttl {
     pub maximum: u64,
 }
 
+impl Ttl {
+    /// The TTLs, each at most `secs`.
+    pub fn limited_to(self, secs: u64) -> Self {
+        let Self { minimum, default, maximum } = self;
+        Self { minimum: minimum.min(secs), default: default.min(secs), maximum: maximum.min(secs) }
+    }
+
+    /// Whether all three are zero, which disables caching
+    /// ([cache policies](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cache-key-understand-cache-policy.html)).
+    pub fn is_zero(self) -> bool {
+        self.minimum == 0 && self.default == 0 && self.maximum == 0
+    }
+}
+
+/// The content codings in the cache key, from a normalized Accept-Encoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Codings {
+    /// EnableAcceptEncodingGzip.
+    pub gzip: bool,
+    /// EnableAcceptEncodingBrotli.
+    pub brotli: bool,
+}
+
 /// A cache policy: the cache key and the TTLs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachePolicy {
@@ -64,6 +102,10 @@ pub struct CachePolicy {
     pub headers: Names,
     /// Query strings in the cache key; CloudFront forwards them to the origin too.
     pub query_strings: Names,
+    /// Cookies in the cache key; CloudFront forwards them to the origin too.
+    pub cookies: Names,
+    /// Content codings in the cache key.
+    pub codings: Codings,
     /// The TTLs.
     pub ttl: Ttl,
 }
@@ -75,6 +117,10 @@ pub struct RequestPolicy {
     pub headers: Names,
     /// Forwarded query strings.
     pub query_strings: Names,
+    /// Forwarded cookies.
+    pub cookies: Names,
+    /// Headers that CloudFront adds in addition to all viewer headers (`allViewerAndWhitelistCloudFront`).
+    pub added: BTreeSet<String>,
 }
 
 /// The caching and forwarding of a behaviour.

@@ -1,18 +1,16 @@
 //! The subcommand `policy`.
 
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use nearedge_core::request::header_names::parse_header_name;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::policy::document::{self, Documents};
 use crate::policy::finding::{Finding, Severity};
-use crate::policy::policies::Policies;
 use crate::policy::rule::check;
-use crate::policy::subject::Subject;
-use crate::policy::template::{Template, read};
 
 /// The subcommands of `policy`.
 #[derive(Debug, Subcommand)]
@@ -110,26 +108,8 @@ pub fn run(command: &Command) -> ExitCode {
 
 impl Check {
     fn findings(&self) -> Result<Vec<Finding>, String> {
-        let china = self.region.starts_with("cn-");
-        let mut policies = Policies::default();
-        for path in &self.policies {
-            let (id, policy) = policy_of(&load(path)?).map_err(|error| in_file(path, error))?;
-            policies.add(&id, &policy).map_err(|error| in_file(path, error))?;
-        }
-        let document = load(&self.file)?;
-        let mut subjects = if document.get("Resources").is_some() {
-            let template = Template::new(document, &self.region, &self.parameters)
-                .map_err(|error| in_file(&self.file, error.to_string()))?;
-            Subject::from_template(&template, policies, china).map_err(|error| in_file(&self.file, error))?
-        } else {
-            if let Some((name, _)) = self.parameters.first() {
-                let error = format!("--set {name} requires a template, found no Resources");
-                return Err(in_file(&self.file, error));
-            }
-            let subject =
-                Subject::from_config(&document, &policies, china).map_err(|error| in_file(&self.file, error))?;
-            vec![(String::new(), subject)]
-        };
+        let Self { file, policies, parameters, region, .. } = self;
+        let mut subjects = document::subjects(&Documents { file, policies, parameters, region })?;
         let mut findings = Vec::new();
         for (_, subject) in &mut subjects {
             if !self.variants.is_empty() {
@@ -172,31 +152,5 @@ impl Check {
             writeln!(out, "{}: {errors} errors, {warnings} warnings", self.file.display())?;
         }
         Ok(())
-    }
-}
-
-fn in_file(path: &Path, error: String) -> String {
-    format!("{}: {error}", path.display())
-}
-
-fn load(path: &Path) -> Result<Value, String> {
-    let mut text = String::new();
-    if path == Path::new("-") {
-        std::io::stdin().read_to_string(&mut text).map_err(|error| in_file(path, error.to_string()))?;
-    } else {
-        text = std::fs::read_to_string(path).map_err(|error| in_file(path, error.to_string()))?;
-    }
-    read(&text).map_err(|error| in_file(path, error.to_string()))
-}
-
-/// The id and the policy in the output of the AWS CLI.
-fn policy_of(document: &Value) -> Result<(String, Value), String> {
-    let policy = ["CachePolicy", "OriginRequestPolicy"].iter().find_map(|name| document.get(name)).cloned();
-    let policy = policy.ok_or(
-        "expected the output of `aws cloudfront get-cache-policy` or `get-origin-request-policy`, found no policy",
-    )?;
-    match policy["Id"].as_str() {
-        Some(id) => Ok((id.to_owned(), policy)),
-        None => Err("expected a policy with an Id, found none".to_owned()),
     }
 }

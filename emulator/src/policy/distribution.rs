@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::policy::caching::{CachePolicy, Caching, Names};
+use crate::policy::caching::{CachePolicy, Caching, Codings, Names};
 use crate::policy::feature::{Use, of_behavior, of_distribution, of_origin};
 use crate::policy::json::{boolean, is_unknown, items, number, number_or, text, texts};
 use crate::policy::path_pattern::matches;
@@ -43,6 +43,10 @@ pub struct Behavior {
     pub origins: Vec<String>,
     /// The viewer protocol policy.
     pub viewer_protocol: String,
+    /// The allowed methods; empty if the configuration does not name them.
+    pub allowed_methods: BTreeSet<String>,
+    /// The cached methods; empty if the configuration does not name them.
+    pub cached_methods: BTreeSet<String>,
     /// The cache key, TTLs and forwarded values.
     pub caching: Caching,
 }
@@ -256,6 +260,14 @@ fn behavior(value: &Value, groups: &[OriginGroup], policies: &Policies) -> Behav
                 forwards if boolean(forwards) => Names::All,
                 _ => Names::None,
             },
+            cookies: match text(&forwarded["Cookies"]["Forward"]).as_str() {
+                "all" => Names::All,
+                "whitelist" => Names::Listed(texts(&forwarded["Cookies"]["WhitelistedNames"]).into_iter().collect()),
+                _ => Names::None,
+            },
+            // CloudFront adds the codings to the key if the behaviour compresses
+            // (https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/ServingCompressedFiles.html).
+            codings: Codings { gzip: boolean(&value["Compress"]), brotli: false },
             ttl: ttl(value),
         })
     } else {
@@ -273,6 +285,12 @@ fn behavior(value: &Value, groups: &[OriginGroup], policies: &Policies) -> Behav
         origins: group.map_or_else(|| vec![target.clone()], |group| group.members.clone()),
         target,
         viewer_protocol: text(&value["ViewerProtocolPolicy"]),
+        allowed_methods: texts(&value["AllowedMethods"]).into_iter().collect(),
+        // CloudFront's API nests the cached methods in the allowed ones.
+        cached_methods: ["/CachedMethods", "/AllowedMethods/CachedMethods"]
+            .iter()
+            .flat_map(|path| value.pointer(path).map(texts).unwrap_or_default())
+            .collect(),
         caching,
     }
 }

@@ -5,6 +5,7 @@
 //! # Layout
 //!
 //! - [`command`]: the command line
+//! - [`document`]: reads the files
 //! - [`subject`]: a distribution and the settings of the function behind it
 //! - [`template`]: evaluates a CloudFormation template
 //! - `intrinsic`, `attribute`: functions and attributes of which only AWS knows a part
@@ -18,6 +19,7 @@ mod attribute;
 pub mod caching;
 pub mod command;
 pub mod distribution;
+pub mod document;
 pub mod feature;
 pub mod finding;
 mod intrinsic;

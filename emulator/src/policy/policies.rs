@@ -1,11 +1,11 @@
 //! Cache policies and origin request policies, by id.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::policy::caching::{CachePolicy, Names, RequestPolicy, Ttl};
-use crate::policy::json::{is_unknown, number_or, text, texts};
+use crate::policy::caching::{CachePolicy, Codings, Names, RequestPolicy, Ttl};
+use crate::policy::json::{boolean, is_unknown, number_or, text, texts};
 use crate::policy::managed;
 
 /// The policies that behaviours can name: the given ones, and CloudFront's managed ones.
@@ -25,7 +25,12 @@ impl Policies {
             let key = &config["ParametersInCacheKeyAndForwardedToOrigin"];
             let policy = CachePolicy {
                 headers: names(&key["HeadersConfig"], "HeaderBehavior", "Headers"),
-                query_strings: names(&key["QueryStringsConfig"], "QueryStringBehavior", "QueryStrings"),
+                query_strings: exact_names(&key["QueryStringsConfig"], "QueryStringBehavior", "QueryStrings"),
+                cookies: exact_names(&key["CookiesConfig"], "CookieBehavior", "Cookies"),
+                codings: Codings {
+                    gzip: boolean(&key["EnableAcceptEncodingGzip"]),
+                    brotli: boolean(&key["EnableAcceptEncodingBrotli"]),
+                },
                 ttl: ttl(config),
             };
             self.cache.insert(id.to_owned(), policy);
@@ -33,7 +38,9 @@ impl Policies {
         } else if let Some(config) = policy.get("OriginRequestPolicyConfig") {
             let policy = RequestPolicy {
                 headers: names(&config["HeadersConfig"], "HeaderBehavior", "Headers"),
-                query_strings: names(&config["QueryStringsConfig"], "QueryStringBehavior", "QueryStrings"),
+                query_strings: exact_names(&config["QueryStringsConfig"], "QueryStringBehavior", "QueryStrings"),
+                cookies: exact_names(&config["CookiesConfig"], "CookieBehavior", "Cookies"),
+                added: added(&config["HeadersConfig"]),
             };
             self.request.insert(id.to_owned(), policy);
             Ok(())
@@ -64,14 +71,31 @@ pub(super) fn ttl(config: &Value) -> Ttl {
     Ttl { minimum, default, maximum: number_or(&config["MaxTTL"], 31_536_000, default.max(31_536_000)) }
 }
 
+/// The header names of a policy.
 fn names(config: &Value, behavior: &str, list: &str) -> Names {
+    match exact_names(config, behavior, list) {
+        Names::Listed(names) => Names::listed(names.iter().map(String::as_str)),
+        Names::AllExcept(names) => Names::all_except(names.iter().map(String::as_str)),
+        all_or_none => all_or_none,
+    }
+}
+
+/// The cookies or query strings of a policy, whose case matters.
+fn exact_names(config: &Value, behavior: &str, list: &str) -> Names {
     let list = texts(&config[list]);
-    let list = list.iter().map(String::as_str);
     match text(&config[behavior]).as_str() {
-        unknown if is_unknown(unknown) => Names::listed([unknown]),
-        "whitelist" => Names::listed(list),
-        "allExcept" => Names::all_except(list),
+        unknown if is_unknown(unknown) => Names::exactly([unknown]),
+        "whitelist" => Names::Listed(list.into_iter().collect()),
+        "allExcept" => Names::AllExcept(list.into_iter().collect()),
         "all" | "allViewer" | "allViewerAndWhitelistCloudFront" => Names::All,
         _ => Names::None,
+    }
+}
+
+fn added(headers: &Value) -> BTreeSet<String> {
+    if headers["HeaderBehavior"] == "allViewerAndWhitelistCloudFront" {
+        texts(&headers["Headers"]).iter().map(|name| name.to_ascii_lowercase()).collect()
+    } else {
+        BTreeSet::new()
     }
 }

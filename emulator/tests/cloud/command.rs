@@ -417,3 +417,67 @@ async fn an_unusable_site_or_handler_is_a_one_line_error() {
     assert!(error_of(&["--env", "missing_status=9"]).await.contains("missing_status is \"9\""));
     assert!(error_of(&["--env", "lambda_auth="]).await.contains("lambda_auth is empty"));
 }
+
+/// The distribution of the repository's template for AWS.
+const TEMPLATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/aws.yaml");
+
+/// A distribution as the AWS CLI returns it.
+const DISTRIBUTION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/policy/distribution.json");
+
+/// Its origin request policy.
+const POLICY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/policy/origin-request-policy.json");
+
+#[tokio::test]
+async fn a_distribution_file_decides_what_the_cdn_caches() {
+    let files = tempfile::tempdir().unwrap();
+    let policy = files.path().join("policy.json");
+    let id = "9d5c315b-17af-4e8a-a7aa-6f1a13ffdf14";
+    let config = serde_json::json!({"CachePolicy": {"Id": id, "CachePolicyConfig": {"MinTTL": 0}}});
+    std::fs::write(&policy, config.to_string()).unwrap();
+    for (options, second) in [
+        (&["--cache"][..], "Hit from cloudfront"),
+        (&["--distribution", TEMPLATE, "--set", "Caching=on"], "Hit from cloudfront"),
+        (&["--distribution", TEMPLATE], "Miss from cloudfront"),
+        (&["--distribution", DISTRIBUTION, "--policy", POLICY, "--policy", text(&policy)], "Miss from cloudfront"),
+        (&[], "Miss from cloudfront"),
+    ] {
+        let (mut child, _lines, banner) = start(options).await;
+        let curl = format!("curl -H test_version:v2 {}/test.html", url_of(&banner, "CDN"));
+        for x_cache in ["Miss from cloudfront", second] {
+            let (status, headers) = run_curl(&serve::client(), &curl).await;
+            assert_eq!((status, &headers["x-cache"]), (StatusCode::OK, &x_cache.parse().unwrap()), "{options:?}");
+        }
+        child.kill().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_unusable_distribution_is_a_one_line_error() {
+    let files = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: serde_json::Value| {
+        let path = files.path().join(name);
+        std::fs::write(&path, content.to_string()).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let origins = serde_json::json!([{"Id": "api", "DomainName": "x", "CustomOriginConfig": {}}]);
+    let behavior = serde_json::json!({"TargetOriginId": "api", "CachePolicyId": "CachingDisabled", "AllowedMethods": ["GET", "POST"]});
+    let methods = file("methods.json", serde_json::json!({"Origins": origins, "DefaultCacheBehavior": behavior}));
+    let behavior = serde_json::json!({"TargetOriginId": "none", "CachePolicyId": "CachingDisabled"});
+    let target = file("target.json", serde_json::json!({"Origins": origins, "DefaultCacheBehavior": behavior}));
+    for (options, expected) in [
+        (&["--distribution", "/nowhere.json"][..], "/nowhere.json: No such file"),
+        (&["--distribution", POLICY], "found no Origins"),
+        (&["--distribution", DISTRIBUTION], "the behaviour /v1/*: expected a known policy"),
+        (&["--distribution", DISTRIBUTION, "--set", "Caching=on"], "--set Caching requires a template"),
+        (&["--distribution", TEMPLATE, "--set", "Cache=on"], "the template has no parameter Cache"),
+        (&["--distribution", &methods], "AllowedMethods: expected GET,HEAD or"),
+        (&["--distribution", &target], "expected an origin with the id \"none\""),
+    ] {
+        let error = error_of(options).await;
+        assert!(error.starts_with("nearedge: --distribution ") && error.contains(expected), "{options:?}: {error}");
+    }
+    for options in [&["--cache", "--distribution", TEMPLATE][..], &["--policy", POLICY], &["--set", "Caching=on"]] {
+        let output = command(options).output().await.unwrap();
+        assert_eq!(output.status.code(), Some(2), "{options:?}");
+    }
+}

@@ -6,6 +6,7 @@ mod bucket_listing;
 mod bucket_refusal;
 mod bucket_write;
 mod cache;
+mod cdn_cache;
 mod command;
 mod console;
 mod faults;

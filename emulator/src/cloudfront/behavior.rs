@@ -1,0 +1,336 @@
+//! Cache behaviours: what is forwarded, what is in the cache key, and what is cached.
+//!
+//! [Cache behavior settings](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/DownloadDistValuesCacheBehavior.html).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use http::header::{AUTHORIZATION, COOKIE, HOST};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use crate::cloudfront::cache::answer::CONDITIONS;
+use crate::cloudfront::cache::freshness::{Rules, TTL_SECS_MAX};
+use crate::cloudfront::forward;
+use crate::cloudfront::limits;
+use crate::policy::caching::{CachePolicy, Caching, Codings, Names, RequestPolicy, Ttl};
+use crate::policy::distribution::{self, Distribution};
+use crate::policy::path_pattern::matches;
+
+/// The default TTL of all behaviours of deploy/aws.yaml, in seconds.
+const DEFAULT_TTL_SECS: u64 = 60;
+
+/// MaxTTL of deploy/aws.yaml.
+const MAX_TTL_SECS: u64 = 31_536_000;
+
+/// The origin of a behaviour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The API: any custom origin of the configuration.
+    Api,
+    /// The bucket: any S3 origin of the configuration.
+    Bucket,
+}
+
+/// A cache behaviour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Behavior {
+    /// The path pattern; none for the default behaviour.
+    pub pattern: Option<String>,
+    /// The origin.
+    pub target: Target,
+    /// The allowed methods.
+    pub methods: BTreeSet<String>,
+    /// Whether responses to OPTIONS are cached, besides those to GET and HEAD.
+    pub caches_options: bool,
+    /// The cache key and the TTLs.
+    pub cache: CachePolicy,
+    /// What is forwarded in addition to the cache key.
+    pub request: RequestPolicy,
+    /// Whether it has legacy settings. They forward unlisted headers too, except some.
+    pub legacy: bool,
+}
+
+/// The behaviours of a distribution, and its error caching.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Behaviors {
+    /// In the order in which CloudFront matches them; the default behaviour is the last.
+    pub list: Vec<Behavior>,
+    /// ErrorCachingMinTTL by status, in seconds.
+    pub error_ttl_secs: BTreeMap<u16, u64>,
+}
+
+/// What the function's settings add to the distribution of deploy/aws.yaml.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Extras {
+    /// Whether `spa_fallback` is set.
+    pub spa_fallback: bool,
+    /// Whether `experiments` is set.
+    pub experiments: bool,
+}
+
+/// The headers that experiments read, in addition to those of the walk-through.
+///
+/// They are more than the ten that CloudFront allows in a policy by default: a deployed distribution forwards only those
+/// that its definition needs.
+pub const EXPERIMENT_HEADERS: [&str; 14] = [
+    "accept",
+    "accept-language",
+    "cloudfront-is-desktop-viewer",
+    "cloudfront-is-mobile-viewer",
+    "cloudfront-is-smarttv-viewer",
+    "cloudfront-is-tablet-viewer",
+    "cloudfront-viewer-city",
+    "cloudfront-viewer-country",
+    "cloudfront-viewer-country-region",
+    "purpose",
+    "referer",
+    "sec-fetch-dest",
+    "sec-purpose",
+    "user-agent",
+];
+
+/// The cookie with the assignments of a visitor, which selects the response.
+const ASSIGNMENTS_COOKIE: &str = "nearedge_v";
+
+/// The headers that legacy settings forward only if they list them. Others are forwarded
+/// ([HTTP request headers and CloudFront behavior](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/RequestAndResponseBehaviorCustomOrigin.html#request-custom-headers-behavior)).
+const REMOVED: [&str; 19] = [
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "connection",
+    "cookie",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "referer",
+    "te",
+    "trailer",
+    "upgrade",
+    "user-agent",
+    "x-http-method-override",
+    "x-real-ip",
+];
+
+/// Fields of one connection or of one hop, which no policy forwards.
+const NEVER: [&str; 14] = [
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "cookie",
+    "keep-alive",
+    "proxy-connection",
+    "range",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-amz-cf-id",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+];
+
+impl Behaviors {
+    /// The distribution of deploy/aws.yaml with `Caching=on`. `forwarded` is in addition to the template's headers.
+    pub fn caching_on(
+        version_header: &HeaderName,
+        variants: &[String],
+        forwarded: &[HeaderName],
+        extras: Extras,
+    ) -> Self {
+        let ttl = Ttl { minimum: 0, default: DEFAULT_TTL_SECS, maximum: MAX_TTL_SECS };
+        let codings = Codings { gzip: true, brotli: true };
+        let selecting =
+            || [version_header.as_str(), "redirect"].into_iter().chain(extras.spa_fallback.then_some("accept"));
+        let forwarded = forwarded.iter().map(HeaderName::as_str);
+        let forwarded =
+            selecting().chain(forwarded).chain(EXPERIMENT_HEADERS.into_iter().filter(|_| extras.experiments));
+        let get_and_head = ["GET", "HEAD"].map(str::to_owned);
+        let of_variant = |variant: &String| Behavior {
+            pattern: Some(format!("/{variant}/*")),
+            target: Target::Bucket,
+            methods: get_and_head.clone().into(),
+            caches_options: false,
+            cache: CachePolicy { headers: Names::None, query_strings: Names::None, cookies: Names::None, codings, ttl },
+            request: nothing(),
+            legacy: false,
+        };
+        let default = Behavior {
+            pattern: None,
+            target: Target::Api,
+            methods: get_and_head.iter().cloned().chain(["OPTIONS".to_owned()]).collect(),
+            caches_options: false,
+            cache: CachePolicy {
+                headers: Names::listed(selecting()),
+                query_strings: Names::None,
+                cookies: if extras.experiments { Names::exactly([ASSIGNMENTS_COOKIE]) } else { Names::None },
+                codings,
+                ttl,
+            },
+            request: RequestPolicy {
+                headers: Names::listed(forwarded),
+                query_strings: Names::All,
+                cookies: Names::All,
+                added: BTreeSet::new(),
+            },
+            legacy: false,
+        };
+        let codes = [400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504];
+        Self {
+            list: variants.iter().map(of_variant).chain([default]).collect(),
+            error_ttl_secs: codes.into_iter().map(|code| (code, 0)).collect(),
+        }
+    }
+
+    /// The behaviours of a distribution's configuration.
+    ///
+    /// # Errors
+    /// If CloudFront would not accept it, or a policy is unknown: the behaviour, the reason and what to do, in one line.
+    pub fn parse(distribution: &Distribution) -> Result<Self, String> {
+        limits::check(distribution)?;
+        let parse = |behavior: &distribution::Behavior| {
+            Behavior::parse(behavior, distribution).map_err(|reason| format!("{}: {reason}", behavior.name()))
+        };
+        let codes =
+            distribution.errors.iter().filter_map(|error| Some((u16::try_from(error.code).ok()?, error.ttl_secs)));
+        Ok(Self {
+            list: distribution.behaviors.iter().map(parse).collect::<Result<_, _>>()?,
+            error_ttl_secs: codes.collect(),
+        })
+    }
+
+    /// Whether any behaviour caches objects.
+    pub fn cache(&self) -> bool {
+        self.list.iter().any(|behavior| self.rules(behavior, &Method::GET).caches_objects)
+    }
+
+    /// The behaviour that applies to a path.
+    pub fn of(&self, path: &str) -> Option<&Behavior> {
+        self.list.iter().find(|behavior| behavior.pattern.as_ref().is_none_or(|pattern| matches(pattern, path)))
+    }
+
+    /// The rules of the cache for a request.
+    pub fn rules(&self, behavior: &Behavior, method: &Method) -> Rules {
+        let cached =
+            matches!(*method, Method::GET | Method::HEAD) || *method == Method::OPTIONS && behavior.caches_options;
+        let caches = !behavior.cache.ttl.is_zero();
+        // "If you configure CloudFront to forward all headers to your origin, CloudFront doesn't cache"
+        // (https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/header-caching.html).
+        let cacheable = cached && behavior.cache.headers != Names::All;
+        Rules {
+            caches_objects: cacheable && caches,
+            // "If you're using the CachingDisabled managed cache policy, CloudFront won't cache these status codes"
+            // (https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/HTTPStatusCodes.html).
+            caches_errors: cacheable && (caches || behavior.legacy),
+            // "Currently, CloudFront doesn't support request collapsing if you enable cookie forwarding in the cache policy,
+            // the origin request policy, or the legacy cache settings"
+            // (https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/RequestAndResponseBehaviorCustomOrigin.html#request-custom-traffic-spikes).
+            collapses: cacheable && caches && !behavior.forwards_cookies(),
+            ttl: behavior.cache.ttl.limited_to(TTL_SECS_MAX),
+            error_ttl_secs: self.error_ttl_secs.iter().map(|(code, secs)| (*code, (*secs).min(TTL_SECS_MAX))).collect(),
+        }
+    }
+}
+
+/// A policy that forwards nothing.
+fn nothing() -> RequestPolicy {
+    RequestPolicy { headers: Names::None, query_strings: Names::None, cookies: Names::None, added: BTreeSet::new() }
+}
+
+impl Behavior {
+    fn parse(behavior: &distribution::Behavior, distribution: &Distribution) -> Result<Self, String> {
+        let unknown = |id: &String| {
+            format!(
+                "expected a known policy, found {id:?}: add --policy with the output of aws cloudfront get-cache-policy or get-origin-request-policy"
+            )
+        };
+        let (cache, request, legacy) = match &behavior.caching {
+            Caching::Legacy(cache) => (cache.clone(), nothing(), true),
+            Caching::Policies { cache, request } => {
+                let request = request.as_ref().map_or_else(|| Ok(nothing()), |request| request.clone());
+                (cache.as_ref().map_err(unknown)?.clone(), request.map_err(|id| unknown(&id))?, false)
+            }
+        };
+        let id = behavior.first_origin();
+        let origin = distribution.origins.iter().find(|origin| origin.id == id);
+        let origin = origin.ok_or_else(|| format!("expected an origin with the id {id:?}, found none"))?;
+        let methods = if behavior.allowed_methods.is_empty() {
+            ["GET", "HEAD"].map(str::to_owned).into()
+        } else {
+            behavior.allowed_methods.clone()
+        };
+        Ok(Self {
+            pattern: behavior.pattern.clone(),
+            target: if origin.custom.is_some() { Target::Api } else { Target::Bucket },
+            methods,
+            caches_options: behavior.cached_methods.contains("OPTIONS"),
+            cache,
+            request,
+            legacy,
+        })
+    }
+
+    /// Whether a policy lists a header, whose name is in lower case.
+    pub fn lists_header(&self, name: &str) -> bool {
+        let lists = |names: &Names| matches!(names, Names::Listed(listed) if listed.contains(name));
+        lists(&self.cache.headers) || lists(&self.request.headers) || self.request.added.contains(name)
+    }
+
+    /// Whether any cookie is forwarded.
+    pub fn forwards_cookies(&self) -> bool {
+        !self.cache.cookies.is_empty() || !self.request.cookies.is_empty()
+    }
+
+    /// The query string that the origin receives.
+    pub fn forwarded_query(&self, query: Option<&str>) -> Option<String> {
+        let policies = [&self.cache.query_strings, &self.request.query_strings];
+        forward::query(query, |name| policies.iter().any(|names| forward::contains(names, name)))
+    }
+
+    /// The headers of the viewer's request that the origin receives.
+    pub fn forwarded_headers(&self, method: &Method, viewer: &HeaderMap) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for name in viewer.keys().filter(|name| self.forwards_header(method, name)) {
+            for value in viewer.get_all(name) {
+                headers.append(name.clone(), value.clone());
+            }
+        }
+        let policies = [&self.cache.cookies, &self.request.cookies];
+        let cookies = forward::cookies(viewer, |name| policies.iter().any(|names| forward::contains(names, name)));
+        if !cookies.is_empty()
+            && let Ok(value) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
+        {
+            headers.insert(COOKIE, value);
+        }
+        for name in CONDITIONS {
+            if let Some(value) = viewer.get(&name) {
+                headers.insert(name, value.clone());
+            }
+        }
+        headers
+    }
+
+    fn forwards_header(&self, method: &Method, name: &HeaderName) -> bool {
+        let text = name.as_str();
+        if NEVER.contains(&text) || text.starts_with("x-edge-") {
+            return false;
+        }
+        // CloudFront adds its own headers only if a list names them.
+        if self.lists_header(text) || text == "content-type" {
+            return true;
+        }
+        if text.starts_with("cloudfront-") {
+            return false;
+        }
+        let names = [&self.cache.headers, &self.request.headers];
+        let reads = matches!(*method, Method::GET | Method::HEAD);
+        names.iter().any(|names| names.contains(text) == Some(true))
+            || self.legacy && !REMOVED.contains(&text) && !(name == AUTHORIZATION && reads) && name != HOST
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+use super::*;
+use crate::policy::policies::Policies;
+use crate::policy::subject::Subject;
+use crate::policy::template::{Template, read};
+
+const VERSION: HeaderName = HeaderName::from_static("test_version");
+
+/// The distribution of deploy/aws.yaml with these parameters.
+fn template(parameters: &[(&str, &str)]) -> Behaviors {
+    let text = include_str!("../../../../deploy/aws.yaml");
+    let values: Vec<_> = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let template = Template::new(read(text).unwrap(), "us-east-1", &values).unwrap();
+    let subjects = Subject::from_template(&template, Policies::default(), false).unwrap();
+    Behaviors::parse(&subjects[0].1.distribution).unwrap()
+}
+
+fn caching_on(extras: Extras) -> Behaviors {
+    Behaviors::caching_on(&VERSION, &["v1".to_owned(), "v2".to_owned()], &[], extras)
+}
+
+fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+    fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+}
+
+#[test]
+fn the_option_cache_equals_the_template_with_caching_on() {
+    assert_eq!(caching_on(Extras::default()), template(&[("Caching", "on")]));
+    let spa = Extras { spa_fallback: true, ..Extras::default() };
+    assert_eq!(caching_on(spa), template(&[("Caching", "on"), ("SpaFallback", "app.html")]));
+}
+
+#[test]
+fn experiments_add_the_assignments_to_the_key_and_not_the_id() {
+    let behaviors = caching_on(Extras { experiments: true, ..Extras::default() });
+    let default = behaviors.of("/x").unwrap();
+    assert_eq!(default.cache.cookies, Names::exactly(["nearedge_v"]));
+    let viewer = headers(&[("cookie", "nearedge_v=a; nearedge=id"), ("user-agent", "Browser"), ("x-other", "1")]);
+    let forwarded = default.forwarded_headers(&Method::GET, &viewer);
+    assert_eq!(forwarded["cookie"], "nearedge=id; nearedge_v=a", "all cookies, sorted by name");
+    assert_eq!(forwarded["user-agent"], "Browser");
+    assert!(!forwarded.contains_key("x-other"));
+    assert!(!behaviors.rules(default, &Method::GET).collapses, "cookies are forwarded");
+    let bucket = behaviors.of("/v1/x").unwrap();
+    assert!(behaviors.rules(bucket, &Method::GET).collapses);
+}
+
+#[test]
+fn without_caching_the_template_caches_no_response_of_the_api() {
+    let behaviors = template(&[]);
+    let default = behaviors.of("/x").unwrap();
+    let rules = behaviors.rules(default, &Method::GET);
+    assert!(!rules.caches_objects && !rules.caches_errors && !rules.collapses);
+    assert!(behaviors.rules(behaviors.of("/v1/x").unwrap(), &Method::GET).caches_objects);
+}
+
+#[test]
+fn the_chinese_template_caches_no_object_with_legacy_settings() {
+    let text = include_str!("../../../../deploy/aws-cn.yaml");
+    let template = Template::new(read(text).unwrap(), "cn-north-1", &[]).unwrap();
+    let subjects = Subject::from_template(&template, Policies::default(), true).unwrap();
+    let behaviors = Behaviors::parse(&subjects[0].1.distribution).unwrap();
+    let default = behaviors.of("/x").unwrap();
+    assert!(default.legacy && default.forwards_cookies());
+    assert!(!behaviors.rules(default, &Method::GET).caches_objects);
+    assert!(behaviors.rules(default, &Method::GET).caches_errors, "errors are cached in spite of the TTLs");
+}
+
+#[test]
+fn legacy_settings_forward_headers_that_are_not_in_the_key() {
+    let mut behavior = caching_on(Extras::default()).of("/x").unwrap().clone();
+    (behavior.legacy, behavior.request, behavior.cache.headers) = (true, nothing(), Names::listed(["accept"]));
+    let viewer = headers(&[
+        ("test_version", "v1"),
+        ("accept", "a"),
+        ("user-agent", "b"),
+        ("authorization", "c"),
+        ("host", "d"),
+        ("cloudfront-viewer-country", "CN"),
+        ("cookie", "a=1"),
+    ]);
+    let forwarded = behavior.forwarded_headers(&Method::GET, &viewer);
+    let names: BTreeSet<&str> = forwarded.keys().map(HeaderName::as_str).collect();
+    assert_eq!(names, ["accept", "test_version"].into());
+    assert!(behavior.forwarded_headers(&Method::POST, &viewer).contains_key("authorization"));
+}
+
+#[test]
+fn only_other_methods_than_get_and_head_are_never_cached() {
+    let behaviors = caching_on(Extras::default());
+    let default = behaviors.of("/x").unwrap();
+    for (method, cached) in [(Method::GET, true), (Method::HEAD, true), (Method::OPTIONS, false), (Method::POST, false)]
+    {
+        let rules = behaviors.rules(default, &method);
+        assert_eq!((rules.caches_objects, rules.caches_errors), (cached, cached), "{method}");
+    }
+    let options = Behavior { caches_options: true, ..default.clone() };
+    assert!(behaviors.rules(&options, &Method::OPTIONS).caches_objects);
+}
+
+#[test]
+fn no_ttl_of_a_configuration_exceeds_a_century() {
+    let mut behaviors = caching_on(Extras::default());
+    behaviors.list[2].cache.ttl = Ttl { minimum: u64::MAX, default: u64::MAX, maximum: u64::MAX };
+    behaviors.error_ttl_secs.insert(404, u64::MAX);
+    let rules = behaviors.rules(behaviors.of("/x").unwrap(), &Method::GET);
+    assert_eq!(rules.ttl, Ttl { minimum: TTL_SECS_MAX, default: TTL_SECS_MAX, maximum: TTL_SECS_MAX });
+    assert_eq!(rules.error_ttl(http::StatusCode::NOT_FOUND).as_secs(), TTL_SECS_MAX);
+}
