@@ -68,7 +68,12 @@ impl Definition {
             let reason = error.to_string();
             // serde_json appends the position, which the problem states already.
             let reason = reason.split(" at line ").next().unwrap_or_default().to_owned();
-            vec![Problem::at(error.line(), error.column(), format!("invalid JSON: {reason}"), "correct the syntax")]
+            vec![Problem::at(
+                error.line(),
+                error.column().max(1),
+                format!("invalid JSON: {reason}"),
+                "correct the syntax",
+            )]
         })?;
         let mut builder = Builder::new(json.get("savedGroups"));
         let definition = build(&json, constraints, &mut builder);
