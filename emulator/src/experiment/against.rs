@@ -119,7 +119,7 @@ mod tests {
         let text = format!(
             r#"{{"features": {{"test_version": {{"rules": [{{"key": "a", "variations": ["v1", "v2"], "hashVersion": 2, {members}}}]}}}}}}"#
         );
-        Definition::parse(&text, Constraints { feature: FEATURE, test_versions: None }).unwrap().0
+        Definition::parse(&text, Constraints { feature: FEATURE, test_versions: None, cache_key: &[] }).unwrap().0
     }
 
     fn compare(old: &str, new: &str) -> Moves {

@@ -81,7 +81,7 @@ pub(super) fn run(arguments: &Check) -> ExitCode {
 impl Check {
     fn check(&self) -> Result<Vec<Problem>, Unreadable> {
         let listed = (!self.test_versions.is_empty()).then_some(&*self.test_versions);
-        let constraints = Constraints { feature: &self.feature, test_versions: listed };
+        let constraints = Constraints { feature: &self.feature, test_versions: listed, cache_key: &[] };
         let Parsed { definition, mut problems } = read(&self.file, constraints)?;
         let Some(definition) = definition else { return Ok(problems) };
         if let Some(old) = &self.against {

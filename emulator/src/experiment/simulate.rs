@@ -129,7 +129,7 @@ impl Split<'_> {
 
 /// Runs the command.
 pub(super) fn run(arguments: &Simulate) -> ExitCode {
-    let constraints = Constraints { feature: &arguments.feature, test_versions: None };
+    let constraints = Constraints { feature: &arguments.feature, test_versions: None, cache_key: &[] };
     let definition = match read(&arguments.file, constraints) {
         Ok(Parsed { definition: Some(definition), .. }) => definition,
         Ok(Parsed { problems, .. }) => return fail(&problems.first().map(ToString::to_string).unwrap_or_default(), 1),

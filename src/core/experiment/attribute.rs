@@ -13,12 +13,23 @@ pub struct Attribute {
     path: Box<[Box<str>]>,
     /// The attribute of a request that has this name.
     pub field: Option<Field>,
+    /// Whether the CDN's cache key contains it, so that a shared cache tells its values apart.
+    pub in_cache_key: bool,
 }
 
 impl Attribute {
     /// Prepares a name.
     pub fn new(name: &str) -> Self {
-        Self { name: name.into(), path: name.split('.').map(Into::into).collect(), field: Field::of_name(name) }
+        let field = Field::of_name(name);
+        // An attribute that no request has is the same for every visitor.
+        let in_cache_key = matches!(field, None | Some(Field::Path | Field::Host));
+        Self { name: name.into(), path: name.split('.').map(Into::into).collect(), field, in_cache_key }
+    }
+
+    /// The same attribute, with the further attributes of the CDN's cache key.
+    pub(super) fn with_cache_key(mut self, names: &[String]) -> Self {
+        self.in_cache_key |= names.iter().any(|name| **name == *self.name);
+        self
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Constraints<'a> {
     pub feature: &'a str,
     /// The existing versions, if the setting `test_versions` lists them.
     pub test_versions: Option<&'a [String]>,
+    /// The attributes that the CDN has in its cache key, besides `path` and `host`.
+    pub cache_key: &'a [String],
 }
 
 impl Definition {
@@ -75,7 +77,7 @@ impl Definition {
                 "correct the syntax",
             )]
         })?;
-        let mut builder = Builder::new(json.get("savedGroups"));
+        let mut builder = Builder::new(json.get("savedGroups")).with_cache_key(constraints.cache_key);
         let definition = build(&json, constraints, &mut builder);
         let Builder { problems, .. } = builder;
         let problems = problems.into_located(text);
@@ -325,7 +327,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<(Definition, Vec<Problem>), Vec<Problem>> {
-        Definition::parse(text, Constraints { feature: FEATURE, test_versions: None })
+        Definition::parse(text, Constraints { feature: FEATURE, test_versions: None, cache_key: &[] })
     }
 
     fn rule(members: &str) -> String {
@@ -370,7 +372,7 @@ mod tests {
     #[test]
     fn a_version_outside_test_versions_is_an_error() {
         let listed = ["v1".to_owned()];
-        let constraints = Constraints { feature: FEATURE, test_versions: Some(&listed) };
+        let constraints = Constraints { feature: FEATURE, test_versions: Some(&listed), cache_key: &[] };
         assert!(Definition::parse(&rule(r#""force": "v1""#), constraints).is_ok());
         assert!(Definition::parse(&rule(r#""force": "v2""#), constraints).is_err());
     }

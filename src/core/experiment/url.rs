@@ -200,14 +200,19 @@ pub(super) fn parameters(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow
 
 /// The first parameter `name` of a query string, decoded.
 pub fn parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
-    parameters(query).find(|(parameter, _)| parameter == name).map(|(_, value)| value)
+    query.split('&').find_map(|pair| {
+        let (raw, value) = pair.split_once('=').unwrap_or((pair, ""));
+        // Almost every name is written without escapes, which decoding would look for.
+        let is_name = raw == name || raw.len() > name.len() && decode(raw) == name;
+        (is_name && !pair.is_empty()).then(|| decode(value))
+    })
 }
 
 fn decode(text: &str) -> Cow<'_, str> {
-    if text.contains('+') {
-        return Cow::Owned(percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned());
+    if !text.bytes().any(|byte| byte == b'+' || byte == b'%') {
+        return Cow::Borrowed(text);
     }
-    percent_decode_str(text).decode_utf8_lossy()
+    Cow::Owned(percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned())
 }
 
 /// The query string of a URL, without the fragment.

@@ -172,12 +172,6 @@ impl<'a, 'i> RequestVisitor<'a, 'i> {
     fn operand(&self, attribute: &Attribute) -> Operand<'_> {
         attribute.field.as_ref().map_or(Operand::Null, |field| self.value(field))
     }
-
-    /// Whether the CDN's cache key contains an attribute.
-    fn is_in_cache_key(&self, attribute: &Attribute) -> bool {
-        matches!(attribute.field, None | Some(Field::Path | Field::Host))
-            || self.settings.cache_key.iter().any(|name| **name == *attribute.name)
-    }
 }
 
 impl Attributes for RequestVisitor<'_, '_> {
@@ -186,7 +180,7 @@ impl Attributes for RequestVisitor<'_, '_> {
             used.id |= attribute.field == Some(Field::Id);
             used.cookie |= matches!(attribute.field, Some(Field::Cookie(_)));
             // The assignments say nothing about a condition on the id.
-            used.uncacheable |= !self.is_in_cache_key(attribute);
+            used.uncacheable |= !attribute.in_cache_key;
         });
         self.operand(attribute)
     }
