@@ -35,8 +35,8 @@ const PATH_ENCODED: &AsciiSet = &CONTROLS
 /// What an evaluation has used, from which the caching of the answer follows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Used {
-    /// The visitor's id.
-    pub(super) id: bool,
+    /// What experiments hash: the visitor's id, or another attribute.
+    pub(super) hash: bool,
     /// Something that neither the assignments nor the CDN's cache key contain.
     pub(super) uncacheable: bool,
     /// A cookie of the site.
@@ -134,6 +134,11 @@ impl<'a, 'i> RequestVisitor<'a, 'i> {
         }
     }
 
+    /// Notes that the answer depends on what neither the assignments nor the CDN's cache key contain.
+    pub(super) fn uncacheable(&self) {
+        self.note(|used| used.uncacheable = true);
+    }
+
     /// Whether the client is a known bot.
     pub(super) fn is_bot(&self) -> bool {
         self.visit.user_agent.as_deref().is_some_and(|user_agent| is_bot(user_agent, &self.settings.bots))
@@ -176,14 +181,14 @@ impl<'a, 'i> RequestVisitor<'a, 'i> {
     /// Whether the CDN's cache key contains an attribute.
     fn is_in_cache_key(&self, attribute: &Attribute) -> bool {
         matches!(attribute.field, None | Some(Field::Path | Field::Host))
-            || self.settings.cache_key.iter().any(|name| **name == *attribute.name)
+            || self.settings.has_cache_key(&attribute.name)
     }
 }
 
 impl Attributes for RequestVisitor<'_, '_> {
     fn tested(&self, attribute: &Attribute) -> Operand<'_> {
         self.note(|used| {
-            used.id |= attribute.field == Some(Field::Id);
+            used.hash |= attribute.field == Some(Field::Id);
             used.cookie |= matches!(attribute.field, Some(Field::Cookie(_)));
             // The assignments say nothing about a condition on the id.
             used.uncacheable |= !self.is_in_cache_key(attribute);
@@ -193,8 +198,10 @@ impl Attributes for RequestVisitor<'_, '_> {
 
     fn hashed(&self, attribute: &Attribute) -> Operand<'_> {
         self.note(|used| {
-            used.id |= attribute.field == Some(Field::Id);
+            used.hash = true;
             used.cookie |= matches!(attribute.field, Some(Field::Cookie(_)));
+            // Whoever has the id's cookie has an id, but the assignments do not tell whether another attribute is present.
+            used.uncacheable |= attribute.field != Some(Field::Id) && !self.is_in_cache_key(attribute);
         });
         self.operand(attribute)
     }
@@ -210,7 +217,7 @@ impl<'a> Visitor<'a> for RequestVisitor<'a, '_> {
             return None;
         }
         let variation = query_string_override(&experiment.key, &self.request.query, experiment.variations.len())?;
-        self.note(|used| used.uncacheable = true);
+        self.uncacheable();
         self.take_part(experiment, variation, true);
         variation.try_into().ok()
     }
@@ -225,8 +232,14 @@ impl<'a> Visitor<'a> for RequestVisitor<'a, '_> {
         }
     }
 
+    fn tested_query(&self) {
+        if !self.settings.has_cache_key("url") {
+            self.uncacheable();
+        }
+    }
+
     fn decided_by_hash(&self) {
-        self.note(|used| used.uncacheable = true);
+        self.uncacheable();
     }
 }
 
