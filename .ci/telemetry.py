@@ -146,8 +146,8 @@ def unreachable(_received, _folder):
 def send_requests(api, count):
     """Sends requests over four connections. Returns sorted latencies in ms and the number of wrong statuses."""
     host = api.removeprefix("http://")
-    paths = ["/test.html", "/test.png", "/index.html", "/nothing.html"]
-    expected = {"/index.html": 404, "/nothing.html": 404}
+    paths = ["/test.html", "/test.png", "/missing.html", "/nothing.html"]
+    expected = {"/missing.html": 404, "/nothing.html": 404}
 
     def share(worker):
         connection, latencies, failed = http.client.HTTPConnection(host, timeout=30), [], 0

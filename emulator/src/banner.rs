@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::address;
 use crate::contents::{Contents, PATH_ENCODED, VariantExample};
+use crate::definition::SiteDefinition;
 use crate::journal::READY;
 use crate::s3::site::Site;
 
@@ -31,6 +32,8 @@ pub struct Banner {
     pub variants: Vec<String>,
     /// When a changed file shows.
     pub changes: Option<String>,
+    /// The keys of the experiments that run.
+    pub experiments: Vec<String>,
     /// Facts that make requests fail, and what to do about each.
     pub notes: Vec<String>,
     /// Commands to try.
@@ -44,6 +47,9 @@ pub struct Banner {
     /// The page to open in a browser.
     #[serde(skip)]
     pub browse: String,
+    /// What the experiments do, and how to see another variation.
+    #[serde(skip)]
+    pub test: Option<String>,
 }
 
 impl fmt::Display for Banner {
@@ -66,6 +72,9 @@ impl fmt::Display for Banner {
         }
         for note in &self.notes {
             writeln!(f, "\nNote: {note}")?;
+        }
+        if let Some(test) = &self.test {
+            writeln!(f, "\n{test}")?;
         }
         writeln!(f, "\nCommands to try:\n")?;
         for command in &self.commands {
@@ -95,6 +104,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) folder: Option<(&'a Path, &'a Site)>,
     /// The variants that the CDN serves directly from the bucket.
     pub(crate) variants: &'a [String],
+    /// The definition of experiments.
+    pub(crate) definition: &'a SiteDefinition,
     /// The name of the header with the secret.
     pub(crate) auth_header: &'a str,
     /// The secret.
@@ -144,6 +155,7 @@ impl Banner {
                     .to_owned(),
             );
         }
+        notes.extend(facts.definition.problems.iter().map(|problem| format!("{problem}.")));
         notes.extend(network_notes(facts));
         let mut banner = Self {
             cdn: facts.cdn.to_owned(),
@@ -164,6 +176,8 @@ impl Banner {
             ..Self::default()
         };
         banner.add_commands(&settings, contents.as_ref(), &variants);
+        banner.experiments = facts.definition.experiments.iter().map(|experiment| experiment.key.clone()).collect();
+        banner.test = facts.definition.explanation(&banner.browse);
         if policy.is_some_and(|policy| policy.redirect_path != facts.cdn) {
             // The redirect leads elsewhere.
             banner.follow = None;

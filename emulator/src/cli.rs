@@ -78,8 +78,20 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "URL", help_heading = "Objects")]
     pub(crate) s3_endpoint: Option<Uri>,
 
+    /// Definition of experiments, served as the object experiments.json [default: the site's experiments.json, if any]; it
+    /// assigns visitors to variants. Problems are notes at the start; `experiment check FILE` lists all
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_hint = ValueHint::FilePath,
+        conflicts_with = "s3_endpoint",
+        help_heading = "Objects"
+    )]
+    pub(crate) experiments: Option<PathBuf>,
+
     /// Variants, separated by commas: the CDN serves their folders directly, and the function gets them as test_versions
-    /// [default: test_versions if set with --env, otherwise v1,v2, and the function accepts any variant]
+    /// [default: test_versions if set with --env, otherwise the versions of the experiments, and v1,v2; the function accepts
+    /// any variant then]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = variant, help_heading = "CDN and API")]
     pub(crate) variants: Vec<String>,
     /// Request header that the CDN forwards in addition to those of the walk-through, such as accept for spa_fallback;
@@ -210,6 +222,7 @@ Examples:
   cargo run -- --site ./public                     serve your own folder
   cargo run -- --port-base 4000                    use ports 4000 to 4003
   cargo run -- --env variant_fallback=true         set a setting of the handler
+  cargo run -- --experiments FILE                  assign visitors by this definition
   cargo run -- --fault s3-error=503                S3 throttles
   cargo run -- --cache                             cache in the CDN
   cargo run -- --distribution deploy/aws.yaml      forward and cache as this distribution

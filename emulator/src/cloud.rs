@@ -18,6 +18,7 @@ use crate::cloudfront::behavior::{Behaviors, Extras};
 use crate::cloudfront::distribution::{BucketOrigin, Distribution, OriginHeader};
 use crate::cloudwatch::{CloudWatch, dashboard};
 use crate::console::{self, Console};
+use crate::definition::{self, SiteDefinition};
 use crate::fault::Faults;
 use crate::gateway::event::Api;
 use crate::gateway::{self, Gateway};
@@ -41,6 +42,12 @@ pub const SESSION_TOKEN: &str = "local-nearedge-session-token-of-the-role";
 
 /// The function's name, as in the walk-through.
 pub const FUNCTION_NAME: &str = "lambdaapi";
+
+/// The variants of the walk-through.
+const DEFAULT_VARIANTS: [&str; 2] = ["v1", "v2"];
+
+/// The most variants that the function's metrics distinguish.
+const METRICS_VARIANTS_MAX: usize = 20;
 
 /// The default value of the secret header, as in the walk-through.
 pub const LAMBDA_AUTH: &str = "lambdaapi_test";
@@ -102,7 +109,10 @@ pub struct Options {
     pub storage: Storage,
     /// Name of the bucket.
     pub bucket: String,
-    /// First path segments that the CDN serves directly from the bucket.
+    /// The file of the definition of experiments, which becomes the object `experiments.json` of a local bucket.
+    pub experiments: Option<PathBuf>,
+    /// First path segments that the CDN serves directly from the bucket. If empty: the versions of the definition, and those
+    /// of v1 and v2 that exist; v1 and v2 without a definition.
     pub variants: Vec<String>,
     /// Request headers that the CDN forwards in addition to the walk-through's.
     pub forwarded: Vec<HeaderName>,
@@ -147,7 +157,8 @@ impl Options {
             public_url: None,
             storage: Storage::Folder { site, address: local(2), missing_key: MissingKey::default() },
             bucket: "lambda-api-2022".to_owned(),
-            variants: vec!["v1".to_owned(), "v2".to_owned()],
+            experiments: None,
+            variants: Vec::new(),
             forwarded: Vec::new(),
             caching: Caching::default(),
             stage: "$default".to_owned(),
@@ -250,7 +261,10 @@ impl Cloud {
             (header("auth_header", "lambda_auth"), header("version_header", "test_version"));
         let is_set = |setting: &str| variable(setting).is_some_and(|value| !value.trim().is_empty());
         let extras = Extras { spa_fallback: is_set("spa_fallback"), experiments: is_set("experiments") };
-        let variants = metrics_variants(&variable);
+        let definition =
+            local_bucket.as_ref().and_then(|bucket| SiteDefinition::read(&bucket.site, &variable)).unwrap_or_default();
+        let variants = variants(&options, &definition.versions);
+        let metrics_variants = metrics_variants(&variable, &variants, &definition.versions);
         let function = function(&options, env, &cloudwatch, &faults);
         let settings = if options.foreign_handler { None } else { settings(&function) };
         let lambda = Lambda::new(function, journal.clone());
@@ -283,7 +297,7 @@ impl Cloud {
         let version_header = header_name("version_header", &version_header)?;
         let behaviors = match &options.caching {
             Caching::Off => None,
-            Caching::On => Some(Behaviors::caching_on(&version_header, &options.variants, &options.forwarded, extras)),
+            Caching::On => Some(Behaviors::caching_on(&version_header, &variants, &options.forwarded, extras)),
             Caching::By(behaviors) => Some(behaviors.clone()),
         };
         let distribution = Distribution {
@@ -303,7 +317,7 @@ impl Cloud {
                 region: options.region.clone(),
                 credentials,
             },
-            bucket_prefixes: options.variants.clone(),
+            bucket_prefixes: variants.clone(),
             behaviors,
             experiments: extras.experiments,
             journal,
@@ -327,7 +341,8 @@ impl Cloud {
                 .is_some()
                 .then(|| format!("AWS_ACCESS_KEY_ID={ACCESS_KEY_ID} AWS_SECRET_ACCESS_KEY={SECRET_ACCESS_KEY}")),
             folder: folder.map(|(bucket, folder)| (folder.as_path(), &bucket.site)),
-            variants: &options.variants,
+            variants: &variants,
+            definition: &definition,
             auth_header: &auth_header,
             secret: &secret,
             version_header: version_header.as_str(),
@@ -345,7 +360,7 @@ impl Cloud {
                 service: service.clone(),
                 faults: faults.clone(),
                 dashboards: dashboard::all(
-                    &variants,
+                    &metrics_variants,
                     &[
                         ("AWS::Region", options.region.as_str()),
                         ("FunctionName", service.as_str()),
@@ -353,7 +368,7 @@ impl Cloud {
                         ("DistributionId", distribution_id.as_str()),
                     ],
                 ),
-                variants,
+                variants: metrics_variants,
                 example: banner.example().to_owned(),
             },
         ));
@@ -391,7 +406,11 @@ impl Cloud {
 /// The local bucket and its listen address; `None` with another S3.
 fn local_bucket(options: &Options, journal: &Journal) -> Result<Option<(Arc<Bucket>, SocketAddr)>, String> {
     let Storage::Folder { site, address, missing_key } = &options.storage else { return Ok(None) };
-    let (name, site, missing_key) = (options.bucket.clone(), Site::open(site, journal.clone())?, *missing_key);
+    let mut site = Site::open(site, journal.clone())?;
+    if let Some(file) = &options.experiments {
+        site = site.with_file(definition::KEY, file);
+    }
+    let (name, missing_key) = (options.bucket.clone(), *missing_key);
     Ok(Some((Arc::new(Bucket { name, site, missing_key }), *address)))
 }
 
@@ -434,12 +453,44 @@ fn function(options: &Options, env: Vec<(String, String)>, cloudwatch: &CloudWat
     }
 }
 
-/// The variants that the metrics of the handler distinguish, by its environment variables.
-fn metrics_variants(variable: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
+/// The variants that the CDN serves directly: those of the options, or else those that the definition and the site have.
+fn variants(options: &Options, versions: &[String]) -> Vec<String> {
+    if !options.variants.is_empty() {
+        return options.variants.clone();
+    }
+    let exists = |variant: &str| match &options.storage {
+        Storage::Folder { site, .. } => site.join(variant).is_dir(),
+        Storage::Endpoint { .. } => true,
+    };
+    let mut variants = versions.to_vec();
+    for variant in DEFAULT_VARIANTS {
+        if versions.is_empty() || !versions.iter().any(|version| version == variant) && exists(variant) {
+            variants.push(variant.to_owned());
+        }
+    }
+    variants
+}
+
+/// The variants that the metrics of the handler distinguish: those of its settings, or else `variants`, and those of the
+/// definition.
+fn metrics_variants(
+    variable: &dyn Fn(&str) -> Option<String>,
+    variants: &[String],
+    versions: &[String],
+) -> Vec<String> {
     let listed =
         ["metrics_variants", "test_versions"].iter().find_map(|name| variable(name).filter(|list| !list.is_empty()));
-    let listed = listed.unwrap_or_else(|| "v1,v2".to_owned());
-    listed.split(',').map(str::trim).filter(|name| !name.is_empty()).take(20).map(str::to_owned).collect()
+    let mut all: Vec<String> = match listed {
+        Some(listed) => listed.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+        None => variants.to_vec(),
+    };
+    all.truncate(METRICS_VARIANTS_MAX);
+    for version in versions.iter().take(METRICS_VARIANTS_MAX) {
+        if !all.contains(version) {
+            all.push(version.clone());
+        }
+    }
+    all
 }
 
 /// The handler's environment variables: the walk-through's settings, the role's credentials, and the user's variables.
@@ -461,5 +512,15 @@ fn handler_env(
         ("AWS_SECRET_ACCESS_KEY", credentials.secret_access_key().to_owned()),
     ];
     env.extend(credentials.session_token().map(|token| ("AWS_SESSION_TOKEN", token.to_owned())));
+    let own = options.env.iter().rev().find(|(name, _)| name == "experiments");
+    // An empty value disables experiments, and the other settings would be errors then.
+    if options.experiments.is_some() && own.is_none_or(|(_, key)| !key.trim().is_empty()) {
+        env.extend([
+            ("experiments", definition::KEY.to_owned()),
+            // Browsers do not send a cookie with this attribute over http.
+            ("experiments_cookie_secure", "false".to_owned()),
+            ("experiments_preview", "true".to_owned()),
+        ]);
+    }
     env.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(options.env.iter().cloned()).collect()
 }

@@ -53,12 +53,12 @@ impl Contents {
     /// Surveys the folder `site`. `serves` reports whether the bucket has an object at a key.
     pub(crate) fn survey(site: &Path, variants: &[String], index: &str, serves: impl Fn(&str) -> bool + Copy) -> Self {
         let is_empty = !WalkDir::new(site).into_iter().flatten().any(|entry| !entry.file_type().is_dir());
-        let unversioned = files(site, variants, index);
+        let unversioned = files(site, variants, (index, Order::IndexFirst));
         let first = |image| unversioned.iter().find(|file| file.image == image && serves(&file.key));
         let mut present = Vec::new();
         let mut missing = Vec::new();
         for variant in variants {
-            let files = files(&site.join(variant), &[], index);
+            let files = files(&site.join(variant), &[], (index, Order::IndexLast));
             if files.iter().any(|file| serves(&file.key_of(variant))) {
                 present.push((variant.clone(), files));
             } else {
@@ -112,8 +112,16 @@ impl File {
     }
 }
 
+/// The position of the index document among the pages of its folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    IndexFirst,
+    /// The commands name a page of a variant, which they can only if its name is in the URL.
+    IndexLast,
+}
+
 /// The files of a folder, the best example first: simple names, pages before other types, upper folders first.
-fn files(folder: &Path, except: &[String], index: &str) -> Vec<File> {
+fn files(folder: &Path, except: &[String], (index, order): (&str, Order)) -> Vec<File> {
     let entries = WalkDir::new(folder).min_depth(1).max_depth(LEVELS_MAX).sort_by_file_name().into_iter();
     let visible = entries.filter_entry(|entry| {
         let name = entry.file_name().to_str().unwrap_or(".");
@@ -128,7 +136,12 @@ fn files(folder: &Path, except: &[String], index: &str) -> Vec<File> {
             let key = entry.path().strip_prefix(folder).ok()?.to_str()?.to_owned();
             let kind = mime_guess::from_path(&key).first_raw().unwrap_or_default();
             let simple = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte));
-            let rank = (!simple, kind != "text/html", entry.depth(), entry.file_name() != index);
+            let rank = (
+                !simple,
+                kind != "text/html",
+                entry.depth(),
+                (entry.file_name() == index) != (order == Order::IndexFirst),
+            );
             // An HTTP API cuts a path at a decoded question mark.
             (!key.contains('?')).then(|| (rank, File { image: kind.starts_with("image/"), key }))
         })
@@ -166,6 +179,13 @@ mod tests {
     fn variants_without_a_shared_page_give_an_example_of_one() {
         let example = survey(&["v1/a.html", "v2/b.html"], &["v1", "v2"]).example.unwrap();
         assert_eq!((example.first.as_str(), example.second.as_str(), example.page.as_str()), ("v1", "v1", "a.html"));
+    }
+
+    #[test]
+    fn the_example_of_a_variant_is_its_index_only_without_another_page() {
+        let example = |files: &[&str]| survey(files, &["v1", "v2"]).example.unwrap().page;
+        assert_eq!(example(&["v1/index.html", "v1/z.html", "v2/index.html", "v2/z.html"]), "z.html");
+        assert_eq!(example(&["v1/index.html", "v1/z.html", "v2/index.html"]), "index.html");
     }
 
     #[test]

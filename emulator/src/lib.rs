@@ -21,6 +21,7 @@
 //! - [`xray`]: the spans of traces
 //! - [`console`]: the web page that shows metrics, dashboards and traces
 //! - `contents`: the objects of a site that the banner's commands can name
+//! - [`definition`]: the definition of the site's experiments
 //! - [`policy`]: `policy check`, which checks the configuration of a distribution; starts no cloud
 //! - [`experiment`]: `experiment check` and others, for definitions of experiments; starts no cloud
 //! - [`fault`]: fault injection
@@ -35,6 +36,7 @@ pub mod cloudfront;
 pub mod cloudwatch;
 pub mod console;
 mod contents;
+pub mod definition;
 pub mod experiment;
 pub mod fault;
 pub mod gateway;

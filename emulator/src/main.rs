@@ -15,6 +15,7 @@ use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
 use emulator::cloud::{Bootstrap, Caching, Cloud, Options, Storage};
 use emulator::cloudfront::behavior::Behaviors;
+use emulator::definition;
 use emulator::experiment;
 use emulator::fault::Faults;
 use emulator::journal::{Format, HandlerLog, Journal};
@@ -167,7 +168,7 @@ fn options(cli: Cli) -> Result<Options, String> {
         arguments.push(handler);
     }
     env.extend(cli.env);
-    let mut variants = variants(&cli.variants, &env);
+    let variants = variants(&cli.variants, &env);
     if !cli.variants.is_empty() {
         // The first of several values, so that one of --env overrides it.
         env.insert(0, (TEST_VERSIONS.to_owned(), cli.variants.join(",")));
@@ -177,6 +178,7 @@ fn options(cli: Cli) -> Result<Options, String> {
         SocketAddr::from((Ipv4Addr::LOCALHOST, port))
     };
     let bootstrap = Bootstrap { program, arguments };
+    let experiments = experiments(cli.experiments, cli.s3_endpoint.is_none().then_some(&cli.site))?;
     let storage = match cli.s3_endpoint {
         Some(url) => Storage::Endpoint { url, credentials: shell_credentials()? },
         None => Storage::Folder {
@@ -186,9 +188,6 @@ fn options(cli: Cli) -> Result<Options, String> {
         },
     };
     let defaults = Options::new(bootstrap, PathBuf::new());
-    if variants.is_empty() {
-        variants.clone_from(&defaults.variants);
-    }
     Ok(Options {
         edge: cli.edge.unwrap_or_else(|| address(0)),
         gateway: cli.gateway.unwrap_or_else(|| address(1)),
@@ -196,6 +195,7 @@ fn options(cli: Cli) -> Result<Options, String> {
         public_url: cli.public_url,
         storage,
         bucket: cli.bucket,
+        experiments,
         variants,
         foreign_handler,
         forwarded: cli.forwarded,
@@ -212,6 +212,21 @@ fn options(cli: Cli) -> Result<Options, String> {
         sampled: cli.sampled,
         ..defaults
     })
+}
+
+/// The file of the definition of experiments: that of the command line, otherwise that of the site, if it has one.
+///
+/// # Errors
+/// If the file of the command line does not exist: a message that names the option.
+fn experiments(listed: Option<PathBuf>, site: Option<&PathBuf>) -> Result<Option<PathBuf>, String> {
+    let Some(file) = listed else {
+        return Ok(site.map(|site| site.join(definition::KEY)).filter(|file| file.is_file()));
+    };
+    let failure = |reason: &str| format!("--experiments {}: {reason}", file.display());
+    if !file.metadata().map_err(|error| failure(&error.to_string()))?.is_file() {
+        return Err(failure("expected a file"));
+    }
+    Ok(Some(file))
 }
 
 /// What the CDN caches.

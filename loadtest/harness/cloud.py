@@ -58,7 +58,8 @@ class Cloud:
     def __init__(self, nearedge, *arguments, port=13100, setup=None, env=None):
         port = preflight.free_ports(port, 4)
         self.edge, self.gateway, self.s3, self.console = (f"http://127.0.0.1:{port + number}" for number in range(4))
-        command = [str(nearedge), "--logs", *arguments]
+        # The test of the sample site is off, unless `arguments` sets experiments: the function would load its definition.
+        command = [str(nearedge), "--logs", "--env", "experiments=", *arguments]
         for option, number in (("--edge", 0), ("--gateway", 1), ("--s3", 2), ("--console", 3)):
             command += [option, f"127.0.0.1:{port + number}"]
         if setup:

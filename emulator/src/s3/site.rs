@@ -94,6 +94,8 @@ pub struct Site {
     /// Uploads, by key; `None` marks a deleted object.
     changes: Mutex<BTreeMap<String, Option<Arc<Stored>>>>,
     checksums: Mutex<HashMap<PathBuf, Checksum>>,
+    /// A key, and the file outside the folder that is its object.
+    mounted: Option<(String, PathBuf)>,
 }
 
 impl Site {
@@ -107,7 +109,16 @@ impl Site {
             opened: SystemTime::now(),
             changes: Mutex::default(),
             checksums: Mutex::default(),
+            mounted: None,
         })
+    }
+
+    /// The same site with the file at `path` as the object `key`. The file is read again for each request too.
+    ///
+    /// Listings contain the key only if the folder has a file of the same name.
+    #[must_use]
+    pub fn with_file(self, key: &str, path: &Path) -> Self {
+        Self { mounted: Some((key.to_owned(), path.to_owned())), ..self }
     }
 
     /// The time at which the folder was opened.
@@ -125,7 +136,12 @@ impl Site {
     }
 
     fn find_file(&self, key: &str) -> io::Result<Option<Arc<Stored>>> {
-        let Some(path) = self.folder.find(key)? else { return Ok(None) };
+        let mounted = self.mounted.as_ref().filter(|(mounted, _)| mounted == key).map(|(_, path)| path.clone());
+        let path = match mounted {
+            Some(path) => Some(path),
+            None => self.folder.find(key)?,
+        };
+        let Some(path) = path else { return Ok(None) };
         match self.stored(&path) {
             Ok(stored) => Ok(stored.map(Arc::new)),
             Err(error) if folder::is_missing(&error) => Ok(None),
@@ -339,6 +355,22 @@ mod tests {
         let before = site.find("index.html").unwrap().unwrap().etag.clone();
         std::fs::write(folder.path().join("index.html"), "changed").unwrap();
         assert_ne!(site.find("index.html").unwrap().unwrap().etag, before);
+    }
+
+    #[test]
+    fn a_mounted_file_replaces_the_object_of_its_key() {
+        let (_folder, site) = site();
+        let other = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(other.path(), "mounted").unwrap();
+        let site = site.with_file("index.html", other.path());
+        assert_eq!(site.find("index.html").unwrap().unwrap().size, 7);
+        std::fs::write(other.path(), "edited too").unwrap();
+        assert_eq!(site.find("index.html").unwrap().unwrap().size, 10);
+        put(&site, "index.html", "upload");
+        assert_eq!(site.find("index.html").unwrap().unwrap().size, 6);
+        site.set("index.html".to_owned(), None);
+        assert!(site.find("index.html").unwrap().is_none());
+        assert_eq!(site.find("v1/a b.png").unwrap().unwrap().size, 3);
     }
 
     #[test]

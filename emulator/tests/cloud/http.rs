@@ -425,7 +425,8 @@ async fn spa_fallback_serves_navigations_and_not_assets() {
 async fn x_variant_names_the_served_variant_and_can_be_off() {
     let cloud = start(with_env(&[("variant_fallback", "true")])).await;
     assert_eq!(cloud.with(Method::GET, "/test.html", &[V1]).await.header("x-variant"), "v1");
-    let shared = cloud.with(Method::GET, "/index.html", &[V1]).await;
+    cloud.put("shared.html", "shared", "text/html").await;
+    let shared = cloud.with(Method::GET, "/shared.html", &[V1]).await;
     assert_eq!((shared.status, shared.header("x-variant")), (StatusCode::OK, ""), "served from the unversioned key");
     cloud.shut_down().await;
     let cloud = start(with_env(&[("variant_header", "false")])).await;

@@ -70,6 +70,11 @@ impl<'a> Assignments<'a> {
         self.0.is_empty()
     }
 
+    /// Whether the canonical text contains all of them.
+    pub(super) fn fit(&self) -> bool {
+        self.written().count() == self.0.len()
+    }
+
     /// Whether `cookie` is the canonical text.
     pub(super) fn is_text(&self, cookie: &str) -> bool {
         let mut rest = Some(cookie);

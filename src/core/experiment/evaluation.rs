@@ -7,7 +7,7 @@ use crate::experiment::attribute::{Attribute, Attributes, Operand, Prerequisite}
 use crate::experiment::feature::{Effect, Feature, Features, Rollout};
 use crate::experiment::hash::{Bucket, bucket};
 use crate::experiment::spec::{Experiment, Filter, Hashing, Parent, Status};
-use crate::experiment::url::is_targeted;
+use crate::experiment::url::{Target, is_targeted};
 use crate::experiment::value::{NULL, Value};
 
 /// The deepest chain of prerequisites.
@@ -26,6 +26,9 @@ pub trait Visitor<'d>: Attributes {
 
     /// Learns that the visitor takes part in an experiment.
     fn assigned(&self, assigned: &Assigned<'d>, hashed: &Hashed<'_>);
+
+    /// Learns that the query string of the URL may have decided.
+    fn tested_query(&self) {}
 
     /// Learns that a hash decided something without an assignment, such as that the visitor takes no part.
     fn decided_by_hash(&self) {}
@@ -278,8 +281,13 @@ impl<'d, 'v, V: Visitor<'d>> Evaluation<'d, 'v, V> {
         if experiment.variations.len() < 2 || !self.enabled {
             return none;
         }
-        if experiment.targets.as_ref().is_some_and(|targets| !is_targeted(self.visitor.url(), targets)) {
-            return none;
+        if let Some(targets) = &experiment.targets {
+            if targets.iter().any(Target::tests_query) {
+                self.visitor.tested_query();
+            }
+            if !is_targeted(self.visitor.url(), targets) {
+                return none;
+            }
         }
         if let Some(variation) = self.visitor.forced(experiment) {
             return Assigned::unhashed(experiment, variation);
@@ -302,8 +310,11 @@ impl<'d, 'v, V: Visitor<'d>> Evaluation<'d, 'v, V> {
             self.visitor.decided_by_hash();
             return none;
         }
-        if experiment.url.as_ref().is_some_and(|pattern| !matches_url(pattern.as_ref(), self.visitor.url())) {
-            return none;
+        if let Some(pattern) = &experiment.url {
+            self.visitor.tested_query();
+            if !matches_url(pattern.as_ref(), self.visitor.url()) {
+                return none;
+            }
         }
         let Some(version) = experiment.hashing.version else { return none };
         let bucket = bucket(&experiment.hashing.seed, &value, version);

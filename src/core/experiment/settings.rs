@@ -21,6 +21,20 @@ pub struct ExperimentSettings {
     pub site: String,
 }
 
+impl ExperimentSettings {
+    /// Whether the CDN has an attribute in its cache key.
+    pub(super) fn has_cache_key(&self, attribute: &str) -> bool {
+        self.cache_key.iter().any(|name| name == attribute)
+    }
+
+    /// Whether the CDN's cache key tells visitors with consent from others.
+    pub(super) fn has_consent_in_cache_key(&self) -> bool {
+        self.consent.as_ref().is_none_or(|consent| {
+            self.cache_key.iter().any(|name| name.strip_prefix("cookie.") == Some(&*consent.name))
+        })
+    }
+}
+
 /// A cookie that a visitor has after consenting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Consent {

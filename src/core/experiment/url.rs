@@ -90,6 +90,17 @@ pub(super) struct Target {
     pub(super) pattern: TargetPattern,
 }
 
+impl Target {
+    /// Whether the query string can decide the match. An expression sees the whole URL.
+    pub(super) fn tests_query(&self) -> bool {
+        match &self.pattern {
+            TargetPattern::Simple { parameters, .. } => !parameters.is_empty(),
+            TargetPattern::Expression(_) => true,
+            TargetPattern::Nothing => false,
+        }
+    }
+}
+
 /// The pattern of a [`Target`].
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum TargetPattern {

@@ -35,8 +35,8 @@ const PATH_ENCODED: &AsciiSet = &CONTROLS
 /// What an evaluation has used, from which the caching of the answer follows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Used {
-    /// The visitor's id.
-    pub(super) id: bool,
+    /// What experiments hash: the visitor's id, or another attribute.
+    pub(super) hash: bool,
     /// Something that neither the assignments nor the CDN's cache key contain.
     pub(super) uncacheable: bool,
     /// A cookie of the site.
@@ -134,6 +134,11 @@ impl<'a, 'i> RequestVisitor<'a, 'i> {
         }
     }
 
+    /// Notes that the answer depends on what neither the assignments nor the CDN's cache key contain.
+    pub(super) fn uncacheable(&self) {
+        self.note(|used| used.uncacheable = true);
+    }
+
     /// Whether the client is a known bot.
     pub(super) fn is_bot(&self) -> bool {
         self.visit.user_agent.as_deref().is_some_and(|user_agent| is_bot(user_agent, &self.settings.bots))
@@ -177,7 +182,7 @@ impl<'a, 'i> RequestVisitor<'a, 'i> {
 impl Attributes for RequestVisitor<'_, '_> {
     fn tested(&self, attribute: &Attribute) -> Operand<'_> {
         self.note(|used| {
-            used.id |= attribute.field == Some(Field::Id);
+            used.hash |= attribute.field == Some(Field::Id);
             used.cookie |= matches!(attribute.field, Some(Field::Cookie(_)));
             // The assignments say nothing about a condition on the id.
             used.uncacheable |= !attribute.in_cache_key;
@@ -187,8 +192,10 @@ impl Attributes for RequestVisitor<'_, '_> {
 
     fn hashed(&self, attribute: &Attribute) -> Operand<'_> {
         self.note(|used| {
-            used.id |= attribute.field == Some(Field::Id);
+            used.hash = true;
             used.cookie |= matches!(attribute.field, Some(Field::Cookie(_)));
+            // Whoever has the id's cookie has an id, but the assignments do not tell whether another attribute is present.
+            used.uncacheable |= attribute.field != Some(Field::Id) && !attribute.in_cache_key;
         });
         self.operand(attribute)
     }
@@ -204,7 +211,7 @@ impl<'a> Visitor<'a> for RequestVisitor<'a, '_> {
             return None;
         }
         let variation = query_string_override(&experiment.key, &self.request.query, experiment.variations.len())?;
-        self.note(|used| used.uncacheable = true);
+        self.uncacheable();
         self.take_part(experiment, variation, true);
         variation.try_into().ok()
     }
@@ -219,8 +226,14 @@ impl<'a> Visitor<'a> for RequestVisitor<'a, '_> {
         }
     }
 
+    fn tested_query(&self) {
+        if !self.settings.has_cache_key("url") {
+            self.uncacheable();
+        }
+    }
+
     fn decided_by_hash(&self) {
-        self.note(|used| used.uncacheable = true);
+        self.uncacheable();
     }
 }
 

@@ -30,11 +30,17 @@ impl<'a> Cookies<'a> {
 
     /// The value of the first cookie with this name.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.first
-            .iter()
-            .take(self.len)
-            .chain(&self.others)
-            .find_map(|cookie| cookie.strip_prefix(name)?.strip_prefix('='))
+        self.values(name).next()
+    }
+
+    /// Whether several cookies have this name, such as one of the host and one of its domain.
+    pub fn has_several(&self, name: &str) -> bool {
+        self.values(name).nth(1).is_some()
+    }
+
+    fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        let all = self.first.iter().take(self.len).chain(&self.others);
+        all.filter_map(move |cookie| cookie.strip_prefix(name)?.strip_prefix('='))
     }
 }
 

@@ -84,7 +84,8 @@ pub fn assign<'a>(request: &'a Request<'a>, experiments: Experiments<'a>) -> Ass
     };
     let visitor = RequestVisitor::new(request, visit, settings, id.as_deref(), earlier);
     let mut evaluation = Evaluation::new(&definition.plan.features, &visitor);
-    let redirect = if navigates { redirect(definition, &visitor, &mut evaluation) } else { None };
+    // For other requests too, because a cache does not tell their answers from those to navigations.
+    let redirect = redirect(definition, &visitor, &mut evaluation).filter(|_| navigates);
     let version = match (&redirect, definition.plan.feature) {
         (None, feature @ Some(_)) => match evaluation.feature(feature).value {
             Value::Text(version) => Some(&**version),
@@ -95,7 +96,7 @@ pub fn assign<'a>(request: &'a Request<'a>, experiments: Experiments<'a>) -> Ass
     let (participations, used) = (visitor.participations.borrow(), visitor.used());
     let assignments = visitor.assignments.borrow();
     let mut personal = Personal {
-        vary_cookie: used.id || used.cookie,
+        vary_cookie: used.hash || used.cookie,
         server_timing: server_timing(&participations),
         ..Personal::default()
     };
@@ -119,10 +120,16 @@ pub fn assign<'a>(request: &'a Request<'a>, experiments: Experiments<'a>) -> Ass
         exposures.extend(counted.map(|seen| Exposure { experiment: seen.experiment, variation: seen.variation }));
     }
     // A shared cache may keep the answer if its key, with the assignments in it, determines the answer. Without any
-    // assignment the key is that of every new visitor, who would never be assigned then.
-    let is_canonical =
-        known.is_some() && !assignments.is_empty() && sent.1.is_some_and(|sent| assignments.is_text(sent));
-    personal.private = personal.cookies.is_some() || redirect.is_some() || used.uncacheable || used.id && !is_canonical;
+    // assignment the key is that of every new visitor, who would never be assigned then. Of two cookies with the same name,
+    // the key may contain another one than this evaluation used.
+    let is_canonical = known.is_some()
+        && !assignments.is_empty()
+        && assignments.fit()
+        && sent.1.is_some_and(|sent| assignments.is_text(sent))
+        && !visit.cookies.has_several(&cookies.assignments)
+        && settings.has_consent_in_cache_key();
+    personal.private =
+        personal.cookies.is_some() || redirect.is_some() || used.uncacheable || used.hash && !is_canonical;
     Assignment { version, redirect, personal, exposures }
 }
 
@@ -144,6 +151,8 @@ fn redirect<'a>(
     let assigned = assigned.find(|assigned| assigned.in_experiment)?;
     let experiment = assigned.experiment;
     let address = experiment.redirect(assigned.variation).filter(|address| !address.is_empty())?;
+    // Whether it happens depends on the whole URL, and on the kind of the request.
+    visitor.uncacheable();
     let address = match experiment.persist_query_string {
         true => merge_query_strings(visitor.url(), address),
         false => address.to_owned(),
