@@ -258,6 +258,10 @@ step_browser() {
   once debug_build chromium playwright
   PACKAGES=target/browser node .ci/browser.mjs
 }
+step_experiments() {
+  once debug_build chromium playwright
+  PACKAGES=target/browser node .ci/experiments.mjs
+}
 step_console() {
   once debug_build chromium playwright
   PACKAGES=target/browser node .ci/console.mjs
