@@ -122,6 +122,15 @@ impl TargetPattern {
         }
     }
 
+    /// Whether a match can depend on the query string.
+    pub(super) fn reads_query(&self) -> bool {
+        match self {
+            Self::Simple { parameters, .. } => !parameters.is_empty(),
+            Self::Expression(_) => true,
+            Self::Nothing => false,
+        }
+    }
+
     fn matches(&self, url: &UrlParts<'_>) -> bool {
         match self {
             Self::Simple { host, path, parameters, fragment } => {
