@@ -354,26 +354,40 @@ fn responses_of_other_attributes_are_not_cached() {
 }
 
 #[test]
-fn previews_and_url_patterns_need_the_query_string_in_the_key() {
+fn a_preview_needs_the_query_string_in_the_key() {
+    let preview = cached().with(|input| input.settings = vec![("experiments_preview", "true")]);
+    let findings = preview.findings();
+    assert_eq!(ids(&findings), ["experiment-key"]);
+    found(&findings, "experiment-key", "a cached page takes the place of the preview of checkout");
+    for queries in [all(), only("checkout")] {
+        assert_eq!(preview.clone().with(|input| input.key_queries = queries).findings(), []);
+    }
+}
+
+#[test]
+fn responses_of_url_patterns_and_consent_need_the_cache_key() {
     let pattern = |kind: &str, pattern: &str| {
         json!([{"key": "move", "urlPatterns": [{"type": kind, "pattern": pattern, "include": true}],
             "variations": [{}, {"urlRedirect": "https://a.example.com/b"}]}])
     };
-    let preview = cached().with(|input| input.settings = vec![("experiments_preview", "true")]);
     let simple = cached().with(|input| input.automatic = pattern("simple", "/a?b=1"));
     let regex = cached().with(|input| input.automatic = pattern("regex", "/a"));
-    for (input, reader) in [
-        (preview.clone(), "the preview of checkout"),
-        (simple, "the URL pattern of move"),
-        (regex, "the URL pattern of move"),
-    ] {
-        let findings = input.findings();
-        assert_eq!(ids(&findings), ["experiment-key"]);
-        found(&findings, "experiment-key", reader);
-        assert_eq!(input.with(|input| input.key_queries = all()).findings(), []);
+    for input in [simple, regex] {
+        found(&input.findings(), "experiment-uncached", "does not list url");
+        let listed = input.with(|input| {
+            (input.settings, input.key_queries) = (vec![("experiments_cache_key", "url")], all());
+        });
+        assert_eq!(listed.findings(), []);
     }
-    assert_eq!(preview.with(|input| input.key_queries = only("checkout")).findings(), []);
     assert_eq!(cached().with(|input| input.automatic = pattern("simple", "/a")).findings(), [], "only the path");
+
+    let consent = cached().with(|input| input.settings = vec![("experiments_consent", "ok=1")]);
+    found(&consent.findings(), "experiment-uncached", "does not list cookie.ok");
+    let listed = consent.with(|input| {
+        input.settings.push(("experiments_cache_key", "cookie.ok"));
+        input.key_cookies.push("ok");
+    });
+    assert_eq!(listed.findings(), []);
 }
 
 #[test]

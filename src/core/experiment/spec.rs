@@ -107,7 +107,7 @@ pub(super) struct Parent {
 impl Experiment {
     /// Whether the query string can decide if the experiment targets a URL.
     pub fn targets_queries(&self) -> bool {
-        self.url.is_some() || self.targets.iter().flatten().any(|target| target.pattern.reads_query())
+        self.url.is_some() || self.targets.iter().flatten().any(Target::tests_query)
     }
 
     /// The key of a variation: its `meta` key, or its index.

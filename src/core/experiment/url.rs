@@ -90,6 +90,17 @@ pub(super) struct Target {
     pub(super) pattern: TargetPattern,
 }
 
+impl Target {
+    /// Whether the query string can decide the match. An expression sees the whole URL.
+    pub(super) fn tests_query(&self) -> bool {
+        match &self.pattern {
+            TargetPattern::Simple { parameters, .. } => !parameters.is_empty(),
+            TargetPattern::Expression(_) => true,
+            TargetPattern::Nothing => false,
+        }
+    }
+}
+
 /// The pattern of a [`Target`].
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum TargetPattern {
@@ -119,15 +130,6 @@ impl TargetPattern {
             path: without_slashes(&parts.path).into(),
             parameters: parameters(parts.query).map(|(name, value)| (name.into(), value.into())).collect(),
             fragment: parts.fragment.into(),
-        }
-    }
-
-    /// Whether a match can depend on the query string.
-    pub(super) fn reads_query(&self) -> bool {
-        match self {
-            Self::Simple { parameters, .. } => !parameters.is_empty(),
-            Self::Expression(_) => true,
-            Self::Nothing => false,
         }
     }
 

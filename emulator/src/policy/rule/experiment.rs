@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 
 use nearedge_core::experiment::attribute::Field;
+use nearedge_core::experiment::definition::Definition;
+use nearedge_core::experiment::spec::Experiment;
 
 use crate::cloudfront::limits::HEADERS_MAX;
 use crate::policy::caching::{CachePolicy, Caching, Names};
@@ -207,34 +209,27 @@ fn needed_queries(experiments: &Experiments) -> Vec<(&str, String)> {
             _ => {}
         }
     }
-    needed.extend(queries_beside_attributes(experiments));
-    if experiments
-        .definition
-        .iter()
-        .any(|definition| definition.plan.automatic.iter().any(|each| each.persist_query_string))
-    {
-        needed.push((ANY_NAME, "persistQueryString".to_owned()));
+    for experiment in experiments.definition.iter().flat_map(Definition::experiments) {
+        if experiment.targets_queries() {
+            needed.push((ANY_NAME, format!("the URL pattern of {}", experiment.key)));
+        }
+        if experiment.persist_query_string {
+            needed.push((ANY_NAME, format!("persistQueryString of {}", experiment.key)));
+        }
     }
+    needed.extend(previews(experiments));
     needed
 }
 
-/// The query parameters that decide a response although no condition tests them.
-fn queries_beside_attributes(experiments: &Experiments) -> Vec<(&str, String)> {
-    let mut needed = Vec::new();
+/// The query parameters that show a variation.
+fn previews(experiments: &Experiments) -> Vec<(&str, String)> {
     match &experiments.definition {
-        Some(definition) if experiments.preview => {
-            needed.extend(definition.experiments().map(|each| (&*each.key, format!("the preview of {}", each.key))));
+        _ if !experiments.preview => Vec::new(),
+        Some(definition) => {
+            definition.experiments().map(|each| (&*each.key, format!("the preview of {}", each.key))).collect()
         }
-        None if experiments.preview => needed.push((ANY_NAME, "experiments_preview".to_owned())),
-        _ => {}
+        None => vec![(ANY_NAME, "previews".to_owned())],
     }
-    let targeted = experiments.definition.iter().flat_map(|definition| definition.experiments());
-    needed.extend(
-        targeted
-            .filter(|experiment| experiment.targets_queries())
-            .map(|experiment| (ANY_NAME, format!("the URL pattern of {}", experiment.key))),
-    );
-    needed
 }
 
 /// What reads the query parameters that a set of names does not contain, in one text.
@@ -305,6 +300,21 @@ fn is_in_key(experiments: &Experiments, field: &Field, cache: &CachePolicy) -> O
     }
 }
 
+/// The attributes on which responses depend: those of the definition, the URL of patterns with a query string, and the cookie
+/// of the consent.
+fn decisive(experiments: &Experiments) -> Vec<Field> {
+    let mut fields = experiments.fields().to_vec();
+    let mut experiment = experiments.definition.iter().flat_map(Definition::experiments);
+    let url = experiment.any(Experiment::targets_queries).then_some(Field::Url);
+    let consent = experiments.consent.as_ref().map(|name| Field::Cookie(name.as_str().into()));
+    for field in url.into_iter().chain(consent) {
+        if !fields.contains(&field) {
+            fields.push(field);
+        }
+    }
+    fields
+}
+
 /// Compares `experiments_cache_key` and the attributes in use with the cache key.
 fn attributes_in_key(experiments: &Experiments, behavior: &Behavior, cache: &CachePolicy) -> Vec<Finding> {
     let trusted: Vec<Field> = experiments.cache_key.iter().filter_map(|name| Field::of_name(name)).collect();
@@ -326,8 +336,11 @@ fn attributes_in_key(experiments: &Experiments, behavior: &Behavior, cache: &Cac
     if experiments.has_unknown_cache_key() {
         return findings;
     }
-    let is_open = |field: &&Field| !matches!(field, Field::Id | Field::Path | Field::Host) && !trusted.contains(field);
-    let open: Vec<String> = experiments.fields().iter().filter(is_open).map(ToString::to_string).collect();
+    let open: Vec<String> = decisive(experiments)
+        .iter()
+        .filter(|field| !matches!(field, Field::Id | Field::Path | Field::Host) && !trusted.contains(field))
+        .map(ToString::to_string)
+        .collect();
     if !open.is_empty() {
         findings.push(Finding {
             severity: Severity::Warning,
@@ -346,9 +359,8 @@ fn attributes_in_key(experiments: &Experiments, behavior: &Behavior, cache: &Cac
 }
 
 fn queries_in_key(experiments: &Experiments, behavior: &Behavior, cache: &CachePolicy) -> Option<Finding> {
-    let readers = readers(queries_beside_attributes(experiments), |name| cache.query_strings.contains(name))?;
-    let why =
-        format!("the query string is not in the cache key: a cached page takes the place of what {readers} gives");
-    let fix = "add all query strings to the cache policy (for the templates in deploy/, --set ExperimentsCacheKey=url)";
+    let readers = readers(previews(experiments), |name| cache.query_strings.contains(name))?;
+    let why = format!("the query string is not in the cache key: a cached page takes the place of {readers}");
+    let fix = "add all query strings to the cache policy (for the templates in deploy/, --set ExperimentsPreview=true)";
     Some(Finding { id: "experiment-key", ..error(behavior.name(), why, fix) })
 }
