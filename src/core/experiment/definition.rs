@@ -35,7 +35,7 @@ pub struct Definition {
     pub plan: Plan,
     /// The versions that the feature can give, sorted.
     pub versions: Vec<Box<str>>,
-    /// The attributes of a request that the definition uses.
+    /// The attributes of a request that conditions test and experiments hash; URL patterns need none.
     pub fields: Vec<Field>,
     /// The names of the experiments, sorted and without repetitions.
     pub(super) labels: Vec<Label>,

@@ -105,6 +105,11 @@ pub(super) struct Parent {
 }
 
 impl Experiment {
+    /// Whether the query string can decide if the experiment targets a URL.
+    pub fn targets_queries(&self) -> bool {
+        self.url.is_some() || self.targets.iter().flatten().any(Target::tests_query)
+    }
+
     /// The key of a variation: its `meta` key, or its index.
     pub fn variation_key(&self, variation: usize) -> Cow<'_, str> {
         variation_key(&self.meta, variation)
@@ -410,6 +415,5 @@ fn prepare_targets(json: &Value, builder: &mut Builder<'_>) -> Option<Vec<Target
         builder.problems.leave();
     }
     builder.problems.leave();
-    builder.problems.use_attribute(&Attribute::new("url"));
     Some(targets)
 }
