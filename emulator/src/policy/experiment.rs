@@ -67,7 +67,7 @@ impl Experiments {
         let text = std::fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
         let feature = if is_unknown(&self.feature) { FEATURE } else { &self.feature };
         let test_versions = test_versions.filter(|versions| !versions.iter().any(|version| is_unknown(version)));
-        match Definition::parse(&text, Constraints { feature, test_versions }) {
+        match Definition::parse(&text, Constraints { feature, test_versions, cache_key: &[] }) {
             Ok((definition, _)) => {
                 self.definition = Some(definition);
                 Ok(())

@@ -75,7 +75,7 @@ impl Input {
     fn experiments(&self) -> Experiments {
         let rule = json!({"key": "checkout", "variations": ["v1", "v2"], "condition": self.condition});
         let definition = json!({"features": {"test_version": {"rules": [rule]}}, "experiments": self.automatic});
-        let constraints = Constraints { feature: FEATURE, test_versions: None };
+        let constraints = Constraints { feature: FEATURE, test_versions: None, cache_key: &[] };
         let (definition, _) = Definition::parse(&definition.to_string(), constraints).unwrap();
         let setting = |name: &str| Some(self.settings.iter().find(|(set, _)| *set == name)?.1.to_owned());
         Experiments { definition: Some(definition), ..Experiments::from_settings(setting) }

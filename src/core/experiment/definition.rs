@@ -316,10 +316,6 @@ fn warn_of_long_cookies(labels: &[Label], problems: &mut Problems) {
             "remove experiments that have ended, or shorten their keys",
         );
     }
-    if labels.iter().any(|label| label.key.contains('~') || label.variations.iter().any(|key| key.contains('~'))) {
-        problems
-            .warn("a key contains ~, which separates the assignments in the visitor's cookie", "use another character");
-    }
 }
 
 #[cfg(test)]

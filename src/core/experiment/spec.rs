@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::experiment::attribute::Attribute;
 use crate::experiment::condition::{Builder, Condition};
-use crate::experiment::hash::{HashVersion, Range, are_usable, bucket, ranges};
+use crate::experiment::hash::{HashVersion, Range, Seed, are_usable, ranges};
 use crate::experiment::label::Label;
 use crate::experiment::pattern::Pattern;
 use crate::experiment::url::{Target, TargetPattern, is_targeted};
@@ -75,7 +75,7 @@ pub(super) struct Hashing {
     pub(super) attribute: Attribute,
     /// The attribute that replaces an absent one.
     pub(super) fallback: Option<Attribute>,
-    pub(super) seed: Box<str>,
+    pub(super) seed: Seed,
     /// `None` for an unknown version.
     pub(super) version: Option<HashVersion>,
 }
@@ -90,7 +90,7 @@ pub(super) struct Filter {
 /// The part of a namespace that an experiment uses.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Namespace {
-    pub(super) seed: Box<str>,
+    pub(super) seed: Seed,
     pub(super) range: Range,
 }
 
@@ -142,10 +142,8 @@ impl Experiment {
 
     /// The variation into which a visitor is hashed, whatever conditions say.
     pub fn hashed_variation(&self, id: &str) -> Option<usize> {
-        let bucket = bucket(&self.hashing.seed, id, self.hashing.version?);
-        let is_outside = |namespace: &Namespace| {
-            !namespace.range.contains(super::hash::bucket(&namespace.seed, id, HashVersion::One))
-        };
+        let bucket = self.hashing.seed.bucket(id, self.hashing.version?);
+        let is_outside = |namespace: &Namespace| !namespace.range.contains(namespace.seed.bucket(id, HashVersion::One));
         match self.namespace.as_ref().is_some_and(is_outside) {
             true => None,
             false => self.ranges.iter().position(|range| range.contains(bucket)),
@@ -255,20 +253,15 @@ impl VariationMeta {
 impl Hashing {
     /// Prepares `hashAttribute`, `fallbackAttribute`, `seed` and `hashVersion`.
     pub(super) fn prepare(json: &Value, seed: &str, default_version: f64, builder: &mut Builder<'_>) -> Self {
-        let mut attribute = |name: &str| {
-            let attribute = Attribute::new(name);
-            builder.problems.use_attribute(&attribute);
-            attribute
-        };
         let sticky = !json.get("disableStickyBucketing").is_some_and(Value::is_truthy);
-        let hash_attribute = attribute(text(json, "hashAttribute").unwrap_or("id"));
-        let fallback = text(json, "fallbackAttribute").filter(|_| sticky).map(&mut attribute);
+        let hash_attribute = builder.attribute(text(json, "hashAttribute").unwrap_or("id"));
+        let fallback = text(json, "fallbackAttribute").filter(|_| sticky).map(|name| builder.attribute(name));
         let version = json.present("hashVersion").and_then(Value::as_number).filter(|version| *version != 0.0);
         let version = version.unwrap_or(default_version);
         if HashVersion::new(version).is_none() {
             builder.problems.warn(format!("hashVersion {version} is unknown, and the rule is skipped"), "use 2");
         }
-        let seed = text(json, "seed").unwrap_or(seed).into();
+        let seed = Seed::new(text(json, "seed").unwrap_or(seed));
         Self { attribute: hash_attribute, fallback, seed, version: HashVersion::new(version) }
     }
 }
@@ -278,7 +271,7 @@ impl Namespace {
     fn new(json: &Value) -> Option<Self> {
         let [id, start, end] = json.get("namespace")?.as_list()? else { return None };
         let range = Range::new(start.as_number()?, end.as_number()?, HashVersion::One);
-        Some(Self { seed: format!("__{}", id.as_str()?).into(), range })
+        Some(Self { seed: Seed::new(&format!("__{}", id.as_str()?)), range })
     }
 }
 
@@ -373,8 +366,7 @@ pub(super) fn prepare_filters(json: &Value, builder: &mut Builder<'_>) -> Vec<Fi
     let mut prepare = |filter: &Value| {
         let mut hashing = Hashing::prepare(filter, "", 2.0, builder);
         if let Some(name) = text(filter, "attribute") {
-            hashing.attribute = Attribute::new(name);
-            builder.problems.use_attribute(&hashing.attribute);
+            hashing.attribute = builder.attribute(name);
         }
         let version = hashing.version.unwrap_or(HashVersion::Two);
         let ranges = filter.get("ranges").map(|ranges| read_ranges(ranges, version)).unwrap_or_default();

@@ -87,7 +87,8 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn attribute(&mut self, name: &str) -> Attribute {
+    /// Prepares an attribute of a visitor.
+    pub(in crate::experiment) fn attribute(&mut self, name: &str) -> Attribute {
         let attribute = Attribute::new(name).with_cache_key(self.cache_key);
         if self.of_request {
             self.problems.use_attribute(&attribute);
