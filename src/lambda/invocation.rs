@@ -324,9 +324,11 @@ impl<S: Store> Shared<S> {
         let deadline = started + budget;
         let header = invocation.trace.as_deref();
         let mut span = Span::none();
-        let parsed = match self.origin.has_experiments() {
-            true => event::parse_visit(&invocation.event).map(|(request, visit)| (request, Some(visit))),
-            false => event::parse(&invocation.event).map(|request| (request, None)),
+        let parsed = match self.origin.visit_detail() {
+            Some(detail) => {
+                event::parse_visit(&invocation.event, detail).map(|(request, visit)| (request, Some(visit)))
+            }
+            None => event::parse(&invocation.event).map(|request| (request, None)),
         };
         let handled = match parsed {
             Ok((mut request, visit)) => {

@@ -9,6 +9,7 @@ use nearedge_core::experiment::definition::{BYTES_MAX, Constraints, Definition};
 use nearedge_core::experiment::problem::Problem;
 use nearedge_core::experiment::settings::ExperimentSettings;
 use nearedge_core::object::{Head, ObjectKey};
+use nearedge_core::request::visit::Detail;
 use nearedge_core::store::{FetchError, FetchRequest, Fetched, Part, Store};
 use parking_lot::{Mutex, RwLock};
 use tracing::{error, info, warn};
@@ -69,6 +70,11 @@ impl Definitions {
     /// The last good definition.
     pub(super) fn active(&self) -> Option<Arc<Definition>> {
         self.active.read().clone()
+    }
+
+    /// Which fields of a request the active definition needs.
+    pub(super) fn detail(&self) -> Detail {
+        self.active.read().as_ref().map_or(Detail::Visit, |definition| definition.detail())
     }
 
     /// How many loads have failed since the start.

@@ -17,7 +17,7 @@ use std::time::Instant;
 use nearedge_core::experiment::assign::Experiments;
 use nearedge_core::experiment::cookie::ID_BYTES;
 use nearedge_core::record::Record;
-use nearedge_core::request::visit::Visit;
+use nearedge_core::request::visit::{Detail, Visit};
 use nearedge_core::request::{Method, Request};
 use nearedge_core::response::payload::{PAYLOAD_BYTES_MAX, Payload};
 use nearedge_core::response::{Content, Outcome, Personal, Presentation, Response};
@@ -61,9 +61,9 @@ impl<S: Store> Origin<S> {
         Self { experiments, ..self }
     }
 
-    /// Whether experiments are enabled, which need more fields of a request.
-    pub fn has_experiments(&self) -> bool {
-        self.experiments.is_some()
+    /// Which fields of a request experiments need; `None` if they are disabled.
+    pub fn visit_detail(&self) -> Option<Detail> {
+        self.experiments.as_ref().map(Definitions::detail)
     }
 
     /// How many loads of the definition have failed since the start.

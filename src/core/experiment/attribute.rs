@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::experiment::value::{Found, Value, number_text};
+use crate::request::visit::Detail;
 
 /// The name of an attribute, prepared for lookups.
 #[derive(Debug, Clone, PartialEq)]
@@ -170,6 +171,14 @@ pub fn is_attribute(name: &str) -> bool {
 }
 
 impl Field {
+    /// The fields of a request that the attribute needs besides those of every visit.
+    pub(super) fn detail(&self) -> Detail {
+        match self {
+            Self::Id | Self::Path | Self::Query(_) | Self::Cookie(_) | Self::Header(_) | Self::Utm(_) => Detail::Visit,
+            _ => Detail::Attributes,
+        }
+    }
+
     /// The header fields of a request that carry the attribute, in lower case.
     ///
     /// None for the parts of the URL and for cookies. A distribution must forward these headers

@@ -12,6 +12,7 @@ use crate::experiment::spec::{Experiment, Parent};
 use crate::experiment::url::is_redirect_address;
 use crate::experiment::value::Value;
 use crate::object::is_version;
+use crate::request::visit::Detail;
 
 /// The largest definition, in bytes.
 pub const BYTES_MAX: u64 = 1 << 20;
@@ -37,6 +38,7 @@ pub struct Definition {
     pub versions: Vec<Box<str>>,
     /// The attributes of a request that conditions test and experiments hash; URL patterns need none.
     pub fields: Vec<Field>,
+    detail: Detail,
     /// The names of the experiments, sorted and without repetitions.
     pub(super) labels: Vec<Label>,
 }
@@ -97,6 +99,11 @@ impl Definition {
         self.versions.iter().take(VERSIONS_MAX).any(|given| **given == *version)
     }
 
+    /// Which fields of a request the definition needs.
+    pub fn detail(&self) -> Detail {
+        self.detail
+    }
+
     /// Whether the definition uses an attribute.
     pub fn uses(&self, field: &Field) -> bool {
         self.fields.contains(field)
@@ -134,7 +141,10 @@ fn build<'a>(json: &'a Value, constraints: Constraints<'a>, builder: &mut Builde
     labels.sort_by(|left, right| (&left.key, &left.version).cmp(&(&right.key, &right.version)));
     labels.dedup_by(|left, right| (&left.key, &left.version) == (&right.key, &right.version));
     warn_of_long_cookies(&labels, &mut builder.problems);
-    Definition { plan, versions, fields: std::mem::take(&mut builder.problems.fields), labels }
+    let fields = std::mem::take(&mut builder.problems.fields);
+    let needs_attributes = fields.iter().any(|field| field.detail() == Detail::Attributes);
+    let detail = if needs_attributes { Detail::Attributes } else { Detail::Visit };
+    Definition { plan, versions, fields, detail, labels }
 }
 
 /// Rejects what is no definition at all.

@@ -100,36 +100,33 @@ impl<'a, 'i> RequestVisitor<'a, 'i> {
         fn borrowed(text: &str) -> Operand<'_> {
             Operand::Text(Cow::Borrowed(text))
         }
-        fn text<'t>(value: &'t Option<Cow<'_, str>>) -> Operand<'t> {
-            value.as_deref().map_or(Operand::Null, borrowed)
-        }
         fn optional(value: Option<Cow<'_, str>>) -> Operand<'_> {
             value.map_or(Operand::Null, Operand::Text)
         }
-        let Visit { user_agent, .. } = self.visit;
+        let visit = self.visit;
         match field {
             Field::Id => self.id.map_or(Operand::Null, borrowed),
             Field::Url => Operand::Text(Cow::Owned(self.full_url())),
-            Field::Host => borrowed(self.host()),
+            Field::Host => Operand::Text(self.host()),
             Field::Path => borrowed(&self.request.path),
             Field::Query(name) => optional(parameter(&self.request.query, name)),
             Field::Cookie(name) => self.visit.cookies.get(name).map_or(Operand::Null, borrowed),
             Field::Header(name) => optional(self.visit.header(name)),
-            Field::Country => text(&self.visit.country),
-            Field::Region => text(&self.visit.region),
+            Field::Country => optional(visit.field(&visit.country, "cloudfront-viewer-country")),
+            Field::Region => optional(visit.field(&visit.region, "cloudfront-viewer-country-region")),
             Field::City => {
+                let city = visit.field(&visit.city, "cloudfront-viewer-city");
                 // CloudFront percent-encodes names that are not ASCII.
-                optional(self.visit.city.as_deref().map(|city| percent_decode_str(city).decode_utf8_lossy()))
+                optional(city.map(|city| Cow::Owned(percent_decode_str(&city).decode_utf8_lossy().into_owned())))
             }
             Field::DeviceType => self.device_type().map_or(Operand::Null, borrowed),
             Field::Language => {
-                let first = self.visit.accept_language.as_deref().and_then(|list| list.split([',', ';']).next());
-                first.map(str::trim).filter(|tag| !tag.is_empty()).map_or(Operand::Null, borrowed)
+                optional(visit.field(&visit.accept_language, "accept-language").and_then(first_language))
             }
-            Field::Browser => user_agent.as_deref().map_or(Operand::Null, |agent| borrowed(browser(agent))),
-            Field::Os => user_agent.as_deref().map_or(Operand::Null, |agent| borrowed(system(agent))),
+            Field::Browser => visit.user_agent().map_or(Operand::Null, |agent| borrowed(browser(&agent))),
+            Field::Os => visit.user_agent().map_or(Operand::Null, |agent| borrowed(system(&agent))),
             Field::Bot => Operand::Bool(self.is_bot()),
-            Field::Referrer => text(&self.visit.referer),
+            Field::Referrer => optional(visit.field(&visit.referer, "referer")),
             Field::Utm(name) => optional(parameter(&self.request.query, name)),
         }
     }
@@ -141,24 +138,30 @@ impl<'a, 'i> RequestVisitor<'a, 'i> {
 
     /// Whether the client is a known bot.
     pub(super) fn is_bot(&self) -> bool {
-        self.visit.user_agent.as_deref().is_some_and(|user_agent| is_bot(user_agent, &self.settings.bots))
+        self.visit.user_agent().is_some_and(|user_agent| is_bot(&user_agent, &self.settings.bots))
     }
 
     fn device_type(&self) -> Option<&'static str> {
-        let is = |flag: &Option<Cow<'_, str>>| flag.as_deref() == Some("true");
-        let Visit { is_tv, is_tablet, is_mobile, is_desktop, .. } = self.visit;
-        [(is_tv, "tv"), (is_tablet, "tablet"), (is_mobile, "mobile"), (is_desktop, "desktop")]
-            .into_iter()
-            .find_map(|(flag, name)| is(flag).then_some(name))
+        let visit = self.visit;
+        [
+            (&visit.is_tv, "cloudfront-is-smarttv-viewer", "tv"),
+            (&visit.is_tablet, "cloudfront-is-tablet-viewer", "tablet"),
+            (&visit.is_mobile, "cloudfront-is-mobile-viewer", "mobile"),
+            (&visit.is_desktop, "cloudfront-is-desktop-viewer", "desktop"),
+        ]
+        .into_iter()
+        .find_map(|(flag, header, name)| (visit.field(flag, header)? == "true").then_some(name))
     }
 
     /// The host of the site. The API is reached under its own name, unless it has a domain name of the site.
-    fn host(&self) -> &str {
+    fn host(&self) -> Cow<'_, str> {
         let of_aws = |domain: &str| {
             [".amazonaws.com", ".amazonaws.com.cn", ".on.aws"].iter().any(|suffix| domain.ends_with(suffix))
         };
-        let own = self.visit.domain_name.as_deref().filter(|domain| !of_aws(domain)).and(self.visit.host.as_deref());
-        own.unwrap_or_else(|| self.settings.site.split_once("://").map_or(&*self.settings.site, |(_, host)| host))
+        let has_own = self.visit.domain_name.as_deref().is_some_and(|domain| !of_aws(domain));
+        let own = if has_own { self.visit.field(&self.visit.host, "host") } else { None };
+        let site = &*self.settings.site;
+        own.unwrap_or_else(|| Cow::Borrowed(site.split_once("://").map_or(site, |(_, host)| host)))
     }
 
     fn full_url(&self) -> String {
@@ -246,4 +249,14 @@ impl<'a> RequestVisitor<'a, '_> {
             participations.push(Participation { experiment, variation, forced });
         }
     }
+}
+
+/// The first language of Accept-Language.
+fn first_language(list: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    let first = |list: &str| list.split([',', ';']).next().map_or(0, str::len);
+    let language = match list {
+        Cow::Borrowed(list) => Cow::Borrowed(list[..first(list)].trim()),
+        Cow::Owned(list) => Cow::Owned(list[..first(&list)].trim().to_owned()),
+    };
+    (!language.is_empty()).then_some(language)
 }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use crate::request::visit::{Cookies, Visit};
+use crate::request::visit::{Cookies, Detail, Visit};
 use crate::request::{Method, Request};
 
 /// Why an event is not a supported request.
@@ -49,40 +49,47 @@ impl std::error::Error for EventError {}
 /// # Errors
 /// If the event is not payload format 2.0. The error never quotes the event, because it contains the secret.
 pub fn parse(event: &[u8]) -> Result<Request<'_>, EventError> {
-    let Parsed { mut request, headers, .. } = parse_fields::<REQUEST_NAMES, IgnoredAny>(event)?;
+    let mut request = Request::default();
+    let (headers, ..) = parse_fields::<REQUEST_NAMES, IgnoredAny>(event, &mut request)?;
     if let Some(mut headers) = headers {
         headers.fill(&mut request);
     }
     Ok(request)
 }
 
-/// Parses an event, with the fields that experiments use.
+/// Parses an event, with the fields that experiments use: all of them, or those that every visit needs.
 ///
 /// # Errors
 /// As [`parse`].
-pub fn parse_visit(event: &[u8]) -> Result<(Request<'_>, Visit<'_>), EventError> {
-    let Parsed { mut request, headers, cookies, domain_name } = parse_fields::<{ NAMES.len() }, Cookies<'_>>(event)?;
-    let mut visit = Visit { domain_name, event, ..Visit::default() };
+pub fn parse_visit(event: &[u8], detail: Detail) -> Result<(Request<'_>, Visit<'_>), EventError> {
+    match detail {
+        Detail::Visit => parse_visit_fields::<VISIT_NAMES>(event, detail),
+        Detail::Attributes => parse_visit_fields::<{ NAMES.len() }>(event, detail),
+    }
+}
+
+fn parse_visit_fields<const N: usize>(event: &[u8], detail: Detail) -> Result<(Request<'_>, Visit<'_>), EventError> {
+    let (mut request, mut visit) = (Request::default(), Visit { event, detail, ..Visit::default() });
+    let (headers, cookies, domain_name) = parse_fields::<N, Cookies<'_>>(event, &mut request)?;
+    visit.domain_name = domain_name.map(|Text(name)| name);
     if let Some(mut headers) = headers {
         headers.fill(&mut request);
         headers.fill_visit(&mut visit);
     }
-    visit.cookies = cookies.unwrap_or_default();
+    if let Some(cookies) = cookies {
+        visit.cookies = cookies;
+    }
     Ok((request, visit))
 }
 
-/// An event, parsed.
-struct Parsed<'a, const N: usize, C> {
-    /// The request without its header fields.
-    request: Request<'a>,
-    headers: Option<Headers<'a, N>>,
-    cookies: Option<C>,
-    domain_name: Option<Cow<'a, str>>,
-}
+/// The header fields, the cookies and the domain name of an event.
+type Fields<'a, const N: usize, C> = (Option<Headers<'a, N>>, Option<C>, Option<Text<'a>>);
 
-/// Parses an event with the first `N` of [`NAMES`].
-#[inline(always)]
-fn parse_fields<'a, const N: usize, C: Deserialize<'a>>(event: &'a [u8]) -> Result<Parsed<'a, N, C>, EventError> {
+/// Parses an event with the first `N` of [`NAMES`]. Fills the request, without its header fields.
+fn parse_fields<'a, const N: usize, C: Deserialize<'a>>(
+    event: &'a [u8],
+    request: &mut Request<'a>,
+) -> Result<Fields<'a, N, C>, EventError> {
     // Validates the whole event once. Given bytes, serde_json would validate each string.
     let event = std::str::from_utf8(event).map_err(|error| malformed_utf8(event, error.valid_up_to()))?;
     let event: Event<'a, N, C> = serde_json::from_str(event)
@@ -93,23 +100,25 @@ fn parse_fields<'a, const N: usize, C: Deserialize<'a>>(event: &'a [u8]) -> Resu
         let found = describe_unsupported(version, context.elb.is_some(), event.http_method.is_some());
         return Err(EventError::Unexpected(found));
     };
-    let path = if context.domain_name.as_ref().is_some_and(|name| is_function_url(name.as_str())) {
+    request.path = if context.domain_name.as_ref().is_some_and(|name| is_function_url(name.as_str())) {
         decode(raw_path)
     } else {
         without_stage(raw_path, context.stage.as_ref().map(Text::as_str))
     };
     let name = http.method.map(|Text(name)| name).unwrap_or_default();
-    let method = match &*name {
+    request.method = match &*name {
         "GET" => Method::Get,
         "HEAD" => Method::Head,
         "OPTIONS" => Method::Options,
         _ => Method::Other,
     };
-    let other_method = if method == Method::Other { name } else { Cow::default() };
-    let query = event.raw_query_string.map(|Text(query)| query).unwrap_or_default();
-    let request = Request { method, other_method, path, query, ..Request::default() };
-    let domain_name = context.domain_name.map(|Text(name)| name);
-    Ok(Parsed { request, headers: event.headers, cookies: event.cookies, domain_name })
+    if request.method == Method::Other {
+        request.other_method = name;
+    }
+    if let Some(Text(query)) = event.raw_query_string {
+        request.query = query;
+    }
+    Ok((event.headers, event.cookies, context.domain_name))
 }
 
 /// Whether an unsupported event only keeps the environment warm: from serverless-plugin-warmup, lambda-warmer or a
@@ -244,6 +253,9 @@ const NAMES: [&str; 25] = [
 
 /// How many of [`NAMES`] every request needs.
 const REQUEST_NAMES: usize = 11;
+
+/// How many of [`NAMES`] every visit needs; the others are attributes, which only some definitions use.
+const VISIT_NAMES: usize = 14;
 
 /// The positions in [`NAMES`] of the names of each length, which tells most names apart.
 const BY_LENGTH: [[u8; 4]; 33] = {

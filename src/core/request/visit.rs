@@ -44,6 +44,16 @@ impl<'a> Cookies<'a> {
     }
 }
 
+/// Which fields of a visit are parsed with the event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Detail {
+    /// Those that every visit needs. The others are looked up in the event when they are used.
+    #[default]
+    Visit,
+    /// Those that attributes need, too.
+    Attributes,
+}
+
 /// The fields of a request that experiments use, borrowed from the event.
 #[derive(Debug, Clone, Default)]
 pub struct Visit<'a> {
@@ -80,11 +90,27 @@ pub struct Visit<'a> {
     pub is_tv: Option<Cow<'a, str>>,
     /// The domain name of the API or the Function URL.
     pub domain_name: Option<Cow<'a, str>>,
-    /// The whole event, for header fields that are seldom used.
+    /// Which of these fields were parsed.
+    pub detail: Detail,
+    /// The whole event, for the other header fields.
     pub event: &'a [u8],
 }
 
 impl Visit<'_> {
+    /// The header User-Agent.
+    pub fn user_agent(&self) -> Option<Cow<'_, str>> {
+        self.field(&self.user_agent, "user-agent")
+    }
+
+    /// The value of a field of this struct that [`Detail::Visit`] leaves out; `name` is its header.
+    pub fn field<'s>(&'s self, field: &'s Option<Cow<'_, str>>, name: &str) -> Option<Cow<'s, str>> {
+        match (field, self.detail) {
+            (Some(value), _) => Some(Cow::Borrowed(value)),
+            (None, Detail::Attributes) => None,
+            (None, Detail::Visit) => self.header(name),
+        }
+    }
+
     /// The value of a header field, by its name in lower case. Reads the event again.
     pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
         header(self.event, name)

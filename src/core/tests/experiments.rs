@@ -94,7 +94,7 @@ impl Visit {
 
 fn answer(definition: &Definition, settings: &ExperimentSettings, visit: &Visit, id: [u8; 16]) -> Answer {
     let event = visit.event();
-    let (request, visit) = parse_visit(event.as_bytes()).unwrap();
+    let (request, visit) = parse_visit(event.as_bytes(), definition.detail()).unwrap();
     let new_id = || Some(id);
     let experiments = Experiments { definition: Some(definition), settings, visit: &visit, new_id: &new_id };
     let assignment = assign(&request, experiments);

@@ -72,7 +72,7 @@ pub fn assign<'a>(request: &'a Request<'a>, experiments: Experiments<'a>) -> Ass
     let sent = (visit.cookies.get(&cookies.visitor), visit.cookies.get(&cookies.assignments));
     let consents = has_consent(settings, visit);
     let known = sent.0.filter(|_| consents).and_then(VisitorState::read);
-    let is_bot = || visit.user_agent.as_deref().is_some_and(|user_agent| is_bot(user_agent, &settings.bots));
+    let is_bot = || visit.user_agent().is_some_and(|user_agent| is_bot(&user_agent, &settings.bots));
     let id = match &known {
         Some(state) => Some(Cow::Borrowed(state.id)),
         None if navigates && consents && !is_bot() => new_id().map(|random| Cow::Owned(encode_id(random))),
