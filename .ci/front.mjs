@@ -148,3 +148,19 @@ export async function startCloud(nearedge, front, ...settings) {
   };
   return { problems, stop };
 }
+
+/** Another site: its pages, by path, are whatever a test needs. */
+export async function startOtherSite() {
+  const pages = new Map();
+  const server = createServer((request, response) => {
+    response.writeHead(pages.has(request.url) ? 200 : 404, { "content-type": "text/html" });
+    response.end(pages.get(request.url));
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const close = () => {
+    server.closeAllConnections();
+    server.close();
+  };
+  // Not 127.0.0.1: the two hosts are different sites, and both are trustworthy origins.
+  return { pages, close, origin: `http://localhost:${server.address().port}` };
+}
