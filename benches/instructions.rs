@@ -15,7 +15,8 @@ mod fixture;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use fixture::{HOUR, event, origin, policy};
+use fixture::experiment::{RETURNING, assigning_origin, respond_to_visit};
+use fixture::{HOUR, event, origin, policy, visit};
 use nearedge_core::access::secret::Secrets;
 use nearedge_core::object::BodyEncoder;
 use nearedge_core::request::event::parse;
@@ -112,7 +113,41 @@ fn scenarios() -> Vec<Scenario> {
         };
         scenarios.push((name, Box::new(prepare)));
     }
+    scenarios.extend(visits());
     scenarios
+}
+
+/// A browser's navigation without experiments, and with definitions of some rules.
+fn visits() -> Vec<Scenario> {
+    let returning = || visit("/docs/test.html", &RETURNING);
+    [
+        ("visit/returning/disabled", 0, returning()),
+        ("visit/returning/1 rule", 1, returning()),
+        ("visit/returning/20 rules", 20, returning()),
+        ("visit/first/1 rule", 1, visit("/docs/test.html", &[])),
+    ]
+    .map(|(name, rules, event)| -> Scenario {
+        let prepare = move || -> Box<dyn Fn()> {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let deadline = Instant::now() + HOUR;
+            let origin = match rules {
+                0 => origin(10_000, HOUR),
+                rules => runtime.block_on(assigning_origin(10_000, rules)),
+            };
+            let once = move || {
+                let event = black_box(&event);
+                let response = match rules {
+                    0 => runtime.block_on(fixture::respond(&origin, event, deadline)),
+                    _ => runtime.block_on(respond_to_visit(&origin, event, deadline)),
+                };
+                assert_eq!((response.record.status, response.record.variant.is_some()), (200, rules > 0));
+            };
+            (0..3).for_each(|_| once());
+            Box::new(once)
+        };
+        (name, Box::new(prepare))
+    })
+    .into()
 }
 
 fn main() {

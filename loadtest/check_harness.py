@@ -471,6 +471,9 @@ class WithK6(unittest.TestCase):
                 ("steady", "MANIFEST=/no-such-file", "cannot be read"),
                 ("steady", f"MANIFEST={wrong}", "expected a list of objects"),
                 ("ramp", "STEPS=1", "of at least 2"),
+                ("experiment", "EXPERIMENTS=/no-such-file", "set EXPERIMENTS to a copy of the object"),
+                ("experiment", f"EXPERIMENTS={wrong}", "expected a feature test_version"),
+                ("experiment", "DEVIATIONS=x", "expected a number"),
             ):
                 with self.subTest(setting=setting):
                     code, message = refusal(k6.check, scenario, dict([setting.split("=", 1)]))

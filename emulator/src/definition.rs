@@ -51,7 +51,7 @@ impl SiteDefinition {
         let feature = set("experiments_feature").unwrap_or_else(|| FEATURE.to_owned());
         let test_versions: Option<Vec<String>> = set("test_versions")
             .map(|list| list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect());
-        let constraints = Constraints { feature: &feature, test_versions: test_versions.as_deref() };
+        let constraints = Constraints { feature: &feature, test_versions: test_versions.as_deref(), cache_key: &[] };
         let (definition, problems) = match Definition::parse(&text, constraints) {
             Ok((definition, warnings)) => (definition, warnings),
             Err(problems) => (Definition::default(), problems),

@@ -13,6 +13,14 @@ const wrong = new Rate('wrong');
 /** Share of requests that got an error response or none. */
 const failed = new Rate('failed');
 
+/**
+ * Whether a client recognises a response as an error: a 5xx, a 429 or a broken connection.
+ * @param {import('k6/http').RefinedResponse<any>} response
+ */
+export function isError(response) {
+  return Boolean(response.error) || response.status >= 500 || response.status === 429;
+}
+
 /** Whether this VU has explained a response. */
 let explained = false;
 
@@ -20,13 +28,13 @@ let explained = false;
  * Records a response.
  * @param {string} variant
  * @param {string} outcome
- * @param {import('k6/http').RefinedResponse<any>} response
+ * @param {import('./request.js').Response} response
  * @param {string} problem the mismatch with the expected response; '' for none
+ * @param {(response: import('./request.js').Response, isWrong: boolean) => string} explanation of the first problem
  */
-export function record(variant, outcome, response, problem) {
-  // A client recognises a 5xx, a 429 or a broken connection as an error. It would take any other mismatch for the object.
-  const isError = problem !== LEAKS_SECRET && (response.error || response.status >= 500 || response.status === 429);
-  const verdict = problem === '' ? 'correct' : isError ? 'failed' : 'wrong';
+export function record(variant, outcome, response, problem, explanation = explain) {
+  // A client would take any other mismatch for the object.
+  const verdict = problem === '' ? 'correct' : problem !== LEAKS_SECRET && isError(response) ? 'failed' : 'wrong';
   const tags = { variant, outcome };
   responseMs.add(response.timings.duration, { ...tags, verdict, status: String(response.status) });
   responses.add(1, tags);
@@ -34,7 +42,7 @@ export function record(variant, outcome, response, problem) {
   failed.add(verdict === 'failed', tags);
   if (!problem) return;
   console.error(`${verdict.toUpperCase()} ${outcome} ${variant} ${response.url}: ${problem}`);
-  const cause = explained || problem === LEAKS_SECRET ? '' : explain(response, verdict === 'wrong');
+  const cause = explained || problem === LEAKS_SECRET ? '' : explanation(response, verdict === 'wrong');
   if (cause) console.error(cause);
   explained ||= cause !== '';
 }
@@ -44,12 +52,13 @@ export function record(variant, outcome, response, problem) {
  * for each variant and outcome. Without the minimum, a threshold on an empty metric would pass.
  * @param {string[]} outcomes those of each variant
  * @param {(share: number) => number} minimum number of responses of each outcome for a variant with this share, 0 to 1
+ * @param {{ name: string, share: number }[]} variants
  */
-export function thresholds(outcomes, minimum) {
-  const total = shares.reduce((sum, { share }) => sum + share, 0);
+export function thresholds(outcomes, minimum, variants = shares) {
+  const total = variants.reduce((sum, { share }) => sum + share, 0);
   /** @type {{ [metric: string]: any[] }} */
   const all = { wrong: ['rate==0'], failed: [`rate<=${maxFailureRate}`], dropped_iterations: ['count==0'] };
-  for (const { name, share } of shares) {
+  for (const { name, share } of variants) {
     for (const outcome of outcomes) {
       const tags = `{variant:${name},outcome:${outcome}}`;
       all[`response_ms${tags}`] = [`p(95)<${p95}`, `p(99)<${p99}`];

@@ -14,9 +14,10 @@ function format(ms) {
 /**
  * Returns k6's `handleSummary` for a scenario.
  * @param {string} scenario
+ * @param {(data: any) => { fields: object, lines: string[] }} [details] more fields of the JSON file, and more lines of the table
  * @returns {(data: any) => { [file: string]: string }}
  */
-export function summary(scenario) {
+export function summary(scenario, details = () => ({ fields: {}, lines: [] })) {
   return (data) => {
     const rows = [];
     for (const [metric, { values }] of Object.entries(data.metrics)) {
@@ -46,7 +47,8 @@ export function summary(scenario) {
     const seconds = data.state.testRunDurationMs / 1e3;
     const requests = data.metrics.http_reqs?.values.count || 0;
     const dropped = data.metrics.dropped_iterations?.values.count || 0;
-    const result = { scenario, base: baseUrl, seconds, requests, dropped, failed, rows };
+    const more = details(data);
+    const result = { scenario, base: baseUrl, seconds, requests, dropped, failed, rows, ...more.fields };
     const lines = [
       `${scenario}: ${requests} requests in ${seconds.toFixed(0)} s, ${(requests / seconds).toFixed(0)} per second, ${dropped} dropped`,
       '',
@@ -57,6 +59,7 @@ export function summary(scenario) {
         return `| ${outcome} | ${variant} | ${count} | ${row.wrong} | ${row.failed} | ${latencies} |`;
       }),
       '',
+      ...more.lines,
       failed.length === 0 ? 'All thresholds passed.' : `**Thresholds missed:** ${failed.join('; ')}`,
       ...(rows.some((row) => row.wrong > 0) ? ['', `The responses are compared with ${MANIFEST}. For another site, ${WRITE_MANIFEST}.`] : []),
       '',

@@ -58,8 +58,9 @@ export function header(response, name) {
  * @param {string} url
  * @param {string} name k6's `name` tag, which groups requests
  * @param {{ [name: string]: string }} headers
+ * @param {import('k6/http').CookieJar} [jar] sent with the request, and updated by the response; by default the VU's
  */
-export function send(method, url, name, headers) {
-  const parameters = { headers, redirects: 0, responseType: 'binary', tags: { name }, timeout: '30s' };
+export function send(method, url, name, headers, jar) {
+  const parameters = { headers, redirects: 0, responseType: 'binary', tags: { name }, timeout: '30s', ...(jar ? { jar } : {}) };
   return /** @type {Response} */ (http.request(method, url, null, /** @type {import('k6/http').RefinedParams<'binary'>} */ (parameters)));
 }

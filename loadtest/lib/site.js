@@ -47,9 +47,28 @@ export function pathsOf(variant) {
  * @returns {SiteObject}
  */
 export function object(variant, path) {
-  const found = byKey.get(`${variant}/${path}`);
+  const found = find(variant, path);
   if (!found) throw new Error(`${MANIFEST} has no object ${variant}/${path}`);
   return found;
+}
+
+/**
+ * The object at a path of a version, or without a version (`null`); undefined if there is none.
+ * @param {string | null} version
+ * @param {string} path
+ * @returns {SiteObject | undefined}
+ */
+export function find(version, path) {
+  return byKey.get(version === null ? path : `${version}/${path}`);
+}
+
+/** @type {Map<string, string[]>} */
+const keysBySha256 = new Map();
+for (const { key, sha256 } of objects) keysBySha256.set(sha256, [...(keysBySha256.get(sha256) || []), key]);
+
+/** The keys of all objects with this content. @param {string} sha256 */
+export function keysWith(sha256) {
+  return keysBySha256.get(sha256) || [];
 }
 
 // Before the run, not in each iteration.

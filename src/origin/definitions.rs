@@ -144,8 +144,11 @@ impl Definitions {
         let Some(text) = bytes.and_then(|bytes| String::from_utf8(bytes).ok()) else {
             return Some("it is not UTF-8: save it as UTF-8".to_owned());
         };
-        let constraints =
-            Constraints { feature: &self.config.settings.feature, test_versions: self.config.test_versions.as_deref() };
+        let constraints = Constraints {
+            feature: &self.config.settings.feature,
+            test_versions: self.config.test_versions.as_deref(),
+            cache_key: &self.config.settings.cache_key,
+        };
         match Definition::parse(&text, constraints) {
             Ok((definition, warnings)) => {
                 let (versions, experiments) = (definition.versions.join(","), definition.experiments().count());

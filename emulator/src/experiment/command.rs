@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use crate::experiment::check::{self, Check};
 use crate::experiment::evaluate::evaluate;
+use crate::experiment::simulate::{self, Simulate};
 
 /// The subcommands of `experiment`.
 #[derive(Debug, Subcommand)]
@@ -23,13 +25,28 @@ pub enum Command {
     /// Each line of the output is the result for the line of the input, or {"error": "…"}.
     #[command(verbatim_doc_comment)]
     Evaluate,
+    /// Check a definition before it is uploaded
+    ///
+    /// Prints each problem with its place, its reason and its fix. The exit code is 0 without problems, 1 with problems and
+    /// 2 if the definition cannot be read.
+    Check(Check),
+    /// Simulate visitors, and compare their split with the weights
+    ///
+    /// Visitors have random ids, and no other attribute than those of --set. The exit code is 0, 1 if the definition cannot
+    /// be used, and 2 if it cannot be read.
+    Simulate(Simulate),
 }
 
 /// Runs a subcommand.
 pub fn run(command: &Command) -> ExitCode {
-    let result = match command {
-        Command::Evaluate => evaluate(io::stdin().lock(), io::BufWriter::new(io::stdout().lock())),
-    };
+    match command {
+        Command::Evaluate => exit_code(evaluate(io::stdin().lock(), io::BufWriter::new(io::stdout().lock()))),
+        Command::Check(arguments) => check::run(arguments),
+        Command::Simulate(arguments) => simulate::run(arguments),
+    }
+}
+
+fn exit_code(result: io::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // The reader closed the pipe early, as `head` does.

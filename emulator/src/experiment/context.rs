@@ -101,6 +101,8 @@ impl Attributes for Context<'_> {
 }
 
 impl<'d> Visitor<'d> for Context<'_> {
+    const NEEDS_BUCKETS: bool = true;
+
     fn url(&self) -> &str {
         self.json.get("url").and_then(Value::as_str).unwrap_or_default()
     }

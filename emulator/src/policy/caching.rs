@@ -147,7 +147,22 @@ impl Caching {
     }
 
     /// Whether the origin receives a header, in lower case; `None` if that depends on an unknown policy or name.
+    ///
+    /// CloudFront adds its own headers only if a list names them
+    /// ([CloudFront headers](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/adding-cloudfront-headers.html)).
     pub fn forwards_header(&self, name: &str) -> Option<bool> {
+        if name.starts_with("cloudfront-") {
+            if let Self::Policies { request: Some(Ok(request)), .. } = self
+                && request.added.contains(name)
+            {
+                return Some(true);
+            }
+            let listed = |names: &Names| match names {
+                Names::Listed(_) => names.contains(name),
+                Names::None | Names::All | Names::AllExcept(_) => Some(false),
+            };
+            return self.is_in_any(|cache| listed(&cache.headers), |request| listed(&request.headers));
+        }
         self.forwards(|cache| &cache.headers, |request| &request.headers, name)
     }
 
@@ -157,16 +172,35 @@ impl Caching {
         self.forwards(|cache| &cache.query_strings, |request| &request.query_strings, "any name at all")
     }
 
+    /// Whether the origin receives a query string; `None` if that depends on an unknown policy or name.
+    pub fn forwards_query_string(&self, name: &str) -> Option<bool> {
+        self.forwards(|cache| &cache.query_strings, |request| &request.query_strings, name)
+    }
+
+    /// Whether the origin receives a cookie; `None` if that depends on an unknown policy or name.
+    pub fn forwards_cookie(&self, name: &str) -> Option<bool> {
+        self.forwards(|cache| &cache.cookies, |request| &request.cookies, name)
+    }
+
     fn forwards(
         &self,
         of_cache: fn(&CachePolicy) -> &Names,
         of_request: fn(&RequestPolicy) -> &Names,
         name: &str,
     ) -> Option<bool> {
-        let cache = self.cache_policy().and_then(|cache| of_cache(cache).contains(name));
+        self.is_in_any(|cache| of_cache(cache).contains(name), |request| of_request(request).contains(name))
+    }
+
+    /// Whether one of the policies contains a name; a function returns `None` if that depends on an unknown name.
+    fn is_in_any(
+        &self,
+        in_cache: impl FnOnce(&CachePolicy) -> Option<bool>,
+        in_request: impl FnOnce(&RequestPolicy) -> Option<bool>,
+    ) -> Option<bool> {
+        let cache = self.cache_policy().and_then(in_cache);
         let request = match self {
             Self::Legacy(_) | Self::Policies { request: None, .. } => Some(false),
-            Self::Policies { request: Some(Ok(request)), .. } => of_request(request).contains(name),
+            Self::Policies { request: Some(Ok(request)), .. } => in_request(request),
             Self::Policies { request: Some(Err(_)), .. } => None,
         };
         match (cache, request) {

@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use nearedge_core::experiment::attribute::is_attribute;
 use nearedge_core::request::header_names::parse_header_name;
 use serde_json::json;
 
 use crate::policy::document::{self, Documents};
+use crate::policy::experiment::consent_cookie;
 use crate::policy::finding::{Finding, Severity};
 use crate::policy::rule::check;
+use crate::policy::subject::Subject;
 
 /// The subcommands of `policy`.
 #[derive(Debug, Subcommand)]
@@ -19,7 +22,7 @@ pub enum Command {
     ///
     /// FILE is the output of `aws cloudfront get-distribution-config --id ID`, or a CloudFormation template, as JSON or
     /// YAML. The exit code is 0 without findings, 1 with findings and 2 for invalid input.
-    Check(Check),
+    Check(Box<Check>),
 }
 
 /// The arguments of `policy check`.
@@ -49,6 +52,24 @@ pub struct Check {
     /// The function's redirect_path [default: that of the template's function]
     #[arg(long, value_name = "URL")]
     redirect_path: Option<String>,
+    /// The definition of the experiments: checks what it needs from the distribution
+    #[arg(long, value_name = "FILE")]
+    experiments: Option<PathBuf>,
+    /// The function's experiments_feature [default: that of the template's function, otherwise test_version]
+    #[arg(long, value_name = "NAME", requires = "experiments")]
+    experiments_feature: Option<String>,
+    /// The function's experiments_cookie [default: that of the template's function, otherwise nearedge]
+    #[arg(long, value_name = "NAME", requires = "experiments")]
+    experiments_cookie: Option<String>,
+    /// The function's experiments_consent [default: that of the template's function]
+    #[arg(long, value_name = "NAME[=VALUE]", requires = "experiments")]
+    experiments_consent: Option<String>,
+    /// The function's experiments_cache_key [default: that of the template's function]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = attribute, requires = "experiments")]
+    experiments_cache_key: Vec<String>,
+    /// Assume the function's experiments_preview [default: that of the template's function]
+    #[arg(long, requires = "experiments")]
+    experiments_preview: bool,
     /// The region of the deployment; regions that start with cn- are AWS China
     #[arg(long, value_name = "REGION", default_value = "us-east-1", value_parser = region)]
     region: String,
@@ -74,6 +95,16 @@ pub fn name_and_value(text: &str) -> Result<(String, String), String> {
 /// If the function does not accept the name.
 fn header_name(text: &str) -> Result<String, String> {
     parse_header_name(text).map_err(|error| error.to_string())
+}
+
+/// Parses the name of a request's attribute as the function does.
+///
+/// # Errors
+/// If no request has this attribute.
+fn attribute(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let expected = || "expected an attribute of requests, such as country or deviceType".to_owned();
+    is_attribute(text).then(|| text.to_owned()).ok_or_else(expected)
 }
 
 /// Parses a region's code: a misspelt one would silently be checked as a region outside AWS China.
@@ -124,6 +155,7 @@ impl Check {
             if self.redirect_path.is_some() {
                 subject.redirect_path.clone_from(&self.redirect_path);
             }
+            self.read_experiments(subject)?;
             // The distributions of a template share its resources.
             for finding in check(subject) {
                 if !findings.contains(&finding) {
@@ -132,6 +164,27 @@ impl Check {
             }
         }
         Ok(findings)
+    }
+
+    /// Reads the definition and the options of experiments.
+    fn read_experiments(&self, subject: &mut Subject) -> Result<(), String> {
+        let Some(file) = &self.experiments else { return Ok(()) };
+        let experiments = &mut subject.experiments;
+        if let Some(name) = &self.experiments_feature {
+            experiments.feature.clone_from(name);
+        }
+        if let Some(name) = &self.experiments_cookie {
+            experiments.cookie.clone_from(name);
+        }
+        if let Some(consent) = &self.experiments_consent {
+            experiments.consent = Some(consent_cookie(consent));
+        }
+        if !self.experiments_cache_key.is_empty() {
+            experiments.cache_key.clone_from(&self.experiments_cache_key);
+        }
+        experiments.preview |= self.experiments_preview;
+        let listed = Some(&self.variants).filter(|variants| !variants.is_empty()).or(subject.test_versions.as_ref());
+        experiments.load(file, listed.map(Vec::as_slice))
     }
 
     fn write(&self, findings: &[Finding]) -> std::io::Result<()> {

@@ -12,6 +12,7 @@
 //! - [`distribution`], [`caching`], [`feature`], [`policies`], [`path_pattern`]: the configuration as the rules need it, in
 //!   either format
 //! - `managed`: CloudFront's managed policies
+//! - [`experiment`]: the settings of experiments, and their definition
 //! - [`rule`]: the rules
 //! - [`finding`]: their results
 
@@ -20,6 +21,7 @@ pub mod caching;
 pub mod command;
 pub mod distribution;
 pub mod document;
+pub mod experiment;
 pub mod feature;
 pub mod finding;
 mod intrinsic;

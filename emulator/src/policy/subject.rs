@@ -6,6 +6,7 @@ use nearedge_core::request::header_names::{AUTH_HEADER, VERSION_HEADER};
 use serde_json::Value;
 
 use crate::policy::distribution::Distribution;
+use crate::policy::experiment::Experiments;
 use crate::policy::json::{items, number_or, text};
 use crate::policy::policies::Policies;
 use crate::policy::template::{Template, TemplateError};
@@ -31,6 +32,10 @@ pub struct Subject {
     pub redirect_query: bool,
     /// Whether the function's `spa_fallback` is set.
     pub spa_fallback: bool,
+    /// The function's `test_versions`, if known.
+    pub test_versions: Option<Vec<String>>,
+    /// The function's experiments.
+    pub experiments: Experiments,
     /// The function's timeout, in seconds.
     pub timeout_secs: u64,
     /// The types of the template's resources, by logical id.
@@ -74,6 +79,8 @@ impl Subject {
             redirect_path: None,
             redirect_query: false,
             spa_fallback: false,
+            test_versions: None,
+            experiments: Experiments::default(),
             timeout_secs: TIMEOUT_SECS,
             resource_types: BTreeMap::new(),
             icp_recordals,
@@ -115,8 +122,10 @@ impl Subject {
         };
         let timeout_secs =
             function.map_or(TIMEOUT_SECS, |function| number_or(&function["Timeout"], TIMEOUT_DEFAULT_SECS, 0));
-        let variants =
+        let variants: Option<Vec<String>> =
             setting("test_versions").map(|versions| versions.split(',').map(|each| each.trim().to_owned()).collect());
+        let is_enabled = setting("experiments").is_some_and(|key| !key.trim().is_empty());
+        let experiments = Experiments { enabled: Some(is_enabled), ..Experiments::from_settings(setting) };
         let mut subjects = Vec::new();
         for (id, properties) in template.resources("AWS::CloudFront::Distribution").map_err(message)? {
             let distribution = Distribution::parse(&template.resolve(&properties["DistributionConfig"]), &policies)?;
@@ -132,6 +141,8 @@ impl Subject {
                     redirect_path: setting("redirect_path"),
                     redirect_query: setting("redirect_query").as_deref() == Some("true"),
                     spa_fallback: setting("spa_fallback").is_some(),
+                    test_versions: variants.clone(),
+                    experiments: experiments.clone(),
                     timeout_secs,
                     resource_types: template.resource_types().map_err(message)?,
                     icp_recordals: BTreeMap::new(),

@@ -28,8 +28,16 @@ impl<'a> Assignments<'a> {
     pub(super) fn read(cookie: &'a str, labels: &'a [Label]) -> Self {
         let mut assignments = Self::default();
         if cookie.len() <= ASSIGNMENT_BYTES_MAX {
-            let known = cookie.split('~').filter_map(|text| labels.iter().find_map(|label| Pair::read(text, label)));
-            known.for_each(|pair| assignments.insert(pair, false));
+            let mut rest = cookie;
+            while !rest.is_empty() {
+                rest = match labels.iter().find_map(|label| Pair::read(rest, label)) {
+                    Some((pair, after)) => {
+                        assignments.insert(pair, false);
+                        after
+                    }
+                    None => rest.split_once('~').map_or("", |(_, after)| after),
+                };
+            }
         }
         assignments
     }
@@ -110,15 +118,23 @@ impl<'a> Assignments<'a> {
 }
 
 impl<'a> Pair<'a> {
-    /// Reads a pair of a label's experiment: of its version with an existing variation, or of a version that it blocks.
-    fn read(text: &'a str, label: &'a Label) -> Option<Self> {
-        let (version, variation) = text.strip_prefix(&*label.key)?.strip_prefix("__")?.split_once('.')?;
-        let is_current = *version == *label.version;
-        let exists = label.variations.iter().any(|key| **key == *variation);
-        let is_safe =
-            |variation: &str| variation.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._%".contains(&byte));
-        let is_kept = if is_current { exists } else { label.blocks(version) && is_safe(variation) };
-        is_kept.then_some(Self { key: &label.key, version, variation })
+    /// Reads a pair of a label's experiment from the start of a text: of its version with an existing variation, or of a
+    /// version that it blocks. Returns it and the text behind the separator.
+    ///
+    /// The names may contain `~` themselves, which percent-encoding leaves as it is.
+    fn read(text: &'a str, label: &'a Label) -> Option<(Self, &'a str)> {
+        let (version, rest) = text.strip_prefix(&*label.key)?.strip_prefix("__")?.split_once('.')?;
+        let ended = |after: &'a str| if after.is_empty() { Some("") } else { after.strip_prefix('~') };
+        let (variation, after) = if *version == *label.version {
+            let variations = label.variations.iter();
+            let known = |variation: &'a str| Some((variation, ended(rest.strip_prefix(variation)?)?));
+            variations.filter_map(|variation| known(variation)).max_by_key(|(variation, _)| variation.len())?
+        } else {
+            let (variation, after) = rest.split_once('~').unwrap_or((rest, ""));
+            let is_safe = variation.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._%".contains(&byte));
+            (label.blocks(version) && is_safe).then_some((variation, after))?
+        };
+        Some((Self { key: &label.key, version, variation }, after))
     }
 }
 
@@ -152,6 +168,20 @@ mod tests {
             ("new-checkout__1.0~new-checkout__3.0", "new-checkout__1.0"),
         ] {
             assert_eq!(text(cookie), expected, "{cookie}");
+        }
+    }
+
+    #[test]
+    fn names_may_contain_the_separators() {
+        let names = ["a~b", "a", "a~b__0.x"];
+        let labels = vec![Label::new("k~1.2", 0, "", 0, names.iter().map(|name| (*name).into()))];
+        for (index, name) in names.iter().enumerate() {
+            let cookie = format!("k~1.2__0.{name}");
+            let assignments = Assignments::read(&cookie, &labels);
+            assert_eq!(
+                (assignments.sticky(&labels[0]), assignments.text()),
+                (Sticky::Variation(index), cookie.clone())
+            );
         }
     }
 

@@ -1,6 +1,7 @@
 //! Attributes of a visitor: what conditions test and what experiments hash.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use crate::experiment::value::{Found, Value, number_text};
 
@@ -13,12 +14,23 @@ pub struct Attribute {
     path: Box<[Box<str>]>,
     /// The attribute of a request that has this name.
     pub field: Option<Field>,
+    /// Whether the CDN's cache key contains it, so that a shared cache tells its values apart.
+    pub in_cache_key: bool,
 }
 
 impl Attribute {
     /// Prepares a name.
     pub fn new(name: &str) -> Self {
-        Self { name: name.into(), path: name.split('.').map(Into::into).collect(), field: Field::of_name(name) }
+        let field = Field::of_name(name);
+        // An attribute that no request has is the same for every visitor.
+        let in_cache_key = matches!(field, None | Some(Field::Path | Field::Host));
+        Self { name: name.into(), path: name.split('.').map(Into::into).collect(), field, in_cache_key }
+    }
+
+    /// The same attribute, with the further attributes of the CDN's cache key.
+    pub(super) fn with_cache_key(mut self, names: &[String]) -> Self {
+        self.in_cache_key |= names.iter().any(|name| **name == *self.name);
+        self
     }
 }
 
@@ -158,8 +170,37 @@ pub fn is_attribute(name: &str) -> bool {
 }
 
 impl Field {
+    /// The header fields of a request that carry the attribute, in lower case.
+    ///
+    /// None for the parts of the URL and for cookies. A distribution must forward these headers
+    /// ([CloudFront headers](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/adding-cloudfront-headers.html)).
+    pub fn headers(&self) -> impl Iterator<Item = &str> {
+        let (named, fixed): (Option<&str>, &[&str]) = match self {
+            Self::Header(name) => (Some(name), &[]),
+            Self::Country => (None, &["cloudfront-viewer-country"]),
+            Self::Region => (None, &["cloudfront-viewer-country-region"]),
+            Self::City => (None, &["cloudfront-viewer-city"]),
+            Self::DeviceType => (
+                None,
+                &[
+                    "cloudfront-is-desktop-viewer",
+                    "cloudfront-is-mobile-viewer",
+                    "cloudfront-is-smarttv-viewer",
+                    "cloudfront-is-tablet-viewer",
+                ],
+            ),
+            Self::Language => (None, &["accept-language"]),
+            Self::Browser | Self::Os | Self::Bot => (None, &["user-agent"]),
+            Self::Referrer => (None, &["referer"]),
+            Self::Id | Self::Url | Self::Host | Self::Path | Self::Query(_) | Self::Cookie(_) | Self::Utm(_) => {
+                (None, &[])
+            }
+        };
+        named.into_iter().chain(fixed.iter().copied())
+    }
+
     /// The field that an attribute's name means.
-    fn of_name(name: &str) -> Option<Self> {
+    pub fn of_name(name: &str) -> Option<Self> {
         if let Some((group, rest)) = name.split_once('.').filter(|(_, rest)| !rest.is_empty()) {
             return match group {
                 "query" => Some(Self::Query(rest.into())),
@@ -189,5 +230,72 @@ impl Field {
             "utmContent" => Self::Utm("utm_content"),
             _ => return None,
         })
+    }
+}
+
+/// Writes the name of the attribute.
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Query(name) => return write!(f, "query.{name}"),
+            Self::Cookie(name) => return write!(f, "cookie.{name}"),
+            Self::Header(name) => return write!(f, "header.{name}"),
+            Self::Id => "id",
+            Self::Url => "url",
+            Self::Host => "host",
+            Self::Path => "path",
+            Self::Country => "country",
+            Self::Region => "region",
+            Self::City => "city",
+            Self::DeviceType => "deviceType",
+            Self::Language => "language",
+            Self::Browser => "browser",
+            Self::Os => "os",
+            Self::Bot => "bot",
+            Self::Referrer => "referrer",
+            Self::Utm("utm_source") => "utmSource",
+            Self::Utm("utm_medium") => "utmMedium",
+            Self::Utm("utm_campaign") => "utmCampaign",
+            Self::Utm("utm_term") => "utmTerm",
+            Self::Utm(_) => "utmContent",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The attributes of the contract, and how many header fields each needs.
+    const NAMES: [(&str, usize); 20] = [
+        ("id", 0),
+        ("url", 0),
+        ("host", 0),
+        ("path", 0),
+        ("query.Q", 0),
+        ("cookie.C", 0),
+        ("header.x-h", 1),
+        ("country", 1),
+        ("region", 1),
+        ("city", 1),
+        ("deviceType", 4),
+        ("language", 1),
+        ("browser", 1),
+        ("os", 1),
+        ("bot", 1),
+        ("referrer", 1),
+        ("utmSource", 0),
+        ("utmMedium", 0),
+        ("utmTerm", 0),
+        ("utmContent", 0),
+    ];
+
+    #[test]
+    fn every_attribute_has_its_name_and_headers() {
+        for (name, headers) in NAMES.into_iter().chain([("utmCampaign", 0)]) {
+            let field = Field::of_name(name).unwrap();
+            assert_eq!((field.to_string().as_str(), field.headers().count()), (name, headers));
+            assert!(field.headers().all(|header| header == header.to_ascii_lowercase()), "{name}");
+        }
     }
 }

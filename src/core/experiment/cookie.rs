@@ -22,6 +22,17 @@ const MARKS_MAX: usize = 40;
 /// The alphabet of base64url (RFC 4648 §5).
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
+/// Whether a byte is in the alphabet.
+const IS_BASE64: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut index = 0;
+    while index < ALPHABET.len() {
+        table[ALPHABET[index] as usize] = true;
+        index += 1;
+    }
+    table
+};
+
 /// The content of the visitor's cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct VisitorState<'a> {
@@ -35,7 +46,7 @@ impl<'a> VisitorState<'a> {
     /// Reads a cookie; `None` if it is malformed.
     pub(super) fn read(cookie: &'a str) -> Option<Self> {
         let (id, marks) = cookie.strip_prefix(VERSION)?.strip_prefix('.')?.split_once('.')?;
-        let is_base64 = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        let is_base64 = |text: &str| text.bytes().all(|byte| IS_BASE64[usize::from(byte)]);
         let is_valid = id.len() == ID_LEN
             && marks.len() % MARK_LEN == 0
             && marks.len() <= MARKS_MAX * MARK_LEN

@@ -35,7 +35,7 @@ pub struct Definition {
     pub plan: Plan,
     /// The versions that the feature can give, sorted.
     pub versions: Vec<Box<str>>,
-    /// The attributes of a request that the definition uses.
+    /// The attributes of a request that conditions test and experiments hash; URL patterns need none.
     pub fields: Vec<Field>,
     /// The names of the experiments, sorted and without repetitions.
     pub(super) labels: Vec<Label>,
@@ -48,6 +48,8 @@ pub struct Constraints<'a> {
     pub feature: &'a str,
     /// The existing versions, if the setting `test_versions` lists them.
     pub test_versions: Option<&'a [String]>,
+    /// The attributes that the CDN has in its cache key, besides `path` and `host`.
+    pub cache_key: &'a [String],
 }
 
 impl Definition {
@@ -68,9 +70,14 @@ impl Definition {
             let reason = error.to_string();
             // serde_json appends the position, which the problem states already.
             let reason = reason.split(" at line ").next().unwrap_or_default().to_owned();
-            vec![Problem::at(error.line(), error.column(), format!("invalid JSON: {reason}"), "correct the syntax")]
+            vec![Problem::at(
+                error.line(),
+                error.column().max(1),
+                format!("invalid JSON: {reason}"),
+                "correct the syntax",
+            )]
         })?;
-        let mut builder = Builder::new(json.get("savedGroups"));
+        let mut builder = Builder::new(json.get("savedGroups")).with_cache_key(constraints.cache_key);
         let definition = build(&json, constraints, &mut builder);
         let Builder { problems, .. } = builder;
         let problems = problems.into_located(text);
@@ -309,10 +316,6 @@ fn warn_of_long_cookies(labels: &[Label], problems: &mut Problems) {
             "remove experiments that have ended, or shorten their keys",
         );
     }
-    if labels.iter().any(|label| label.key.contains('~') || label.variations.iter().any(|key| key.contains('~'))) {
-        problems
-            .warn("a key contains ~, which separates the assignments in the visitor's cookie", "use another character");
-    }
 }
 
 #[cfg(test)]
@@ -320,7 +323,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<(Definition, Vec<Problem>), Vec<Problem>> {
-        Definition::parse(text, Constraints { feature: FEATURE, test_versions: None })
+        Definition::parse(text, Constraints { feature: FEATURE, test_versions: None, cache_key: &[] })
     }
 
     fn rule(members: &str) -> String {
@@ -365,7 +368,7 @@ mod tests {
     #[test]
     fn a_version_outside_test_versions_is_an_error() {
         let listed = ["v1".to_owned()];
-        let constraints = Constraints { feature: FEATURE, test_versions: Some(&listed) };
+        let constraints = Constraints { feature: FEATURE, test_versions: Some(&listed), cache_key: &[] };
         assert!(Definition::parse(&rule(r#""force": "v1""#), constraints).is_ok());
         assert!(Definition::parse(&rule(r#""force": "v2""#), constraints).is_err());
     }

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use crate::experiment::attribute::{Attribute, Attributes, Operand, Prerequisite};
 use crate::experiment::feature::{Effect, Feature, Features, Rollout};
-use crate::experiment::hash::{Bucket, bucket};
+use crate::experiment::hash::{Bucket, HashVersion};
 use crate::experiment::spec::{Experiment, Filter, Hashing, Parent, Status};
 use crate::experiment::url::{Target, is_targeted};
 use crate::experiment::value::{NULL, Value};
@@ -15,6 +15,9 @@ const PREREQUISITES_MAX: usize = 32;
 
 /// A visitor, as the evaluation of a definition with the lifetime `'d` sees one.
 pub trait Visitor<'d>: Attributes {
+    /// Whether results contain the bucket even if an earlier assignment decides.
+    const NEEDS_BUCKETS: bool = false;
+
     /// The URL of the page; empty if it is unknown.
     fn url(&self) -> &str;
 
@@ -249,7 +252,7 @@ impl<'d, 'v, V: Visitor<'d>> Evaluation<'d, 'v, V> {
         self.visitor.decided_by_hash();
         let value = self.hash_value(hashing);
         matches!((value, hashing.version), (Some((_, value)), Some(version))
-            if range.contains(bucket(&hashing.seed, &value, version)))
+            if range.contains(hashing.seed.bucket(&value, version)))
     }
 
     /// Whether a filter excludes the visitor.
@@ -260,7 +263,7 @@ impl<'d, 'v, V: Visitor<'d>> Evaluation<'d, 'v, V> {
         filters.iter().any(|Filter { hashing, ranges }| {
             let value = self.visitor.hashed(&hashing.attribute).into_hash_text();
             let (Some(value), Some(version)) = (value, hashing.version) else { return true };
-            let bucket = bucket(&hashing.seed, &value, version);
+            let bucket = hashing.seed.bucket(&value, version);
             !ranges.iter().any(|range| range.contains(bucket))
         })
     }
@@ -317,8 +320,12 @@ impl<'d, 'v, V: Visitor<'d>> Evaluation<'d, 'v, V> {
             }
         }
         let Some(version) = experiment.hashing.version else { return none };
-        let bucket = bucket(&experiment.hashing.seed, &value, version);
-        let chosen = earlier.or_else(|| experiment.ranges.iter().position(|range| range.contains(bucket)));
+        let bucket = match earlier {
+            Some(_) if !V::NEEDS_BUCKETS => None,
+            _ => Some(experiment.hashing.seed.bucket(&value, version)),
+        };
+        let of_bucket = |bucket| experiment.ranges.iter().position(|range| range.contains(bucket));
+        let chosen = earlier.or_else(|| bucket.and_then(of_bucket));
         if sticky == Sticky::Blocked {
             return Assigned { sticky_used: true, ..none };
         }
@@ -339,7 +346,7 @@ impl<'d, 'v, V: Visitor<'d>> Evaluation<'d, 'v, V> {
             variation: if exists { variation } else { 0 },
             in_experiment: exists,
             hash_used: true,
-            bucket: Some(bucket),
+            bucket,
             sticky_used: earlier.is_some(),
         };
         self.visitor.assigned(&assigned, &hashed);
@@ -350,7 +357,7 @@ impl<'d, 'v, V: Visitor<'d>> Evaluation<'d, 'v, V> {
     fn is_eligible(&mut self, experiment: &'d Experiment, value: &str) -> bool {
         let is_outside = if experiment.filters.is_empty() {
             let in_namespace = |namespace: &crate::experiment::spec::Namespace| {
-                namespace.range.contains(bucket(&namespace.seed, value, crate::experiment::hash::HashVersion::One))
+                namespace.range.contains(namespace.seed.bucket(value, HashVersion::One))
             };
             experiment.namespace.as_ref().is_some_and(|namespace| !in_namespace(namespace))
         } else {

@@ -144,14 +144,7 @@ impl<'a> FeatureLoader<'a> {
         let effect = if let Some(value) = json.present("force") {
             Effect::Force(value.clone(), prepare_rollout(json, feature, builder))
         } else if json.get("variations").is_some_and(|variations| variations.as_list().is_some()) {
-            // Prerequisites belong to the rule.
-            let mut experiment = Experiment::prepare(json, feature, builder, &mut |_| None);
-            experiment.parents = Vec::new();
-            experiment.targets = None;
-            experiment.url = None;
-            experiment.force = None;
-            experiment.status = crate::experiment::spec::Status::Running;
-            Effect::Experiment(Box::new(experiment))
+            Effect::Experiment(Box::new(Experiment::prepare_of_rule(json, feature, builder)))
         } else {
             Effect::Skip
         };

@@ -35,13 +35,27 @@ impl HashVersion {
 /// A bucket, from 0 to the version's number of buckets.
 pub type Bucket = u32;
 
-/// Hashes `value` into a bucket.
-pub fn bucket(seed: &str, value: &str, version: HashVersion) -> Bucket {
-    match version {
-        HashVersion::One => fnv1a(fnv1a(OFFSET, value), seed) % 1_000,
-        HashVersion::Two => {
-            let mut digits = [0; 10];
-            fnv1a(OFFSET, decimal(fnv1a(fnv1a(OFFSET, seed), value), &mut digits)) % 10_000
+/// A seed, hashed as far as it comes before the value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seed {
+    text: Box<str>,
+    state: u32,
+}
+
+impl Seed {
+    /// Prepares a seed.
+    pub fn new(text: &str) -> Self {
+        Self { text: text.into(), state: fnv1a(OFFSET, text) }
+    }
+
+    /// Hashes `value` into a bucket.
+    pub fn bucket(&self, value: &str, version: HashVersion) -> Bucket {
+        match version {
+            HashVersion::One => fnv1a(fnv1a(OFFSET, value), &self.text) % 1_000,
+            HashVersion::Two => {
+                let mut digits = [0; 10];
+                fnv1a(OFFSET, decimal(fnv1a(self.state, value), &mut digits)) % 10_000
+            }
         }
     }
 }
@@ -197,7 +211,7 @@ mod tests {
             id in "[a-z0-9]{1,12}", low in 0.0..=1.0f64, high in 0.0..=1.0f64, weight in 0.0..=1.0f64,
         ) {
             let weights = [weight, 1.0 - weight];
-            let bucket = bucket("seed", &id, HashVersion::Two);
+            let bucket = Seed::new("seed").bucket(&id, HashVersion::Two);
             let choose = |coverage| {
                 let ranges = ranges(2, coverage, Some(&weights), HashVersion::Two);
                 ranges.iter().position(|range| range.contains(bucket))

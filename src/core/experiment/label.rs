@@ -39,14 +39,14 @@ impl Label {
         let encode = |text: &str| -> Box<str> { utf8_percent_encode(text, ENCODED).to_string().into() };
         let encoded_key = encode(key);
         let variations: Box<[Box<str>]> = variations.map(|variation| encode(&variation)).collect();
-        let timing = |variation: &Box<str>| -> Box<str> {
+        let timing = |variation: &str| -> Box<str> {
             let mut timing = String::new();
             // Writing to a String cannot fail. Percent-encoded names need no escapes in a quoted string.
             let _ = write!(timing, "nearedge;desc=\"{encoded_key}.{variation}\"");
             timing.into()
         };
         Self {
-            timings: variations.iter().map(timing).collect(),
+            timings: variations.iter().map(|variation| timing(variation)).collect(),
             mark: Mark(super::hash::fingerprint(&[key, "\0", phase])),
             version: bucket_version.to_string().into(),
             min_version,

@@ -42,7 +42,7 @@ impl Plan {
         let mut experiments = Vec::with_capacity(automatic.len());
         for (index, experiment) in automatic.iter().enumerate() {
             builder.problems.enter_element(index);
-            experiments.push(Experiment::prepare(experiment, "", builder, &mut |id| loader.index(id)));
+            experiments.push(Experiment::prepare(experiment, builder, &mut |id| loader.index(id)));
             builder.problems.leave();
         }
         builder.problems.leave();

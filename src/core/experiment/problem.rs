@@ -41,6 +41,11 @@ impl Problem {
         Self { severity: Severity::Error, path: String::new(), line, column, reason, fix, steps: Vec::new() }
     }
 
+    /// A warning about something beside the definition, such as the site.
+    pub fn beside(path: impl Into<String>, reason: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, path: path.into(), ..Self::at(0, 0, reason, fix) }
+    }
+
     /// Finds the line and the column in the text of the definition.
     fn locate(&mut self, text: &str) {
         let offset = offset_of(text, &self.steps);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::experiment::attribute::Attribute;
 use crate::experiment::condition::{Builder, Condition};
-use crate::experiment::hash::{HashVersion, Range, are_usable, ranges};
+use crate::experiment::hash::{HashVersion, Range, Seed, are_usable, ranges};
 use crate::experiment::label::Label;
 use crate::experiment::pattern::Pattern;
 use crate::experiment::url::{Target, TargetPattern, is_targeted};
@@ -75,7 +75,7 @@ pub(super) struct Hashing {
     pub(super) attribute: Attribute,
     /// The attribute that replaces an absent one.
     pub(super) fallback: Option<Attribute>,
-    pub(super) seed: Box<str>,
+    pub(super) seed: Seed,
     /// `None` for an unknown version.
     pub(super) version: Option<HashVersion>,
 }
@@ -90,7 +90,7 @@ pub(super) struct Filter {
 /// The part of a namespace that an experiment uses.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Namespace {
-    pub(super) seed: Box<str>,
+    pub(super) seed: Seed,
     pub(super) range: Range,
 }
 
@@ -105,6 +105,11 @@ pub(super) struct Parent {
 }
 
 impl Experiment {
+    /// Whether the query string can decide if the experiment targets a URL.
+    pub fn targets_queries(&self) -> bool {
+        self.url.is_some() || self.targets.iter().flatten().any(Target::tests_query)
+    }
+
     /// The key of a variation: its `meta` key, or its index.
     pub fn variation_key(&self, variation: usize) -> Cow<'_, str> {
         variation_key(&self.meta, variation)
@@ -135,19 +140,44 @@ impl Experiment {
         self.targets.as_ref().is_some_and(|targets| is_targeted(url, targets))
     }
 
+    /// The variation into which a visitor is hashed, whatever conditions say.
+    pub fn hashed_variation(&self, id: &str) -> Option<usize> {
+        let bucket = self.hashing.seed.bucket(id, self.hashing.version?);
+        let is_outside = |namespace: &Namespace| !namespace.range.contains(namespace.seed.bucket(id, HashVersion::One));
+        match self.namespace.as_ref().is_some_and(is_outside) {
+            true => None,
+            false => self.ranges.iter().position(|range| range.contains(bucket)),
+        }
+    }
+
     /// The part of all hash values that each variation receives, from 0 to 1.
     pub fn shares(&self) -> Vec<f64> {
         let buckets = f64::from(self.hashing.version.unwrap_or(HashVersion::One).buckets());
         self.ranges.iter().map(|range| f64::from(range.len()) / buckets).collect()
     }
 
-    /// Prepares an experiment whose key is `key` if it states none.
+    /// Prepares an automatic experiment; `feature` finds the index of a feature.
     pub(super) fn prepare<'a>(
         json: &'a Value,
-        key: &str,
         builder: &mut Builder<'a>,
         feature: &mut dyn FnMut(&'a str) -> Option<usize>,
     ) -> Self {
+        let url = json.present("url").and_then(Value::as_str).filter(|url| !url.is_empty());
+        Self {
+            filters: prepare_filters(json, builder),
+            condition: prepare_condition(json, builder),
+            parents: Parent::prepare_all(json, builder, feature),
+            targets: prepare_targets(json, builder),
+            url: url.map(|url| Pattern::new(url, false).ok()),
+            force: json.present("force").and_then(Value::as_number).map(|force| force as i64),
+            status: Status::new(json),
+            ..Self::prepare_of_rule(json, "", builder)
+        }
+    }
+
+    /// Prepares the experiment of a rule, which tests condition, filters and prerequisites itself. Its key is `key` if it
+    /// states none.
+    pub(super) fn prepare_of_rule(json: &Value, key: &str, builder: &mut Builder<'_>) -> Self {
         let key = text(json, "key").unwrap_or(key);
         let variations = json.get("variations").and_then(Value::as_list).unwrap_or_default().to_vec();
         if variations.len() < 2 {
@@ -161,25 +191,17 @@ impl Experiment {
         let (bucket_version, min_bucket_version) = (whole(json, "bucketVersion"), whole(json, "minBucketVersion"));
         let keys = (0..variations.len()).map(|variation| variation_key(&meta, variation));
         let label = Label::new(key, bucket_version, phase, min_bucket_version, keys);
-        let status = match text(json, "status") {
-            Some("draft") => Status::Inactive,
-            Some("stopped") => Status::Stopped,
-            _ if json.present("active").is_some_and(|active| !active.is_truthy()) => Status::Inactive,
-            _ => Status::Running,
-        };
         Self {
             ranges: prepare_ranges(json, variations.len(), version, builder),
-            filters: prepare_filters(json, builder),
-            namespace: Namespace::new(json),
-            condition: prepare_condition(json, builder),
-            parents: Parent::prepare_all(json, builder, feature),
-            targets: prepare_targets(json, builder),
-            url: json
-                .present("url")
-                .and_then(Value::as_str)
-                .filter(|url| !url.is_empty())
-                .map(|url| Pattern::new(url, false).ok()),
-            force: json.present("force").and_then(Value::as_number).map(|force| force as i64),
+            // Filters replace the namespace.
+            namespace: Namespace::new(json).filter(|_| !has_filters(json)),
+            filters: Vec::new(),
+            condition: None,
+            parents: Vec::new(),
+            targets: None,
+            url: None,
+            force: None,
+            status: Status::Running,
             phase: phase.into(),
             manual: json.get("manual").is_some_and(Value::is_truthy),
             label,
@@ -191,7 +213,6 @@ impl Experiment {
             variations,
             meta,
             hashing,
-            status,
         }
     }
 }
@@ -201,6 +222,21 @@ fn variation_key(meta: &[VariationMeta], variation: usize) -> Cow<'_, str> {
         Some(key) => Cow::Borrowed(key),
         None => Cow::Owned(variation.to_string()),
     }
+}
+
+impl Status {
+    fn new(json: &Value) -> Self {
+        match text(json, "status") {
+            Some("draft") => Self::Inactive,
+            Some("stopped") => Self::Stopped,
+            _ if json.present("active").is_some_and(|active| !active.is_truthy()) => Self::Inactive,
+            _ => Self::Running,
+        }
+    }
+}
+
+fn has_filters(json: &Value) -> bool {
+    json.get("filters").and_then(Value::as_list).is_some_and(|filters| !filters.is_empty())
 }
 
 impl VariationMeta {
@@ -217,20 +253,15 @@ impl VariationMeta {
 impl Hashing {
     /// Prepares `hashAttribute`, `fallbackAttribute`, `seed` and `hashVersion`.
     pub(super) fn prepare(json: &Value, seed: &str, default_version: f64, builder: &mut Builder<'_>) -> Self {
-        let mut attribute = |name: &str| {
-            let attribute = Attribute::new(name);
-            builder.problems.use_attribute(&attribute);
-            attribute
-        };
         let sticky = !json.get("disableStickyBucketing").is_some_and(Value::is_truthy);
-        let hash_attribute = attribute(text(json, "hashAttribute").unwrap_or("id"));
-        let fallback = text(json, "fallbackAttribute").filter(|_| sticky).map(&mut attribute);
+        let hash_attribute = builder.attribute(text(json, "hashAttribute").unwrap_or("id"));
+        let fallback = text(json, "fallbackAttribute").filter(|_| sticky).map(|name| builder.attribute(name));
         let version = json.present("hashVersion").and_then(Value::as_number).filter(|version| *version != 0.0);
         let version = version.unwrap_or(default_version);
         if HashVersion::new(version).is_none() {
             builder.problems.warn(format!("hashVersion {version} is unknown, and the rule is skipped"), "use 2");
         }
-        let seed = text(json, "seed").unwrap_or(seed).into();
+        let seed = Seed::new(text(json, "seed").unwrap_or(seed));
         Self { attribute: hash_attribute, fallback, seed, version: HashVersion::new(version) }
     }
 }
@@ -240,7 +271,7 @@ impl Namespace {
     fn new(json: &Value) -> Option<Self> {
         let [id, start, end] = json.get("namespace")?.as_list()? else { return None };
         let range = Range::new(start.as_number()?, end.as_number()?, HashVersion::One);
-        Some(Self { seed: format!("__{}", id.as_str()?).into(), range })
+        Some(Self { seed: Seed::new(&format!("__{}", id.as_str()?)), range })
     }
 }
 
@@ -335,8 +366,7 @@ pub(super) fn prepare_filters(json: &Value, builder: &mut Builder<'_>) -> Vec<Fi
     let mut prepare = |filter: &Value| {
         let mut hashing = Hashing::prepare(filter, "", 2.0, builder);
         if let Some(name) = text(filter, "attribute") {
-            hashing.attribute = Attribute::new(name);
-            builder.problems.use_attribute(&hashing.attribute);
+            hashing.attribute = builder.attribute(name);
         }
         let version = hashing.version.unwrap_or(HashVersion::Two);
         let ranges = filter.get("ranges").map(|ranges| read_ranges(ranges, version)).unwrap_or_default();
@@ -377,6 +407,5 @@ fn prepare_targets(json: &Value, builder: &mut Builder<'_>) -> Option<Vec<Target
         builder.problems.leave();
     }
     builder.problems.leave();
-    builder.problems.use_attribute(&Attribute::new("url"));
     Some(targets)
 }

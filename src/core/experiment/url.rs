@@ -211,14 +211,35 @@ pub(super) fn parameters(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow
 
 /// The first parameter `name` of a query string, decoded.
 pub fn parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
-    parameters(query).find(|(parameter, _)| parameter == name).map(|(_, value)| value)
+    let has_escape = |text: &str| text.bytes().any(|byte| byte == b'%' || byte == b'+');
+    let is_plain = !has_escape(name);
+    let mut rest = query;
+    while !rest.is_empty() {
+        // Simple loops: searchers for characters cost more than the few bytes of a pair.
+        let end = rest.bytes().position(|byte| byte == b'&').unwrap_or(rest.len());
+        let (pair, after) = rest.split_at(end);
+        rest = after.strip_prefix('&').unwrap_or_default();
+        let value = match pair.strip_prefix(name).filter(|_| is_plain) {
+            Some("") => Some(""),
+            Some(after) if after.starts_with('=') => Some(&after[1..]),
+            _ if has_escape(pair) => {
+                let (raw, value) = pair.split_once('=').unwrap_or((pair, ""));
+                (decode(raw) == name).then_some(value)
+            }
+            _ => None,
+        };
+        if let Some(value) = value.filter(|_| !pair.is_empty()) {
+            return Some(decode(value));
+        }
+    }
+    None
 }
 
 fn decode(text: &str) -> Cow<'_, str> {
-    if text.contains('+') {
-        return Cow::Owned(percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned());
+    if !text.bytes().any(|byte| byte == b'+' || byte == b'%') {
+        return Cow::Borrowed(text);
     }
-    percent_decode_str(text).decode_utf8_lossy()
+    Cow::Owned(percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned())
 }
 
 /// The query string of a URL, without the fragment.
@@ -311,6 +332,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_parameter_is_the_first_with_its_name(query in "([ab%+=&]|%61){0,12}", name in "[ab+]{0,2}") {
+            let first = parameters(&query).find(|(parameter, _)| *parameter == name).map(|(_, value)| value);
+            prop_assert_eq!(parameter(&query, &name), first);
+        }
+
         #[test]
         fn wildcards_match_as_a_regular_expression_does(pattern in "[ab*]{0,8}", text in "[abAB]{0,10}") {
             let expression = format!("^{}$", pattern.replace('*', ".*"));

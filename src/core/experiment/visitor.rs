@@ -177,12 +177,6 @@ impl<'a, 'i> RequestVisitor<'a, 'i> {
     fn operand(&self, attribute: &Attribute) -> Operand<'_> {
         attribute.field.as_ref().map_or(Operand::Null, |field| self.value(field))
     }
-
-    /// Whether the CDN's cache key contains an attribute.
-    fn is_in_cache_key(&self, attribute: &Attribute) -> bool {
-        matches!(attribute.field, None | Some(Field::Path | Field::Host))
-            || self.settings.has_cache_key(&attribute.name)
-    }
 }
 
 impl Attributes for RequestVisitor<'_, '_> {
@@ -191,7 +185,7 @@ impl Attributes for RequestVisitor<'_, '_> {
             used.hash |= attribute.field == Some(Field::Id);
             used.cookie |= matches!(attribute.field, Some(Field::Cookie(_)));
             // The assignments say nothing about a condition on the id.
-            used.uncacheable |= !self.is_in_cache_key(attribute);
+            used.uncacheable |= !attribute.in_cache_key;
         });
         self.operand(attribute)
     }
@@ -201,7 +195,7 @@ impl Attributes for RequestVisitor<'_, '_> {
             used.hash = true;
             used.cookie |= matches!(attribute.field, Some(Field::Cookie(_)));
             // Whoever has the id's cookie has an id, but the assignments do not tell whether another attribute is present.
-            used.uncacheable |= attribute.field != Some(Field::Id) && !self.is_in_cache_key(attribute);
+            used.uncacheable |= attribute.field != Some(Field::Id) && !attribute.in_cache_key;
         });
         self.operand(attribute)
     }

@@ -1,12 +1,16 @@
 //! Properties that hold for every input, shared by the fuzz targets (`fuzz/fuzz_targets`) and `tests/fuzz.rs`.
 
 use nearedge_core::access::secret::Secrets;
+use nearedge_core::experiment::assign::{Assignment, Experiments, assign};
+use nearedge_core::experiment::definition::{Constraints, Definition};
+use nearedge_core::experiment::settings::{CookieSettings, ExperimentSettings};
 use nearedge_core::http::conditional::{Conditions, Verdict};
 use nearedge_core::http::date::http_date;
 use nearedge_core::http::range::{ByteRange, IfRange};
 use nearedge_core::object::{KEY_BYTES_MAX, Metadata};
 use nearedge_core::request::Request;
 use nearedge_core::request::event::parse;
+use nearedge_core::request::visit::Visit;
 use nearedge_core::response::Outcome;
 use nearedge_core::rules::{Action, Policy, decide};
 
@@ -90,4 +94,63 @@ pub(crate) fn path(path: &str, variant: &str, query: &str) {
         let is_dot_segment = |segment: &str| matches!(segment, "." | "..");
         assert!(!path.unwrap_or_default().split('/').any(is_dot_segment), "expected no dot segment in {location}");
     }
+}
+
+/// The definition for [`cookies`].
+const DEFINITION: &str = r#"{"features": {"test_version": {"defaultValue": "v1", "rules": [
+    {"key": "a b", "variations": ["v1", "v2"], "meta": [{"passthrough": true}, {}], "minBucketVersion": 1, "bucketVersion": 2},
+    {"key": "c", "variations": ["v1", "v2"], "hashVersion": 2, "coverage": 0.5}]}}}"#;
+
+/// A navigation, or the request for an asset, with these cookies.
+fn visit(definition: &Definition, cookies: &[&str], navigates: bool, check: impl FnOnce(&Assignment<'_>)) {
+    let settings = ExperimentSettings {
+        feature: "test_version".to_owned(),
+        cookies: CookieSettings::new("nearedge", 60, None, true),
+        consent: None,
+        bots: Vec::new(),
+        preview: true,
+        cache_key: Vec::new(),
+        site: "https://example.com".to_owned(),
+    };
+    let destination = if navigates { "document" } else { "image" };
+    let mut visit = Visit { sec_fetch_dest: Some(destination.into()), ..Visit::default() };
+    cookies.iter().for_each(|cookie| visit.cookies.push((*cookie).into()));
+    let request = Request { path: "/a".into(), query: "c=1&utm_source=x".into(), ..Request::default() };
+    let experiments =
+        Experiments { definition: Some(definition), settings: &settings, visit: &visit, new_id: &|| Some([7; 16]) };
+    check(&assign(&request, experiments));
+}
+
+/// Any text is a definition that can be evaluated and gives its versions only, or an error with a reason and a fix.
+pub(crate) fn definition(text: &str) {
+    let constraints = Constraints { feature: "test_version", test_versions: None, cache_key: &[] };
+    match Definition::parse(text, constraints) {
+        Ok((definition, _)) => visit(&definition, &[], true, |assignment| {
+            assert!(
+                assignment.version.is_none_or(|version| definition.versions.iter().any(|given| **given == *version))
+            );
+            assert!(
+                assignment.redirect.as_ref().is_none_or(|address| address.bytes().all(|byte| byte.is_ascii_graphic()))
+            );
+        }),
+        Err(problems) => {
+            assert!(!problems.is_empty() && problems.iter().all(|problem| !problem.reason.is_empty()));
+            assert!(problems.iter().all(|problem| !problem.to_string().contains('\n') && !problem.fix.is_empty()));
+        }
+    }
+}
+
+/// Any cookies give a version of the definition. What is set is short and safe, and the next request sets nothing.
+pub(crate) fn cookies(visitor: &str, assignments: &str) {
+    let constraints = Constraints { feature: "test_version", test_versions: None, cache_key: &[] };
+    let (definition, _) = Definition::parse(DEFINITION, constraints).expect("expected a valid definition");
+    let (visitor, assignments) = (format!("nearedge={visitor}"), format!("nearedge_v={assignments}"));
+    visit(&definition, &[&visitor, &assignments], false, |assignment| assert!(assignment.personal.cookies.is_none()));
+    visit(&definition, &[&visitor, &assignments], true, |assignment| {
+        let Some(set) = &assignment.personal.cookies else { return };
+        assert!(set.iter().map(String::len).sum::<usize>() < 1_200 && assignment.personal.private);
+        assert!(set.iter().all(|cookie| cookie.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_control())));
+        let kept: Vec<&str> = set.iter().filter_map(|cookie| cookie.split(';').next()).collect();
+        visit(&definition, &kept, true, |next| assert!(next.personal.cookies.is_none() && next.exposures.is_empty()));
+    });
 }

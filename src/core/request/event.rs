@@ -81,6 +81,7 @@ struct Parsed<'a, const N: usize, C> {
 }
 
 /// Parses an event with the first `N` of [`NAMES`].
+#[inline(always)]
 fn parse_fields<'a, const N: usize, C: Deserialize<'a>>(event: &'a [u8]) -> Result<Parsed<'a, N, C>, EventError> {
     // Validates the whole event once. Given bytes, serde_json would validate each string.
     let event = std::str::from_utf8(event).map_err(|error| malformed_utf8(event, error.valid_up_to()))?;
@@ -264,30 +265,34 @@ struct Headers<'a, const N: usize>([Option<Cow<'a, str>>; N]);
 
 impl<'a, const N: usize> Headers<'a, N> {
     fn slot(&mut self, name: &str) -> Option<&mut Option<Cow<'a, str>>> {
-        let candidates = BY_LENGTH.get(name.len())?;
-        let is_name = |index: &&u8| NAMES.get(usize::from(**index)).is_some_and(|used| used.eq_ignore_ascii_case(name));
-        let index = candidates.iter().take_while(|index| usize::from(**index) < N).find(is_name)?;
-        self.0.get_mut(usize::from(*index))
+        for index in BY_LENGTH.get(name.len())?.map(usize::from) {
+            // The names of a visit come last, and so does the end of the list.
+            if index >= N {
+                return None;
+            }
+            if NAMES[index].eq_ignore_ascii_case(name) {
+                return self.0.get_mut(index);
+            }
+        }
+        None
     }
 
     /// Moves the values into a request.
     fn fill(&mut self, request: &mut Request<'a>) {
-        let fields = [
-            &mut request.lambda_auth,
-            &mut request.test_version,
-            &mut request.redirect,
-            &mut request.accept,
-            &mut request.if_match,
-            &mut request.if_none_match,
-            &mut request.if_modified_since,
-            &mut request.if_unmodified_since,
-            &mut request.if_range,
-            &mut request.range,
-            &mut request.traceparent,
-        ];
-        for (field, value) in fields.into_iter().zip(&mut self.0) {
-            *field = value.take();
-        }
+        let Some(values) = self.0.first_chunk_mut::<REQUEST_NAMES>() else { return };
+        [
+            request.lambda_auth,
+            request.test_version,
+            request.redirect,
+            request.accept,
+            request.if_match,
+            request.if_none_match,
+            request.if_modified_since,
+            request.if_unmodified_since,
+            request.if_range,
+            request.range,
+            request.traceparent,
+        ] = std::mem::take(values);
     }
 
     /// Moves the other values into a visit.

@@ -81,7 +81,7 @@ pub struct Visit<'a> {
     /// The domain name of the API or the Function URL.
     pub domain_name: Option<Cow<'a, str>>,
     /// The whole event, for header fields that are seldom used.
-    pub(super) event: &'a [u8],
+    pub event: &'a [u8],
 }
 
 impl Visit<'_> {

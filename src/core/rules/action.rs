@@ -51,7 +51,8 @@ impl Candidate {
     /// The key of `unversioned` under `variant`, or `unversioned` itself without a variant.
     pub(super) fn new(variant: Option<&str>, unversioned: &str) -> Self {
         match variant {
-            Some(variant) => Self { key: ObjectKey::new(format!("{variant}/{unversioned}")), of_variant: true },
+            // Faster than `format!`, which calls the formatter of each part.
+            Some(variant) => Self { key: ObjectKey::new([variant, "/", unversioned].concat()), of_variant: true },
             None => Self { key: ObjectKey::new(unversioned.to_owned()), of_variant: false },
         }
     }

@@ -43,7 +43,12 @@ fn settings(cache_key: &[&str]) -> ExperimentSettings {
 }
 
 fn definition(json: &Value) -> Definition {
-    let constraints = Constraints { feature: FEATURE, test_versions: None };
+    definition_with_key(json, &[])
+}
+
+/// A definition behind a CDN with these attributes in its cache key.
+fn definition_with_key(json: &Value, cache_key: &[String]) -> Definition {
+    let constraints = Constraints { feature: FEATURE, test_versions: None, cache_key };
     match Definition::parse(&json.to_string(), constraints) {
         Ok((definition, _)) => definition,
         Err(problems) => panic!("{}", problems[0]),
@@ -291,7 +296,8 @@ proptest! {
         listed in select(vec![&[][..], &["country"][..]]),
         visits in prop::collection::vec(any_visit(), 40),
     ) {
-        let (definition, settings) = (definition(&json), settings(listed));
+        let settings = settings(listed);
+        let definition = definition_with_key(&json, &settings.cache_key);
         let mut kept: HashMap<String, (Visit, Answer)> = HashMap::new();
         let mut again = Vec::new();
         for visit in &visits {
@@ -353,7 +359,8 @@ fn a_cache_keeps_no_answer_that_its_key_does_not_determine() {
         (json!({"hashAttribute": "country"}), "country", false),
         (json!({"hashAttribute": "cookie.user", "fallbackAttribute": "id"}), "", true),
     ] {
-        let (definition, settings) = (definition(&with(member.clone())), settings(&[listed]));
+        let settings = settings(&[listed]);
+        let definition = definition_with_key(&with(member.clone()), &settings.cache_key);
         let visit = Visit { query: "ref=x", country: Some("DE"), ..known("") };
         let (_, answer) = answer_to_known(&definition, &settings, visit);
         assert_eq!(answer.private, expected, "{member} with {listed:?} in the cache key: {answer:?}");

@@ -134,3 +134,117 @@ fn any_path_gives_keys_of_its_variant_and_a_safe_location() {
         checks::path(&path, &variant, &query);
     });
 }
+
+const DEFINITION: &[&str] = &[
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "null",
+    "0.5",
+    "1e999",
+    "\"v1\"",
+    "\"../x\"",
+    "\"\\ud800\"",
+    "{\"features\":{\"test_version\":{\"rules\":[",
+    "{\"force\":\"v1\"}",
+    "\"condition\":{",
+    "\"$or\":[",
+    "\"$savedGroup\":{\"id\":\"g\"}",
+    "\"path\":{\"$regex\":\"(a+)+$\"}",
+    "\"variations\":[\"v1\",\"v2\"]",
+    "\"weights\":[0.5,0.5]",
+    "\"parentConditions\":[{\"id\":\"test_version\"}]",
+    "\"experiments\":[{\"key\":\"r\",\"urlPatterns\":[],\"variations\":[{},{\"urlRedirect\":\"https://a/\"}]}]",
+    "]}}}",
+];
+
+/// Definitions of a valid form with unusual values.
+fn definition() -> impl Strategy<Value = String> {
+    let scalar = || {
+        prop_oneof![
+            3 => select(&["v1", "id", "country", "test_version", "$in", "(a+)+$", "", "https://a/b", "\u{10ffff}"][..])
+                .prop_map(serde_json::Value::from),
+            1 => any::<f64>().prop_map(serde_json::Value::from),
+            1 => any::<bool>().prop_map(serde_json::Value::from),
+            1 => Just(serde_json::Value::Null),
+        ]
+    };
+    let value = scalar().prop_recursive(4, 24, 4, |inner| {
+        let name = select(
+            &[
+                "$or",
+                "$and",
+                "$not",
+                "$nor",
+                "$in",
+                "$regex",
+                "$elemMatch",
+                "$all",
+                "$size",
+                "$vgt",
+                "$savedGroup",
+                "id",
+                "path",
+            ][..],
+        );
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(serde_json::Value::from),
+            prop::collection::vec((name, inner), 0..4).prop_map(|members| {
+                members
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect::<serde_json::Map<_, _>>()
+                    .into()
+            }),
+        ]
+    });
+    let member = select(
+        &[
+            "key",
+            "variations",
+            "force",
+            "condition",
+            "weights",
+            "coverage",
+            "ranges",
+            "range",
+            "hashVersion",
+            "meta",
+            "phase",
+            "namespace",
+            "filters",
+            "hashAttribute",
+            "fallbackAttribute",
+            "parentConditions",
+            "urlPatterns",
+            "minBucketVersion",
+        ][..],
+    );
+    let rule = prop::collection::vec((member, value.clone()), 0..6).prop_map(|members| {
+        let members = members.into_iter().map(|(name, value)| (name.to_owned(), value));
+        serde_json::Value::from(members.collect::<serde_json::Map<_, _>>())
+    });
+    (prop::collection::vec(rule, 0..4), value).prop_map(|(rules, other)| {
+        let feature = serde_json::json!({"rules": rules});
+        serde_json::json!({
+            "features": {"test_version": feature}, "experiments": rules, "savedGroups": {"v1": other, "id": other},
+        })
+        .to_string()
+    })
+}
+
+#[test]
+fn any_definition_is_evaluated_or_has_a_reason() {
+    run(prop_oneof![3 => definition(), 1 => text(DEFINITION)], |text| checks::definition(&text));
+}
+
+#[test]
+fn any_cookies_give_a_version_and_settle() {
+    let visitor =
+        || text(&["1.", "2.", "AAECAwQFBgcICQoLDA0ODw", ".", "AVpL4C", "-", "_", "\r\n", ";", "=", "\0", "日"]);
+    let assignments = text(&["a%20b", "a b", "c", "__", "0", "1", "2", "01", ".", "~", "%", ";", "\r\n", "日", "-"]);
+    run((visitor(), assignments), |(visitor, assignments)| checks::cookies(&visitor, &assignments));
+}

@@ -14,7 +14,7 @@ pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
     for behavior in context.api_behaviors() {
         let Some(cache) = behavior.caching.cache_policy().filter(|cache| cache.ttl.maximum > 0) else { continue };
         findings.extend(key(context, behavior, &cache.headers));
-        findings.extend(ttl(behavior, cache.ttl));
+        findings.extend(ttl(behavior, cache.ttl, context.experiments().is_some()));
     }
     findings
 }
@@ -50,7 +50,7 @@ fn key(context: &Context<'_>, behavior: &Behavior, headers: &Names) -> Vec<Findi
     findings
 }
 
-fn ttl(behavior: &Behavior, ttl: Ttl) -> Vec<Finding> {
+fn ttl(behavior: &Behavior, ttl: Ttl, has_experiments: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     if ttl.minimum > 0 {
         findings.push(Finding {
@@ -58,8 +58,9 @@ fn ttl(behavior: &Behavior, ttl: Ttl) -> Vec<Finding> {
             id: "ttl-minimum",
             place: behavior.name(),
             why: format!(
-                "the minimum TTL of {} s overrides no-store: CloudFront caches redirects and rejections that long",
-                ttl.minimum
+                "the minimum TTL of {} s overrides no-store: CloudFront caches redirects and rejections that long{}",
+                ttl.minimum,
+                if has_experiments { ", and gives one visitor's cookies and variation to others" } else { "" }
             ),
             fix: "set MinTTL to 0, so that each object's Cache-Control applies".to_owned(),
         });

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::policy::distribution::{Behavior, Distribution, Origin};
+use crate::policy::experiment::Experiments;
 use crate::policy::json::is_unknown;
 use crate::policy::subject::Subject;
 
@@ -26,6 +27,11 @@ impl<'a> Context<'a> {
     /// The request headers that select the response, in lower case: the variant's first.
     pub(super) fn selecting_headers(&self) -> [&'a str; 2] {
         [&self.subject.version_header, "redirect"]
+    }
+
+    /// The function's experiments, if it has any.
+    pub(super) fn experiments(&self) -> Option<&'a Experiments> {
+        Some(&self.subject.experiments).filter(|experiments| experiments.are_in_use())
     }
 
     /// Whether the API receives a header, in lower case; `None` if that depends on a name that only AWS knows.

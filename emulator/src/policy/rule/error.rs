@@ -1,6 +1,8 @@
 //! Rules for cached and replaced error responses.
 
+use crate::policy::caching::CachePolicy;
 use crate::policy::distribution::ErrorResponse;
+use crate::policy::experiment::Experiments;
 use crate::policy::finding::{Finding, Severity};
 use crate::policy::json::is_unknown;
 use crate::policy::rule::context::Context;
@@ -28,18 +30,27 @@ fn cached(context: &Context<'_>) -> Option<Finding> {
     }
     let cached = format!("CloudFront caches {} (10 s by default), even where caching is off", cached.join(", "));
     let version = context.subject.version_header.as_str();
-    let in_key = context.api_behaviors().all(|behavior| {
-        behavior
-            .caching
-            .cache_policy()
-            .is_some_and(|cache| is_unknown(version) || cache.headers.contains(version) != Some(false))
-    });
-    let (severity, why) = if in_key {
+    let assignments = context.experiments().map(Experiments::assignments_cookie);
+    let has_version = |cache: &CachePolicy| is_unknown(version) || cache.headers.contains(version) != Some(false);
+    let has_assignments = |cache: &CachePolicy| {
+        assignments.as_ref().is_none_or(|name| is_unknown(name) || cache.cookies.contains(name) != Some(false))
+    };
+    let all = |has: &dyn Fn(&CachePolicy) -> bool| {
+        context.api_behaviors().all(|behavior| behavior.caching.cache_policy().is_some_and(has))
+    };
+    let missing: Vec<&str> = [(all(&has_version), Some(version)), (all(&has_assignments), assignments.as_deref())]
+        .into_iter()
+        .filter_map(|(is_in_key, name)| name.filter(|_| !is_in_key))
+        .collect();
+    let (severity, why) = if missing.is_empty() {
         (Severity::Warning, format!("{cached}: one failed request fails all viewers for that long"))
     } else {
         (
             Severity::Error,
-            format!("{cached}, and {version} is not in the cache key: one failed request fails every variant"),
+            format!(
+                "{cached}, and {} is not in the cache key: one failed request fails every variant",
+                missing.join(" or ")
+            ),
         )
     };
     Some(Finding {

@@ -10,6 +10,7 @@ mod certificate;
 mod china;
 mod context;
 mod error;
+mod experiment;
 mod header;
 mod name;
 mod origin;
@@ -26,7 +27,7 @@ use crate::policy::subject::Subject;
 type Rule = fn(&Context<'_>) -> Vec<Finding>;
 
 /// All rules, in the order in which a request meets their concerns.
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
     certificate::check,
     route::check,
     behavior::check,
@@ -34,6 +35,7 @@ const RULES: [Rule; 12] = [
     header::check,
     cache::check,
     error::check,
+    experiment::check,
     origin::check,
     secret::check,
     redirect::check,

@@ -27,12 +27,19 @@ pub(in crate::experiment) struct Builder<'a> {
     nodes: usize,
     /// Whether conditions test attributes of a request.
     of_request: bool,
+    /// The attributes that the CDN has in its cache key, besides `path` and `host`.
+    cache_key: &'a [String],
     pub(in crate::experiment) problems: Problems,
 }
 
 impl<'a> Builder<'a> {
     pub(in crate::experiment) fn new(groups: Option<&'a Value>) -> Self {
-        Self { groups, entered: Vec::new(), nodes: 0, of_request: true, problems: Problems::default() }
+        Self { groups, entered: Vec::new(), nodes: 0, of_request: true, cache_key: &[], problems: Problems::default() }
+    }
+
+    /// The same builder, with the further attributes of the CDN's cache key.
+    pub(in crate::experiment) fn with_cache_key(self, cache_key: &'a [String]) -> Self {
+        Self { cache_key, ..self }
     }
 
     /// The parts built so far.
@@ -80,8 +87,9 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn attribute(&mut self, name: &str) -> Attribute {
-        let attribute = Attribute::new(name);
+    /// Prepares an attribute of a visitor.
+    pub(in crate::experiment) fn attribute(&mut self, name: &str) -> Attribute {
+        let attribute = Attribute::new(name).with_cache_key(self.cache_key);
         if self.of_request {
             self.problems.use_attribute(&attribute);
         }

@@ -173,3 +173,6 @@ fn server_timing<'a>(participations: &[Participation<'a>]) -> Option<Cow<'a, str
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,10 @@
+//! Fuzz target: a visitor's cookies.
+#![no_main]
+#![allow(dead_code, reason = "each target runs one of the checks")]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../checks.rs"]
+mod checks;
+
+fuzz_target!(|input: (&str, &str)| checks::cookies(input.0, input.1));
