@@ -121,7 +121,7 @@ fn the_readme_states_what_a_reader_must_know_first() {
     let text = readme.split_whitespace().collect::<Vec<_>>().join(" ");
     for statement in [
         "Start here: [the first A/B test](docs/first-test.md)",
-        "The caller sets `test_version`",
+        "with the setting `experiments`, nearedge assigns each visitor to a variant",
         "has not run in a real AWS account",
         "need [Rust](https://rustup.rs) 1.94.1 or newer and a C compiler",
         "the first `cargo run` takes about",

@@ -517,7 +517,7 @@ fn handler_env(
     if options.experiments.is_some() && own.is_none_or(|(_, key)| !key.trim().is_empty()) {
         env.extend([
             ("experiments", definition::KEY.to_owned()),
-            // Browsers do not send a cookie with this attribute over http.
+            // The CDN has no TLS, and over http browsers ignore a cookie with this attribute, except on localhost.
             ("experiments_cookie_secure", "false".to_owned()),
             ("experiments_preview", "true".to_owned()),
         ]);

@@ -27,7 +27,7 @@ fn command(arguments: &[&str]) -> Command {
 }
 
 /// Starts the command, and returns when it has printed the whole banner.
-async fn start(arguments: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>, Vec<String>) {
+pub(crate) async fn start(arguments: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>, Vec<String>) {
     start_command(command(arguments)).await
 }
 
@@ -46,7 +46,7 @@ async fn start_command(mut command: Command) -> (Child, Lines<BufReader<ChildStd
 }
 
 /// The error that the command prints.
-async fn error_of(arguments: &[&str]) -> String {
+pub(crate) async fn error_of(arguments: &[&str]) -> String {
     let output = command(arguments).output().await.unwrap();
     assert_eq!(output.status.code(), Some(1), "{arguments:?}");
     let error = String::from_utf8(output.stderr).unwrap();
@@ -72,7 +72,7 @@ fn handlers_with(variable: &str) -> usize {
 }
 
 /// The URL in the banner's line for `service`.
-fn url_of(banner: &[String], service: &str) -> String {
+pub(crate) fn url_of(banner: &[String], service: &str) -> String {
     let line = banner.iter().find_map(|line| line.trim_start().strip_prefix(service)).unwrap();
     line.split_whitespace().next().unwrap().to_owned()
 }
@@ -113,7 +113,7 @@ async fn line_with(lines: &mut Lines<BufReader<ChildStdout>>, text: &str) -> Str
 }
 
 /// A folder with these files. The content of a file is its path.
-fn folder_of(files: &[&str]) -> tempfile::TempDir {
+pub(crate) fn folder_of(files: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for file in files {
         let path = folder.path().join(file);
@@ -123,7 +123,7 @@ fn folder_of(files: &[&str]) -> tempfile::TempDir {
     folder
 }
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 

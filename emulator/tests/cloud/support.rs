@@ -129,8 +129,13 @@ impl TestResponse {
 }
 
 pub(crate) async fn start(options: Options) -> TestCloud {
+    start_with(options, Faults::default()).await
+}
+
+/// Starts a cloud with these faults.
+pub(crate) async fn start_with(options: Options, faults: Faults) -> TestCloud {
     let journal = Journal::in_memory();
-    let cloud = Cloud::start(options, Faults::default(), journal.clone()).await.unwrap();
+    let cloud = Cloud::start(options, faults, journal.clone()).await.unwrap();
     TestCloud { cloud, journal, client: serve::client() }
 }
 
