@@ -259,8 +259,7 @@ impl Cloud {
             |setting, default: &str| variable(setting).filter(|name| !name.is_empty()).unwrap_or(default.into());
         let (auth_header, version_header) =
             (header("auth_header", "lambda_auth"), header("version_header", "test_version"));
-        let is_set = |setting: &str| variable(setting).is_some_and(|value| !value.trim().is_empty());
-        let extras = Extras { spa_fallback: is_set("spa_fallback"), experiments: is_set("experiments") };
+        let extras = Extras::of_settings(&variable);
         let definition =
             local_bucket.as_ref().and_then(|bucket| SiteDefinition::read(&bucket.site, &variable)).unwrap_or_default();
         let variants = variants(&options, &definition.versions);
@@ -297,7 +296,7 @@ impl Cloud {
         let version_header = header_name("version_header", &version_header)?;
         let behaviors = match &options.caching {
             Caching::Off => None,
-            Caching::On => Some(Behaviors::caching_on(&version_header, &variants, &options.forwarded, extras)),
+            Caching::On => Some(Behaviors::caching_on(&version_header, &variants, &options.forwarded, &extras)),
             Caching::By(behaviors) => Some(behaviors.clone()),
         };
         let distribution = Distribution {
@@ -319,7 +318,7 @@ impl Cloud {
             },
             bucket_prefixes: variants.clone(),
             behaviors,
-            experiments: extras.experiments,
+            experiments: extras.experiments.is_some(),
             journal,
             id: format!("E{}", letters(13).to_uppercase()),
             cloudwatch: cloudwatch.clone(),

@@ -389,8 +389,8 @@ fn faults_are_found_in_templates() {
         (
             "host-forwarded",
             changed(
-                "Headers: [!Ref VersionHeader, redirect, !If [HasSpaFallback, accept, !Ref AWS::NoValue]]\n        QueryStringsConfig: {QueryStringBehavior: all}",
-                "Headers: [!Ref VersionHeader, redirect, host]\n        QueryStringsConfig: {QueryStringBehavior: all}",
+                "- [!Ref VersionHeader, redirect, !If [HasSpaFallback, accept, !Ref AWS::NoValue]]\n        QueryStringsConfig: {QueryStringBehavior: all}",
+                "- [!Ref VersionHeader, redirect, host]\n        QueryStringsConfig: {QueryStringBehavior: all}",
             ),
         ),
         ("header-not-forwarded", changed("          OriginRequestPolicyId: !Ref OriginRequestPolicy\n", "")),
@@ -427,8 +427,8 @@ fn faults_are_found_in_templates() {
         assert_eq!(ids(&check_template(&text, "eu-west-1", &[])), [id]);
     }
     let caching = changed(
-        "Headers: [!Ref VersionHeader, redirect, !If [HasSpaFallback, accept, !Ref AWS::NoValue]]\n          QueryStringsConfig: {QueryStringBehavior: none}",
-        "Headers: [redirect]\n          QueryStringsConfig: {QueryStringBehavior: none}",
+        "- [!Ref VersionHeader, redirect, !If [HasSpaFallback, accept, !Ref AWS::NoValue]]\n          QueryStringsConfig:",
+        "- [redirect]\n          QueryStringsConfig:",
     );
     assert!(ids(&check_template(&caching, "eu-west-1", &[("Caching", "on")])).contains(&"header-not-in-key"));
     assert_eq!(check_template(&caching, "eu-west-1", &[]), [], "without caching the cache key is not used");

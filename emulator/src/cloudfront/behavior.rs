@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use http::header::{AUTHORIZATION, COOKIE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use nearedge_core::experiment::attribute::Field;
 
 use crate::cloudfront::cache::answer::CONDITIONS;
 use crate::cloudfront::cache::freshness::{Rules, TTL_SECS_MAX};
@@ -13,6 +14,7 @@ use crate::cloudfront::forward;
 use crate::cloudfront::limits;
 use crate::policy::caching::{CachePolicy, Caching, Codings, Names, RequestPolicy, Ttl};
 use crate::policy::distribution::{self, Distribution};
+use crate::policy::experiment::Experiments;
 use crate::policy::path_pattern::matches;
 
 /// The default TTL of all behaviours of deploy/aws.yaml, in seconds.
@@ -59,12 +61,49 @@ pub struct Behaviors {
 }
 
 /// What the function's settings add to the distribution of deploy/aws.yaml.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Extras {
     /// Whether `spa_fallback` is set.
     pub spa_fallback: bool,
-    /// Whether `experiments` is set.
-    pub experiments: bool,
+    /// The settings of experiments; none if `experiments` is not set.
+    pub experiments: Option<Experiments>,
+}
+
+impl Extras {
+    /// Reads the function's settings; `setting` returns a setting by its name.
+    pub fn of_settings(setting: impl Fn(&str) -> Option<String>) -> Self {
+        let is_set = |name: &str| setting(name).is_some_and(|value| !value.trim().is_empty());
+        let (spa_fallback, has_experiments) = (is_set("spa_fallback"), is_set("experiments"));
+        Self { spa_fallback, experiments: has_experiments.then(|| Experiments::from_settings(setting)) }
+    }
+
+    /// The headers that the cache key contains because of `experiments_cache_key`.
+    fn key_headers(&self) -> Vec<String> {
+        let fields: Vec<Field> = self.key_fields().collect();
+        fields.iter().flat_map(Field::headers).map(str::to_owned).collect()
+    }
+
+    /// The cookies in the cache key: the assignments and the consent.
+    fn key_cookies(&self) -> Names {
+        match &self.experiments {
+            None => Names::None,
+            Some(experiments) => Names::Listed(
+                [experiments.assignments_cookie()].into_iter().chain(experiments.consent.clone()).collect(),
+            ),
+        }
+    }
+
+    /// The query strings in the cache key: all for previews and for `experiments_cache_key`.
+    fn key_queries(&self) -> Names {
+        let previews = self.experiments.as_ref().is_some_and(|experiments| experiments.preview);
+        if previews || self.key_fields().next().is_some() { Names::All } else { Names::None }
+    }
+
+    /// The attributes of `experiments_cache_key`, except for cookies.
+    fn key_fields(&self) -> impl Iterator<Item = Field> {
+        let names = self.experiments.iter().flat_map(|experiments| &experiments.cache_key);
+        names.filter_map(|name| Field::of_name(name)).filter(|field| !matches!(field, Field::Cookie(_)))
+    }
 }
 
 /// The headers that experiments read, in addition to those of the walk-through.
@@ -87,9 +126,6 @@ pub const EXPERIMENT_HEADERS: [&str; 14] = [
     "sec-purpose",
     "user-agent",
 ];
-
-/// The cookie with the assignments of a visitor, which selects the response.
-const ASSIGNMENTS_COOKIE: &str = "nearedge_v";
 
 /// The headers that legacy settings forward only if they list them. Others are forwarded
 /// ([HTTP request headers and CloudFront behavior](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/RequestAndResponseBehaviorCustomOrigin.html#request-custom-headers-behavior)).
@@ -139,15 +175,16 @@ impl Behaviors {
         version_header: &HeaderName,
         variants: &[String],
         forwarded: &[HeaderName],
-        extras: Extras,
+        extras: &Extras,
     ) -> Self {
         let ttl = Ttl { minimum: 0, default: DEFAULT_TTL_SECS, maximum: MAX_TTL_SECS };
         let codings = Codings { gzip: true, brotli: true };
         let selecting =
             || [version_header.as_str(), "redirect"].into_iter().chain(extras.spa_fallback.then_some("accept"));
+        let of_experiments = extras.key_headers();
         let forwarded = forwarded.iter().map(HeaderName::as_str);
         let forwarded =
-            selecting().chain(forwarded).chain(EXPERIMENT_HEADERS.into_iter().filter(|_| extras.experiments));
+            selecting().chain(forwarded).chain(EXPERIMENT_HEADERS.into_iter().filter(|_| extras.experiments.is_some()));
         let get_and_head = ["GET", "HEAD"].map(str::to_owned);
         let of_variant = |variant: &String| Behavior {
             pattern: Some(format!("/{variant}/*")),
@@ -164,9 +201,9 @@ impl Behaviors {
             methods: get_and_head.iter().cloned().chain(["OPTIONS".to_owned()]).collect(),
             caches_options: false,
             cache: CachePolicy {
-                headers: Names::listed(selecting()),
-                query_strings: Names::None,
-                cookies: if extras.experiments { Names::exactly([ASSIGNMENTS_COOKIE]) } else { Names::None },
+                headers: Names::listed(selecting().chain(of_experiments.iter().map(String::as_str))),
+                query_strings: extras.key_queries(),
+                cookies: extras.key_cookies(),
                 codings,
                 ttl,
             },

@@ -89,7 +89,7 @@ mod tests {
     fn behavior(forwarded: &[&'static str]) -> Behavior {
         let forwarded: Vec<HeaderName> = forwarded.iter().map(|name| HeaderName::from_static(name)).collect();
         let version = HeaderName::from_static("test_version");
-        Behaviors::caching_on(&version, &[], &forwarded, Extras::default()).list.remove(0)
+        Behaviors::caching_on(&version, &[], &forwarded, &Extras::default()).list.remove(0)
     }
 
     /// The names of Vary that reach the viewer.

@@ -7,6 +7,7 @@ use emulator::policy::finding::{Finding, Severity};
 use emulator::policy::policies::Policies;
 use emulator::policy::rule::check;
 use emulator::policy::subject::Subject;
+use emulator::policy::template::{Template, read};
 use nearedge_core::experiment::definition::{Constraints, Definition, FEATURE};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
@@ -450,6 +451,49 @@ fn a_template_without_the_setting_has_no_experiments() {
     let output = command(&["../deploy/aws.yaml", "--experiments", path(&definition), "--json"], "");
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stdout).contains("experiments-off"));
+}
+
+/// Checks a template of `deploy/` with parameters and a definition whose rule has a condition.
+fn check_deployed(file: &str, region: &str, values: &[(&str, &str)], condition: &Value) -> Vec<Finding> {
+    let mut values: Vec<_> = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    values.push(("Experiments".to_owned(), "experiments.json".to_owned()));
+    let template = Template::new(read(&crate::template(file)).unwrap(), region, &values).unwrap();
+    let mut subjects = Subject::from_template(&template, Policies::default(), file == "aws-cn.yaml").unwrap();
+    let (_, subject) = &mut subjects[0];
+    let definition = valid().with(|input| input.condition = condition.clone()).experiments().definition;
+    subject.experiments.definition = definition;
+    check(subject)
+}
+
+#[test]
+fn the_templates_forward_what_their_parameters_name() {
+    let china = [("Alias", "ab.example.com.cn")];
+    let aws = |values: &[_], condition: &Value| check_deployed("aws.yaml", "eu-west-1", values, condition);
+    let cn = |values: &[_], condition: &Value| {
+        check_deployed("aws-cn.yaml", "cn-north-1", &[&china[..], values].concat(), condition)
+    };
+    let country = json!({"country": "CN"});
+    let header = ("ExperimentsHeaders", "cloudfront-viewer-country");
+    let [consent, preview, caching] =
+        [("ExperimentsConsent", "ok=1"), ("ExperimentsPreview", "true"), ("Caching", "on")];
+    for values in [&[][..], &[consent], &[preview], &[("SpaFallback", "index.html")], &[("VersionHeader", "x-version")]]
+    {
+        assert_eq!(aws(values, &json!({})), [], "{values:?}");
+        assert_eq!(aws(&[values, &[caching]].concat(), &json!({})), [], "{values:?}");
+        assert_eq!(cn(values, &json!({})), [], "{values:?}");
+        assert_eq!(aws(&[values, &[header]].concat(), &country), [], "{values:?}");
+        assert_eq!(cn(&[values, &[header]].concat(), &country), [], "{values:?}");
+    }
+    assert_eq!(ids(&aws(&[], &country)), ["experiment-header"]);
+    assert_eq!(ids(&cn(&[], &country)), ["experiment-header"]);
+    assert_eq!(ids(&aws(&[caching, header], &country)), ["experiment-uncached"]);
+    let key = ("ExperimentsCacheKey", "country");
+    assert_eq!(aws(&[caching, header, key], &country), []);
+    assert_eq!(ids(&aws(&[caching, key], &json!({}))), ["experiment-key"], "the header is missing");
+    assert_eq!(aws(&[caching, ("ExperimentsCacheKey", "query.q")], &json!({"query.q": "x"})), []);
+    let five = ("ExperimentsHeaders", "a,b,c,d,e");
+    assert_eq!(ids(&aws(&[five], &json!({}))), ["experiment-quota"]);
+    assert_eq!(ids(&cn(&[five], &json!({}))), ["experiment-quota"]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn template(parameters: &[(&str, &str)]) -> Behaviors {
 }
 
 fn caching_on(extras: Extras) -> Behaviors {
-    Behaviors::caching_on(&VERSION, &["v1".to_owned(), "v2".to_owned()], &[], extras)
+    Behaviors::caching_on(&VERSION, &["v1".to_owned(), "v2".to_owned()], &[], &extras)
 }
 
 fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -29,9 +29,43 @@ fn the_option_cache_equals_the_template_with_caching_on() {
     assert_eq!(caching_on(spa), template(&[("Caching", "on"), ("SpaFallback", "app.html")]));
 }
 
+/// The settings of the function with experiments and these ones.
+fn with_experiments(settings: &[(&str, &str)]) -> Extras {
+    Extras::of_settings(|name| match name {
+        "experiments" => Some("experiments.json".to_owned()),
+        _ => settings.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned()),
+    })
+}
+
+/// Names with their values.
+type Pairs = &'static [(&'static str, &'static str)];
+
+#[test]
+fn the_option_cache_has_the_templates_key_with_experiments() {
+    const COUNTRY: Pairs = &[("ExperimentsHeaders", "cloudfront-viewer-country"), ("ExperimentsCacheKey", "country")];
+    let cases: [(Pairs, Pairs); 5] = [
+        (&[], &[]),
+        (&[("experiments_consent", "ok=1")], &[("ExperimentsConsent", "ok=1")]),
+        (&[("experiments_preview", "true")], &[("ExperimentsPreview", "true")]),
+        (&[("experiments_cache_key", "country")], COUNTRY),
+        (&[("spa_fallback", "app.html")], &[("SpaFallback", "app.html")]),
+    ];
+    for (settings, parameters) in cases {
+        let parameters = [&[("Caching", "on"), ("Experiments", "experiments.json")], parameters].concat();
+        let (mut own, deployed) = (caching_on(with_experiments(settings)), template(&parameters));
+        let request = &mut own.list.last_mut().unwrap().request.headers;
+        let deployed_request = &deployed.list.last().unwrap().request.headers;
+        // The local CDN forwards what any definition needs, a deployed one only what its definition needs.
+        let (Names::Listed(all), Names::Listed(needed)) = (&request, deployed_request) else { panic!("{request:?}") };
+        assert!(needed.len() <= limits::HEADERS_MAX && needed.is_subset(all), "{needed:?}");
+        *request = deployed_request.clone();
+        assert_eq!(own, deployed, "{settings:?}");
+    }
+}
+
 #[test]
 fn experiments_add_the_assignments_to_the_key_and_not_the_id() {
-    let behaviors = caching_on(Extras { experiments: true, ..Extras::default() });
+    let behaviors = caching_on(with_experiments(&[]));
     let default = behaviors.of("/x").unwrap();
     assert_eq!(default.cache.cookies, Names::exactly(["nearedge_v"]));
     let viewer = headers(&[("cookie", "nearedge_v=a; nearedge=id"), ("user-agent", "Browser"), ("x-other", "1")]);
