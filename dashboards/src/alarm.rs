@@ -79,6 +79,14 @@ pub fn all() -> Value {
         simple(own(Metric::SpansDropped), "Sum", 0.0),
     );
     add(
+        "DefinitionBroken",
+        "The definition of the experiments cannot be loaded in three of five minutes: it is missing, invalid or too \
+         large, or S3 fails. The last good one stays active, but new environments assign no visitor. The log says what \
+         to correct. Environments load it every cache_ttl_secs, so a value above 60 delays the alarm. Runbook: Broken \
+         definition.",
+        simple(own(Metric::DefinitionErrors), "Sum", 0.0),
+    );
+    add(
         "ColdStarts",
         "More than 5 % of the invocations are cold starts in three of five minutes, each with more than 20 requests: \
          traffic comes in bursts, or environments die. Provisioned concurrency helps against bursts; the log shows \

@@ -479,7 +479,7 @@ fn a_rollout_is_gradual_and_rolls_back_on_an_alarm() {
 fn dashboards_and_alarms_are_optional() {
     for rendered in Rendered::all(&[]) {
         assert_eq!(rendered.template.resources("AWS::CloudWatch::Dashboard").unwrap().len(), 4);
-        assert_eq!(rendered.template.resources("AWS::CloudWatch::Alarm").unwrap().len(), 11);
+        assert_eq!(rendered.template.resources("AWS::CloudWatch::Alarm").unwrap().len(), 12);
         for (id, dashboard) in rendered.template.resources("AWS::CloudWatch::Dashboard").unwrap() {
             let body: Value = serde_json::from_str(dashboard["DashboardBody"].as_str().unwrap()).unwrap();
             assert!(!body["widgets"].as_array().unwrap().is_empty(), "{id}");

@@ -77,6 +77,7 @@ pub(super) fn widgets() -> Vec<Widget> {
                 sum(Metric::AccessDenied, "access denied"),
                 sum(Metric::ObjectRefused, "refused by S3"),
                 sum(Metric::Oversize, "too large for a response"),
+                sum(Metric::DefinitionErrors, "failed loads of the definition"),
             ],
         ),
         Widget::graph(
