@@ -13,7 +13,7 @@ cfn-lint --regions cn-north-1 cn-northwest-1 --template aws-cn.yaml
 tools=$(mktemp -d)
 server=''
 trap '[ -z "$server" ] || kill "$server"; rm -rf "$tools"' EXIT
-for tool in bash basename dirname cat cut date sed awk grep sort tail head tr od mktemp rm sha256sum env curl cmp cp find mkdir md5sum seq wc; do
+for tool in bash basename dirname cat cut date sed awk grep sort tail head tr od mktemp rm sha256sum env curl cmp cp find mkdir md5sum seq sleep wc; do
   ln -s "$(command -v "$tool")" "$tools/"
 done
 # A symbolic link to the Python of pyenv or of a virtual environment would not find its files.
@@ -71,7 +71,7 @@ dry ./rotate.sh --dry-run
 dry ./rotate.sh --dry-run --secret-version 1
 dry ./variant.sh off v2 --as v1 --dry-run
 dry ./variant.sh on v2 --dry-run
-for script in build deploy rotate smoke variant; do
+for script in build deploy experiment rotate smoke variant; do
   help=$(isolated "./$script.sh" --help) || failed "$script.sh --help: $help"
   grep -q "$script.sh" <<<"$help" || failed "$script.sh --help: expected its usage, found: $help"
 done
@@ -119,6 +119,24 @@ refused 2 "stack 'a b'" ./deploy.sh status --stack 'a b' --dry-run
 refused 2 'needs the variant to serve instead' ./variant.sh off v2
 refused 2 "unexpected argument 'v3'" ./variant.sh off v2 v3 --as v1 --dry-run
 refused 2 'on does not take --as' ./variant.sh on v2 --as v1 --dry-run
+refused 2 'unknown command' ./experiment.sh start
+refused 2 'put needs the definition' ./experiment.sh put --dry-run
+refused 2 'expected a file that can be read' ./experiment.sh put none.json
+for coverage in 20 20% 1.1 .5 0,2; do
+  refused 2 'a coverage from 0 to 1, such as 0.2 for 20 %' ./experiment.sh ramp new-checkout "$coverage"
+done
+refused 2 'ramp needs an experiment and its coverage' ./experiment.sh ramp new-checkout
+refused 2 'promote needs an experiment and a variation' ./experiment.sh promote new-checkout
+refused 2 'stop needs an experiment' ./experiment.sh stop
+refused 2 "unexpected argument 'b'" ./experiment.sh stop a b
+refused 2 'stop does not take --force' ./experiment.sh stop a --force
+refused 2 'show does not take --yes' ./experiment.sh show --yes
+refused 2 '--wait soon: expected seconds' ./experiment.sh stop a --wait soon
+refused 2 'expected the key of an object' ./experiment.sh stop a --key /experiments.json
+refused 2 '--site none is not a folder' ./experiment.sh put aws.yaml --site none
+refused 2 'set NEAREDGE to the program nearedge' ./experiment.sh stop a
+refused 2 'NEAREDGE=none: expected the program nearedge' env NEAREDGE=none ./experiment.sh stop a
+refused 2 'aws is missing' ./experiment.sh show --dry-run
 refused 2 'no response from' ./smoke.sh http://127.0.0.1:9
 refused 2 'needs the secret' ./smoke.sh http://127.0.0.1:9 http://127.0.0.1:9
 refused 2 'is not a URL' ./smoke.sh d1.cloudfront.net
@@ -191,6 +209,7 @@ sts*) [ "$CASE" != no-credentials ] || { echo 'Unable to locate credentials' >&2
   [ "$CASE" != renamed ] || printf 'parameter\t%s\t%s\n' AuthHeader x-lambda-auth VersionHeader x-test-version
   case $CASE in provisioned*) printf 'parameter\tProvisionedConcurrency\t5\n' ;; esac
   ;;
+*list-objects-v2*versions/*) echo 2 ;;
 *list-objects-v2*)
   [ "$CASE" != no-listing ] || { echo 'An error occurred (AccessDenied)' >&2; exit 254; }
   cd "$BUCKET"
@@ -229,6 +248,34 @@ sts*) [ "$CASE" != no-credentials ] || { echo 'Unable to locate credentials' >&2
 *get-deployment*d-THEIRS*) echo nearedge-staging-RolloutApplication-1 ;;
 *list-versions*) printf '%s\t' '$LATEST' 4 5 6 7 8 ;;
 *list-tags*) [ "$CASE" != second-time ] && echo None || echo 6 ;;
+*get-function-configuration*not_null*)
+  [ "$CASE" != disabled ] || { printf '\ntest_version\nv1,v2\n0\n'; exit; }
+  printf 'experiments.json\ntest_version\nv1,v2\n0\n'
+  ;;
+*get-function-configuration*Variables.experiments*) [ "$CASE" != definition ] && echo None || echo experiments.json ;;
+"s3api get-object "*)
+  [ -f "$BUCKET/$6" ] || { echo 'An error occurred (NoSuchKey) when calling the GetObject operation' >&2; exit 254; }
+  cp "$BUCKET/$6" "$7"
+  printf '"%s"\tThu, 26 Nov 2026 20:10:50 GMT\n' "$(md5sum <"$7" | cut -c1-32)"
+  ;;
+"s3api put-object "*)
+  all=$*
+  [ "$CASE" != old-cli ] || { echo 'Unknown options: --if-match, "e"' >&2; exit 252; }
+  # Another person's version appears in between.
+  [ "$CASE" != race ] || [ "$6" != experiments.json ] || { echo 'An error occurred (PreconditionFailed) when calling the PutObject operation' >&2; exit 254; }
+  [[ $all != *--if-match* ]] || [[ $all == *"--if-match \"$(md5sum <"$BUCKET/$6" | cut -c1-32)\""* ]] || { echo '(PreconditionFailed)' >&2; exit 254; }
+  mkdir -p "$(dirname "$BUCKET/$6")"
+  cp "$8" "$BUCKET/$6"
+  echo '"new"'
+  ;;
+*head-object*) echo 2026-11-26T20:10:50.000Z ;;
+*filter-log-events*)
+  case $CASE in
+  silent) echo None ;;
+  unusable) echo '{"message":"experiments: the definition cannot be used, and the last good definition stays active: line 1","key":"experiments.json"}' ;;
+  *) echo '{"message":"experiments: a new definition is active","key":"experiments.json"}' ;;
+  esac
+  ;;
 *get-function-configuration*) echo arn:aws:lambda:eu-west-1:111111111111:function:lambdaapi ;;
 esac
 AWS
@@ -435,6 +482,21 @@ mkdir "$tools/empty"
 stops normal 'no file to upload' deploy.sh site "$tools/empty" --delete
 stops no-listing 'nothing was uploaded' deploy.sh site "$site"
 stops normal "unexpected argument 'B'" deploy.sh site "$site" B
+
+rm -r "$bucket"
+mkdir -p "$bucket/experiments.json.versions"
+echo '{}' >"$site/experiments.json"
+echo '{"features": {}}' >"$bucket/experiments.json"
+echo '{}' >"$bucket/experiments.json.versions/20261126T201050Z-0"
+works definition deploy.sh site "$site" --delete
+not_called 'experiments.json'
+grep -q 'skipping experiments.json: experiment.sh put replaces' <<<"$output" || failed "site: expected that it skips the definition, found: $output"
+works normal deploy.sh site "$site"
+called '^put experiments.json '
+echo 'ok  site neither uploads nor deletes the definition of experiments'
+
+# shellcheck source-path=SCRIPTDIR source=scripts_experiment.sh
+. ../.ci/scripts_experiment.sh
 
 for arguments in '' '--cdn-hits 0.9'; do
   # shellcheck disable=SC2086 # words

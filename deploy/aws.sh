@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Stack, credentials and cache invalidation for deploy.sh, rotate.sh and variant.sh. Sourced, never run.
+# Stack, credentials and cache invalidation for deploy.sh, experiment.sh, rotate.sh and variant.sh. Sourced, never run.
 
 # shellcheck source-path=SCRIPTDIR source=cli.sh
 . "$(dirname "${BASH_SOURCE[0]}")/cli.sh"
@@ -79,6 +79,12 @@ stack_exists() { [ -z "$dry_run" ] && { [ -n "$facts" ] || load_stack; }; }
 require_stack() { [ -n "$dry_run" ] || stack_exists || die "no stack $stack in $region: create it with deploy.sh up, or name another with --stack"; }
 # During a rollout this is the old version; the alias's routing configuration holds the new one.
 live_version() { query VERSION aws lambda get-alias --function-name "$(output FunctionName)" --name live --query FunctionVersion --output text; }
+# live_setting NAME: prints a setting of the live version; nothing if it is not set.
+live_setting() {
+  local value
+  value=$(aws lambda get-function-configuration --function-name "$(output FunctionName)" --qualifier live --query "Environment.Variables.$1" --output text) || return
+  [ "$value" = None ] || printf '%s' "$value"
+}
 
 # invalidate PATH…: invalidates paths in the distribution and waits for completion.
 invalidate() {

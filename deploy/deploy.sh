@@ -30,9 +30,9 @@
 #   --force                   upload unchanged files too, to change their headers
 #
 # `site` uploads the files whose bytes differ from the bucket's, pages last. app.js.gz and app.js.br get the type of app.js and
-# their Content-Encoding. The AWS CLI supplies region and credentials: AWS_REGION, AWS_PROFILE. cn-north-1 and cn-northwest-1 use
-# the template for AWS China, which needs Alias and CertificateId. The first `up` generates a secret unless LambdaAuth or
-# SecretArn is set.
+# their Content-Encoding. It neither uploads nor deletes the definition of experiments, which experiment.sh changes. The AWS CLI
+# supplies region and credentials: AWS_REGION, AWS_PROFILE. cn-north-1 and cn-northwest-1 use the template for AWS China, which
+# needs Alias and CertificateId. The first `up` generates a secret unless LambdaAuth or SecretArn is set.
 set -euo pipefail
 
 # shellcheck source-path=SCRIPTDIR source=aws.sh
@@ -283,9 +283,12 @@ report_failure() {
 }
 
 site() {
+  local definition
   command -v python3 >/dev/null || die 'python3 is missing: install Python 3.9 or newer' 2
+  definition=$(query '' live_setting experiments) || die 'cannot read whether the function has a definition of experiments, which must stay as it is: nothing was uploaded'
+  would 'leave the definition of experiments and its old versions as they are, if the function has the setting experiments'
   python3 -X utf8 -B "$here/site.py" "${words[0]}" --bucket="$(output BucketName)" --variants="$(query '' fact output Variants)" \
-    --cache-control="$cache_control" ${dry_run:+--dry-run} ${force:+--force} ${site_options[@]+"${site_options[@]}"}
+    --definition="$definition" --cache-control="$cache_control" ${dry_run:+--dry-run} ${force:+--force} ${site_options[@]+"${site_options[@]}"}
 }
 
 status() {

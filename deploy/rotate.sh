@@ -36,12 +36,6 @@ set_stack() {
   [ -n "$dry_run" ] || load_stack
 }
 function=$(output FunctionName) api=$(output ApiAddress)
-# live_setting NAME: prints a setting of the live version; nothing if it is not set.
-live_setting() {
-  local value
-  value=$(aws lambda get-function-configuration --function-name "$function" --qualifier live --query "Environment.Variables.$1" --output text)
-  [ "$value" = None ] || printf '%s' "$value"
-}
 # The stack has no such parameter until an update with the template that declares it.
 header=$(fact parameter AuthHeader)
 header=${header:-lambda_auth}

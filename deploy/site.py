@@ -162,6 +162,12 @@ class Scan:
             return f"{key} is a link out of the folder {to}: copy its target, or add --follow-links"
         return None
 
+    def drop(self, is_dropped):
+        """Removes files, and returns their keys."""
+        dropped = [file.key for file in self.files if is_dropped(file.key)]
+        self.files = [file for file in self.files if file.key not in dropped]
+        return dropped
+
     def read(self):
         kept = []
         for file in self.files:
@@ -184,6 +190,12 @@ def identity(status):
 def matches(key, globs):
     """As the filters of `aws s3`: `*` matches `/` too."""
     return any(fnmatch.fnmatchcase(key, glob) for glob in globs)
+
+
+def is_definition(key, definition):
+    """Whether this is the definition of experiments, or one of its old versions. experiment.sh alone writes them: an upload
+    would undo a ramp without a word."""
+    return bool(definition) and (key == definition or key.startswith(definition + ".versions/"))
 
 
 def key_error(key):
@@ -240,6 +252,7 @@ class Upload:
             keys = {file.key for file in files}
             # A key that ends in `/` is a folder of the S3 console.
             gone = [key for key in stored if key not in keys and not (key.endswith("/") and has_prefix(keys, key))]
+            gone = [key for key in gone if not is_definition(key, self.options.definition)]
             if self.options.delete:
                 self.delete(gone, pathlib.Path(work, "keys.json"))
             elif published := [key for key in gone if any(map(excluded_name, key.split("/")))]:
@@ -306,6 +319,7 @@ def main():
     parse.add_argument("folder")
     parse.add_argument("--bucket", required=True)
     parse.add_argument("--variants", default="")
+    parse.add_argument("--definition", default="")
     parse.add_argument("--cache-control", required=True)
     for name in ("--immutable", "--include", "--exclude"):
         parse.add_argument(name, action="append", default=[])
@@ -322,6 +336,8 @@ def main():
         fail(f"errors in {options.folder}: {len(scan.errors)}; nothing was uploaded")
     if scan.skipped:
         note(f"skipping {some(scan.skipped)}: hidden files, keys and backups (--include GLOB uploads them)")
+    if definition := scan.drop(lambda key: is_definition(key, options.definition)):
+        note(f"skipping {some(definition)}: experiment.sh put replaces the definition of experiments")
     if not scan.files:
         fail(f"{options.folder} contains no file to upload: nothing was changed", 2)
     for file in scan.files:
