@@ -2,16 +2,40 @@
 
 /// Writes a JSON string.
 pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
-    // Almost no text needs escapes. Without an early end, the compiler tests many bytes at once.
     let is_special = |byte: u8| (byte < b' ') | (byte == b'"') | (byte == b'\\');
-    if !text.bytes().fold(false, |found, byte| found | is_special(byte)) {
-        out.push(b'"');
-        out.extend_from_slice(text.as_bytes());
-        out.push(b'"');
+    out.push(b'"');
+    // Almost no text needs escapes. Without an early end, the compiler tests many bytes at once.
+    if text.bytes().fold(false, |found, byte| found | is_special(byte)) {
+        let mut rest = text.as_bytes();
+        while let Some(at) = rest.iter().position(|byte| is_special(*byte)) {
+            out.extend_from_slice(&rest[..at]);
+            write_escape(out, rest[at]);
+            rest = &rest[at + 1..];
+        }
+        out.extend_from_slice(rest);
     } else {
-        // Writing to a Vec cannot fail.
-        let _ = serde_json::to_writer(out, text);
+        out.extend_from_slice(text.as_bytes());
     }
+    out.push(b'"');
+}
+
+/// Writes the escape of a quotation mark, a backslash or a control character (RFC 8259 §7).
+fn write_escape(out: &mut Vec<u8>, byte: u8) {
+    let short = match byte {
+        b'"' | b'\\' => byte,
+        0x08 => b'b',
+        0x0c => b'f',
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        _ => {
+            let digit = |value: u8| b"0123456789abcdef"[usize::from(value)];
+            out.extend_from_slice(b"\\u00");
+            out.extend([digit(byte >> 4), digit(byte & 15)]);
+            return;
+        }
+    };
+    out.extend([b'\\', short]);
 }
 
 /// Writes an object member and a comma. The name must not need escapes.

@@ -324,14 +324,13 @@ impl<S: Store> Shared<S> {
         let deadline = started + budget;
         let header = invocation.trace.as_deref();
         let mut span = Span::none();
-        let parsed = match self.origin.visit_detail() {
-            Some(detail) => {
-                event::parse_visit(&invocation.event, detail).map(|(request, visit)| (request, Some(visit)))
-            }
-            None => event::parse(&invocation.event).map(|request| (request, None)),
+        let mut visit = self.origin.visit_detail().map(Visit::with_detail);
+        let parsed = match &mut visit {
+            Some(visit) => event::parse_visit(&invocation.event, visit),
+            None => event::parse(&invocation.event),
         };
         let handled = match parsed {
-            Ok((mut request, visit)) => {
+            Ok(mut request) => {
                 if let Some(names) = &self.header_names {
                     names.apply(&invocation.event, &mut request);
                 }

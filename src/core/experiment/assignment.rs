@@ -123,6 +123,10 @@ impl<'a> Pair<'a> {
     ///
     /// The names may contain `~` themselves, which percent-encoding leaves as it is.
     fn read(text: &'a str, label: &'a Label) -> Option<(Self, &'a str)> {
+        // The first character tells most labels apart, without a call.
+        if text.as_bytes().first() != label.key.as_bytes().first() {
+            return None;
+        }
         let (version, rest) = text.strip_prefix(&*label.key)?.strip_prefix("__")?.split_once('.')?;
         let ended = |after: &'a str| if after.is_empty() { Some("") } else { after.strip_prefix('~') };
         let (variation, after) = if *version == *label.version {

@@ -57,29 +57,30 @@ pub fn parse(event: &[u8]) -> Result<Request<'_>, EventError> {
     Ok(request)
 }
 
-/// Parses an event, with the fields that experiments use: all of them, or those that every visit needs.
+/// Parses an event, and fills `visit` with the fields that experiments use: those that its detail asks for.
 ///
 /// # Errors
 /// As [`parse`].
-pub fn parse_visit(event: &[u8], detail: Detail) -> Result<(Request<'_>, Visit<'_>), EventError> {
-    match detail {
-        Detail::Visit => parse_visit_fields::<VISIT_NAMES>(event, detail),
-        Detail::Attributes => parse_visit_fields::<{ NAMES.len() }>(event, detail),
+pub fn parse_visit<'a>(event: &'a [u8], visit: &mut Visit<'a>) -> Result<Request<'a>, EventError> {
+    match visit.detail {
+        Detail::Visit => parse_visit_fields::<VISIT_NAMES>(event, visit),
+        Detail::Attributes => parse_visit_fields::<{ NAMES.len() }>(event, visit),
     }
 }
 
-fn parse_visit_fields<const N: usize>(event: &[u8], detail: Detail) -> Result<(Request<'_>, Visit<'_>), EventError> {
-    let (mut request, mut visit) = (Request::default(), Visit { event, detail, ..Visit::default() });
+fn parse_visit_fields<'a, const N: usize>(event: &'a [u8], visit: &mut Visit<'a>) -> Result<Request<'a>, EventError> {
+    let mut request = Request::default();
     let (headers, cookies, domain_name) = parse_fields::<N, Cookies<'_>>(event, &mut request)?;
+    visit.event = event;
     visit.domain_name = domain_name.map(|Text(name)| name);
     if let Some(mut headers) = headers {
         headers.fill(&mut request);
-        headers.fill_visit(&mut visit);
+        headers.fill_visit(visit);
     }
     if let Some(cookies) = cookies {
         visit.cookies = cookies;
     }
-    Ok((request, visit))
+    Ok(request)
 }
 
 /// The header fields, the cookies and the domain name of an event.

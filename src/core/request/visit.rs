@@ -30,18 +30,37 @@ impl<'a> Cookies<'a> {
 
     /// The value of the first cookie with this name.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.values(name).next()
+        self.iter().find_map(|cookie| cookie.strip_prefix(name)?.strip_prefix('='))
     }
 
-    /// Whether several cookies have this name, such as one of the host and one of its domain.
-    pub fn has_several(&self, name: &str) -> bool {
-        self.values(name).nth(1).is_some()
+    /// The values of the first cookies named `name` and `name_v`, and whether there are several of the latter, such as one
+    /// of the host and one of its domain.
+    pub(crate) fn pair(&self, name: &str) -> Pair<'_> {
+        let mut pair = Pair::default();
+        for cookie in self.iter() {
+            let Some(rest) = cookie.strip_prefix(name) else { continue };
+            if let Some(value) = rest.strip_prefix('=') {
+                pair.visitor = pair.visitor.or(Some(value));
+            } else if let Some(value) = rest.strip_prefix("_v=") {
+                pair.has_several |= pair.assignments.is_some();
+                pair.assignments = pair.assignments.or(Some(value));
+            }
+        }
+        pair
     }
 
-    fn values(&self, name: &str) -> impl Iterator<Item = &str> {
-        let all = self.first.iter().take(self.len).chain(&self.others);
-        all.filter_map(move |cookie| cookie.strip_prefix(name)?.strip_prefix('='))
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        self.first.iter().take(self.len).chain(&self.others).map(|cookie| &**cookie)
     }
+}
+
+/// The two cookies of experiments.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Pair<'a> {
+    pub(crate) visitor: Option<&'a str>,
+    pub(crate) assignments: Option<&'a str>,
+    /// Whether there are several cookies with assignments.
+    pub(crate) has_several: bool,
 }
 
 /// Which fields of a visit are parsed with the event.
@@ -97,6 +116,11 @@ pub struct Visit<'a> {
 }
 
 impl Visit<'_> {
+    /// A visit to be filled with so much detail.
+    pub fn with_detail(detail: Detail) -> Self {
+        Self { detail, ..Self::default() }
+    }
+
     /// The header User-Agent.
     pub fn user_agent(&self) -> Option<Cow<'_, str>> {
         self.field(&self.user_agent, "user-agent")

@@ -108,7 +108,7 @@ pub struct Personal<'a> {
     /// The value of Server-Timing: the variations that the visitor gets.
     pub server_timing: Option<Cow<'a, str>>,
     /// The values of Set-Cookie. A response with them answers no condition and no range of the request.
-    pub cookies: Option<[String; 2]>,
+    pub cookies: Option<Box<[String; 2]>>,
 }
 
 /// The body of a response.
@@ -134,7 +134,7 @@ pub struct Response<'a> {
     /// The other header fields, with unique lower-case names.
     pub headers: Vec<(&'static str, Cow<'a, str>)>,
     /// The values of Set-Cookie.
-    pub cookies: Option<[String; 2]>,
+    pub cookies: Option<Box<[String; 2]>>,
     /// The body.
     pub content: Content,
     /// The length of the body that a GET receives, even if `content` is empty.

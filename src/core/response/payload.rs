@@ -31,7 +31,8 @@ impl Payload {
             true => head.json_without_cache_control(),
             false => [head.json(), &[]],
         });
-        let cookies_bytes = response.cookies.iter().flatten().map(|cookie| cookie.len() + 16).sum::<usize>();
+        let cookies_bytes =
+            response.cookies.iter().flat_map(|cookies| cookies.iter()).map(|cookie| cookie.len() + 16).sum::<usize>();
         let mut head = Vec::with_capacity(object_fields[0].len() + object_fields[1].len() + 256 + cookies_bytes);
         head.extend_from_slice(b"{\"statusCode\":");
         head.extend_from_slice(response.status.to_string().as_bytes());

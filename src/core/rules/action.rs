@@ -69,7 +69,7 @@ pub(super) struct Draft<'a, 'p> {
     /// Set by the method stage.
     pub(super) part: Part,
     /// Set by the experiment stage.
-    pub(super) assignment: Option<Box<Assignment<'a>>>,
+    pub(super) assignment: Option<Assignment<'a>>,
     /// Set by the variant stage.
     pub(super) variant: Option<&'a str>,
 }

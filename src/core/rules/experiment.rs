@@ -11,8 +11,7 @@ pub(super) fn assign_visitor(draft: &mut Draft<'_, '_>) -> Stage {
     let Some(experiments) = draft.experiments.filter(|_| draft.request.test_version.is_none()) else {
         return ControlFlow::Continue(());
     };
-    // Boxed, so that a decision without experiments stays small.
-    let mut assignment = Box::new(assign(draft.request, experiments));
+    let mut assignment = assign(draft.request, experiments);
     let redirect = assignment.redirect.take();
     draft.assignment = Some(assignment);
     match redirect {

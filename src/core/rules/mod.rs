@@ -51,7 +51,7 @@ pub struct Decision<'a> {
     /// The requested variant, if it is well-formed, or the assigned one.
     pub variant: Option<&'a str>,
     /// What experiments decided; `None` if they are disabled, or if the request states a version itself.
-    pub assignment: Option<Box<Assignment<'a>>>,
+    pub assignment: Option<Assignment<'a>>,
 }
 
 /// Decides how to respond to `request`: a pure function of the request, the settings and the active experiments.

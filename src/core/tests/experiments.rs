@@ -94,7 +94,8 @@ impl Visit {
 
 fn answer(definition: &Definition, settings: &ExperimentSettings, visit: &Visit, id: [u8; 16]) -> Answer {
     let event = visit.event();
-    let (request, visit) = parse_visit(event.as_bytes(), definition.detail()).unwrap();
+    let mut visit = nearedge_core::request::visit::Visit::with_detail(definition.detail());
+    let request = parse_visit(event.as_bytes(), &mut visit).unwrap();
     let new_id = || Some(id);
     let experiments = Experiments { definition: Some(definition), settings, visit: &visit, new_id: &new_id };
     let assignment = assign(&request, experiments);
@@ -103,7 +104,7 @@ fn answer(definition: &Definition, settings: &ExperimentSettings, visit: &Visit,
         redirect: assignment.redirect.clone(),
         variations: assignment.personal.server_timing.as_deref().map(str::to_owned),
         private: assignment.personal.private,
-        cookies: assignment.personal.cookies.clone(),
+        cookies: assignment.personal.cookies.as_deref().cloned(),
         exposures: assignment
             .exposures
             .iter()

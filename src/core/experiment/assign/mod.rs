@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use smallvec::SmallVec;
-
 use crate::experiment::assignment::Assignments;
 use crate::experiment::bot::is_bot;
 use crate::experiment::cookie::{ID_BYTES, VisitorState, encode_id};
@@ -47,7 +45,7 @@ pub struct Assignment<'a> {
     /// What the response must say because it is for this visitor.
     pub personal: Personal<'a>,
     /// The experiments that the visitor sees for the first time.
-    pub exposures: SmallVec<[Exposure<'a>; 2]>,
+    pub exposures: Vec<Exposure<'a>>,
 }
 
 /// A visitor's first view of a variation.
@@ -69,16 +67,16 @@ pub fn assign<'a>(request: &'a Request<'a>, experiments: Experiments<'a>) -> Ass
     };
     let cookies = &settings.cookies;
     let navigates = visit.is_navigation(request);
-    let sent = (visit.cookies.get(&cookies.visitor), visit.cookies.get(&cookies.assignments));
+    let sent = visit.cookies.pair(&cookies.visitor);
     let consents = has_consent(settings, visit);
-    let known = sent.0.filter(|_| consents).and_then(VisitorState::read);
+    let known = sent.visitor.filter(|_| consents).and_then(VisitorState::read);
     let is_bot = || visit.user_agent().is_some_and(|user_agent| is_bot(&user_agent, &settings.bots));
     let id = match &known {
         Some(state) => Some(Cow::Borrowed(state.id)),
         None if navigates && consents && !is_bot() => new_id().map(|random| Cow::Owned(encode_id(random))),
         None => None,
     };
-    let earlier = match (known, sent.1) {
+    let earlier = match (known, sent.assignments) {
         (Some(_), Some(assignments)) => Assignments::read(assignments, &definition.labels),
         _ => Assignments::default(),
     };
@@ -100,21 +98,21 @@ pub fn assign<'a>(request: &'a Request<'a>, experiments: Experiments<'a>) -> Ass
         server_timing: server_timing(&participations),
         ..Personal::default()
     };
-    let mut exposures = SmallVec::new();
-    if navigates && !consents && (sent.0.is_some() || sent.1.is_some()) {
-        personal.cookies = Some(cookies.expire());
+    let mut exposures = Vec::new();
+    if navigates && !consents && (sent.visitor.is_some() || sent.assignments.is_some()) {
+        personal.cookies = Some(Box::new(cookies.expire()));
     } else if let Some(id) = id.as_deref().filter(|_| navigates) {
         let state = known.unwrap_or_else(|| VisitorState::new(id));
         let unseen = |seen: &&Participation<'a>| !state.is_counted(seen.experiment.label.mark);
         let mut unseen = participations.iter().filter(unseen).peekable();
-        if known.is_none() || unseen.peek().is_some() || !assignments.is_text(sent.1.unwrap_or_default()) {
+        if known.is_none() || unseen.peek().is_some() || !assignments.is_text(sent.assignments.unwrap_or_default()) {
             // A preview is marked as counted, so that it never counts.
             let marks = unseen.clone().map(|seen| seen.experiment.label.mark);
             let is_preview = participations.iter().any(|seen| seen.forced);
-            personal.cookies = Some([
+            personal.cookies = Some(Box::new([
                 cookies.set_visitor(&state.write(marks, &definition.labels)),
                 cookies.set_assignments(&assignments.text(), is_preview),
-            ]);
+            ]));
         }
         let counted = unseen.filter(|seen| !seen.forced);
         exposures.extend(counted.map(|seen| Exposure { experiment: seen.experiment, variation: seen.variation }));
@@ -125,8 +123,8 @@ pub fn assign<'a>(request: &'a Request<'a>, experiments: Experiments<'a>) -> Ass
     let is_canonical = known.is_some()
         && !assignments.is_empty()
         && assignments.fit()
-        && sent.1.is_some_and(|sent| assignments.is_text(sent))
-        && !visit.cookies.has_several(&cookies.assignments)
+        && sent.assignments.is_some_and(|sent| assignments.is_text(sent))
+        && !sent.has_several
         && settings.has_consent_in_cache_key();
     personal.private =
         personal.cookies.is_some() || redirect.is_some() || used.uncacheable || used.hash && !is_canonical;

@@ -88,7 +88,7 @@ impl Case {
             private: assignment.personal.private,
             vary_cookie: assignment.personal.vary_cookie,
             timing: assignment.personal.server_timing.as_deref().map(str::to_owned),
-            cookies: assignment.personal.cookies.iter().flatten().cloned().collect(),
+            cookies: assignment.personal.cookies.iter().flat_map(|cookies| cookies.iter()).cloned().collect(),
             exposures: exposures.map(|seen| (seen.experiment.key.to_string(), seen.variation)).collect(),
         }
     }
