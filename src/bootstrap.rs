@@ -105,9 +105,9 @@ async fn serve(config: Config, traces: Option<Traces>, started: Instant) -> Resu
     let experiments = config.experiments.map(Definitions::new);
     let mut warm_up_config = config.warm_up;
     if let Some(experiments) = &experiments {
-        // A definition that was loaded has opened the connection.
-        let loaded = experiments.load(&cache, Instant::now() + DEFINITION_TIMEOUT).await;
-        warm_up_config.prewarm &= !loaded;
+        experiments.load(&cache, Instant::now() + DEFINITION_TIMEOUT).await;
+        // That has opened the connection, or S3 does not answer.
+        warm_up_config.prewarm = false;
     }
     warm_up(&cache, &warm_up_config).await;
     let origin =

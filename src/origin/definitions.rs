@@ -1,5 +1,6 @@
 //! The active definition of the experiments: loaded during INIT, reloaded between events, replaced as a whole.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,8 +53,10 @@ struct State {
     due: Option<Instant>,
     /// The entity tag of the version that was parsed last.
     etag: Option<String>,
-    /// The problem that was logged last, which is not repeated.
-    problem: Option<String>,
+    /// What is wrong with that version.
+    broken: Option<String>,
+    /// The kind of the failure that was logged last, which is not repeated.
+    logged: Option<Cow<'static, str>>,
 }
 
 impl Definitions {
@@ -96,31 +99,27 @@ impl Definitions {
         let fits = |head: &Head, _: Option<&Range<u64>>| head.size_bytes <= BYTES_MAX;
         let request = FetchRequest::unconditional(&self.config.key, Part::Whole, &fits);
         // Boxed, because this future is large, and the caller almost never needs it.
-        let problem = match Box::pin(store.fetch(&request, deadline)).await.result {
-            Ok(Fetched::Object(object)) => {
-                if self.is_parsed(object.head.etag.as_deref()) {
-                    // The same version as before; a broken one is still broken.
-                    self.state.lock().problem.clone()
-                } else {
-                    self.replace(object.body.decode(), object.head.etag.clone())
+        let response = Box::pin(store.fetch(&request, deadline)).await;
+        // A stale copy hides that S3 fails, and that there may be a new version.
+        let failure = match (response.hidden_error, response.result) {
+            (Some(error), _) | (None, Err(error)) => Some(Failure::of_storage(&error)),
+            (None, Ok(Fetched::Object(object))) => {
+                if !self.is_parsed(object.head.etag.as_deref()) {
+                    self.replace(object.body.decode(), object.head.etag.clone());
                 }
+                self.state.lock().broken.clone().map(Failure::of_definition)
             }
-            Ok(Fetched::TooLarge(head)) => Some(format!(
+            (None, Ok(Fetched::TooLarge(head))) => Some(Failure::of_definition(format!(
                 "it has {} bytes, more than {BYTES_MAX}: remove features that are not used",
                 head.size_bytes
-            )),
-            Ok(_) => Some("S3 returned no object: upload it again".to_owned()),
-            Err(FetchError::Missing(_)) => Some(
-                "the object does not exist, or the role may not read it: upload it, or remove the setting experiments"
-                    .to_owned(),
-            ),
-            Err(error) => error.cause().map(ToString::to_string),
+            ))),
+            (None, Ok(_)) => Some(Failure::of_definition("S3 returned no object: upload it again".to_owned())),
         };
         let is_active = self.active.read().is_some();
-        match problem {
-            None => self.state.lock().problem = None,
-            Some(problem) => {
-                self.report(problem);
+        match failure {
+            None => self.state.lock().logged = None,
+            Some(failure) => {
+                self.report(failure, is_active);
                 if !is_active {
                     self.state.lock().due = Some(Instant::now() + self.config.ttl.min(RETRY_INTERVAL));
                 }
@@ -143,43 +142,76 @@ impl Definitions {
         etag.is_some() && self.state.lock().etag.as_deref() == etag
     }
 
-    /// Parses a new version, and replaces the active one if it is good. Returns the problem if it is not.
-    fn replace(&self, bytes: Option<Vec<u8>>, etag: Option<String>) -> Option<String> {
-        let key = self.config.key.as_str();
-        self.state.lock().etag = etag;
-        let Some(text) = bytes.and_then(|bytes| String::from_utf8(bytes).ok()) else {
-            return Some("it is not UTF-8: save it as UTF-8".to_owned());
+    /// Parses a new version, and replaces the active one if it is good.
+    fn replace(&self, bytes: Option<Vec<u8>>, etag: Option<String>) {
+        let broken = match bytes.and_then(|bytes| String::from_utf8(bytes).ok()) {
+            None => Some("it is not UTF-8: save it as UTF-8".to_owned()),
+            Some(text) => self.activate(&text).err(),
         };
+        let mut state = self.state.lock();
+        state.etag = etag;
+        state.broken = broken;
+    }
+
+    /// Makes a definition the active one.
+    ///
+    /// # Errors
+    /// The first problem, if the definition cannot be used.
+    fn activate(&self, text: &str) -> Result<(), String> {
+        let key = self.config.key.as_str();
         let constraints = Constraints {
             feature: &self.config.settings.feature,
             test_versions: self.config.test_versions.as_deref(),
             cache_key: &self.config.settings.cache_key,
         };
-        match Definition::parse(&text, constraints) {
-            Ok((definition, warnings)) => {
-                let (versions, experiments) = (definition.versions.join(","), definition.experiments().count());
-                *self.active.write() = Some(Arc::new(definition));
-                info!(key, versions, experiments, "experiments: a new definition is active");
-                warn_of(key, &warnings);
-                None
-            }
-            Err(problems) => Some(problems.first().map(Problem::to_string).unwrap_or_default()),
-        }
+        let (definition, warnings) = Definition::parse(text, constraints)
+            .map_err(|problems| problems.first().map(Problem::to_string).unwrap_or_default())?;
+        let (versions, experiments) = (definition.versions.join(","), definition.experiments().count());
+        *self.active.write() = Some(Arc::new(definition));
+        info!(key, versions, experiments, "experiments: a new definition is active");
+        warn_of(key, &warnings);
+        Ok(())
     }
 
-    /// Counts a failed load, and logs a problem that was not logged last time.
-    fn report(&self, problem: String) {
+    /// Counts a failed load, and logs it unless the load before failed in the same way.
+    fn report(&self, failure: Failure, is_active: bool) {
         self.errors.fetch_add(1, Ordering::Relaxed);
         let mut state = self.state.lock();
-        if state.problem.as_ref() == Some(&problem) {
+        if state.logged.as_ref() == Some(&failure.kind) {
             return;
         }
-        let remains = match self.active.read().is_some() {
-            true => "the last good definition stays active",
-            false => "no visitor is assigned",
+        let remains = if is_active { "the last good definition stays active" } else { "no visitor is assigned" };
+        let key = self.config.key.as_str();
+        error!(key, "experiments: the definition cannot be used, and {remains}: {}", failure.text);
+        state.logged = Some(failure.kind);
+    }
+}
+
+/// Why a load failed.
+struct Failure {
+    /// What two equal failures have in common: the texts of S3's errors contain times and ids.
+    kind: Cow<'static, str>,
+    text: String,
+}
+
+impl Failure {
+    fn of_definition(text: String) -> Self {
+        Self { kind: text.clone().into(), text }
+    }
+
+    fn of_storage(error: &FetchError) -> Self {
+        let (kind, text) = match error {
+            FetchError::Missing(_) => (
+                "missing",
+                "the object does not exist, or the role may not read it: upload it, or remove the setting experiments",
+            ),
+            FetchError::Refused(_) => ("refused", ""),
+            FetchError::Busy(_) | FetchError::Unavailable(_) => ("unavailable", ""),
+            FetchError::TimedOut(_) => ("timed out", ""),
+            FetchError::Failed(_) => ("failed", ""),
         };
-        error!(key = self.config.key.as_str(), "experiments: the definition cannot be used, and {remains}: {problem}");
-        state.problem = Some(problem);
+        let text = error.cause().map_or_else(|| text.to_owned(), ToString::to_string);
+        Self { kind: kind.into(), text }
     }
 }
 

@@ -51,14 +51,22 @@ pub(super) fn check_site(site: &Path, definition: &Definition, feature: &str, va
         }
         for (path, references) in pages_of(&folder) {
             for asset in &references {
-                if !folder.join(asset).is_file() && !(variant_fallback && site.join(asset).is_file()) {
+                // The distribution serves paths of a version straight from the bucket.
+                let is_of_version = definition
+                    .versions
+                    .iter()
+                    .any(|version| asset.strip_prefix(&**version).is_some_and(|rest| rest.starts_with('/')));
+                let is_shared = is_of_version || variant_fallback && !folder.join(asset).is_file();
+                if !(if is_shared { site } else { &*folder }).join(asset).is_file() {
                     problems.push(Problem::beside(
                         format!("{version}/{path}"),
                         format!("the page refers to /{asset}, which the version {version} lacks"),
                         format!("add {version}/{asset}, or set variant_fallback=true and add {asset}"),
                     ));
                 }
-                pages.insert((path.clone(), asset.clone()));
+                if !is_shared {
+                    pages.insert((path.clone(), asset.clone()));
+                }
             }
         }
     }

@@ -66,13 +66,19 @@ impl<'a> VisitorState<'a> {
         self.marks.as_bytes().chunks_exact(MARK_LEN).any(|counted| counted == encoded)
     }
 
-    /// The cookie's value with more counted exposures. Drops those of experiments that no label names.
-    pub(super) fn write(&self, more: impl Iterator<Item = Mark>, labels: &[Label]) -> String {
+    /// Whether an experiment is previewed.
+    pub(super) fn has_preview(&self, labels: &[Label]) -> bool {
+        !self.marks.is_empty() && labels.iter().any(|label| self.is_counted(label.preview))
+    }
+
+    /// The cookie's value with more marks. Drops those of experiments that no label names, and of a preview that has ended.
+    pub(super) fn write(&self, more: impl Iterator<Item = Mark>, previews: bool, labels: &[Label]) -> String {
         let mut cookie = String::with_capacity(ID_LEN + 4 + self.marks.len() + 4 * MARK_LEN);
         for part in [VERSION, ".", self.id, "."] {
             cookie.push_str(part);
         }
-        let kept = labels.iter().map(|label| label.mark).filter(|mark| self.is_counted(*mark));
+        let of_label = |label: &Label| [Some(label.mark), previews.then_some(label.preview)];
+        let kept = labels.iter().flat_map(of_label).flatten().filter(|mark| self.is_counted(*mark));
         let mut written: Vec<Mark> = Vec::new();
         for mark in more.chain(kept) {
             if written.len() < MARKS_MAX && !written.contains(&mark) {
@@ -117,10 +123,10 @@ mod tests {
     fn counted_exposures_are_kept_while_their_experiment_exists() {
         let labels = labels();
         let [first, second] = [labels[0].mark, labels[1].mark];
-        let cookie = VisitorState::new(ID).write([first, second].into_iter(), &labels);
+        let cookie = VisitorState::new(ID).write([first, second].into_iter(), false, &labels);
         let state = VisitorState::read(&cookie).unwrap();
         assert!(state.is_counted(first) && state.is_counted(second) && !state.is_counted(Mark(1)));
-        let cookie = state.write(iter::empty(), &labels[..1]);
+        let cookie = state.write(iter::empty(), false, &labels[..1]);
         let state = VisitorState::read(&cookie).unwrap();
         assert!(state.is_counted(first) && !state.is_counted(second));
     }
@@ -152,7 +158,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read_back_and_stays_short(marks in prop::collection::vec(any::<u32>(), 0..100)) {
-            let cookie = VisitorState::new(ID).write(marks.iter().copied().map(Mark), &labels());
+            let cookie = VisitorState::new(ID).write(marks.iter().copied().map(Mark), false, &labels());
             let state = VisitorState::read(&cookie).unwrap();
             prop_assert_eq!(state.id, ID);
             prop_assert!(cookie.len() <= 300);

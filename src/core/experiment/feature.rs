@@ -141,6 +141,11 @@ impl<'a> FeatureLoader<'a> {
         let parents = Parent::prepare_all(json, builder, &mut |id| self.index(id));
         let condition = prepare_condition(json, builder);
         let filters = prepare_filters(json, builder);
+        if json.get("contextualVariations").is_some() {
+            builder
+                .problems
+                .warn("contextual bandits are not supported, and the rule is skipped", "use \"variations\"");
+        }
         let effect = if let Some(value) = json.present("force") {
             Effect::Force(value.clone(), prepare_rollout(json, feature, builder))
         } else if json.get("variations").is_some_and(|variations| variations.as_list().is_some()) {

@@ -22,6 +22,8 @@ pub(super) struct Label {
     pub(super) timings: Box<[Box<str>]>,
     /// Stands for the experiment and its phase among counted exposures.
     pub(super) mark: Mark,
+    /// Stands for a preview of the experiment, until the browser is closed.
+    pub(super) preview: Mark,
 }
 
 /// Stands for an experiment and its phase in the visitor's cookie.
@@ -48,6 +50,7 @@ impl Label {
         Self {
             timings: variations.iter().map(|variation| timing(variation)).collect(),
             mark: Mark(super::hash::fingerprint(&[key, "\0", phase])),
+            preview: Mark(super::hash::fingerprint(&[key, "\0\0preview"])),
             version: bucket_version.to_string().into(),
             min_version,
             key: encoded_key,

@@ -106,11 +106,13 @@ pub fn assign<'a>(request: &'a Request<'a>, experiments: Experiments<'a>) -> Ass
         let unseen = |seen: &&Participation<'a>| !state.is_counted(seen.experiment.label.mark);
         let mut unseen = participations.iter().filter(unseen).peekable();
         if known.is_none() || unseen.peek().is_some() || !assignments.is_text(sent.assignments.unwrap_or_default()) {
-            // A preview is marked as counted, so that it never counts.
-            let marks = unseen.clone().map(|seen| seen.experiment.label.mark);
-            let is_preview = participations.iter().any(|seen| seen.forced);
+            // A preview is marked as counted, so that it never counts. It ends with the session, as its assignments do.
+            let previewed = participations.iter().filter(|seen| seen.forced).map(|seen| seen.experiment.label.preview);
+            let marks = unseen.clone().map(|seen| seen.experiment.label.mark).chain(previewed.clone());
+            let goes_on = sent.assignments.is_some() && state.has_preview(&definition.labels);
+            let is_preview = goes_on || previewed.count() > 0;
             personal.cookies = Some(Box::new([
-                cookies.set_visitor(&state.write(marks, &definition.labels)),
+                cookies.set_visitor(&state.write(marks, is_preview, &definition.labels)),
                 cookies.set_assignments(&assignments.text(), is_preview),
             ]));
         }

@@ -280,6 +280,32 @@ fn a_preview_shows_a_variation_for_the_session_without_counting() {
 }
 
 #[test]
+fn a_preview_ends_with_the_session_even_if_another_experiment_starts() {
+    let preview = |rules: &str| {
+        let mut case = navigation(rules);
+        case.settings.preview = true;
+        case
+    };
+    let own = navigation(HALVES).assign();
+    let (index, other) = if own.version.as_deref() == Some("v1") { ("1", "v2") } else { ("0", "v1") };
+    let mut previewing = preview(HALVES).returning(&own);
+    previewing.request.query = format!("test={index}").into();
+    let previewed = previewing.assign();
+    // Another experiment starts before the browser is closed.
+    let both = format!(
+        r#"{{"key": "all", "variations": ["v8", "v9"], "hashVersion": 2, "meta": [{{"passthrough": true}}, {{"passthrough": true}}]}}, {HALVES}"#
+    );
+    let during = preview(&both).returning(&previewed).assign();
+    assert_eq!((during.version.as_deref(), during.exposures.len()), (Some(other), 1));
+    assert!(!during.cookies[1].contains("Max-Age"), "{}", during.cookies[1]);
+    // The browser is closed: only the visitor's cookie is left.
+    let visitor = during.cookies[0].split(';').next().unwrap();
+    let after = preview(&both).cookie(visitor).assign();
+    assert_eq!((after.version, after.exposures.len()), (own.version, 0));
+    assert!(after.cookies[1].contains("Max-Age"), "{}", after.cookies[1]);
+}
+
+#[test]
 fn a_redirect_experiment_redirects_navigations_only() {
     let automatic = r#"{"key": "move", "variations": [{}, {"urlRedirect": "https://www.example.com/new?a=1"}], "weights": [0, 1],
         "urlPatterns": [{"type": "simple", "include": true, "pattern": "/index.html"}], "persistQueryString": true}"#;
