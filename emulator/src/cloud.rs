@@ -259,7 +259,7 @@ impl Cloud {
             |setting, default: &str| variable(setting).filter(|name| !name.is_empty()).unwrap_or(default.into());
         let (auth_header, version_header) =
             (header("auth_header", "lambda_auth"), header("version_header", "test_version"));
-        let extras = Extras::of_settings(&variable);
+        let extras = Extras::of_settings(variable);
         let definition =
             local_bucket.as_ref().and_then(|bucket| SiteDefinition::read(&bucket.site, &variable)).unwrap_or_default();
         let variants = variants(&options, &definition.versions);

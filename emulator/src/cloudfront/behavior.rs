@@ -129,7 +129,7 @@ pub const EXPERIMENT_HEADERS: [&str; 14] = [
 
 /// The headers that legacy settings forward only if they list them. Others are forwarded
 /// ([HTTP request headers and CloudFront behavior](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/RequestAndResponseBehaviorCustomOrigin.html#request-custom-headers-behavior)).
-const REMOVED: [&str; 19] = [
+pub const REMOVED: [&str; 19] = [
     "accept",
     "accept-charset",
     "accept-encoding",

@@ -295,7 +295,8 @@ fn legacy_settings_must_not_cache() {
     let mut document = distribution();
     legacy(&mut document["DistributionConfig"], &["test_version", "redirect"], [0, 0, 0]);
     let findings = valid().check(&document, &crate::policies());
-    found(&findings, "experiment-header", "list it in ForwardedValues.Headers");
+    found(&findings, "experiment-header", "list it in ForwardedValues.Headers, which then has 4 of the 10 headers");
+    assert_eq!(findings.len(), 2, "Accept and User-Agent: legacy settings forward the others unlisted: {findings:#?}");
 }
 
 /// An attribute, and the change that adds it to the cache key.

@@ -7,6 +7,7 @@ use nearedge_core::experiment::attribute::Field;
 use nearedge_core::experiment::definition::Definition;
 use nearedge_core::experiment::spec::Experiment;
 
+use crate::cloudfront::behavior::REMOVED;
 use crate::cloudfront::limits::HEADERS_MAX;
 use crate::policy::caching::{CachePolicy, Caching, Names};
 use crate::policy::distribution::Behavior;
@@ -97,6 +98,14 @@ fn needed_headers(experiments: &Experiments) -> Vec<(&str, String)> {
     needed
 }
 
+/// Whether a header field reaches the origin; `None` if that depends on what only AWS knows. Legacy settings forward most
+/// fields without a list, outside the cache key.
+fn arrives(behavior: &Behavior, name: &str) -> Option<bool> {
+    let is_forwarded_unlisted =
+        matches!(behavior.caching, Caching::Legacy(_)) && !REMOVED.contains(&name) && !name.starts_with("cloudfront-");
+    if is_forwarded_unlisted { Some(true) } else { behavior.caching.forwards_header(name) }
+}
+
 /// The list that forwards header fields without a part in the cache key.
 fn list_name(behavior: &Behavior) -> &'static str {
     match behavior.caching {
@@ -117,15 +126,13 @@ fn complete_list<'a>(experiments: &'a Experiments, behavior: &'a Behavior) -> BT
         _ => BTreeSet::new(),
     };
     let missing = needed_headers(experiments).into_iter().map(|(name, _)| name);
-    complete.extend(missing.filter(|name| behavior.caching.forwards_header(name) == Some(false)));
+    complete.extend(missing.filter(|name| arrives(behavior, name) == Some(false)));
     complete
 }
 
 fn headers(experiments: &Experiments, behavior: &Behavior) -> Vec<Finding> {
     let (list, count) = (list_name(behavior), complete_list(experiments, behavior).len());
-    let missing = needed_headers(experiments)
-        .into_iter()
-        .filter(|(name, _)| behavior.caching.forwards_header(name) == Some(false));
+    let missing = needed_headers(experiments).into_iter().filter(|(name, _)| arrives(behavior, name) == Some(false));
     let finding = |(name, effect): (&str, String)| {
         let fix = format!(
             "list it in {list}, which then has {count} of the {HEADERS_MAX} headers that CloudFront allows (for the \
