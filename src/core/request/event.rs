@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
+use crate::request::text::Text;
 use crate::request::visit::{Cookies, Detail, Visit};
 use crate::request::{Method, Request};
 
@@ -353,17 +354,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Cookies<'a> {
         }
 
         deserializer.deserialize_seq(CookiesVisitor)
-    }
-}
-
-/// A string that borrows from the event unless it contains an escape. Serde's own `Option<Cow>` always copies.
-#[derive(Deserialize)]
-#[serde(transparent)]
-pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
-
-impl Text<'_> {
-    fn as_str(&self) -> &str {
-        &self.0
     }
 }
 

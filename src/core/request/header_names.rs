@@ -11,7 +11,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::request::Request;
-use crate::request::event::Text;
+use crate::request::text::Text;
 
 /// The default name of the header with the secret.
 pub const AUTH_HEADER: &str = "lambda_auth";

@@ -2,6 +2,7 @@
 
 pub mod event;
 pub mod header_names;
+mod text;
 pub mod visit;
 
 use std::borrow::Cow;

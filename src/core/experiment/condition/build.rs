@@ -1,9 +1,8 @@
 //! JSON → prepared conditions.
 
 use crate::experiment::attribute::Attribute;
-use crate::experiment::condition::operator::{List, Operator, Order};
+use crate::experiment::condition::tree::{Condition, List, Operator, Order, Test, ValueTest};
 use crate::experiment::condition::version::padded;
-use crate::experiment::condition::{Condition, Test, ValueTest};
 use crate::experiment::pattern::Pattern;
 use crate::experiment::problem::Problems;
 use crate::experiment::value::{Value, number_text};

@@ -1,55 +1,89 @@
-//! Operators: tests of one value.
+//! Evaluates conditions against the attributes of a visitor.
+//!
+//! A result is one of three: an operator that a later SDK may know gives neither true nor false, so that a negation of
+//! it does not match either.
 
 use std::cmp::Ordering;
 
-use crate::experiment::attribute::Operand;
+use crate::experiment::attribute::{Attributes, Operand};
+use crate::experiment::condition::tree::{Condition, List, Operator, Order, Test, ValueTest};
 use crate::experiment::condition::version::padded;
-use crate::experiment::condition::{Condition, ValueTest, Verdict, all, any};
-use crate::experiment::pattern::Pattern;
 use crate::experiment::value::{Value, compare_text, number_text};
 
-/// An operator with its prepared operand.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Operator {
-    /// `$eq`, and `$ne` negated. Arrays and objects are never equal, because JavaScript compares references.
-    Equal { expected: Value, negated: bool },
-    /// `$lt`, `$lte`, `$gt`, `$gte`.
-    Order { expected: Value, order: Order },
-    /// `$vlt`, `$vlte`, `$vgt`, `$vgte`, `$veq`, `$vne`.
-    Version { expected: Value, padded: String, order: Order },
-    /// `$in`, `$nin`, `$ini`, `$nini`, `$inGroup`, `$notInGroup`. Without a list the test fails.
-    In { list: Option<List>, negated: bool },
-    /// `$regex`, `$regexi`, `$notRegex`, `$notRegexi`. An invalid expression matches nothing.
-    Matches { pattern: Option<Pattern>, negated: bool },
-    /// `$exists`.
-    Exists(bool),
-    /// `$type`.
-    Type(Value),
-    /// `$size`: a test of the number of elements.
-    Size(Box<ValueTest>),
-    /// `$all`, `$alli`: each test passes for an element. Without a list of tests it fails.
-    All { tests: Option<Vec<ValueTest>>, ignore_case: bool },
-    /// `$elemMatch` with operators: an element that is not null passes.
-    Element(Box<ValueTest>),
-    /// `$elemMatch` with a condition on the members of an element.
-    ElementMembers(Condition),
-    /// `$not`.
-    Not(Box<ValueTest>),
-    /// Never passes.
-    Never,
-    /// An operator or a type of saved group that this version does not know.
-    Unknown,
+/// The condition has an invalid form, and fails as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Malformed;
+
+/// True, false, or `None` if the result depends on something unknown.
+type Verdict = Result<Option<bool>, Malformed>;
+
+impl Condition {
+    /// Whether the condition passes.
+    pub fn passes(&self, attributes: &(impl Attributes + ?Sized)) -> bool {
+        self.evaluate(attributes) == Ok(Some(true))
+    }
+
+    fn evaluate(&self, attributes: &(impl Attributes + ?Sized)) -> Verdict {
+        all(&self.0, |test| test.evaluate(attributes))
+    }
 }
 
-/// The order that a comparison requires.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
-    Less,
-    AtMost,
-    Greater,
-    AtLeast,
-    Equal,
-    NotEqual,
+impl Test {
+    fn evaluate(&self, attributes: &(impl Attributes + ?Sized)) -> Verdict {
+        let or = |conditions: &[Condition]| match conditions {
+            [] => Ok(Some(true)),
+            _ => any(conditions, |condition| condition.evaluate(attributes)),
+        };
+        match self {
+            Self::Or(conditions) => or(conditions),
+            Self::Nor(conditions) => Ok(or(conditions)?.map(|passed| !passed)),
+            Self::And(conditions) => all(conditions, |condition| condition.evaluate(attributes)),
+            Self::Not(condition) => Ok(condition.evaluate(attributes)?.map(|passed| !passed)),
+            Self::Group(condition) => condition.evaluate(attributes),
+            Self::Never => Ok(Some(false)),
+            Self::Unknown => Ok(None),
+            Self::Malformed => Err(Malformed),
+            Self::Attribute(attribute, test) => test.evaluate(&attributes.tested(attribute), false),
+        }
+    }
+}
+
+impl ValueTest {
+    fn evaluate(&self, value: &Operand<'_>, ignore_case: bool) -> Verdict {
+        match (self, value) {
+            (Self::Operators(operators), _) => all(operators, |operator| operator.evaluate(value)),
+            (Self::Equals(Value::Text(expected)), Operand::Text(text)) if ignore_case => {
+                Ok(Some(expected.to_lowercase() == text.to_lowercase()))
+            }
+            (Self::Equals(expected), _) => Ok(Some(deep_equal(value, expected))),
+        }
+    }
+}
+
+/// Whether all items pass. One that fails decides, wherever an unknown one is.
+fn all<T>(items: &[T], mut evaluate: impl FnMut(&T) -> Verdict) -> Verdict {
+    let mut verdict = Some(true);
+    for item in items {
+        match evaluate(item)? {
+            Some(true) => {}
+            Some(false) => return Ok(Some(false)),
+            None => verdict = None,
+        }
+    }
+    Ok(verdict)
+}
+
+/// Whether one item passes. One that passes decides, wherever an unknown one is.
+fn any<T>(items: &[T], mut evaluate: impl FnMut(&T) -> Verdict) -> Verdict {
+    let mut verdict = Some(false);
+    for item in items {
+        match evaluate(item)? {
+            Some(true) => return Ok(Some(true)),
+            Some(false) => {}
+            None => verdict = None,
+        }
+    }
+    Ok(verdict)
 }
 
 impl Order {
@@ -65,25 +99,7 @@ impl Order {
     }
 }
 
-/// The list of an operator such as `$in`.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct List {
-    /// The texts, sorted; in lower case if `ignore_case`.
-    texts: Vec<Box<str>>,
-    /// The other values.
-    others: Vec<Value>,
-    ignore_case: bool,
-}
-
 impl List {
-    pub(super) fn new(values: &[Value], ignore_case: bool) -> Self {
-        let fold = |text: &str| if ignore_case { text.to_lowercase().into() } else { text.into() };
-        let mut texts: Vec<Box<str>> = values.iter().filter_map(Value::as_str).map(fold).collect();
-        texts.sort_unstable();
-        let others = values.iter().filter(|value| value.as_str().is_none()).cloned().collect();
-        Self { texts, others, ignore_case }
-    }
-
     fn contains(&self, value: &Operand<'_>) -> bool {
         match value {
             Operand::Text(text) if self.ignore_case => {
@@ -101,7 +117,7 @@ impl List {
 }
 
 impl Operator {
-    pub(super) fn evaluate(&self, value: &Operand<'_>) -> Verdict {
+    fn evaluate(&self, value: &Operand<'_>) -> Verdict {
         let passed = match self {
             Self::Equal { expected, negated } => strict_equal(value, expected) != *negated,
             Self::Order { expected, order } => compare(value, expected).is_some_and(|found| order.accepts(found)),
@@ -174,7 +190,7 @@ fn strict_equal(value: &Operand<'_>, expected: &Value) -> bool {
 }
 
 /// Equality of values and of all that they contain, including the order of members.
-pub(super) fn deep_equal(value: &Operand<'_>, expected: &Value) -> bool {
+fn deep_equal(value: &Operand<'_>, expected: &Value) -> bool {
     match value {
         Operand::Json(value) => *value == expected,
         scalar => strict_equal(scalar, expected),
