@@ -1,13 +1,25 @@
 //! Writes JSON strings and object members (RFC 8259) into an existing buffer.
 
+/// Whether JSON escapes a byte (RFC 8259 §7).
+const IS_ESCAPED: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < b' ' {
+        table[byte as usize] = true;
+        byte += 1;
+    }
+    table[b'"' as usize] = true;
+    table[b'\\' as usize] = true;
+    table
+};
+
 /// Writes a JSON string.
 pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
-    let is_special = |byte: u8| (byte < b' ') | (byte == b'"') | (byte == b'\\');
     out.push(b'"');
-    // Almost no text needs escapes. Without an early end, the compiler tests many bytes at once.
-    if text.bytes().fold(false, |found, byte| found | is_special(byte)) {
+    // Almost no text needs escapes.
+    if text.bytes().fold(false, |found, byte| found | IS_ESCAPED[usize::from(byte)]) {
         let mut rest = text.as_bytes();
-        while let Some(at) = rest.iter().position(|byte| is_special(*byte)) {
+        while let Some(at) = rest.iter().position(|byte| IS_ESCAPED[usize::from(*byte)]) {
             out.extend_from_slice(&rest[..at]);
             write_escape(out, rest[at]);
             rest = &rest[at + 1..];

@@ -18,9 +18,9 @@ pub enum Command {
     ///
     ///   {"context": {"attributes": {"id": "1"}, "features": {…}}, "feature": "test_version"}
     ///   {"context": {…}, "experiment": {"key": "new-checkout", "variations": ["v1", "v2"]}}
-    ///   {"context": {"url": "https://example.com/", "experiments": […], …}, "redirects": true}
+    ///   {"context": {"url": "…", "experiments": […], …}, "redirects": true}
     ///   {"condition": {"country": "CN"}, "attributes": {"country": "CN"}, "savedGroups": {…}}
-    ///   {"queryStringOverride": ["new-checkout", "https://example.com/?new-checkout=1", 2]}
+    ///   {"queryStringOverride": ["new-checkout", "/?new-checkout=1", 2]}
     ///
     /// Each line of the output is the result for the line of the input, or {"error": "…"}.
     #[command(verbatim_doc_comment)]

@@ -57,7 +57,7 @@ pub(super) fn check_site(site: &Path, definition: &Definition, feature: &str, va
                     .iter()
                     .any(|version| asset.strip_prefix(&**version).is_some_and(|rest| rest.starts_with('/')));
                 let is_shared = is_of_version || variant_fallback && !folder.join(asset).is_file();
-                if !(if is_shared { site } else { &*folder }).join(asset).is_file() {
+                if !(if is_shared { site } else { &folder }).join(asset).is_file() {
                     problems.push(Problem::beside(
                         format!("{version}/{path}"),
                         format!("the page refers to /{asset}, which the version {version} lacks"),

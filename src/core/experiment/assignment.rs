@@ -13,7 +13,11 @@ pub(super) const ASSIGNMENT_BYTES_MAX: usize = 700;
 
 /// The assignments of a visitor.
 #[derive(Debug, Default)]
-pub(super) struct Assignments<'a>(SmallVec<[Pair<'a>; 4]>);
+pub(super) struct Assignments<'a> {
+    pairs: SmallVec<[Pair<'a>; 4]>,
+    /// Whether the canonical text differs from the cookie.
+    is_changed: bool,
+}
 
 /// An assignment, percent-encoded. Pairs are sorted by these texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,24 +31,33 @@ impl<'a> Assignments<'a> {
     /// Reads a cookie. Drops what no label names.
     pub(super) fn read(cookie: &'a str, labels: &'a [Label]) -> Self {
         let mut assignments = Self::default();
-        if cookie.len() <= ASSIGNMENT_BYTES_MAX {
-            let mut rest = cookie;
-            while !rest.is_empty() {
-                rest = match labels.iter().find_map(|label| Pair::read(rest, label)) {
-                    Some((pair, after)) => {
-                        assignments.insert(pair, false);
-                        after
-                    }
-                    None => rest.split_once('~').map_or("", |(_, after)| after),
-                };
-            }
+        if cookie.len() > ASSIGNMENT_BYTES_MAX {
+            return Self { is_changed: true, ..assignments };
+        }
+        let mut rest = cookie;
+        while !rest.is_empty() {
+            rest = match labels.iter().find_map(|label| Pair::read(rest, label)) {
+                Some((pair, after)) => {
+                    let is_next = assignments.pairs.last().is_none_or(|last| last.identity() < pair.identity());
+                    // A separator at the end belongs to no pair.
+                    let separator = usize::from(!after.is_empty());
+                    let is_exact = rest.len() == pair.len() + separator + after.len();
+                    assignments.is_changed |= !(is_next && is_exact);
+                    assignments.insert(pair, false);
+                    after
+                }
+                None => {
+                    assignments.is_changed = true;
+                    rest.split_once('~').map_or("", |(_, after)| after)
+                }
+            };
         }
         assignments
     }
 
     /// The earlier assignment of an experiment.
     pub(super) fn sticky(&self, label: &Label) -> Sticky {
-        let mut of_key = self.0.iter().filter(|pair| *pair.key == *label.key);
+        let mut of_key = self.pairs.iter().filter(|pair| *pair.key == *label.key);
         if of_key.clone().any(|pair| label.blocks(pair.version)) {
             return Sticky::Blocked;
         }
@@ -61,39 +74,33 @@ impl<'a> Assignments<'a> {
     }
 
     fn insert(&mut self, pair: Pair<'a>, replaces: bool) {
-        let identity = |pair: &Pair<'a>| (pair.key, pair.version);
-        match self.0.iter().position(|other| identity(other) >= identity(&pair)) {
-            Some(index) if identity(&self.0[index]) == identity(&pair) => {
-                if replaces {
-                    self.0[index] = pair;
+        match self.pairs.iter().position(|other| other.identity() >= pair.identity()) {
+            Some(index) if self.pairs[index].identity() == pair.identity() => {
+                if replaces && self.pairs[index] != pair {
+                    self.pairs[index] = pair;
+                    self.is_changed = true;
                 }
+                return;
             }
-            Some(index) => self.0.insert(index, pair),
-            None => self.0.push(pair),
+            Some(index) => self.pairs.insert(index, pair),
+            None => self.pairs.push(pair),
         }
+        self.is_changed |= replaces;
     }
 
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.pairs.is_empty()
     }
 
     /// Whether the canonical text contains all of them.
     pub(super) fn fit(&self) -> bool {
-        self.written().count() == self.0.len()
+        self.written().count() == self.pairs.len()
     }
 
-    /// Whether `cookie` is the canonical text.
-    pub(super) fn is_text(&self, cookie: &str) -> bool {
-        let mut rest = Some(cookie);
-        for (index, Pair { key, version, variation }) in self.written().enumerate() {
-            let after = |text: &str| rest.and_then(|rest: &str| rest.strip_prefix(text));
-            let separated = if index == 0 { rest } else { after("~") };
-            rest = separated
-                .and_then(|rest| rest.strip_prefix(key)?.strip_prefix("__")?.strip_prefix(version))
-                .and_then(|rest| rest.strip_prefix('.')?.strip_prefix(variation));
-        }
-        rest == Some("")
+    /// Whether the cookie is the canonical text.
+    pub(super) fn is_unchanged(&self) -> bool {
+        !self.is_changed
     }
 
     /// The canonical text.
@@ -110,14 +117,24 @@ impl<'a> Assignments<'a> {
 
     /// The pairs that fit into the cookie.
     fn written(&self) -> impl Iterator<Item = Pair<'a>> {
-        self.0.iter().copied().scan(0, |bytes, pair| {
-            *bytes += pair.key.len() + pair.version.len() + pair.variation.len() + "__.~".len();
+        self.pairs.iter().copied().scan(0, |bytes, pair| {
+            *bytes += pair.len() + "~".len();
             (*bytes <= ASSIGNMENT_BYTES_MAX).then_some(pair)
         })
     }
 }
 
 impl<'a> Pair<'a> {
+    /// The length of the text.
+    fn len(&self) -> usize {
+        self.key.len() + "__".len() + self.version.len() + ".".len() + self.variation.len()
+    }
+
+    /// The experiment and the version, of which a visitor has one assignment.
+    fn identity(&self) -> (&'a str, &'a str) {
+        (self.key, self.version)
+    }
+
     /// Reads a pair of a label's experiment from the start of a text: of its version with an existing variation, or of a
     /// version that it blocks. Returns it and the text behind the separator.
     ///
@@ -127,16 +144,24 @@ impl<'a> Pair<'a> {
         if text.as_bytes().first() != label.key.as_bytes().first() {
             return None;
         }
-        let (version, rest) = text.strip_prefix(&*label.key)?.strip_prefix("__")?.split_once('.')?;
-        let ended = |after: &'a str| if after.is_empty() { Some("") } else { after.strip_prefix('~') };
-        let (variation, after) = if *version == *label.version {
-            let variations = label.variations.iter();
-            let known = |variation: &'a str| Some((variation, ended(rest.strip_prefix(variation)?)?));
-            variations.filter_map(|variation| known(variation)).max_by_key(|(variation, _)| variation.len())?
-        } else {
-            let (variation, after) = rest.split_once('~').unwrap_or((rest, ""));
-            let is_safe = variation.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._%".contains(&byte));
-            (label.blocks(version) && is_safe).then_some((variation, after))?
+        let rest = text.strip_prefix(&*label.key)?.strip_prefix("__")?;
+        let current = rest.strip_prefix(&*label.version).and_then(|rest| rest.strip_prefix('.'));
+        let (version, variation, after) = match current {
+            Some(rest) => {
+                let known = |variation: &'a str| match rest.strip_prefix(variation)? {
+                    "" => Some((variation, "")),
+                    after => Some((variation, after.strip_prefix('~')?)),
+                };
+                let variations = label.variations.iter().filter_map(|variation| known(variation));
+                let (variation, after) = variations.max_by_key(|(variation, _)| variation.len())?;
+                (&*label.version, variation, after)
+            }
+            None => {
+                let (version, rest) = rest.split_once('.')?;
+                let (variation, after) = rest.split_once('~').unwrap_or((rest, ""));
+                let is_safe = variation.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._%".contains(&byte));
+                (label.blocks(version) && is_safe).then_some((version, variation, after))?
+            }
         };
         Some((Self { key: &label.key, version, variation }, after))
     }
@@ -215,8 +240,8 @@ mod tests {
             let labels = labels();
             let assignments = Assignments::read(&cookie, &labels);
             let canonical = assignments.text();
-            prop_assert!(assignments.is_text(&canonical));
-            prop_assert_eq!(assignments.is_text(&cookie), cookie == canonical);
+            prop_assert!(Assignments::read(&canonical, &labels).is_unchanged());
+            prop_assert_eq!(assignments.is_unchanged(), cookie == canonical);
             prop_assert_eq!(text(&canonical), canonical);
         }
 

@@ -18,7 +18,7 @@ pub(super) struct Label {
     min_version: u64,
     /// The keys of the variations.
     pub(super) variations: Box<[Box<str>]>,
-    /// The members of Server-Timing.
+    /// The members of Server-Timing, as the content of a JSON string.
     pub(super) timings: Box<[Box<str>]>,
     /// Stands for the experiment and its phase among counted exposures.
     pub(super) mark: Mark,
@@ -43,8 +43,8 @@ impl Label {
         let variations: Box<[Box<str>]> = variations.map(|variation| encode(&variation)).collect();
         let timing = |variation: &str| -> Box<str> {
             let mut timing = String::new();
-            // Writing to a String cannot fail. Percent-encoded names need no escapes in a quoted string.
-            let _ = write!(timing, "nearedge;desc=\"{encoded_key}.{variation}\"");
+            // Writing to a String cannot fail. Percent-encoded names need no escapes, but in JSON the quotation marks do.
+            let _ = write!(timing, "nearedge;desc=\\\"{encoded_key}.{variation}\\\"");
             timing.into()
         };
         Self {

@@ -211,12 +211,10 @@ pub(super) fn parameters(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow
 
 /// The first parameter `name` of a query string, decoded.
 pub fn parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
-    let has_escape = |text: &str| text.bytes().any(|byte| byte == b'%' || byte == b'+');
     let is_plain = !has_escape(name);
     let mut rest = query;
     while !rest.is_empty() {
-        // Simple loops: searchers for characters cost more than the few bytes of a pair.
-        let end = rest.bytes().position(|byte| byte == b'&').unwrap_or(rest.len());
+        let end = memchr::memchr(b'&', rest.as_bytes()).unwrap_or(rest.len());
         let (pair, after) = rest.split_at(end);
         rest = after.strip_prefix('&').unwrap_or_default();
         let value = match pair.strip_prefix(name).filter(|_| is_plain) {
@@ -235,8 +233,13 @@ pub fn parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
     None
 }
 
+/// Whether a part of a query string must be decoded.
+fn has_escape(text: &str) -> bool {
+    memchr::memchr2(b'%', b'+', text.as_bytes()).is_some()
+}
+
 fn decode(text: &str) -> Cow<'_, str> {
-    if !text.bytes().any(|byte| byte == b'+' || byte == b'%') {
+    if !has_escape(text) {
         return Cow::Borrowed(text);
     }
     Cow::Owned(percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned())

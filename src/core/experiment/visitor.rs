@@ -215,7 +215,7 @@ impl<'a> Visitor<'a> for RequestVisitor<'a, '_> {
         }
         let variation = query_string_override(&experiment.key, &self.request.query, experiment.variations.len())?;
         self.uncacheable();
-        self.take_part(experiment, variation, true);
+        self.take_part(experiment, variation, true, false);
         variation.try_into().ok()
     }
 
@@ -225,7 +225,7 @@ impl<'a> Visitor<'a> for RequestVisitor<'a, '_> {
 
     fn assigned(&self, assigned: &Assigned<'a>, _: &Hashed<'_>) {
         if assigned.in_experiment {
-            self.take_part(assigned.experiment, assigned.variation, false);
+            self.take_part(assigned.experiment, assigned.variation, false, assigned.sticky_used);
         }
     }
 
@@ -241,9 +241,11 @@ impl<'a> Visitor<'a> for RequestVisitor<'a, '_> {
 }
 
 impl<'a> RequestVisitor<'a, '_> {
-    /// Notes a participation, which is the visitor's assignment from now on.
-    fn take_part(&self, experiment: &'a Experiment, variation: usize, forced: bool) {
-        self.assignments.borrow_mut().put(&experiment.label, variation);
+    /// Notes a participation, which is the visitor's assignment from now on if it was not before.
+    fn take_part(&self, experiment: &'a Experiment, variation: usize, forced: bool, is_known: bool) {
+        if !is_known {
+            self.assignments.borrow_mut().put(&experiment.label, variation);
+        }
         let mut participations = self.participations.borrow_mut();
         if !participations.iter().any(|known| known.experiment.label.key == experiment.label.key) {
             participations.push(Participation { experiment, variation, forced });

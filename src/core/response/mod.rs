@@ -105,7 +105,7 @@ pub struct Personal<'a> {
     pub private: bool,
     /// Whether the response depends on a cookie.
     pub vary_cookie: bool,
-    /// The value of Server-Timing: the variations that the visitor gets.
+    /// The value of Server-Timing, as the content of a JSON string: the variations that the visitor gets.
     pub server_timing: Option<Cow<'a, str>>,
     /// The values of Set-Cookie. A response with them answers no condition and no range of the request.
     pub cookies: Option<Box<[String; 2]>>,
@@ -133,6 +133,8 @@ pub struct Response<'a> {
     pub private: bool,
     /// The other header fields, with unique lower-case names.
     pub headers: Vec<(&'static str, Cow<'a, str>)>,
+    /// The value of Server-Timing, as the content of a JSON string.
+    pub server_timing: Option<Cow<'a, str>>,
     /// The values of Set-Cookie.
     pub cookies: Option<Box<[String; 2]>>,
     /// The body.
@@ -173,16 +175,14 @@ impl<'a> Response<'a> {
             self.headers.retain(|(name, _)| *name != CACHE_CONTROL);
             self.headers.push(PRIVATE);
         }
-        if let Some(timing) = &personal.server_timing {
-            self.headers.push(("server-timing", timing.clone()));
-        }
+        self.server_timing.clone_from(&personal.server_timing);
         // A failure is no view of a page: the next visit is the first.
         if self.status < 500 {
             self.cookies.clone_from(&personal.cookies);
         }
     }
 
-    /// All header fields except Set-Cookie, in the order of the response.
+    /// All header fields except Server-Timing and Set-Cookie, in the order of the response.
     pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let is_sent = |(name, _): &(&str, &str)| !(self.private && *name == CACHE_CONTROL);
         let of_object = self.head.iter().flat_map(|head| head.fields()).filter(is_sent);
@@ -258,7 +258,16 @@ impl<'a> Response<'a> {
     }
 
     fn empty(status: u16, headers: Vec<(&'static str, Cow<'a, str>)>) -> Self {
-        Self { status, head: None, private: false, headers, cookies: None, content: Content::Empty, body_bytes: 0 }
+        Self {
+            status,
+            head: None,
+            private: false,
+            headers,
+            server_timing: None,
+            cookies: None,
+            content: Content::Empty,
+            body_bytes: 0,
+        }
     }
 
     /// A text of the origin. Not cached, and never interpreted as HTML, because it can quote the requested key.

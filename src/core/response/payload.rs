@@ -41,6 +41,11 @@ impl Payload {
         for (name, value) in &response.headers {
             write_member(&mut head, name, value);
         }
+        if let Some(timing) = &response.server_timing {
+            for part in ["\"server-timing\":\"", timing, "\","] {
+                head.extend_from_slice(part.as_bytes());
+            }
+        }
         if head.last() == Some(&b',') {
             head.pop();
         }
@@ -103,7 +108,16 @@ mod tests {
     }
 
     fn response(status: u16, headers: Vec<(&'static str, Cow<'static, str>)>, content: Content) -> Response<'static> {
-        Response { status, head: None, private: false, headers, cookies: None, content, body_bytes: 0 }
+        Response {
+            status,
+            head: None,
+            private: false,
+            headers,
+            server_timing: None,
+            cookies: None,
+            content,
+            body_bytes: 0,
+        }
     }
 
     fn json_of(response: &Response<'_>) -> Value {

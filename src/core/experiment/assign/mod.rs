@@ -105,7 +105,7 @@ pub fn assign<'a>(request: &'a Request<'a>, experiments: Experiments<'a>) -> Ass
         let state = known.unwrap_or_else(|| VisitorState::new(id));
         let unseen = |seen: &&Participation<'a>| !state.is_counted(seen.experiment.label.mark);
         let mut unseen = participations.iter().filter(unseen).peekable();
-        if known.is_none() || unseen.peek().is_some() || !assignments.is_text(sent.assignments.unwrap_or_default()) {
+        if known.is_none() || unseen.peek().is_some() || !assignments.is_unchanged() {
             // A preview is marked as counted, so that it never counts. It ends with the session, as its assignments do.
             let previewed = participations.iter().filter(|seen| seen.forced).map(|seen| seen.experiment.label.preview);
             let marks = unseen.clone().map(|seen| seen.experiment.label.mark).chain(previewed.clone());
@@ -125,7 +125,7 @@ pub fn assign<'a>(request: &'a Request<'a>, experiments: Experiments<'a>) -> Ass
     let is_canonical = known.is_some()
         && !assignments.is_empty()
         && assignments.fit()
-        && sent.assignments.is_some_and(|sent| assignments.is_text(sent))
+        && assignments.is_unchanged()
         && !sent.has_several
         && settings.has_consent_in_cache_key();
     personal.private =

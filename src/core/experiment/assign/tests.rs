@@ -87,7 +87,7 @@ impl Case {
             redirect: assignment.redirect.clone(),
             private: assignment.personal.private,
             vary_cookie: assignment.personal.vary_cookie,
-            timing: assignment.personal.server_timing.as_deref().map(str::to_owned),
+            timing: assignment.personal.server_timing.as_deref().map(|json| json.replace("\\\"", "\"")),
             cookies: assignment.personal.cookies.iter().flat_map(|cookies| cookies.iter()).cloned().collect(),
             exposures: exposures.map(|seen| (seen.experiment.key.to_string(), seen.variation)).collect(),
         }
