@@ -34,7 +34,7 @@ rule() { printf '{"features": {"test_version": {"defaultValue": null, "rules": [
 ab='{"key": "a", "variations": ["v1", "v2"], "coverage": 0.10, "meta": [{"key": "control"}, {"key": "treatment"}]}'
 
 rule "$ab" >"$definition"
-stops disabled 'pass the definition'"'"'s key with --key experiments.json' experiments put "$definition"
+stops disabled 'put the definition with --key experiments.json' experiments put "$definition"
 stops normal 'the function lambdaapi reads experiments.json' experiments put "$definition" --key other.json
 stops normal 's3://site/experiments.json does not exist: write a definition' experiments ramp a 0.5
 stops errors 'experiments.json has errors: nothing was written' experiments put "$definition"
@@ -47,7 +47,7 @@ says '--content-type application/json --cache-control max-age=0'
 says '--if-none-match \* '
 not_called put-object
 works disabled experiments put "$definition" --key experiments.json
-says 'has no setting experiments yet: enable them'
+says 'does not use it yet: run deploy.sh set Experiments=experiments.json'
 holds "$(rule "$ab")"
 called 'nearedge experiment check .* --feature test_version --test-versions v1,v2'
 echo 'ok  experiment.sh put writes the first definition'
