@@ -118,7 +118,7 @@ read_settings() {
   [ -z "$versions" ] || constraints+=(--test-versions "$versions")
   if [ -z "$setting" ]; then
     uses=''
-    [ -n "$key" ] || die "the function $function has no setting experiments: pass the definition's key with --key experiments.json, put it, then enable it (deploy/README.md, Experiments)" 2
+    [ -n "$key" ] || die "the function $function has no setting experiments: put the definition with --key experiments.json, then run deploy.sh set Experiments=experiments.json" 2
   else
     [ -z "$key" ] || [ "$key" = "$setting" ] || die "--key $key: the function $function reads $setting; omit --key" 2
     key=$setting
@@ -244,7 +244,7 @@ refused() {
 await() {
   local written lines line start=$SECONDS limit=$wait_secs address number=0
   if [ -z "$uses" ]; then
-    note "the function $function has no setting experiments yet: enable them (deploy/README.md, Experiments)"
+    note "the function $function does not use it yet: run deploy.sh set Experiments=$key"
     return
   fi
   if [ "$limit" = 0 ]; then
