@@ -146,7 +146,7 @@ impl Definitions {
     fn replace(&self, bytes: Option<Vec<u8>>, etag: Option<String>) {
         let broken = match bytes.and_then(|bytes| String::from_utf8(bytes).ok()) {
             None => Some("it is not UTF-8: save it as UTF-8".to_owned()),
-            Some(text) => self.activate(&text).err(),
+            Some(text) => self.activate(&text, etag.as_deref()).err(),
         };
         let mut state = self.state.lock();
         state.etag = etag;
@@ -157,7 +157,7 @@ impl Definitions {
     ///
     /// # Errors
     /// The first problem, if the definition cannot be used.
-    fn activate(&self, text: &str) -> Result<(), String> {
+    fn activate(&self, text: &str, etag: Option<&str>) -> Result<(), String> {
         let key = self.config.key.as_str();
         let constraints = Constraints {
             feature: &self.config.settings.feature,
@@ -168,7 +168,7 @@ impl Definitions {
             .map_err(|problems| problems.first().map(Problem::to_string).unwrap_or_default())?;
         let (versions, experiments) = (definition.versions.join(","), definition.experiments().count());
         *self.active.write() = Some(Arc::new(definition));
-        info!(key, versions, experiments, "experiments: a new definition is active");
+        info!(key, etag, versions, experiments, "experiments: a new definition is active");
         warn_of(key, &warnings);
         Ok(())
     }

@@ -15,23 +15,56 @@ pub struct Attribute {
     path: Box<[Box<str>]>,
     /// The attribute of a request that has this name.
     pub field: Option<Field>,
-    /// Whether the CDN's cache key contains it, so that a shared cache tells its values apart.
-    pub in_cache_key: bool,
+    /// What a condition uses that tests the attribute.
+    pub(super) if_tested: Used,
+    /// What an experiment uses that hashes the attribute.
+    pub(super) if_hashed: Used,
+}
+
+/// What an evaluation uses, from which the caching of the answer follows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Used {
+    /// What experiments hash: the visitor's id, or another attribute.
+    pub(super) hash: bool,
+    /// Something that neither the assignments nor the CDN's cache key contain.
+    pub(super) uncacheable: bool,
+    /// A cookie of the site.
+    pub(super) cookie: bool,
+}
+
+impl Used {
+    /// What both use together.
+    pub(super) fn with(self, more: Self) -> Self {
+        Self {
+            hash: self.hash | more.hash,
+            uncacheable: self.uncacheable | more.uncacheable,
+            cookie: self.cookie | more.cookie,
+        }
+    }
 }
 
 impl Attribute {
     /// Prepares a name.
     pub fn new(name: &str) -> Self {
-        let field = Field::of_name(name);
-        // An attribute that no request has is the same for every visitor.
-        let in_cache_key = matches!(field, None | Some(Field::Path | Field::Host));
-        Self { name: name.into(), path: name.split('.').map(Into::into).collect(), field, in_cache_key }
+        Self::with_cache_key(name, &[])
     }
 
-    /// The same attribute, with the further attributes of the CDN's cache key.
-    pub(super) fn with_cache_key(mut self, names: &[String]) -> Self {
-        self.in_cache_key |= names.iter().any(|name| **name == *self.name);
-        self
+    /// Prepares a name, for a CDN whose cache key contains these attributes besides `path` and `host`.
+    pub(super) fn with_cache_key(name: &str, cache_key: &[String]) -> Self {
+        let field = Field::of_name(name);
+        // An attribute that no request has is the same for every visitor.
+        let in_key =
+            matches!(field, None | Some(Field::Path | Field::Host)) || cache_key.iter().any(|listed| listed == name);
+        let (is_id, cookie) = (field == Some(Field::Id), matches!(field, Some(Field::Cookie(_))));
+        Self {
+            name: name.into(),
+            path: name.split('.').map(Into::into).collect(),
+            // The assignments say nothing about a condition on the id.
+            if_tested: Used { hash: is_id, uncacheable: !in_key, cookie },
+            // A visitor with the id's cookie has an id, but the assignments do not tell whether another attribute is present.
+            if_hashed: Used { hash: true, uncacheable: !is_id && !in_key, cookie },
+            field,
+        }
     }
 }
 

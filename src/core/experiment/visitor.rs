@@ -8,7 +8,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 use smallvec::SmallVec;
 
 use crate::experiment::assignment::Assignments;
-use crate::experiment::attribute::{Attribute, Attributes, Field, Operand};
+use crate::experiment::attribute::{Attribute, Attributes, Field, Operand, Used};
 use crate::experiment::bot::is_bot;
 use crate::experiment::client::{browser, system};
 use crate::experiment::evaluation::{Assigned, Hashed, Sticky, Visitor};
@@ -31,17 +31,6 @@ const PATH_ENCODED: &AsciiSet = &CONTROLS
     .add(b'`')
     .add(b'{')
     .add(b'}');
-
-/// What an evaluation has used, from which the caching of the answer follows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Used {
-    /// What experiments hash: the visitor's id, or another attribute.
-    pub(super) hash: bool,
-    /// Something that neither the assignments nor the CDN's cache key contain.
-    pub(super) uncacheable: bool,
-    /// A cookie of the site.
-    pub(super) cookie: bool,
-}
 
 /// A participation in an experiment.
 #[derive(Debug, Clone, Copy)]
@@ -89,10 +78,8 @@ impl<'a, 'i> RequestVisitor<'a, 'i> {
         self.used.get()
     }
 
-    fn note(&self, change: impl FnOnce(&mut Used)) {
-        let mut used = self.used.get();
-        change(&mut used);
-        self.used.set(used);
+    fn note(&self, more: Used) {
+        self.used.set(self.used.get().with(more));
     }
 
     /// The value of a field.
@@ -133,7 +120,7 @@ impl<'a, 'i> RequestVisitor<'a, 'i> {
 
     /// Notes that the answer depends on what neither the assignments nor the CDN's cache key contain.
     pub(super) fn uncacheable(&self) {
-        self.note(|used| used.uncacheable = true);
+        self.note(Used { uncacheable: true, ..Used::default() });
     }
 
     /// Whether the client is a known bot.
@@ -184,22 +171,12 @@ impl<'a, 'i> RequestVisitor<'a, 'i> {
 
 impl Attributes for RequestVisitor<'_, '_> {
     fn tested(&self, attribute: &Attribute) -> Operand<'_> {
-        self.note(|used| {
-            used.hash |= attribute.field == Some(Field::Id);
-            used.cookie |= matches!(attribute.field, Some(Field::Cookie(_)));
-            // The assignments say nothing about a condition on the id.
-            used.uncacheable |= !attribute.in_cache_key;
-        });
+        self.note(attribute.if_tested);
         self.operand(attribute)
     }
 
     fn hashed(&self, attribute: &Attribute) -> Operand<'_> {
-        self.note(|used| {
-            used.hash = true;
-            used.cookie |= matches!(attribute.field, Some(Field::Cookie(_)));
-            // Whoever has the id's cookie has an id, but the assignments do not tell whether another attribute is present.
-            used.uncacheable |= attribute.field != Some(Field::Id) && !attribute.in_cache_key;
-        });
+        self.note(attribute.if_hashed);
         self.operand(attribute)
     }
 }

@@ -51,10 +51,7 @@ impl std::error::Error for EventError {}
 /// If the event is not payload format 2.0. The error never quotes the event, because it contains the secret.
 pub fn parse(event: &[u8]) -> Result<Request<'_>, EventError> {
     let mut request = Request::default();
-    let (headers, ..) = parse_fields::<REQUEST_NAMES, IgnoredAny>(event, &mut request)?;
-    if let Some(mut headers) = headers {
-        headers.fill(&mut request);
-    }
+    parse_fields::<REQUEST_NAMES, IgnoredAny>(event, &mut request, |_, _, _| {})?;
     Ok(request)
 }
 
@@ -71,30 +68,29 @@ pub fn parse_visit<'a>(event: &'a [u8], visit: &mut Visit<'a>) -> Result<Request
 
 fn parse_visit_fields<'a, const N: usize>(event: &'a [u8], visit: &mut Visit<'a>) -> Result<Request<'a>, EventError> {
     let mut request = Request::default();
-    let (headers, cookies, domain_name) = parse_fields::<N, Cookies<'_>>(event, &mut request)?;
     visit.event = event;
-    visit.domain_name = domain_name.map(|Text(name)| name);
-    if let Some(mut headers) = headers {
-        headers.fill(&mut request);
-        headers.fill_visit(visit);
-    }
-    if let Some(cookies) = cookies {
-        visit.cookies = cookies;
-    }
+    parse_fields::<N, Cookies<'_>>(event, &mut request, |headers, cookies, domain_name| {
+        visit.domain_name = domain_name.map(|Text(name)| name);
+        if let Some(headers) = headers {
+            headers.fill_visit(visit);
+        }
+        if let Some(cookies) = cookies {
+            visit.cookies = cookies;
+        }
+    })?;
     Ok(request)
 }
 
-/// The header fields, the cookies and the domain name of an event.
-type Fields<'a, const N: usize, C> = (Option<Headers<'a, N>>, Option<C>, Option<Text<'a>>);
-
-/// Parses an event with the first `N` of [`NAMES`]. Fills the request, without its header fields.
+/// Parses an event with the first `N` of [`NAMES`]. Fills the request; `others` takes the other header fields, the cookies
+/// and the domain name.
 fn parse_fields<'a, const N: usize, C: Deserialize<'a>>(
     event: &'a [u8],
     request: &mut Request<'a>,
-) -> Result<Fields<'a, N, C>, EventError> {
+    others: impl FnOnce(Option<&mut Headers<'a, N>>, Option<C>, Option<Text<'a>>),
+) -> Result<(), EventError> {
     // Validates the whole event once. Given bytes, serde_json would validate each string.
     let event = std::str::from_utf8(event).map_err(|error| malformed_utf8(event, error.valid_up_to()))?;
-    let event: Event<'a, N, C> = serde_json::from_str(event)
+    let mut event: Event<'a, N, C> = serde_json::from_str(event)
         .map_err(|error| EventError::Malformed { line: error.line(), column: error.column() })?;
     let context = event.request_context.unwrap_or_default();
     let version = event.version.as_ref().map(Text::as_str);
@@ -120,7 +116,11 @@ fn parse_fields<'a, const N: usize, C: Deserialize<'a>>(
     if let Some(Text(query)) = event.raw_query_string {
         request.query = query;
     }
-    Ok((event.headers, event.cookies, context.domain_name))
+    if let Some(headers) = &mut event.headers {
+        headers.fill(request);
+    }
+    others(event.headers.as_mut(), event.cookies, context.domain_name);
+    Ok(())
 }
 
 /// Whether an unsupported event only keeps the environment warm: from serverless-plugin-warmup, lambda-warmer or a

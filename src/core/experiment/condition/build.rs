@@ -88,7 +88,7 @@ impl<'a> Builder<'a> {
 
     /// Prepares an attribute of a visitor.
     pub(in crate::experiment) fn attribute(&mut self, name: &str) -> Attribute {
-        let attribute = Attribute::new(name).with_cache_key(self.cache_key);
+        let attribute = Attribute::with_cache_key(name, self.cache_key);
         if self.of_request {
             self.problems.use_attribute(&attribute);
         }
