@@ -1,6 +1,10 @@
 //! Regular expressions of a definition: linear in the length of the text.
+//!
+//! `\d`, `\w` and `\b` mean characters of ASCII, as in JavaScript.
 
-use regex::{Regex, RegexBuilder};
+use std::borrow::Cow;
+
+use regex_lite::{Regex, RegexBuilder};
 
 /// The largest compiled expression, in bytes. Repetitions of repetitions grow without it.
 const SIZE_MAX: usize = 256 << 10;
@@ -14,8 +18,8 @@ pub(super) enum Pattern {
     /// An expression such as `^/checkout/`: a plain text, possibly at the start or the end. A comparison of bytes costs a
     /// fraction of what the engine's start alone does.
     Literal { text: Box<str>, at_start: bool, at_end: bool },
-    /// Any other expression.
-    Expression(Regex),
+    /// Any other expression, and whether it ignores case.
+    Expression(Regex, bool),
 }
 
 impl Pattern {
@@ -28,16 +32,11 @@ impl Pattern {
         if let Some(literal) = Self::literal(expression).filter(|_| !ignore_case) {
             return Ok(literal);
         }
-        let mut builder = RegexBuilder::new(expression);
+        let folded = if ignore_case { fold(expression) } else { Cow::Borrowed(expression) };
+        let mut builder = RegexBuilder::new(&folded);
         builder.case_insensitive(ignore_case).size_limit(SIZE_MAX).nest_limit(NESTING_MAX);
-        builder.build().map(Self::Expression).map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => "the expression is too large".to_owned(),
-            // The last line names the problem; the lines above draw the expression.
-            other => {
-                let text = other.to_string();
-                text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
-            }
-        })
+        let built = builder.build().map(|regex| Self::Expression(regex, ignore_case));
+        built.map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
     }
 
     /// The expression as a plain text, if it is one.
@@ -55,15 +54,33 @@ impl Pattern {
             Self::Literal { text: literal, at_start: true, .. } => text.starts_with(&**literal),
             Self::Literal { text: literal, at_end: true, .. } => text.ends_with(&**literal),
             Self::Literal { text: literal, .. } => text.contains(&**literal),
-            Self::Expression(expression) => expression.is_match(text),
+            Self::Expression(expression, false) => expression.is_match(text),
+            Self::Expression(expression, true) => expression.is_match(&fold(text)),
         }
     }
+}
+
+/// The text with its letters outside ASCII in lower case; the engine ignores the case of ASCII itself.
+fn fold(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    let fold = |character: char| {
+        let mut lower = character.to_lowercase();
+        match (lower.next(), lower.next()) {
+            (Some(single), None) if !character.is_ascii() => single,
+            _ => character,
+        }
+    };
+    Cow::Owned(text.chars().map(fold).collect())
 }
 
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Expression(expression), Self::Expression(other)) => expression.as_str() == other.as_str(),
+            (Self::Expression(expression, ignore_case), Self::Expression(other, other_ignores)) => {
+                (expression.as_str(), ignore_case) == (other.as_str(), other_ignores)
+            }
             (
                 Self::Literal { text, at_start, at_end },
                 Self::Literal { text: other_text, at_start: other_start, at_end: other_end },
@@ -84,15 +101,23 @@ mod tests {
             assert!(matches!(Pattern::new(expression, false), Ok(Pattern::Literal { .. })), "{expression}");
         }
         for expression in ["a.b", "a|b", "\\d", "^^", "a$b", "(a)"] {
-            assert!(matches!(Pattern::new(expression, false), Ok(Pattern::Expression(_))), "{expression}");
+            assert!(matches!(Pattern::new(expression, false), Ok(Pattern::Expression(..))), "{expression}");
         }
     }
 
     #[test]
     fn unsupported_and_too_large_expressions_are_errors() {
         assert!(Pattern::new("a(?=b)", false).unwrap_err().contains("look-around"));
-        assert!(Pattern::new("(a", false).unwrap_err().contains("unclosed group"));
-        assert_eq!(Pattern::new("((a{500}){500})", false).unwrap_err(), "the expression is too large");
+        assert!(Pattern::new("(a", false).unwrap_err().contains("group"));
+        assert!(Pattern::new("((a{500}){500})", false).unwrap_err().contains("size limit"));
+    }
+
+    #[test]
+    fn case_is_ignored_beyond_ascii_too() {
+        let pattern = Pattern::new("^É(a|ß)+ж$", true).unwrap();
+        assert!(pattern.is_match("éAßЖ") && !pattern.is_match("eaж"));
+        assert!(!Pattern::new("É.", false).unwrap().is_match("éa"));
+        assert!(Pattern::new(r"^\S+É$", true).unwrap().is_match("xé"));
     }
 
     proptest! {

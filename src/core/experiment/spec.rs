@@ -390,7 +390,7 @@ fn prepare_targets(json: &Value, builder: &mut Builder<'_>) -> Option<Vec<Target
                 Err(problem) => {
                     builder.problems.warn(
                         format!("the regular expression matches no URL: {problem}"),
-                        "use the syntax of https://docs.rs/regex, without look-around and back-references",
+                        "use the syntax of https://docs.rs/regex-lite, without look-around and back-references",
                     );
                     TargetPattern::Nothing
                 }

@@ -199,7 +199,7 @@ impl<'a> Builder<'a> {
             Err(problem) => {
                 self.problems.warn(
                     format!("the regular expression matches nothing: {problem}"),
-                    "use the syntax of https://docs.rs/regex, without look-around and back-references",
+                    "use the syntax of https://docs.rs/regex-lite, without look-around and back-references",
                 );
                 None
             }
