@@ -397,6 +397,11 @@ mod tests {
                 "rules[0].weights: the weights are ignored",
             ),
             (r#""key": "a", "variations": ["v1", "v2"], "hashVersion": 3"#, "hashVersion 3 is unknown"),
+            (
+                r#""key": "a", "variations": ["v1", "v2"], "meta": [{"key": "x"}, {"key": "x"}]"#,
+                "two variations have the key \"x\"",
+            ),
+            (r#""key": "a", "contextualVariations": ["v1", "v2"]"#, "contextual bandits are not supported"),
         ] {
             let (_, warnings) = parse(&rule(members)).unwrap();
             assert!(warnings.iter().any(|warning| warning.to_string().contains(expected)), "{warnings:?}");

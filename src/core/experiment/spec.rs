@@ -187,6 +187,7 @@ impl Experiment {
         let version = hashing.version.unwrap_or(HashVersion::One);
         let meta = json.get("meta").and_then(Value::as_list).unwrap_or_default();
         let meta: Vec<VariationMeta> = meta.iter().map(VariationMeta::new).collect();
+        warn_of_repeated_keys(&meta, builder);
         let phase = text(json, "phase").unwrap_or_default();
         let (bucket_version, min_bucket_version) = (whole(json, "bucketVersion"), whole(json, "minBucketVersion"));
         let keys = (0..variations.len()).map(|variation| variation_key(&meta, variation));
@@ -214,6 +215,22 @@ impl Experiment {
             meta,
             hashing,
         }
+    }
+}
+
+/// Warns if the assignments of two variations are the same text.
+fn warn_of_repeated_keys(meta: &[VariationMeta], builder: &mut Builder<'_>) {
+    let repeated = meta.iter().enumerate().filter_map(|(index, variation)| {
+        let key = variation.key.as_deref()?;
+        meta[..index].iter().any(|other| other.key.as_deref() == Some(key)).then_some(key)
+    });
+    for key in repeated {
+        builder.problems.enter("meta");
+        builder.problems.warn(
+            format!("two variations have the key {key:?}, and their visitors get the first one at the next visit"),
+            "give each variation a key of its own",
+        );
+        builder.problems.leave();
     }
 }
 
