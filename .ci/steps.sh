@@ -258,7 +258,8 @@ step_scenarios() {
 
 # The scenario `experiment`, through a caching CDN: one that tells visitors apart, and one that mixes them.
 experiment_scenario() {
-  local site=$CI_STATE/experiment-site mixing=$CI_STATE/mixing.json log=target/ci/experiment.log code=0
+  local site=$CI_STATE/experiment-site consenting=$CI_STATE/consenting.json mixing=$CI_STATE/mixing.json
+  local log=target/ci/experiment.log code=0
   cp -r emulator/site "$site"
   printf '%s' '{"features": {"test_version": {"defaultValue": null, "rules": [{"key": "ci", "variations": ["v1", "v2"],' \
     '"weights": [0.7, 0.3], "hashVersion": 2, "meta": [{"key": "control"}, {"key": "treatment"}]}]}}}' >"$site/experiments.json"
@@ -267,7 +268,10 @@ experiment_scenario() {
   local scenario=("$peers/python" loadtest/run experiment "BASE_URL=$cdn" "EXPERIMENTS=$site/experiments.json" RATE=5 DURATION=8s)
   scenario+=(CACHED=yes DEVIATIONS=5 P95_MS=4000 P99_MS=8000)
 
-  start_cloud "${cloud_command[@]}" --cache --env experiments_consent=consent=yes --env experiments_preview=true
+  # The cache key must tell visitors with consent from others.
+  sed 's/"nearedge_v"/"nearedge_v", "consent"/' .ci/caching.json >"$consenting"
+  start_cloud "${cloud_command[@]}" --distribution "$consenting" --env experiments_consent=consent=yes \
+    --env experiments_cache_key=cookie.consent --env experiments_preview=true
   "${scenario[@]}" CONSENT=consent=yes PREVIEW=yes >"$log" 2>&1 || { tail -60 "$log"; fail 'experiment'; }
   stop_cloud
   echo 'ok  experiment RATE=5 DURATION=8s'
