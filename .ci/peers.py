@@ -90,6 +90,8 @@ def local_cloud(folder, *arguments, **options):
     edge, gateway, s3, console = free_port(), free_port(), free_port(), free_port()
     command = [TARGET / "nearedge", "--edge", f"127.0.0.1:{edge}", "--gateway", f"127.0.0.1:{gateway}"]
     command += ["--s3", f"127.0.0.1:{s3}", "--console", f"127.0.0.1:{console}"]
+    # The other peers run the function without the sample site's experiment.
+    command += ["--env", "experiments="]
     with running([*command, *arguments], folder / "nearedge.log", **options):
         wait_until("the local cloud listens", lambda: listens(edge) and listens(gateway))
         yield f"http://127.0.0.1:{gateway}", f"http://127.0.0.1:{edge}", f"http://127.0.0.1:{s3}"
