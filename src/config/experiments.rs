@@ -20,8 +20,11 @@ const COOKIE_SECS: u64 = 31_536_000;
 /// ([RFC 6265bis §5.5](https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#section-5.5)).
 const COOKIE_SECS_MAX: u64 = 34_560_000;
 
+/// The default prefix of the paths of beacons.
+const PATH: &str = "/.nearedge";
+
 /// The settings that have no effect without a definition.
-const DEPENDENT: [&str; 9] = [
+const DEPENDENT: [&str; 11] = [
     "experiments_bots",
     "experiments_cache_key",
     "experiments_consent",
@@ -30,6 +33,8 @@ const DEPENDENT: [&str; 9] = [
     "experiments_cookie_secs",
     "experiments_cookie_secure",
     "experiments_feature",
+    "experiments_log_ids",
+    "experiments_path",
     "experiments_preview",
 ];
 
@@ -60,6 +65,19 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
             let problem = format!("contains {bad:?}: list attributes of requests, such as country,deviceType");
             self.reject("experiments_cache_key", problem);
         }
+        let path = self.text("experiments_path").unwrap_or_else(|| PATH.to_owned());
+        if !is_prefix(&path) {
+            let problem = format!("is {path:?}: start with a slash, end without one, and use letters, digits and -._~");
+            self.reject("experiments_path", problem);
+        }
+        let hash_ids = match self.text("experiments_log_ids").as_deref() {
+            None | Some("plain") => false,
+            Some("hash") => true,
+            Some(other) => {
+                self.reject("experiments_log_ids", format!("is {other:?}: use plain or hash"));
+                false
+            }
+        };
         let feature = self.text("experiments_feature").unwrap_or_else(|| FEATURE.to_owned());
         let set = |name: &&&str| self.raw_text(name).is_some_and(|value| !value.is_empty());
         if let Some(name) =
@@ -76,6 +94,8 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
                 bots,
                 preview,
                 cache_key,
+                hash_ids,
+                goal_path: format!("{path}/goal/"),
                 site: site(redirect_path.unwrap_or_default()),
             },
             test_versions: test_versions.map(<[String]>::to_vec),
@@ -107,6 +127,15 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
 fn is_token(name: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !name.is_empty() && name.len() <= 64 && name.bytes().all(is_allowed)
+}
+
+/// Whether a path is a prefix of other paths, without characters that a URL encodes.
+fn is_prefix(path: &str) -> bool {
+    let is_segment = |segment: &str| {
+        !matches!(segment, "" | "." | "..")
+            && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+    };
+    path.len() <= 100 && path.strip_prefix('/').is_some_and(|path| path.split('/').all(is_segment))
 }
 
 fn is_domain(domain: &str) -> bool {
@@ -145,6 +174,7 @@ mod tests {
         assert_eq!(invalid, Vec::<&str>::new());
         assert_eq!(settings.cookies, CookieSettings::new("nearedge", 31_536_000, None, true));
         assert_eq!((settings.site.as_str(), settings.feature.as_str()), ("https://d1.cloudfront.net", "test_version"));
+        assert_eq!(settings.goal_path, "/.nearedge/goal/");
     }
 
     #[test]
@@ -164,6 +194,10 @@ mod tests {
             ("experiments_consent", "=1"),
             ("experiments_cache_key", "country,planet"),
             ("experiments_preview", "yes"),
+            ("experiments_log_ids", "sha256"),
+            ("experiments_path", "/a/"),
+            ("experiments_path", "a"),
+            ("experiments_path", "/a/../b"),
         ] {
             assert_eq!(read(&[("experiments", "e.json"), (name, value)]).1, [name], "{value}");
         }

@@ -3,7 +3,7 @@
 use strsim::osa_distance;
 
 /// The settings of nearedge.
-const SETTINGS: [&str; 40] = [
+const SETTINGS: [&str; 42] = [
     "auth_header",
     "bucket",
     "cache_max_bytes",
@@ -21,6 +21,8 @@ const SETTINGS: [&str; 40] = [
     "experiments_cookie_secs",
     "experiments_cookie_secure",
     "experiments_feature",
+    "experiments_log_ids",
+    "experiments_path",
     "experiments_preview",
     "index_document",
     "lambda_auth",

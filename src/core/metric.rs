@@ -18,6 +18,16 @@ pub const VARIANT: &str = "variant";
 /// The dimension for the outcome, on [`Dimensions::ServiceAndVariant`] metrics.
 pub const OUTCOME: &str = "outcome";
 
+/// The dimension for the experiment's key, on [`Dimensions::Variation`] and [`Dimensions::VariationAndGoal`] metrics. The
+/// names of these three dimensions are those of GrowthBook's warehouse.
+pub const EXPERIMENT: &str = "experiment_id";
+
+/// The dimension for the variation's key.
+pub const VARIATION: &str = "variation_id";
+
+/// The dimension for the goal's key.
+pub const GOAL: &str = "goal";
+
 /// The value of [`VARIANT`] for a request without a variant.
 pub const NO_VARIANT: &str = "none";
 
@@ -54,6 +64,10 @@ pub enum Dimensions {
     Service,
     /// [`SERVICE`] alone; and [`SERVICE`], [`VARIANT`] and [`OUTCOME`].
     ServiceAndVariant,
+    /// [`SERVICE`], [`EXPERIMENT`] and [`VARIATION`].
+    Variation,
+    /// [`SERVICE`], [`EXPERIMENT`], [`VARIATION`] and [`GOAL`].
+    VariationAndGoal,
 }
 
 macro_rules! table {
@@ -118,6 +132,8 @@ table! {
     ObjectRefused, Count, Service, "Requests for an object that S3 refuses: archived, encrypted with SSE-C, or its KMS key is disabled.";
     Oversize, Count, Service, "Requests for an object that is too large for a Lambda response.";
     DefinitionErrors, Count, Service, "Loads of the experiments' definition that failed: it is missing, invalid or too large, or S3 fails. The last good one stays active.";
+    Exposures, Count, Variation, "Visitors who see a variation for the first time in a phase of the experiment.";
+    Conversions, Count, VariationAndGoal, "Visitors who reach a goal for the first time after the exposure.";
     SpansDropped, Count, Service, "Spans dropped because the queue was full or the collector did not accept them.";
 }
 
@@ -144,7 +160,7 @@ impl Metric {
     }
 }
 
-/// The measurements of one invocation.
+/// The measurements of one invocation. Exposures and conversions have lines of their own.
 #[derive(Debug, Clone, Copy)]
 pub struct Measurement<'a> {
     /// The record of the invocation.
@@ -262,6 +278,7 @@ mod tests {
             variant: Some("v1".to_owned()),
             is_defined: false,
             forced: false,
+            counts: None,
             secret: Some(SecretMatch::Current),
             body_bytes: 10,
             missing: None,

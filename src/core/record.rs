@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::access::secret::SecretMatch;
+use crate::experiment::count::Counts;
 use crate::object::ObjectKey;
 use crate::store::{FetchError, Missing, Source};
 
@@ -24,6 +25,8 @@ pub struct Record {
     pub is_defined: bool,
     /// Whether the request states its version itself, although experiments assign versions.
     pub forced: bool,
+    /// What the request counts for its visitor; `None` for almost all.
+    pub counts: Option<Box<Counts>>,
     /// Which secret the request presented.
     pub secret: Option<SecretMatch>,
     /// The length of the response body as the client receives it.
@@ -50,6 +53,7 @@ impl Record {
             variant: None,
             is_defined: false,
             forced: false,
+            counts: None,
             secret: None,
             body_bytes: 0,
             missing: None,

@@ -1,6 +1,7 @@
 //! The log of invocations: a metrics line, or a plain log line without metrics.
 
 use std::borrow::Cow;
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,6 +12,7 @@ use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use crate::origin::Origin;
+use crate::telemetry::count_line::{self, CountMetrics};
 use crate::telemetry::metrics_line::{LineWriter, LogLine};
 use crate::telemetry::stdout::{STDOUT, Stdout};
 use crate::telemetry::throttle::LogThrottle;
@@ -22,6 +24,8 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Reporter {
     lines: Option<LineWriter>,
+    /// The metrics in the lines of exposures and conversions.
+    count_metrics: Option<CountMetrics>,
     /// How long the start took.
     init: Duration,
     /// Whether a line has been written.
@@ -42,6 +46,7 @@ struct Counters {
 impl Reporter {
     pub(super) fn new(lines: Option<LineWriter>, init: Duration) -> Self {
         Self {
+            count_metrics: lines.as_ref().map(LineWriter::count_metrics),
             lines,
             init,
             reported: AtomicBool::new(false),
@@ -69,6 +74,13 @@ impl Reporter {
         if lost > 0 {
             warn!(lost, "log lines were lost: standard output was not read in time");
             STDOUT.acknowledge_lost(lost);
+        }
+        // Whatever the log level is: these lines are results, not a log.
+        if let Some(counts) = &record.counts {
+            let written = count_line::write(counts, self.count_metrics.as_ref(), request_id, SystemTime::now());
+            if let Err(error) = Stdout.write_all(&written) {
+                warn!(request_id, %error, "cannot write the lines of exposures and conversions");
+            }
         }
         if self.lines.is_none() && record.error.is_none() && !tracing::event_enabled!(tracing::Level::INFO) {
             return;

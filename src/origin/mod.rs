@@ -105,8 +105,9 @@ impl<S: Store> Origin<S> {
             visit,
             new_id: &new_id,
         });
-        let decision = decide(request, &self.policy, experiments);
+        let mut decision = decide(request, &self.policy, experiments);
         drop(span);
+        let counts = decision.assignment.as_mut().and_then(|assignment| assignment.counts.take());
         let found = self.carry_out(request, &decision, deadline).await;
         let mut record = Record {
             status: 0,
@@ -118,6 +119,7 @@ impl<S: Store> Origin<S> {
                 .zip(decision.variant)
                 .is_some_and(|(definition, variant)| definition.gives(variant)),
             forced: self.experiments.is_some() && request.test_version.is_some(),
+            counts: None,
             secret: decision.secret,
             body_bytes: 0,
             missing: found.missing,
@@ -136,6 +138,8 @@ impl<S: Store> Origin<S> {
             (response, payload) = self.encode(outcome, None, personal, request.method);
         }
         record.status = response.status;
+        // A failure sets no cookies, so that the next view is the first.
+        record.counts = counts.filter(|_| response.status < 500);
         record.body_bytes = content_len(&response.content);
         OriginResponse { payload, record }
     }

@@ -17,6 +17,8 @@ use nearedge_core::object::KEY_BYTES_MAX;
 use nearedge_core::store::{FetchError, Source};
 use parking_lot::Mutex;
 
+use crate::telemetry::count_line::CountMetrics;
+
 /// The namespace and the dimensions of the metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetricsConfig {
@@ -65,6 +67,11 @@ impl LineWriter {
         };
         let emf = Emf::builder(config.namespace.clone(), vec![vec![SERVICE.to_owned()]]).directive(by_variant).build();
         Self { format: Mutex::new((emf, Vec::with_capacity(2048))), config }
+    }
+
+    /// The metrics in the lines of exposures and conversions.
+    pub fn count_metrics(&self) -> CountMetrics {
+        CountMetrics { namespace: self.config.namespace.clone(), service: self.config.service.clone() }
     }
 
     /// Writes a line in one write.
@@ -193,6 +200,7 @@ mod tests {
             variant: Some(variant.to_owned()),
             is_defined: false,
             forced: false,
+            counts: None,
             secret: Some(SecretMatch::Current),
             body_bytes: 5_120,
             missing: None,

@@ -4,6 +4,7 @@
 //! - [`metrics_line`]: the line of an invocation, in CloudWatch's Embedded Metric Format
 //! - [`trace`]: parents, sampling and spans; [`spans`]: their pipeline; [`exporter`]: spans to a collector
 
+pub mod count_line;
 pub mod exporter;
 pub mod log;
 pub mod metrics_line;

@@ -170,6 +170,8 @@ fn disagreements(definition: &Definition, feature: &str, pages: &BTreeSet<(Strin
         consent: None,
         bots: Vec::new(),
         preview: false,
+        hash_ids: false,
+        goal_path: "/.nearedge/goal/".to_owned(),
         cache_key: Vec::new(),
         site: "https://example.com".to_owned(),
     };

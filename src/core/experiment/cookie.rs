@@ -1,8 +1,6 @@
-//! The visitor's cookie: `1.ID.MARKS`, with a format version, the id and the exposures that have been counted.
+//! The visitor's cookie: `1.ID.MARKS`, with a format version, the id and marks of what has been counted.
 
-use std::iter;
-
-use crate::experiment::label::{Label, Mark};
+use crate::experiment::mark::{IS_BASE64, MARK_LEN, Mark};
 
 /// The version of the format.
 const VERSION: &str = "1";
@@ -13,32 +11,15 @@ pub const ID_BYTES: usize = 16;
 /// The number of characters of an id: base64 without padding.
 const ID_LEN: usize = 22;
 
-/// The number of characters of a mark.
-const MARK_LEN: usize = 6;
-
-/// The most marks that are kept.
-const MARKS_MAX: usize = 40;
-
-/// The alphabet of base64url (RFC 4648 §5).
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-/// Whether a byte is in the alphabet.
-const IS_BASE64: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut index = 0;
-    while index < ALPHABET.len() {
-        table[ALPHABET[index] as usize] = true;
-        index += 1;
-    }
-    table
-};
+/// The most marks that are kept. With the other cookie, the visitor's cookies stay below 1 kB.
+pub(super) const MARKS_MAX: usize = 64;
 
 /// The content of the visitor's cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct VisitorState<'a> {
     /// The id.
     pub(super) id: &'a str,
-    /// The marks of counted exposures.
+    /// The marks of what has been counted.
     marks: &'a str,
 }
 
@@ -60,30 +41,27 @@ impl<'a> VisitorState<'a> {
         Self { id, marks: "" }
     }
 
-    /// Whether an exposure has been counted.
+    /// What has been counted.
+    pub(super) fn marks(&self) -> impl Iterator<Item = Mark> {
+        self.marks.as_bytes().as_chunks().0.iter().map(Mark::read)
+    }
+
+    /// Whether something has been counted.
     pub(super) fn is_counted(&self, mark: Mark) -> bool {
-        let encoded = encode(mark);
-        self.marks.as_bytes().chunks_exact(MARK_LEN).any(|counted| counted == encoded)
+        self.marks().any(|counted| counted == mark)
     }
 
-    /// Whether an experiment is previewed.
-    pub(super) fn has_preview(&self, labels: &[Label]) -> bool {
-        !self.marks.is_empty() && labels.iter().any(|label| self.is_counted(label.preview))
-    }
-
-    /// The cookie's value with more marks. Drops those of experiments that no label names, and of a preview that has ended.
-    pub(super) fn write(&self, more: impl Iterator<Item = Mark>, previews: bool, labels: &[Label]) -> String {
+    /// The cookie's value with more marks. Of its own marks, those stay that `is_kept` selects.
+    pub(super) fn write(&self, more: impl Iterator<Item = Mark>, is_kept: impl Fn(Mark) -> bool) -> String {
         let mut cookie = String::with_capacity(ID_LEN + 4 + self.marks.len() + 4 * MARK_LEN);
         for part in [VERSION, ".", self.id, "."] {
             cookie.push_str(part);
         }
-        let of_label = |label: &Label| [Some(label.mark), previews.then_some(label.preview)];
-        let kept = labels.iter().flat_map(of_label).flatten().filter(|mark| self.is_counted(*mark));
         let mut written: Vec<Mark> = Vec::new();
-        for mark in more.chain(kept) {
+        for mark in more.chain(self.marks().filter(|mark| is_kept(*mark))) {
             if written.len() < MARKS_MAX && !written.contains(&mark) {
                 written.push(mark);
-                cookie.extend(encode(mark).map(char::from));
+                cookie.extend(mark.chars());
             }
         }
         cookie
@@ -95,22 +73,12 @@ pub(super) fn encode_id(random: [u8; ID_BYTES]) -> String {
     base64_simd::URL_SAFE_NO_PAD.encode_to_string(random)
 }
 
-/// A mark as base64url, six bits per character.
-fn encode(Mark(mark): Mark) -> [u8; MARK_LEN] {
-    let mut digits = iter::successors(Some(mark), |rest| Some(rest >> 6));
-    [(); MARK_LEN].map(|()| ALPHABET[digits.next().map_or(0, |rest| rest as usize & 63)])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     const ID: &str = "AAECAwQFBgcICQoLDA0ODw";
-
-    fn labels() -> Vec<Label> {
-        ["a", "b"].map(|key| Label::new(key, 0, "0", 0, ["0".into(), "1".into()].into_iter())).to_vec()
-    }
 
     #[test]
     fn an_id_is_128_bits_of_base64() {
@@ -120,21 +88,30 @@ mod tests {
     }
 
     #[test]
-    fn counted_exposures_are_kept_while_their_experiment_exists() {
-        let labels = labels();
-        let [first, second] = [labels[0].mark, labels[1].mark];
-        let cookie = VisitorState::new(ID).write([first, second].into_iter(), false, &labels);
+    fn marks_are_added_and_only_the_selected_ones_stay() {
+        let [first, second] = ["a", "b"].map(|key| Mark::exposure(key, "0"));
+        let cookie = VisitorState::new(ID).write([first, second].into_iter(), |_| false);
         let state = VisitorState::read(&cookie).unwrap();
-        assert!(state.is_counted(first) && state.is_counted(second) && !state.is_counted(Mark(1)));
-        let cookie = state.write(iter::empty(), false, &labels[..1]);
+        assert!(state.is_counted(first) && state.is_counted(second) && !state.is_counted(Mark::exposure("c", "0")));
+        let goal = Mark::conversion("a", "0", "signup");
+        let cookie = state.write([goal].into_iter(), |mark| mark == first);
         let state = VisitorState::read(&cookie).unwrap();
-        assert!(state.is_counted(first) && !state.is_counted(second));
+        assert_eq!(state.marks().collect::<Vec<_>>(), [goal, first]);
     }
 
     #[test]
-    fn a_new_phase_has_another_mark() {
-        let mark = |phase| Label::new("a", 0, phase, 0, iter::empty()).mark;
-        assert_ne!(mark("0"), mark("1"));
+    fn phases_goals_and_previews_have_marks_of_their_own() {
+        let marks = [
+            Mark::exposure("a", "0"),
+            Mark::exposure("a", "1"),
+            Mark::excluded("a", "0"),
+            Mark::preview("a"),
+            Mark::conversion("a", "0", "b"),
+            Mark::conversion("a", "1", "b"),
+            Mark::conversion("a", "0", "c"),
+        ];
+        let distinct: std::collections::BTreeSet<_> = marks.into_iter().collect();
+        assert_eq!(distinct.len(), marks.len());
     }
 
     #[test]
@@ -148,7 +125,7 @@ mod tests {
             "1.AAECAwQFBgcICQoLDA0OD.",
             "1.AAECAwQFBgcICQoLDA0OD;.",
             "1.AAECAwQFBgcICQoLDA0ODw.abc",
-            "1.AAECAwQFBgcICQoLDA0ODw.abcde/",
+            "1.AAECAwQFBgcICQoLDA0ODw.abc/",
         ] {
             assert_eq!(VisitorState::read(cookie), None, "{cookie}");
         }
@@ -157,12 +134,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back_and_stays_short(marks in prop::collection::vec(any::<u32>(), 0..100)) {
-            let cookie = VisitorState::new(ID).write(marks.iter().copied().map(Mark), false, &labels());
+        fn what_is_written_is_read_back_and_stays_short(marks in prop::collection::vec("[a-zA-Z0-9_-]{4}", 0..100)) {
+            let marks: Vec<Mark> = marks.iter().map(|mark| Mark::read(mark.as_bytes().try_into().unwrap())).collect();
+            let cookie = VisitorState::new(ID).write(marks.iter().copied(), |_| true);
             let state = VisitorState::read(&cookie).unwrap();
             prop_assert_eq!(state.id, ID);
-            prop_assert!(cookie.len() <= 300);
-            prop_assert!(marks.iter().take(MARKS_MAX).all(|mark| state.is_counted(Mark(*mark))));
+            prop_assert!(cookie.len() <= 281);
+            prop_assert!(marks.iter().take(MARKS_MAX).all(|mark| state.is_counted(*mark)));
         }
     }
 }

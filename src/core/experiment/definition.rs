@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use crate::experiment::attribute::Field;
 use crate::experiment::condition::{Builder, NODES_MAX};
+use crate::experiment::counting::Counting;
 use crate::experiment::feature::{Effect, Features};
 use crate::experiment::label::Label;
 use crate::experiment::plan::Plan;
@@ -41,6 +42,8 @@ pub struct Definition {
     detail: Detail,
     /// The names of the experiments, sorted and without repetitions.
     pub(super) labels: Vec<Label>,
+    /// What is counted, and where.
+    pub counting: Counting,
 }
 
 /// What a definition must agree with.
@@ -144,7 +147,8 @@ fn build<'a>(json: &'a Value, constraints: Constraints<'a>, builder: &mut Builde
     let fields = std::mem::take(&mut builder.problems.fields);
     let needs_attributes = fields.iter().any(|field| field.detail() == Detail::Attributes);
     let detail = if needs_attributes { Detail::Attributes } else { Detail::Visit };
-    Definition { plan, versions, fields, detail, labels }
+    let counting = Counting::prepare(json, &labels, &fields, &mut builder.problems);
+    Definition { plan, versions, fields, detail, labels, counting }
 }
 
 /// Rejects what is no definition at all.

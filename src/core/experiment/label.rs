@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::experiment::mark::Mark;
+
 /// All characters except RFC 3986's unreserved ones (§2.3).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The names of an experiment and of its variations, percent-encoded once.
+/// The names of an experiment and of its variations, percent-encoded once, and what its cookies say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Label {
     /// The key.
@@ -20,15 +22,24 @@ pub(super) struct Label {
     pub(super) variations: Box<[Box<str>]>,
     /// The members of Server-Timing, as the content of a JSON string.
     pub(super) timings: Box<[Box<str>]>,
-    /// Stands for the experiment and its phase among counted exposures.
+    /// The names in logs and metrics.
+    pub(super) names: Names,
+    /// The mark of an exposure.
     pub(super) mark: Mark,
-    /// Stands for a preview of the experiment, until the browser is closed.
+    /// The mark of a preview.
     pub(super) preview: Mark,
+    /// The mark of a visitor who has seen a preview.
+    pub(super) excluded: Mark,
 }
 
-/// Stands for an experiment and its phase in the visitor's cookie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Mark(pub(super) u32);
+/// The names of an experiment as the definition writes them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Names {
+    pub(super) key: Box<str>,
+    pub(super) phase: Box<str>,
+    /// The keys of the variations.
+    pub(super) variations: Box<[Box<str>]>,
+}
 
 impl Label {
     pub(super) fn new<'a>(
@@ -40,7 +51,8 @@ impl Label {
     ) -> Self {
         let encode = |text: &str| -> Box<str> { utf8_percent_encode(text, ENCODED).to_string().into() };
         let encoded_key = encode(key);
-        let variations: Box<[Box<str>]> = variations.map(|variation| encode(&variation)).collect();
+        let plain: Box<[Box<str>]> = variations.map(|variation| (*variation).into()).collect();
+        let variations: Box<[Box<str>]> = plain.iter().map(|variation| encode(variation)).collect();
         let timing = |variation: &str| -> Box<str> {
             let mut timing = String::new();
             // Writing to a String cannot fail. Percent-encoded names need no escapes, but in JSON the quotation marks do.
@@ -49,8 +61,10 @@ impl Label {
         };
         Self {
             timings: variations.iter().map(|variation| timing(variation)).collect(),
-            mark: Mark(super::hash::fingerprint(&[key, "\0", phase])),
-            preview: Mark(super::hash::fingerprint(&[key, "\0\0preview"])),
+            names: Names { key: key.into(), phase: phase.into(), variations: plain },
+            mark: Mark::exposure(key, phase),
+            preview: Mark::preview(key),
+            excluded: Mark::excluded(key, phase),
             version: bucket_version.to_string().into(),
             min_version,
             key: encoded_key,

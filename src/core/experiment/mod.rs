@@ -6,7 +6,8 @@
 //! - `plan`: everything of a payload that an evaluation needs; `evaluation`: a visitor → the value of a feature
 //! - `definition`: a team's file, checked and prepared; `problem`: what is wrong with it, and where
 //! - `assign`: a request → version, cookies and caching, with `settings`; `visitor`: the request as a visitor
-//! - `cookie`, `assignment`, `label`: what a visitor's cookies hold
+//! - `cookie`, `assignment`, `label`, `mark`: what a visitor's cookies hold
+//! - `counting`: which exposures and goals a definition counts, and where, with `page`; `count`: what a request counts
 //! - `bot`, `client`: what a user agent tells
 
 pub mod assign;
@@ -16,11 +17,15 @@ pub mod bot;
 mod client;
 pub mod condition;
 pub mod cookie;
+pub mod count;
+pub mod counting;
 pub mod definition;
 pub mod evaluation;
 pub mod feature;
 pub mod hash;
 mod label;
+mod mark;
+mod page;
 mod pattern;
 pub mod plan;
 pub mod problem;

@@ -17,6 +17,10 @@ pub struct ExperimentSettings {
     pub preview: bool,
     /// The attributes that the CDN has in its cache key, besides `path` and `host`.
     pub cache_key: Vec<String>,
+    /// Whether lines contain the SHA-256 of an id in place of it.
+    pub hash_ids: bool,
+    /// What the paths of beacons start with, such as `/.nearedge/goal/`.
+    pub goal_path: String,
     /// The scheme and the host of the site, such as `https://dxxxx.cloudfront.net`.
     pub site: String,
 }

@@ -133,7 +133,7 @@ impl TargetPattern {
         }
     }
 
-    fn matches(&self, url: &UrlParts<'_>) -> bool {
+    pub(super) fn matches(&self, url: &UrlParts<'_>) -> bool {
         match self {
             Self::Simple { host, path, parameters, fragment } => {
                 matches_wildcards(host, &url.host)
@@ -160,13 +160,13 @@ pub(super) fn is_targeted(url: &str, targets: &[Target]) -> bool {
 }
 
 /// Removes one slash at each end.
-fn without_slashes(path: &str) -> &str {
+pub(super) fn without_slashes(path: &str) -> &str {
     let path = path.strip_prefix('/').unwrap_or(path);
     path.strip_suffix('/').unwrap_or(path)
 }
 
 /// Whether a path matches a pattern without slashes at its ends; those of the path are optional.
-fn matches_path(pattern: &str, path: &str) -> bool {
+pub(super) fn matches_path(pattern: &str, path: &str) -> bool {
     let short = path.strip_prefix('/').unwrap_or(path);
     [path, short].into_iter().any(|path| {
         matches_wildcards(pattern, path) || path.strip_suffix('/').is_some_and(|path| matches_wildcards(pattern, path))

@@ -118,6 +118,13 @@ impl<'a, 'i> RequestVisitor<'a, 'i> {
         }
     }
 
+    /// The text of a field for log lines; `None` if it is absent, or contains the secret.
+    pub(super) fn text(&self, field: &Field) -> Option<Cow<'_, str>> {
+        let Operand::Text(text) = self.value(field) else { return None };
+        let contains_secret = self.request.lambda_auth.as_deref().is_some_and(|secret| text.contains(secret));
+        (!contains_secret && !text.is_empty()).then_some(text)
+    }
+
     /// Notes that the answer depends on what neither the assignments nor the CDN's cache key contain.
     pub(super) fn uncacheable(&self) {
         self.note(Used { uncacheable: true, ..Used::default() });

@@ -109,6 +109,8 @@ fn visit(definition: &Definition, cookies: &[&str], navigates: bool, check: impl
         consent: None,
         bots: Vec::new(),
         preview: true,
+        hash_ids: false,
+        goal_path: "/.nearedge/goal/".to_owned(),
         cache_key: Vec::new(),
         site: "https://example.com".to_owned(),
     };
@@ -151,6 +153,6 @@ pub(crate) fn cookies(visitor: &str, assignments: &str) {
         assert!(set.iter().map(String::len).sum::<usize>() < 1_200 && assignment.personal.private);
         assert!(set.iter().all(|cookie| cookie.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_control())));
         let kept: Vec<&str> = set.iter().filter_map(|cookie| cookie.split(';').next()).collect();
-        visit(&definition, &kept, true, |next| assert!(next.personal.cookies.is_none() && next.exposures.is_empty()));
+        visit(&definition, &kept, true, |next| assert!(next.personal.cookies.is_none() && next.counts.is_none()));
     });
 }

@@ -142,18 +142,22 @@ impl Visit<'_> {
 
     /// Whether a browser navigates to a page: it says so, or it does not say what it fetches and accepts HTML.
     pub fn is_navigation(&self, request: &Request<'_>) -> bool {
-        let is_prefetch = |purpose: &Option<Cow<'_, str>>| {
-            purpose
-                .as_deref()
-                .is_some_and(|purpose| purpose.trim_ascii_start().to_ascii_lowercase().starts_with("prefetch"))
-        };
         let navigates = match self.sec_fetch_dest.as_deref() {
             Some(destination) => matches!(destination, "document" | "iframe"),
             None => request.accepts_html(),
         };
-        navigates
-            && request.method == crate::request::Method::Get
-            && !is_prefetch(&self.sec_purpose)
-            && !is_prefetch(&self.purpose)
+        navigates && self.is_get(request)
+    }
+
+    /// Whether the request is a GET of something that the visitor uses now.
+    pub fn is_get(&self, request: &Request<'_>) -> bool {
+        request.method == crate::request::Method::Get && !self.is_prefetch()
+    }
+
+    /// Whether a browser fetches what it may need later.
+    pub fn is_prefetch(&self) -> bool {
+        [&self.sec_purpose, &self.purpose].into_iter().flatten().any(|purpose| {
+            purpose.trim_ascii_start().get(..8).is_some_and(|start| start.eq_ignore_ascii_case("prefetch"))
+        })
     }
 }

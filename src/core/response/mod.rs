@@ -36,6 +36,12 @@ pub enum Outcome {
     PathRefused,
     /// `test_version` is malformed.
     VersionRefused,
+    /// A beacon for a goal.
+    GoalReached,
+    /// A beacon for a goal that the definition does not contain.
+    GoalUnknown,
+    /// A beacon with a value that cannot be counted. Holds the reason.
+    ValueRefused(&'static str),
     /// A redirect to this Location, requested by the header `redirect` or made by an experiment.
     Redirected(String),
     /// The object, a range of it, or its head.
@@ -65,6 +71,9 @@ impl Outcome {
             Self::MethodsListed => "methods_listed",
             Self::PathRefused => "path_refused",
             Self::VersionRefused => "version_refused",
+            Self::GoalReached => "goal_reached",
+            Self::GoalUnknown => "goal_unknown",
+            Self::ValueRefused(_) => "value_refused",
             Self::Redirected(_) => "redirected",
             Self::Found(Object { range: None, .. }) => "found",
             Self::Found(_) => "partial",
@@ -152,7 +161,15 @@ impl<'a> Response<'a> {
         presentation: &'a Presentation,
     ) -> Self {
         // These responses are the same for every variant.
-        let varies = !matches!(outcome, Outcome::Forbidden | Outcome::MethodRefused | Outcome::MethodsListed);
+        let varies = !matches!(
+            outcome,
+            Outcome::Forbidden
+                | Outcome::MethodRefused
+                | Outcome::MethodsListed
+                | Outcome::GoalReached
+                | Outcome::GoalUnknown
+                | Outcome::ValueRefused(_)
+        );
         let mut response = Self::without_vary(outcome, presentation);
         if varies {
             let vary_cookie = personal.is_some_and(|personal| personal.vary_cookie);
@@ -208,6 +225,12 @@ impl<'a> Response<'a> {
             Outcome::Forbidden => Self::text(403, "request is forbidden"),
             Outcome::MethodRefused => Self::text(405, "method not allowed: use GET, HEAD or OPTIONS").with([ALLOW]),
             Outcome::PathRefused => Self::text(400, "invalid path: it contains a NUL character"),
+            Outcome::GoalReached => Self::empty(204, vec![NO_STORE]),
+            Outcome::GoalUnknown => Self::text(
+                404,
+                "no such goal: add it to \"goals\" of the definition of experiments, or correct its key",
+            ),
+            Outcome::ValueRefused(reason) => Self::text(400, reason),
             Outcome::VersionRefused => Self::text(
                 400,
                 "invalid test_version: use 1 to 64 letters, digits, dots, underscores or hyphens, but not . or ..",
@@ -371,6 +394,7 @@ mod tests {
             Outcome::VersionRefused | Outcome::Redirected(_) | Outcome::Found(_) | Outcome::NotModified(_) => true,
             Outcome::PreconditionFailed | Outcome::RangeNotSatisfiable(_) | Outcome::Oversized(_) => true,
             Outcome::TooLarge(..) | Outcome::ErrorDocument(_) => true,
+            Outcome::GoalReached | Outcome::GoalUnknown | Outcome::ValueRefused(_) => true,
             Outcome::NotFetched(_, FetchError::Missing(_) | FetchError::Unavailable(_)) => true,
             Outcome::NotFetched(_, FetchError::TimedOut(_) | FetchError::Failed(_) | FetchError::Refused(_)) => true,
             Outcome::NotFetched(_, FetchError::Busy(_)) => true,
@@ -387,6 +411,9 @@ mod tests {
             Outcome::MethodsListed,
             Outcome::PathRefused,
             Outcome::VersionRefused,
+            Outcome::GoalReached,
+            Outcome::GoalUnknown,
+            Outcome::ValueRefused("value is not a number"),
             Outcome::Redirected("https://d1/v1/x.html".into()),
             Outcome::Found(object(None)),
             Outcome::Found(object(Some(2..5))),

@@ -5,6 +5,7 @@
 mod access;
 mod action;
 mod experiment;
+mod goal;
 mod key;
 mod method;
 mod object;
@@ -31,6 +32,7 @@ pub use self::redirect::location;
 /// The secret comes first: a request without it learns nothing from the later stages.
 fn stages(draft: &mut Draft<'_, '_>) -> Stage<Infallible> {
     access::require_secret(draft)?;
+    goal::answer_beacon(draft)?;
     method::select_part(draft)?;
     experiment::assign_visitor(draft)?;
     variant::select_variant(draft)?;

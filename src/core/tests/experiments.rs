@@ -20,7 +20,7 @@ struct Answer {
     variations: Option<String>,
     private: bool,
     cookies: Option<[String; 2]>,
-    exposures: Vec<(String, usize)>,
+    exposures: Vec<(String, String)>,
 }
 
 impl Answer {
@@ -37,6 +37,8 @@ fn settings(cache_key: &[&str]) -> ExperimentSettings {
         consent: None,
         bots: Vec::new(),
         preview: false,
+        hash_ids: false,
+        goal_path: "/.nearedge/goal/".to_owned(),
         cache_key: cache_key.iter().map(|name| (*name).to_owned()).collect(),
         site: "https://d1.cloudfront.net".to_owned(),
     }
@@ -106,9 +108,9 @@ fn answer(definition: &Definition, settings: &ExperimentSettings, visit: &Visit,
         private: assignment.personal.private,
         cookies: assignment.personal.cookies.as_deref().cloned(),
         exposures: assignment
-            .exposures
+            .counted()
             .iter()
-            .map(|exposure| (exposure.experiment.key.to_string(), exposure.variation))
+            .map(|exposure| (exposure.experiment.to_string(), exposure.variation.to_string()))
             .collect(),
     }
 }

@@ -1,20 +1,27 @@
-//! Assigns the visitor of a request: the version, the cookies, and how the answer may be cached.
+//! Assigns the visitor of a request: the version, the cookies, what is counted, and how the answer may be cached.
+
+mod conversion;
 
 use std::borrow::Cow;
 
 use crate::experiment::assignment::Assignments;
 use crate::experiment::bot::is_bot;
 use crate::experiment::cookie::{ID_BYTES, VisitorState, encode_id};
+use crate::experiment::count::{Count, CountKind, Counts};
 use crate::experiment::definition::Definition;
 use crate::experiment::evaluation::{Evaluation, Visitor};
+use crate::experiment::label::Label;
+use crate::experiment::page::Page;
 use crate::experiment::settings::ExperimentSettings;
-use crate::experiment::spec::Experiment;
 use crate::experiment::url::{is_same_url, merge_query_strings};
 use crate::experiment::value::Value;
 use crate::experiment::visitor::{Participation, RequestVisitor};
 use crate::request::Request;
 use crate::request::visit::Visit;
 use crate::response::Personal;
+
+pub use self::conversion::beacon;
+use self::conversion::{Conversion, attributes, conversions};
 
 /// What an assignment needs besides the request.
 #[derive(Clone, Copy)]
@@ -44,17 +51,15 @@ pub struct Assignment<'a> {
     pub redirect: Option<String>,
     /// What the response must say because it is for this visitor.
     pub personal: Personal<'a>,
-    /// The experiments that the visitor sees for the first time.
-    pub exposures: Vec<Exposure<'a>>,
+    /// What the request counts.
+    pub counts: Option<Box<Counts>>,
 }
 
-/// A visitor's first view of a variation.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Exposure<'a> {
-    /// The experiment.
-    pub experiment: &'a Experiment,
-    /// The index of the variation.
-    pub variation: usize,
+impl Assignment<'_> {
+    /// The exposures and conversions that the request counts.
+    pub fn counted(&self) -> &[Count] {
+        self.counts.as_ref().map_or(&[], |counts| &counts.counted)
+    }
 }
 
 /// Assigns the visitor of a request that does not state a version itself.
@@ -98,26 +103,43 @@ pub fn assign<'a>(request: &'a Request<'a>, experiments: Experiments<'a>) -> Ass
         server_timing: server_timing(&participations),
         ..Personal::default()
     };
-    let mut exposures = Vec::new();
+    let page = Page { path: &request.path, url: &|| visitor.url() };
+    let counting = &definition.counting;
+    let mut counts = None;
     if navigates && !consents && (sent.visitor.is_some() || sent.assignments.is_some()) {
         personal.cookies = Some(Box::new(cookies.expire()));
-    } else if let Some(id) = id.as_deref().filter(|_| navigates) {
+    } else if let Some(id) = id.as_deref() {
         let state = known.unwrap_or_else(|| VisitorState::new(id));
-        let unseen = |seen: &&Participation<'a>| !state.is_counted(seen.experiment.label.mark);
+        let unseen = |seen: &&Participation<'a>| {
+            navigates
+                && !state.is_counted(seen.experiment.label.mark)
+                && (seen.forced || counting.counts_exposure(&seen.experiment.key, &page))
+        };
         let mut unseen = participations.iter().filter(unseen).peekable();
-        if known.is_none() || unseen.peek().is_some() || !assignments.is_unchanged() {
-            // A preview is marked as counted, so that it never counts. It ends with the session, as its assignments do.
-            let previewed = participations.iter().filter(|seen| seen.forced).map(|seen| seen.experiment.label.preview);
-            let marks = unseen.clone().map(|seen| seen.experiment.label.mark).chain(previewed.clone());
-            let goes_on = sent.assignments.is_some() && state.has_preview(&definition.labels);
+        let reached = (known.is_some() && visit.is_get(request)).then(|| counting.reached(&page, navigates));
+        let converted = reached.into_iter().flatten();
+        let converted = converted.flat_map(|goal| conversions(definition, goal, None, &state, &assignments));
+        let converted: Vec<Conversion> = converted.collect();
+        let is_news = unseen.peek().is_some() || !converted.is_empty();
+        let is_changed = navigates && (known.is_none() || !assignments.is_unchanged());
+        if (is_news || is_changed) && !(known.is_some() && is_bot()) {
+            // A preview is marked as counted and excluded, so that it never counts. It ends with the session, as its
+            // assignments do.
+            let previewed = participations.iter().filter(|seen| seen.forced).map(|seen| &seen.experiment.label);
+            let previews = previewed.clone().flat_map(|label| [label.preview, label.excluded]);
+            let marks = unseen.clone().map(|seen| seen.experiment.label.mark).chain(previews);
+            let marks = marks.chain(converted.iter().map(|conversion| conversion.mark));
+            let goes_on = sent.assignments.is_some() && state.marks().any(|mark| counting.is_preview(mark));
             let is_preview = goes_on || previewed.count() > 0;
             personal.cookies = Some(Box::new([
-                cookies.set_visitor(&state.write(marks, is_preview, &definition.labels)),
+                cookies.set_visitor(&state.write(marks, |mark| counting.keeps(mark, is_preview))),
                 cookies.set_assignments(&assignments.text(), is_preview),
             ]));
+            let exposed = unseen.filter(|seen| !seen.forced).filter_map(|seen| exposure(definition, seen, version));
+            let counted: Vec<Count> = exposed.chain(converted.into_iter().map(|conversion| conversion.count)).collect();
+            counts = (!counted.is_empty())
+                .then(|| Box::new(Counts::new(id, settings.hash_ids, attributes(definition, &visitor), counted)));
         }
-        let counted = unseen.filter(|seen| !seen.forced);
-        exposures.extend(counted.map(|seen| Exposure { experiment: seen.experiment, variation: seen.variation }));
     }
     // A shared cache may keep the answer if its key, with the assignments in it, determines the answer. Without any
     // assignment the key is that of every new visitor, who would never be assigned then. Of two cookies with the same name,
@@ -128,9 +150,26 @@ pub fn assign<'a>(request: &'a Request<'a>, experiments: Experiments<'a>) -> Ass
         && assignments.is_unchanged()
         && !sent.has_several
         && settings.has_consent_in_cache_key();
-    personal.private =
-        personal.cookies.is_some() || redirect.is_some() || used.uncacheable || used.hash && !is_canonical;
-    Assignment { version, redirect, personal, exposures }
+    personal.private = personal.cookies.is_some()
+        || redirect.is_some()
+        || used.uncacheable
+        || used.hash && !is_canonical
+        || counting.needs_every_view(&page);
+    Assignment { version, redirect, personal, counts }
+}
+
+/// The count of a first view.
+fn exposure(definition: &Definition, seen: &Participation<'_>, version: Option<&str>) -> Option<Count> {
+    let label = &seen.experiment.label;
+    let is_same = |other: &Label| (&other.key, &other.version) == (&label.key, &label.version);
+    let index = definition.labels.iter().position(is_same)?;
+    Some(Count {
+        experiment: label.names.key.clone(),
+        variation: label.names.variations.get(seen.variation)?.clone(),
+        phase: label.names.phase.clone(),
+        in_metrics: definition.counting.is_in_metrics(index),
+        kind: CountKind::Exposure { version: version.map(Into::into) },
+    })
 }
 
 /// Whether the visitor has consented, or need not.

@@ -1,5 +1,7 @@
 //! The table of visitors, and what may be cached.
 
+mod counting;
+
 use super::*;
 use crate::experiment::definition::{Constraints, FEATURE};
 use crate::experiment::settings::{Consent, CookieSettings};
@@ -16,6 +18,8 @@ const HALVES: &str = r#"{"key": "test", "variations": ["v1", "v2"], "hashVersion
 struct Case {
     rules: String,
     automatic: String,
+    /// Further members of the definition.
+    members: String,
     settings: ExperimentSettings,
     request: Request<'static>,
     visit: Visit<'static>,
@@ -30,15 +34,17 @@ fn navigation(rules: &str) -> Case {
         consent: None,
         bots: Vec::new(),
         preview: false,
+        hash_ids: false,
+        goal_path: "/.nearedge/goal/".to_owned(),
         cache_key: Vec::new(),
         site: "https://www.example.com".to_owned(),
     };
     let request = Request { path: "/index.html".into(), ..Request::default() };
-    Case { rules: rules.to_owned(), automatic: String::new(), settings, request, visit }
+    Case { rules: rules.to_owned(), automatic: String::new(), members: String::new(), settings, request, visit }
 }
 
 /// What a test sees of an assignment.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 struct Seen {
     version: Option<String>,
     redirect: Option<String>,
@@ -46,7 +52,10 @@ struct Seen {
     vary_cookie: bool,
     timing: Option<String>,
     cookies: Vec<String>,
-    exposures: Vec<(String, usize)>,
+    /// Experiment and variation.
+    exposures: Vec<(String, String)>,
+    /// Experiment, variation and goal.
+    conversions: Vec<(String, String, String)>,
 }
 
 impl Case {
@@ -67,36 +76,55 @@ impl Case {
         self
     }
 
-    fn assign(&self) -> Seen {
+    fn definition(&self) -> Definition {
         let text = format!(
-            r#"{{"features": {{"test_version": {{"defaultValue": "base", "rules": [{}]}}}}, "experiments": [{}]}}"#,
-            self.rules, self.automatic
+            r#"{{"features": {{"test_version": {{"defaultValue": "base", "rules": [{}]}}}}, "experiments": [{}]{}}}"#,
+            self.rules, self.automatic, self.members
         );
         let constraints = Constraints { feature: FEATURE, test_versions: None, cache_key: &self.settings.cache_key };
-        let (definition, _) = Definition::parse(&text, constraints).unwrap();
-        let experiments = Experiments {
-            definition: Some(&definition),
+        Definition::parse(&text, constraints).unwrap().0
+    }
+
+    fn experiments<'a>(&'a self, definition: &'a Definition) -> Experiments<'a> {
+        Experiments {
+            definition: Some(definition),
             settings: &self.settings,
             visit: &self.visit,
             new_id: &|| Some(std::array::from_fn(|index| index as u8)),
-        };
-        let assignment = assign(&self.request, experiments);
-        let exposures = assignment.exposures.iter();
-        Seen {
+        }
+    }
+
+    fn assign(&self) -> Seen {
+        Seen::new(&assign(&self.request, self.experiments(&self.definition())))
+    }
+}
+
+impl Seen {
+    fn new(assignment: &Assignment<'_>) -> Self {
+        let (mut exposures, mut conversions) = (Vec::new(), Vec::new());
+        for Count { experiment, variation, kind, .. } in assignment.counted() {
+            let (experiment, variation) = (experiment.to_string(), variation.to_string());
+            match kind {
+                CountKind::Exposure { .. } => exposures.push((experiment, variation)),
+                CountKind::Conversion { goal, .. } => conversions.push((experiment, variation, goal.to_string())),
+            }
+        }
+        Self {
             version: assignment.version.map(str::to_owned),
             redirect: assignment.redirect.clone(),
             private: assignment.personal.private,
             vary_cookie: assignment.personal.vary_cookie,
             timing: assignment.personal.server_timing.as_deref().map(|json| json.replace("\\\"", "\"")),
             cookies: assignment.personal.cookies.iter().flat_map(|cookies| cookies.iter()).cloned().collect(),
-            exposures: exposures.map(|seen| (seen.experiment.key.to_string(), seen.variation)).collect(),
+            exposures,
+            conversions,
         }
     }
 }
 
 /// Nothing is set and nothing is counted.
 fn is_silent(seen: &Seen) -> bool {
-    seen.cookies.is_empty() && seen.exposures.is_empty()
+    seen.cookies.is_empty() && seen.exposures.is_empty() && seen.conversions.is_empty()
 }
 
 #[test]
@@ -315,7 +343,7 @@ fn a_redirect_experiment_redirects_navigations_only() {
     assert_eq!(seen.redirect.as_deref(), Some("https://www.example.com/new?a=1&b=2"));
     assert_eq!(
         (seen.exposures.clone(), seen.private, seen.version.clone()),
-        (vec![("move".to_owned(), 1)], true, None)
+        (vec![("move".to_owned(), "1".to_owned())], true, None)
     );
     assert!(case.clone().asset().returning(&seen).assign().redirect.is_none());
     assert!(case.clone().returning(&seen).assign().redirect.is_some());
