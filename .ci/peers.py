@@ -223,7 +223,7 @@ def with_seaweedfs(folder):
         create = [*signed, "-X", "PUT", f"{endpoint}/{BUCKET}"]
         wait_until("SeaweedFS creates a bucket", functools.partial(succeeds, *create))
         for file in sorted(path for path in SITE.rglob("*") if path.is_file()):
-            content_type = {".html": "text/html", ".png": "image/png"}[file.suffix]
+            content_type = {".html": "text/html", ".png": "image/png"}.get(file.suffix, "application/octet-stream")
             url = f"{endpoint}/{BUCKET}/{file.relative_to(SITE)}"
             put = [*signed, "-T", file, "-H", f"content-type: {content_type}", url]
             wait_until("SeaweedFS stores an object", functools.partial(succeeds, *put))
