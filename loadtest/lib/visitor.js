@@ -7,8 +7,8 @@ import { find, keysWith } from './site.js';
 /** @typedef {import('./request.js').Response} Response */
 /** @typedef {import('./definition.js').Variation} Variation */
 
-/** An id of 128 bits, and marks of counted exposures. */
-const VISITOR_COOKIE = /^1\.([A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{6})*$/;
+/** An id of 128 bits, and marks of what has been counted. */
+const VISITOR_COOKIE = /^1\.([A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{4})*$/;
 
 /** Whether a response comes from the CDN's cache. @param {Response} response */
 export function fromCache(response) {

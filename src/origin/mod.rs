@@ -14,7 +14,7 @@ mod oversize;
 use std::sync::Once;
 use std::time::Instant;
 
-use nearedge_core::experiment::assign::Experiments;
+use nearedge_core::experiment::assign::{Assignment, Experiments};
 use nearedge_core::experiment::cookie::ID_BYTES;
 use nearedge_core::record::Record;
 use nearedge_core::request::visit::{Detail, Visit};
@@ -23,6 +23,7 @@ use nearedge_core::response::payload::{PAYLOAD_BYTES_MAX, Payload};
 use nearedge_core::response::{Content, Outcome, Personal, Presentation, Response};
 use nearedge_core::rules::{Action, Decision, Policy, decide};
 use nearedge_core::store::{Missing, Part, Store, StoreStats};
+use tracing::Span;
 
 pub use self::definitions::{Definitions, DefinitionsConfig};
 pub use self::exceptions::{Exceptions, Oversize};
@@ -106,7 +107,11 @@ impl<S: Store> Origin<S> {
             new_id: &new_id,
         });
         let mut decision = decide(request, &self.policy, experiments);
-        drop(span);
+        // A sampled invocation: the server span is the current one again.
+        if !span.is_disabled() {
+            drop(span);
+            record_experiments(decision.assignment.as_ref());
+        }
         let counts = decision.assignment.as_mut().and_then(|assignment| assignment.counts.take());
         let found = self.carry_out(request, &decision, deadline).await;
         let mut record = Record {
@@ -176,6 +181,14 @@ impl<S: Store> Origin<S> {
         }
         let payload = Payload::encode(&response);
         (response, payload)
+    }
+}
+
+/// Records the experiments and the variations of the visitor on the current span, as `new-checkout.treatment, KEY.VARIATION`.
+fn record_experiments(assignment: Option<&Assignment<'_>>) {
+    if let Some(timing) = assignment.and_then(|assignment| assignment.personal.server_timing.as_deref()) {
+        let names: Vec<&str> = timing.split("\\\"").skip(1).step_by(2).collect();
+        Span::current().record("nearedge.experiments", names.join(", "));
     }
 }
 

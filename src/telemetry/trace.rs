@@ -217,6 +217,7 @@ impl TracePolicy {
             "error.type" = field::Empty,
             nearedge.key = field::Empty,
             nearedge.variant = field::Empty,
+            nearedge.experiments = field::Empty,
             nearedge.outcome = field::Empty,
             nearedge.cache = field::Empty,
             nearedge.secret = field::Empty,

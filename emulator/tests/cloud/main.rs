@@ -9,6 +9,7 @@ mod cache;
 mod cdn_cache;
 mod command;
 mod console;
+mod counting;
 mod experiments;
 mod experiments_address;
 mod experiments_cache;
