@@ -1,6 +1,6 @@
 //! Conversions: the goals that a visitor reaches after an exposure.
 
-use crate::experiment::assign::{Assignment, Experiments, has_consent};
+use crate::experiment::assign::participant::{Assignment, Experiments};
 use crate::experiment::assignment::Assignments;
 use crate::experiment::bot::is_bot;
 use crate::experiment::cookie::VisitorState;
@@ -69,7 +69,7 @@ pub fn beacon<'a>(
     let is_counting = request.method != Method::Head
         && request.test_version.is_none()
         && !visit.is_prefetch()
-        && has_consent(settings, visit);
+        && experiments.has_consent();
     let sent = visit.cookies.pair(&settings.cookies.visitor);
     let known = sent.visitor.filter(|_| is_counting).and_then(VisitorState::read);
     let Some((state, assignments)) = known.zip(sent.assignments) else { return (Outcome::GoalReached, None) };

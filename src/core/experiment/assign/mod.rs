@@ -1,66 +1,27 @@
 //! Assigns the visitor of a request: the version, the cookies, what is counted, and how the answer may be cached.
 
 mod conversion;
+mod participant;
 
 use std::borrow::Cow;
 
 use crate::experiment::assignment::Assignments;
 use crate::experiment::bot::is_bot;
-use crate::experiment::cookie::{ID_BYTES, VisitorState, encode_id};
+use crate::experiment::cookie::{VisitorState, encode_id};
 use crate::experiment::count::{Count, CountKind, Counts};
 use crate::experiment::definition::Definition;
 use crate::experiment::evaluation::{Evaluation, Visitor};
 use crate::experiment::label::Label;
 use crate::experiment::page::Page;
-use crate::experiment::settings::ExperimentSettings;
 use crate::experiment::url::{is_same_url, merge_query_strings};
 use crate::experiment::value::Value;
 use crate::experiment::visitor::{Participation, RequestVisitor};
 use crate::request::Request;
-use crate::request::visit::Visit;
 use crate::response::Personal;
 
 pub use self::conversion::beacon;
 use self::conversion::{Conversion, attributes, conversions};
-
-/// What an assignment needs besides the request.
-#[derive(Clone, Copy)]
-pub struct Experiments<'a> {
-    /// The active definition; `None` if none could be loaded.
-    pub definition: Option<&'a Definition>,
-    /// The settings.
-    pub settings: &'a ExperimentSettings,
-    /// The fields of the request that experiments use.
-    pub visit: &'a Visit<'a>,
-    /// Returns random bytes for a new visitor's id, if there are any.
-    pub new_id: &'a (dyn Fn() -> Option<[u8; ID_BYTES]> + Sync),
-}
-
-impl std::fmt::Debug for Experiments<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Experiments").finish_non_exhaustive()
-    }
-}
-
-/// The result of assigning a visitor.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Assignment<'a> {
-    /// The version; `None` for the objects without a version.
-    pub version: Option<&'a str>,
-    /// The address to which an experiment redirects.
-    pub redirect: Option<String>,
-    /// What the response must say because it is for this visitor.
-    pub personal: Personal<'a>,
-    /// What the request counts.
-    pub counts: Option<Box<Counts>>,
-}
-
-impl Assignment<'_> {
-    /// The exposures and conversions that the request counts.
-    pub fn counted(&self) -> &[Count] {
-        self.counts.as_ref().map_or(&[], |counts| &counts.counted)
-    }
-}
+pub use self::participant::{Assignment, Experiments};
 
 /// Assigns the visitor of a request that does not state a version itself.
 pub fn assign<'a>(request: &'a Request<'a>, experiments: Experiments<'a>) -> Assignment<'a> {
@@ -73,7 +34,7 @@ pub fn assign<'a>(request: &'a Request<'a>, experiments: Experiments<'a>) -> Ass
     let cookies = &settings.cookies;
     let navigates = visit.is_navigation(request);
     let sent = visit.cookies.pair(&cookies.visitor);
-    let consents = has_consent(settings, visit);
+    let consents = experiments.has_consent();
     let known = sent.visitor.filter(|_| consents).and_then(VisitorState::read);
     let is_bot = || visit.user_agent().is_some_and(|user_agent| is_bot(&user_agent, &settings.bots));
     let id = match &known {
@@ -169,14 +130,6 @@ fn exposure(definition: &Definition, seen: &Participation<'_>, version: Option<&
         phase: label.names.phase.clone(),
         in_metrics: definition.counting.is_in_metrics(index),
         kind: CountKind::Exposure { version: version.map(Into::into) },
-    })
-}
-
-/// Whether the visitor has consented, or need not.
-fn has_consent(settings: &ExperimentSettings, visit: &Visit<'_>) -> bool {
-    settings.consent.as_ref().is_none_or(|consent| {
-        let value = visit.cookies.get(&consent.name);
-        value.is_some_and(|value| consent.value.as_deref().is_none_or(|expected| expected == value))
     })
 }
 
