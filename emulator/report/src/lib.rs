@@ -1,0 +1,5 @@
+//! Results of experiments, without I/O.
+//!
+//! - `counts`: the visitors and conversions of an experiment, per variation
+
+pub mod counts;
