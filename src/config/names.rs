@@ -107,6 +107,15 @@ mod tests {
     }
 
     #[test]
+    fn the_readmes_have_a_row_for_every_setting() {
+        for page in [include_str!("../../README.md"), include_str!("../../README.zh-CN.md")] {
+            let missing: Vec<&str> =
+                SETTINGS.into_iter().filter(|name| !page.contains(&format!("\n| `{name}` |"))).collect();
+            assert_eq!(missing, Vec::<&str>::new());
+        }
+    }
+
+    #[test]
     fn the_list_names_every_setting_that_is_read() {
         let read = RefCell::new(Vec::new());
         let _ = crate::config::Config::from_env(|name| {
