@@ -25,8 +25,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 CRATES = {
     "nearedge": ["src/lib.rs", "src/main.rs"],
     "nearedge_core": ["src/core/lib.rs"],
-    "emulator": ["emulator/src/lib.rs", "emulator/src/main.rs"],
     "nearedge_report": ["emulator/report/src/lib.rs"],
+    "emulator": ["emulator/src/lib.rs", "emulator/src/main.rs"],
     "dashboards": ["dashboards/src/lib.rs", "dashboards/src/main.rs"],
 }
 
