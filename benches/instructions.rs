@@ -13,10 +13,11 @@
 mod fixture;
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use fixture::experiment::{RETURNING, assigning_origin, respond_to_visit};
+use fixture::experiment::{RETURNING, assigning_origin, definition, respond_to_visit};
 use fixture::{HOUR, event, origin, policy, visit};
+use nearedge::telemetry::count_line::{self, CountMetrics};
 use nearedge_core::access::secret::Secrets;
 use nearedge_core::object::BodyEncoder;
 use nearedge_core::request::event::parse;
@@ -123,27 +124,38 @@ fn visits() -> Vec<Scenario> {
     // The same request, whose caller states the version: the least that a visitor's request can cost.
     let mut by_header: Value = serde_json::from_slice(&returning()).unwrap();
     by_header["headers"]["test_version"] = json!("v2");
+    // A visitor whose assignment is known, but not counted yet.
+    let uncounted = visit("/docs/test.html", &[&*RETURNING[0].replace(".4XpL", "."), RETURNING[1]]);
     [
-        ("visit/by header/disabled", 0, serde_json::to_vec(&by_header).unwrap()),
-        ("visit/returning/1 rule", 1, returning()),
-        ("visit/returning/20 rules", 20, returning()),
-        ("visit/first/1 rule", 1, visit("/docs/test.html", &[])),
+        ("visit/by header/disabled", None, serde_json::to_vec(&by_header).unwrap(), 0),
+        ("visit/returning/1 rule", Some(definition(1, &[])), returning(), 0),
+        ("visit/returning/20 rules", Some(definition(20, &[])), returning(), 0),
+        ("visit/returning/3 goals", Some(definition(1, &["/a", "/b/*", "/c"])), returning(), 0),
+        ("visit/first/1 rule", Some(definition(1, &[])), visit("/docs/test.html", &[]), 1),
+        ("visit/exposure/1 rule", Some(definition(1, &[])), uncounted, 1),
+        ("visit/conversion/1 goal", Some(definition(1, &["/docs/test.html"])), returning(), 1),
     ]
-    .map(|(name, rules, event)| -> Scenario {
+    .map(|(name, definition, event, counts)| -> Scenario {
         let prepare = move || -> Box<dyn Fn()> {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             let deadline = Instant::now() + HOUR;
-            let origin = match rules {
-                0 => origin(10_000, HOUR),
-                rules => runtime.block_on(assigning_origin(10_000, rules)),
+            let origin = match &definition {
+                None => origin(10_000, HOUR),
+                Some(definition) => runtime.block_on(assigning_origin(10_000, definition)),
             };
+            let metrics = CountMetrics::new("nearedge", "lambdaapi");
             let once = move || {
                 let event = black_box(&event);
-                let response = match rules {
-                    0 => runtime.block_on(fixture::respond(&origin, event, deadline)),
-                    _ => runtime.block_on(respond_to_visit(&origin, event, deadline)),
+                let record = match definition {
+                    None => runtime.block_on(fixture::respond(&origin, event, deadline)).record,
+                    Some(_) => runtime.block_on(respond_to_visit(&origin, event, deadline)).record,
                 };
-                assert_eq!((response.record.status, response.record.variant.is_some()), (200, true));
+                let counted = record.counts.as_ref().map_or(0, |counts| {
+                    let lines = count_line::write(counts, Some(&metrics), "8476a536", SystemTime::UNIX_EPOCH);
+                    assert!(black_box(&lines).ends_with(b"}\n"));
+                    counts.counted.len()
+                });
+                assert_eq!((record.status, record.variant.is_some(), counted), (200, true, counts));
             };
             (0..3).for_each(|_| once());
             Box::new(once)

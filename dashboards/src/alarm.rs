@@ -2,8 +2,15 @@
 //!
 //! They are the same in AWS China. Each description gives the reason for the threshold.
 
+mod comparison;
+
 use nearedge_core::metric::{Metric, NAMESPACE, SERVICE};
 use serde_json::{Map, Value, json};
+
+/// The condition of the templates in `deploy/` under which the alarm with this logical id exists.
+pub fn condition(id: &str) -> &'static str {
+    comparison::condition(id).unwrap_or("Watched")
+}
 
 /// All alarms by logical id, as entries of `Resources`.
 pub fn all() -> Value {
@@ -97,6 +104,9 @@ pub fn all() -> Value {
             5.0,
         ),
     );
+    for (id, description, properties) in comparison::all() {
+        add(&id, &description, properties);
+    }
     alarms.into()
 }
 

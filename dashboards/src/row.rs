@@ -1,6 +1,6 @@
 //! Rows of a metric widget: metrics and expressions with their options, such as `stat` and `label`.
 
-use nearedge_core::metric::{Dimensions, Metric, NAMESPACE, OUTCOME, SERVICE, VARIANT};
+use nearedge_core::metric::{Dimensions, EXPERIMENT, GOAL, Metric, NAMESPACE, OUTCOME, SERVICE, VARIANT, VARIATION};
 use serde_json::{Value, json};
 
 use crate::partition::Partition;
@@ -17,6 +17,27 @@ pub fn own(metric: Metric, options: Value) -> Value {
 pub fn own_of(metric: Metric, variant: &str, outcome: &str, options: Value) -> Value {
     debug_assert_eq!(metric.dimensions(), Dimensions::ServiceAndVariant);
     json!([NAMESPACE, metric.name(), SERVICE, "${FunctionName}", VARIANT, variant, OUTCOME, outcome, options])
+}
+
+/// The exposures of a variation.
+pub fn exposures(experiment: &str, variation: &str, options: Value) -> Value {
+    let name = Metric::Exposures.name();
+    json!([NAMESPACE, name, SERVICE, "${FunctionName}", EXPERIMENT, experiment, VARIATION, variation, options])
+}
+
+/// The conversions of a variation for a goal.
+pub fn conversions(experiment: &str, variation: &str, goal: &str, options: Value) -> Value {
+    let (name, service) = (Metric::Conversions.name(), "${FunctionName}");
+    json!([NAMESPACE, name, SERVICE, service, EXPERIMENT, experiment, VARIATION, variation, GOAL, goal, options])
+}
+
+/// A SEARCH over the conversions of a variation for all goals.
+pub fn search_conversions(experiment: &str, variation: &str, period: u64) -> String {
+    format!(
+        "SEARCH('{{{NAMESPACE},{SERVICE},{EXPERIMENT},{VARIATION},{GOAL}}} MetricName=\"{}\" {SERVICE}=\"${{FunctionName}}\" \
+         {EXPERIMENT}=\"{experiment}\" {VARIATION}=\"{variation}\"', 'Sum', {period})",
+        Metric::Conversions.name()
+    )
 }
 
 /// A metric math expression.

@@ -43,6 +43,13 @@ impl Widget {
         Self { kind: "metric", width, height: 3, properties }
     }
 
+    /// The values at the end of the whole time range as numbers.
+    pub fn totals(width: u64, title: &str, metrics: Vec<Value>) -> Self {
+        let mut widget = Self::numbers(width, title, metrics);
+        (widget.properties["sparkline"], widget.properties["setPeriodToTimeRange"]) = (false.into(), true.into());
+        widget
+    }
+
     /// A Logs Insights query over the function's log group.
     pub fn query(width: u64, title: &str, view: &str, query: &str) -> Self {
         let query = format!("SOURCE '/aws/lambda/${{FunctionName}}' | {query}");

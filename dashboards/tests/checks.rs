@@ -14,8 +14,27 @@ use serde_json::Value;
 const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The placeholders that CloudFormation or `--print` replaces.
-const PLACEHOLDERS: [&str; 8] =
-    ["AWS::Region", "FunctionName", "ApiId", "DistributionId", "VariantA", "VariantB", "VariantC", "VariantD"];
+const PLACEHOLDERS: [&str; 19] = [
+    "AWS::Region",
+    "FunctionName",
+    "ApiId",
+    "DistributionId",
+    "VariantA",
+    "VariantB",
+    "VariantC",
+    "VariantD",
+    "WatchExperiment",
+    "VariationA",
+    "VariationB",
+    "VariationC",
+    "VariationD",
+    "WeightA",
+    "WeightB",
+    "WeightC",
+    "WeightD",
+    "GoalA",
+    "GoalB",
+];
 
 /// The metrics of AWS that dashboards and alarms use: namespace, name, and whether AWS China has it.
 const AWS_METRICS: [(&str, &str, bool); 9] = [
@@ -180,7 +199,12 @@ fn no_graph_goes_below_zero_but_a_difference() {
             assert_eq!(widget["properties"]["yAxis"]["left"]["min"], 0, "{name}: {title}");
             for (_, options) in rows(widget) {
                 let expression = options["expression"].as_str().unwrap_or_default();
-                assert!(!expression.contains(" - ") || expression.starts_with("IF("), "{name}: {title}: {expression}");
+                // A square is not negative.
+                let differences = expression.split(" - ").skip(1);
+                let all_squared = differences
+                    .clone()
+                    .all(|rest| rest.split_once(')').is_some_and(|(_, end)| end.starts_with(" ^ 2")));
+                assert!(all_squared || expression.starts_with("IF("), "{name}: {title}: {expression}");
             }
         }
     }
@@ -214,11 +238,13 @@ fn every_metric_is_emitted_with_these_dimensions() {
                 if *namespace == NAMESPACE {
                     let known = Metric::ALL.iter().find(|known| known.name() == *metric);
                     let known = known.unwrap_or_else(|| panic!("{name}: nearedge does not emit {metric}"));
-                    let by_variant = dimensions == ["service", "variant", "outcome"];
-                    assert!(
-                        dimensions == ["service"] || by_variant && known.dimensions() == Dimensions::ServiceAndVariant,
-                        "{texts:?}"
-                    );
+                    let published: &[&[&str]] = match known.dimensions() {
+                        Dimensions::Service => &[&["service"]],
+                        Dimensions::ServiceAndVariant => &[&["service"], &["service", "variant", "outcome"]],
+                        Dimensions::Variation => &[&["service", "experiment_id", "variation_id"]],
+                        Dimensions::VariationAndGoal => &[&["service", "experiment_id", "variation_id", "goal"]],
+                    };
+                    assert!(published.contains(&dimensions.as_slice()), "{texts:?}");
                 } else {
                     let listed = AWS_METRICS.iter().any(|(known, name, _)| (known, name) == (namespace, metric));
                     assert!(
@@ -276,9 +302,18 @@ fn every_metric_supports_its_statistic() {
     }
 }
 
+/// An expression with numbers instead of its placeholders.
+fn with_weights(expression: &str) -> String {
+    ["${WeightA}", "${WeightB}", "${WeightC}", "${WeightD}"]
+        .iter()
+        .fold(expression.to_owned(), |text, weight| text.replace(weight, "1"))
+}
+
 #[test]
 fn ids_are_valid_unique_and_defined_for_every_expression() {
-    const FUNCTIONS: [&str; 5] = ["SUM", "FILL", "SEARCH", "RUNNING_SUM", "IF"];
+    // https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html, also for AWS China
+    // (https://docs.amazonaws.cn/en_us/AmazonCloudWatch/latest/monitoring/using-metric-math.html)
+    const FUNCTIONS: [&str; 7] = ["SUM", "FILL", "SEARCH", "RUNNING_SUM", "IF", "LOG", "AND"];
     let check = |name: &str, ids: Vec<&str>, expressions: Vec<&str>| {
         let unique: HashSet<&str> = ids.iter().copied().collect();
         assert_eq!(unique.len(), ids.len(), "{name}: {ids:?}");
@@ -290,7 +325,8 @@ fn ids_are_valid_unique_and_defined_for_every_expression() {
             );
         }
         for expression in expressions {
-            assert!(expression.len() <= 2048, "{name}: {expression}");
+            assert!(expression.len() <= 1024, "{name}: {expression}");
+            let expression = with_weights(expression);
             // Without quoted text, which contains names of dimensions.
             let outside: String = expression.split('\'').step_by(2).collect();
             for word in
@@ -315,9 +351,13 @@ fn ids_are_valid_unique_and_defined_for_every_expression() {
     let alarms = dashboards::alarm::all();
     for (name, alarm) in alarms.as_object().unwrap() {
         let queries = alarm["Properties"]["Metrics"].as_array().map_or(&[][..], Vec::as_slice);
-        let expressions: Vec<&str> = queries.iter().filter_map(|query| query["Expression"].as_str()).collect();
-        // CloudWatch allows no SEARCH, at most ten metrics and exactly one result in an alarm.
-        assert!(expressions.iter().all(|expression| !expression.contains("SEARCH")) && queries.len() <= 10, "{name}");
+        let texts = queries.iter().map(|query| &query["Expression"]);
+        let expressions: Vec<&str> = texts.filter_map(|text| text["Fn::Sub"].as_str().or(text.as_str())).collect();
+        // CloudWatch allows no SEARCH, at most ten metrics, ten expressions and exactly one result in an alarm.
+        let metrics = queries.iter().filter(|query| query["MetricStat"].is_object()).count();
+        assert_eq!(metrics + expressions.len(), queries.len(), "{name}");
+        assert!(metrics <= 10 && expressions.len() <= 10, "{name}");
+        assert!(expressions.iter().all(|expression| !expression.contains("SEARCH")), "{name}");
         assert!(
             queries.is_empty() || queries.iter().filter(|query| query["ReturnData"] == true).count() == 1,
             "{name}"
@@ -399,6 +439,8 @@ fn the_table_in_docs_metrics_matches_the_code() {
             let dimensions = match metric.dimensions() {
                 Dimensions::Service => "service",
                 Dimensions::ServiceAndVariant => "service; service, variant, outcome",
+                Dimensions::Variation => "service, experiment_id, variation_id",
+                Dimensions::VariationAndGoal => "service, experiment_id, variation_id, goal",
             };
             format!("| `{}` | {} | {dimensions} | {} |", metric.name(), metric.unit().name(), metric.meaning())
         })

@@ -360,6 +360,7 @@ impl Cloud {
                 faults: faults.clone(),
                 dashboards: dashboard::all(
                     &metrics_variants,
+                    definition.watched.as_ref(),
                     &[
                         ("AWS::Region", options.region.as_str()),
                         ("FunctionName", service.as_str()),

@@ -5,6 +5,7 @@ use nearedge_core::experiment::problem::{Problem, Severity};
 use nearedge_core::experiment::value::Value;
 use percent_encoding::utf8_percent_encode;
 
+use crate::cloudwatch::watched::Watched;
 use crate::contents::PATH_ENCODED;
 use crate::s3::site::{Content, Site};
 
@@ -23,6 +24,8 @@ pub(crate) struct SiteDefinition {
     pub(crate) versions: Vec<String>,
     /// The experiments.
     pub(crate) experiments: Vec<SiteExperiment>,
+    /// The experiment of the dashboard `results`.
+    pub(crate) watched: Option<Watched>,
     /// What is wrong with it, and how to fix it, in one line each.
     pub(crate) problems: Vec<String>,
     /// Whether the address of a page selects a variation.
@@ -88,7 +91,7 @@ impl SiteDefinition {
             problems.truncate(PROBLEMS_MAX);
             problems.push(format!("{key} has more problems: `nearedge experiment check` lists all"));
         }
-        Self { key, versions, experiments, problems, preview: false }
+        Self { key, versions, experiments, watched: Watched::first(definition), problems, preview: false }
     }
 
     /// What the test does, and how to see its other side; `None` without a test. `page` is the address of a page.

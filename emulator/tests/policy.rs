@@ -243,7 +243,7 @@ fn every_rule_has_a_seeded_fault() {
         "header-name",
     ];
     // policy/experiments.rs seeds these.
-    let of_experiments = |id: &str| id.starts_with("experiment");
+    let of_experiments = |id: &str| id.starts_with("experiment") || id.starts_with("beacon");
     let ids = ids_of_rules();
     for id in &ids {
         assert!(
@@ -344,8 +344,10 @@ proptest! {
         china.extend([("Alias", "ab.example.com.cn"), ("CertificateId", "ASCA")]);
         if caching { values.push(("Caching", "on")); }
         if alias { values.extend([("Alias", "ab.example.com"), ("CertificateArn", "arn")]); }
-        prop_assert_eq!(check_template(&template("aws.yaml"), "eu-west-1", &values), []);
-        prop_assert_eq!(check_template(&template("aws-cn.yaml"), "cn-north-1", &china), []);
+        // Without the dashboards and alarms: parsing them takes most of the time, and no rule reads them.
+        let without_boards = |file: &str| template(file).split_once("  # --- from dashboards/").unwrap().0.to_owned();
+        prop_assert_eq!(check_template(&without_boards("aws.yaml"), "eu-west-1", &values), []);
+        prop_assert_eq!(check_template(&without_boards("aws-cn.yaml"), "cn-north-1", &china), []);
     }
 
     #[test]
@@ -393,7 +395,10 @@ fn faults_are_found_in_templates() {
                 "- [!Ref VersionHeader, redirect, host]\n        QueryStringsConfig: {QueryStringBehavior: all}",
             ),
         ),
-        ("header-not-forwarded", changed("          OriginRequestPolicyId: !Ref OriginRequestPolicy\n", "")),
+        (
+            "header-not-forwarded",
+            changed("84be39ad]\n          OriginRequestPolicyId: !Ref OriginRequestPolicy\n", "84be39ad]\n"),
+        ),
         (
             "secret-in-template",
             changed(header, "AllowedPattern: '[!-~]*'\n    x: ").replacen(

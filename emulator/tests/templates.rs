@@ -335,8 +335,13 @@ fn with_caching_the_cache_key_contains_the_vary_headers() {
 #[test]
 fn experiments_are_off_by_default() {
     // Without the definition's key the other parameters have no effect.
-    let others =
-        [("ExperimentsHeaders", "accept-language"), ("ExperimentsConsent", "ok=1"), ("ExperimentsPreview", "true")];
+    let others = [
+        ("ExperimentsHeaders", "accept-language"),
+        ("ExperimentsConsent", "ok=1"),
+        ("ExperimentsPreview", "true"),
+        ("ExperimentsPath", "/track"),
+        ("ExperimentsLogIds", "hash"),
+    ];
     for (plain, rendered) in Rendered::all(&[]).into_iter().zip(Rendered::all(&others)) {
         let [plain, rendered] = [plain, rendered].map(|rendered| {
             let kinds =
@@ -378,6 +383,37 @@ fn experiments_get_headers_cookies_and_settings() {
             headers.as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_lowercase()).collect();
         let core = "test_version redirect accept user-agent sec-fetch-dest sec-purpose";
         assert_eq!(headers.join(" "), format!("{core} cloudfront-viewer-country accept-language"));
+    }
+}
+
+#[test]
+fn beacons_pass_uncached_with_every_method() {
+    let experiments = ("Experiments", "experiments.json");
+    for rendered in Rendered::all(&[experiments, ("ExperimentsPath", "/track"), ("ExperimentsLogIds", "hash")]) {
+        let settings = rendered.only("AWS::Lambda::Function")["Environment"]["Variables"].clone();
+        assert_eq!(
+            (&settings["experiments_path"], &settings["experiments_log_ids"]),
+            (&json!("/track"), &json!("hash"))
+        );
+        let distribution = rendered.distribution();
+        let (default, beacons) = (&distribution["DefaultCacheBehavior"], &distribution["CacheBehaviors"][0]);
+        assert_eq!(beacons["PathPattern"], "/track/*", "before the behaviours of the variants");
+        assert_eq!(beacons["AllowedMethods"], json!(["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"]));
+        let same =
+            ["TargetOriginId", "ViewerProtocolPolicy", "OriginRequestPolicyId", "CachePolicyId", "ForwardedValues"];
+        for name in same.into_iter().chain(["MinTTL", "DefaultTTL", "MaxTTL"]) {
+            assert_eq!(beacons[name], default[name], "{name}: as the default behaviour, which does not cache");
+        }
+    }
+    let cached = Rendered::in_region("eu-west-1", &[experiments, ("Caching", "on")]);
+    let beacons = &cached.distribution()["CacheBehaviors"][0];
+    assert_eq!(beacons["PathPattern"], "/.nearedge/*");
+    assert_eq!(beacons["CachePolicyId"], "4135ea2d-6df8-44a3-9df3-4b5a84be39ad", "CachingDisabled");
+    let settings = cached.only("AWS::Lambda::Function")["Environment"]["Variables"].clone();
+    assert!(settings.get("experiments_path").is_none() && settings.get("experiments_log_ids").is_none());
+    for rendered in Rendered::all(&[]) {
+        let behaviors = rendered.distribution()["CacheBehaviors"].clone();
+        assert_eq!(behaviors.as_array().unwrap().len(), 2, "without experiments only the variants");
     }
 }
 
@@ -479,7 +515,7 @@ fn a_rollout_is_gradual_and_rolls_back_on_an_alarm() {
 fn dashboards_and_alarms_are_optional() {
     for rendered in Rendered::all(&[]) {
         assert_eq!(rendered.template.resources("AWS::CloudWatch::Dashboard").unwrap().len(), 4);
-        assert_eq!(rendered.template.resources("AWS::CloudWatch::Alarm").unwrap().len(), 12);
+        assert_eq!(rendered.template.resources("AWS::CloudWatch::Alarm").unwrap().len(), 14);
         for (id, dashboard) in rendered.template.resources("AWS::CloudWatch::Dashboard").unwrap() {
             let body: Value = serde_json::from_str(dashboard["DashboardBody"].as_str().unwrap()).unwrap();
             assert!(!body["widgets"].as_array().unwrap().is_empty(), "{id}");
@@ -509,6 +545,69 @@ fn the_experiment_dashboard_has_the_deployed_variants() {
             assert!(!body.contains("${Variant") && !body.contains(r#""variant","""#), "{body}");
             let widgets: Value = serde_json::from_str(body).unwrap();
             assert!(widgets["widgets"].as_array().unwrap().len() > 10);
+        }
+    }
+}
+
+#[test]
+fn a_watched_experiment_has_a_dashboard_of_its_variations_and_goals() {
+    let treatment = [("VariationB", "green")];
+    let third = [("VariationD", "blue"), ("WeightD", "3")];
+    let fourth = [("VariationC", "red"), ("VariationD", "blue")];
+    let goal = [("GoalA", "signup")];
+    let goals = [("GoalA", "signup"), ("GoalB", "order")];
+    let cases: [(&[(&str, &str)], &[&str], usize); 5] = [
+        (&[], &["control", "treatment"], 7),
+        (&[&treatment[..], &goal].concat(), &["control", "green"], 11),
+        (&[&goals[1..]].concat(), &["control", "treatment"], 11),
+        (&[&third[..], &goals].concat(), &["control", "treatment", "blue"], 17),
+        (&[&fourth[..], &goals].concat(), &["control", "treatment", "red", "blue"], 19),
+    ];
+    for (values, variations, count) in cases {
+        let values = [&[("WatchExperiment", "checkout")], values].concat();
+        for rendered in Rendered::all(&values) {
+            let boards = rendered.template.resources("AWS::CloudWatch::Dashboard").unwrap();
+            let (_, board) = boards.iter().find(|(id, _)| id == "DashboardResults").unwrap();
+            let body = board["DashboardBody"].as_str().unwrap();
+            assert!(!body.contains("${"), "{body}");
+            let widgets: Value = serde_json::from_str(body).unwrap();
+            let widgets = widgets["widgets"].as_array().unwrap();
+            assert_eq!(widgets.len(), count, "{values:?}");
+            let visitors = widgets.iter().find(|widget| widget["properties"]["title"] == "Visitors").unwrap();
+            let metrics = visitors["properties"]["metrics"].as_array().unwrap();
+            let shown: Vec<&str> = metrics.iter().filter_map(|row| row[0]["label"].as_str()).collect();
+            assert_eq!(shown, variations);
+            let ratio = widgets.iter().find(|widget| widget["properties"]["yAxis"]["left"]["label"] == "chi-squared");
+            let critical = &ratio.unwrap()["properties"]["annotations"]["horizontal"][0]["value"];
+            assert_eq!(critical, [10.828, 13.816, 16.266][variations.len() - 2]);
+            let alarms = rendered.template.resources("AWS::CloudWatch::Alarm").unwrap();
+            let ratios: Vec<_> = alarms.iter().filter(|(id, _)| id.starts_with("AlarmSampleRatio")).collect();
+            assert_eq!(ratios.len(), variations.len() - 1, "an alarm for each variation but the control");
+            assert!(
+                ratios
+                    .iter()
+                    .all(|(_, alarm)| !alarm.to_string().contains("${V") && !alarm.to_string().contains("${W"))
+            );
+        }
+    }
+    let unwatched = [("WatchExperiment", "checkout"), ("Watch", "false")];
+    for rendered in Rendered::all(&unwatched).iter().chain(&Rendered::all(&[])) {
+        let boards = rendered.template.resources("AWS::CloudWatch::Dashboard").unwrap();
+        assert!(boards.iter().all(|(id, _)| id != "DashboardResults"));
+    }
+}
+
+#[test]
+fn each_variant_has_alarms_that_compare_it_with_the_control() {
+    for (values, letters) in
+        [(&[][..], "B"), (&[("VariantD", "v4")], "BD"), (&[("VariantC", "v3"), ("VariantD", "v4")], "BCD")]
+    {
+        for rendered in Rendered::all(values) {
+            let alarms = rendered.template.resources("AWS::CloudWatch::Alarm").unwrap();
+            for kind in ["AlarmVariantFailing", "AlarmVariantSlow"] {
+                let found: String = alarms.iter().filter_map(|(id, _)| id.strip_prefix(kind)).collect();
+                assert_eq!(found, letters, "{kind}");
+            }
         }
     }
 }

@@ -71,7 +71,7 @@ impl LineWriter {
 
     /// The metrics in the lines of exposures and conversions.
     pub fn count_metrics(&self) -> CountMetrics {
-        CountMetrics { namespace: self.config.namespace.clone(), service: self.config.service.clone() }
+        CountMetrics::new(&self.config.namespace, &self.config.service)
     }
 
     /// Writes a line in one write.

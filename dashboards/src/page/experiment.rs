@@ -7,19 +7,19 @@ use crate::row::{PERCENTILES, expression, own_of, search};
 use crate::widget::{COLUMNS, Widget};
 
 /// The colours of the variants in the order of the list; a seventh variant has the first colour again.
-const COLORS: [&str; 6] = ["#1f77b4", "#ff7f0e", "#2ca02c", "#e377c2", "#17becf", "#9467bd"];
+pub(super) const COLORS: [&str; 6] = ["#1f77b4", "#ff7f0e", "#2ca02c", "#e377c2", "#17becf", "#9467bd"];
 
 /// The colour of the variants that [`Metric`]s do not distinguish.
 const OTHER_COLOR: &str = "#8c564b";
 
 /// The colour of requests without a variant, and of the bounds of a confidence band.
-const GREY: &str = "#7f7f7f";
+pub(super) const GREY: &str = "#7f7f7f";
 
 /// The label of requests without a variant. No variant can have this name, because it contains a space.
 const NO_VARIANT_LABEL: &str = "no variant";
 
 /// The outcomes that are failures of the origin.
-const FAILED: [&str; 3] = ["unavailable", "timed_out", "failed"];
+pub const FAILED: [&str; 3] = ["unavailable", "timed_out", "failed"];
 
 /// Quantiles of the normal distribution at 1 − 0.025 / n, times 100, for n comparisons from 1 to 19.
 ///

@@ -3,9 +3,13 @@
 //! - `counts`: the visitors and conversions of an experiment, per variation, and their JSON format
 //! - `statistics`: tests, intervals and chances of samples; the size of an experiment
 //! - `results`: counts compared, in the format of `nearedge experiment report`, and the verdict
-//! - `render`: results as text
+//! - `lines`: log lines -> records
+//! - `tally`: records -> the counts of experiments
+//! - `render`: results as text, JSON and HTML
 
 pub mod counts;
+pub mod lines;
 pub mod render;
 pub mod results;
 pub mod statistics;
+pub mod tally;

@@ -35,3 +35,14 @@ for (const link of document.querySelectorAll("[data-preview]")) {
     document.cookie = "nearedge_v=; Max-Age=0; Path=/; SameSite=Lax";
   });
 }
+
+// A beacon: `keepalive` lets it finish after the visitor has left the page.
+document.getElementById("like").addEventListener("click", async () => {
+  const shown = document.getElementById("liked");
+  try {
+    const { status } = await fetch("/.nearedge/goal/like", { keepalive: true });
+    shown.textContent = status === 204 ? "The beacon arrived. The first one of a visitor counts." : `The beacon failed: HTTP ${status}.`;
+  } catch (error) {
+    shown.textContent = `The beacon failed: ${error.message}.`;
+  }
+});

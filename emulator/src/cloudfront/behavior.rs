@@ -151,6 +151,10 @@ pub const REMOVED: [&str; 19] = [
     "x-real-ip",
 ];
 
+/// The methods of a behaviour for beacons: CloudFront allows no narrower set with POST
+/// ([AllowedMethods](https://docs.aws.amazon.com/cloudfront/latest/APIReference/API_AllowedMethods.html)).
+const ALL_METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
+
 /// Fields of one connection or of one hop, which no policy forwards.
 const NEVER: [&str; 14] = [
     "accept-encoding",
@@ -186,6 +190,21 @@ impl Behaviors {
         let forwarded =
             selecting().chain(forwarded).chain(EXPERIMENT_HEADERS.into_iter().filter(|_| extras.experiments.is_some()));
         let get_and_head = ["GET", "HEAD"].map(str::to_owned);
+        let request = RequestPolicy {
+            headers: Names::listed(forwarded),
+            query_strings: Names::All,
+            cookies: Names::All,
+            added: BTreeSet::new(),
+        };
+        let beacons = extras.experiments.as_ref().map(|experiments| Behavior {
+            pattern: Some(format!("{}/*", experiments.path)),
+            target: Target::Api,
+            methods: ALL_METHODS.map(str::to_owned).into(),
+            caches_options: false,
+            cache: disabled(),
+            request: request.clone(),
+            legacy: false,
+        });
         let of_variant = |variant: &String| Behavior {
             pattern: Some(format!("/{variant}/*")),
             target: Target::Bucket,
@@ -207,17 +226,12 @@ impl Behaviors {
                 codings,
                 ttl,
             },
-            request: RequestPolicy {
-                headers: Names::listed(forwarded),
-                query_strings: Names::All,
-                cookies: Names::All,
-                added: BTreeSet::new(),
-            },
+            request,
             legacy: false,
         };
         let codes = [400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504];
         Self {
-            list: variants.iter().map(of_variant).chain([default]).collect(),
+            list: beacons.into_iter().chain(variants.iter().map(of_variant)).chain([default]).collect(),
             error_ttl_secs: codes.into_iter().map(|code| (code, 0)).collect(),
         }
     }
@@ -269,6 +283,17 @@ impl Behaviors {
             ttl: behavior.cache.ttl.limited_to(TTL_SECS_MAX),
             error_ttl_secs: self.error_ttl_secs.iter().map(|(code, secs)| (*code, (*secs).min(TTL_SECS_MAX))).collect(),
         }
+    }
+}
+
+/// The managed policy CachingDisabled.
+fn disabled() -> CachePolicy {
+    CachePolicy {
+        headers: Names::listed([]),
+        query_strings: Names::None,
+        cookies: Names::None,
+        codings: Codings::default(),
+        ttl: Ttl { minimum: 0, default: 0, maximum: 0 },
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::cloudwatch::insights;
 use crate::cloudwatch::metric_math::{MathResult, Points, Scope};
+use crate::cloudwatch::watched::Watched;
 use crate::cloudwatch::{CloudWatch, MetricName};
 
 /// The maximum number of periods of a widget.
@@ -26,13 +27,16 @@ pub struct Dashboard {
     pub body: String,
 }
 
-/// All dashboards. `variants` are those of the experiment; `placeholders` are the names and values of the others.
-pub fn all(variants: &[String], placeholders: &[(&str, &str)]) -> Vec<Dashboard> {
+/// All dashboards. `variants` are those of the dashboard `experiment`, and `watched` is the experiment of `results`, which
+/// is left out without one; `placeholders` are the names and values of the others.
+pub fn all(variants: &[String], watched: Option<&Watched>, placeholders: &[(&str, &str)]) -> Vec<Dashboard> {
     let variants: Vec<&str> = variants.iter().map(String::as_str).collect();
     let boards = dashboards::page::all(Partition::Aws, &variants).into_iter();
+    let results = watched.map(|watched| ("results", watched.widgets()));
     boards
+        .chain(results)
         .map(|(name, widgets)| {
-            let body = dashboards::body(widgets).to_string();
+            let body = dashboards::body(widgets, dashboards::START).to_string();
             let fill = |body: String, (name, value): &(&str, &str)| body.replace(&format!("${{{name}}}"), value);
             Dashboard { name, body: placeholders.iter().fold(body, fill) }
         })
@@ -53,7 +57,10 @@ pub fn evaluate(body: &str, cloudwatch: &CloudWatch, start: u64, end: u64) -> Re
     let end = end - end.saturating_sub(start) % period;
     let scope = |start, period| Scope { cloudwatch, start, end, period, results: HashMap::new() };
     let evaluate = |widget: &Value| {
-        if widget["properties"]["view"] == "singleValue" {
+        let properties = &widget["properties"];
+        if properties["setPeriodToTimeRange"] == true {
+            evaluate_widget(widget, scope(start, end.saturating_sub(start).max(1)))
+        } else if properties["view"] == "singleValue" {
             // One period of five minutes, as in CloudWatch, or shorter if the run is.
             let start = start.max(end.saturating_sub(300));
             evaluate_widget(widget, scope(start, end.saturating_sub(start).max(1)))

@@ -49,7 +49,7 @@ impl Scope<'_> {
     /// If the expression is invalid, or uses metric math that the local cloud does not support.
     pub fn evaluate(&self, expression: &str) -> Result<MathResult, String> {
         let mut parser = Parser { rest: expression.trim_start(), scope: self };
-        let result = parser.comparison()?;
+        let result = parser.logical()?;
         if parser.rest.is_empty() { Ok(result) } else { Err(format!("expected the end, found {:?}", parser.rest)) }
     }
 
@@ -122,6 +122,7 @@ impl Scope<'_> {
                 })
             }
             "ABS" => Ok(map(next()?, f64::abs)),
+            "LOG" => Ok(map(next()?, f64::ln)),
             "RUNNING_SUM" => {
                 let MathResult::Series(points) = single(next()?) else {
                     return Err("expected a time series in RUNNING_SUM".to_owned());
@@ -134,7 +135,15 @@ impl Scope<'_> {
                 Ok(MathResult::Series(running.collect()))
             }
             "IF" => {
-                let (condition, then, or) = (next()?, next()?, next()?);
+                let (condition, then) = (next()?, next()?);
+                let Ok(or) = next() else {
+                    // Without a third argument there is no data where the condition is false.
+                    return combine(
+                        condition,
+                        then,
+                        |condition, then| if condition == 0.0 { f64::INFINITY } else { then },
+                    );
+                };
                 combine(
                     combine(condition.clone(), then, |condition, then| if condition == 0.0 { f64::NAN } else { then })?,
                     combine(condition, or, |condition, or| if condition == 0.0 { or } else { f64::NAN })?,
@@ -182,8 +191,10 @@ fn aggregate(function: &str, result: MathResult) -> MathResult {
     }
 }
 
+/// Applies a function to each data point. There is no data where the result is not a number, as for the logarithm of zero.
 fn map(result: MathResult, function: impl Fn(f64) -> f64) -> MathResult {
-    let each = |points: Points| points.into_iter().map(|point| point.map(&function)).collect::<Points>();
+    let value = |point: Option<f64>| point.map(&function).filter(|value| value.is_finite());
+    let each = |points: Points| points.into_iter().map(value).collect::<Points>();
     match result {
         MathResult::Scalar(number) => MathResult::Scalar(function(number)),
         MathResult::Series(points) => MathResult::Series(each(points)),
@@ -212,7 +223,11 @@ fn combine(left: MathResult, right: MathResult, function: impl Fn(f64, f64) -> f
     })
 }
 
-/// Parses and evaluates by recursive descent: comparison, sum, product, power, unary, primary.
+fn truth(is: bool) -> f64 {
+    f64::from(u8::from(is))
+}
+
+/// Parses and evaluates by recursive descent: AND and OR, comparison, sum, product, power, unary, primary.
 struct Parser<'a, 's> {
     rest: &'a str,
     scope: &'s Scope<'s>,
@@ -233,9 +248,25 @@ impl<'a> Parser<'a, '_> {
         if self.take(token) { Ok(()) } else { Err(format!("expected {token:?}, found {:?}", self.rest)) }
     }
 
+    /// AND binds closer than OR.
+    fn logical(&mut self) -> Result<MathResult, String> {
+        let mut left = self.conjunction()?;
+        while self.take("OR ") {
+            left = combine(left, self.conjunction()?, |left, right| truth(left != 0.0 || right != 0.0))?;
+        }
+        Ok(left)
+    }
+
+    fn conjunction(&mut self) -> Result<MathResult, String> {
+        let mut left = self.comparison()?;
+        while self.take("AND ") {
+            left = combine(left, self.comparison()?, |left, right| truth(left != 0.0 && right != 0.0))?;
+        }
+        Ok(left)
+    }
+
     fn comparison(&mut self) -> Result<MathResult, String> {
         let left = self.sum()?;
-        let truth = |is: bool| f64::from(u8::from(is));
         for (token, function) in [
             (">=", (|a, b| a >= b) as fn(f64, f64) -> bool),
             ("<=", |a, b| a <= b),
@@ -287,7 +318,7 @@ impl<'a> Parser<'a, '_> {
             return Ok(map(self.unary()?, |value| -value));
         }
         if self.take("(") {
-            let inner = self.comparison()?;
+            let inner = self.logical()?;
             self.expect(")")?;
             return Ok(inner);
         }
@@ -312,7 +343,7 @@ impl<'a> Parser<'a, '_> {
     fn list(&mut self) -> Result<MathResult, String> {
         let mut all = Vec::new();
         loop {
-            match self.comparison()? {
+            match self.logical()? {
                 MathResult::Array(many) => all.extend(many),
                 MathResult::Series(points) => all.push((String::new(), points)),
                 MathResult::Scalar(_) => return Err("expected a time series in a list, found a number".to_owned()),
@@ -329,7 +360,7 @@ impl<'a> Parser<'a, '_> {
         while !self.take(")") {
             arguments.push(match self.text() {
                 Some(text) => Argument::Text(text?.to_owned()),
-                None => Argument::Value(self.comparison()?),
+                None => Argument::Value(self.logical()?),
             });
             if !self.take(",") {
                 self.expect(")")?;
@@ -377,6 +408,11 @@ mod tests {
             ("SUM(m2)", MathResult::Scalar(5.0)),
             ("RUNNING_SUM(m1)", MathResult::Series(vec![Some(1.0), Some(1.0), Some(5.0)])),
             ("m1 ^ 0.5", MathResult::Series(vec![Some(1.0), None, Some(2.0)])),
+            ("IF(m2 > 2, m2)", MathResult::Series(vec![None, Some(3.0), None])),
+            ("IF(m2 > 1 AND m2 < 3, 1, 0)", MathResult::Series(vec![Some(1.0), Some(0.0), Some(0.0)])),
+            ("m2 > 2 OR m2 < 1 AND m1 > 9", MathResult::Series(vec![Some(0.0), None, Some(0.0)])),
+            ("LOG(1)", MathResult::Scalar(0.0)),
+            ("LOG(m2 / 3 * 1) * 0", MathResult::Series(vec![Some(-0.0), Some(0.0), None])),
             ("IF(m2 > 2, m2, 9)", MathResult::Series(vec![Some(9.0), Some(3.0), Some(9.0)])),
         ] {
             assert_eq!(scope.evaluate(expression).as_ref(), Ok(&expected), "{expression}");

@@ -8,6 +8,7 @@
 pub mod dashboard;
 pub mod insights;
 pub mod metric_math;
+pub mod watched;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;

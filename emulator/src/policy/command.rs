@@ -70,6 +70,9 @@ pub struct Check {
     /// Assume the function's experiments_preview [default: that of the template's function]
     #[arg(long, requires = "experiments")]
     experiments_preview: bool,
+    /// The function's experiments_path [default: that of the template's function, otherwise /.nearedge]
+    #[arg(long, value_name = "PATH", requires = "experiments")]
+    experiments_path: Option<String>,
     /// The region of the deployment; regions that start with cn- are AWS China
     #[arg(long, value_name = "REGION", default_value = "us-east-1", value_parser = region)]
     region: String,
@@ -175,6 +178,9 @@ impl Check {
         }
         if let Some(name) = &self.experiments_cookie {
             experiments.cookie.clone_from(name);
+        }
+        if let Some(path) = &self.experiments_path {
+            experiments.path.clone_from(path);
         }
         if let Some(consent) = &self.experiments_consent {
             experiments.consent = Some(consent_cookie(consent));

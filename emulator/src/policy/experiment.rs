@@ -10,6 +10,9 @@ use crate::policy::json::is_unknown;
 /// The default of `experiments_cookie`.
 const COOKIE: &str = "nearedge";
 
+/// The default of `experiments_path`.
+const PATH: &str = "/.nearedge";
+
 /// The headers that experiments read with any definition, in lower case, and the effect of their absence.
 pub const BASE_HEADERS: [(&str, &str); 4] = [
     ("accept", "a browser that sends no Sec-Fetch-Dest never takes part in an experiment"),
@@ -33,6 +36,8 @@ pub struct Experiments {
     pub cache_key: Vec<String>,
     /// `experiments_preview`.
     pub preview: bool,
+    /// `experiments_path`: the prefix of the paths of beacons, without a slash at its end.
+    pub path: String,
     /// The definition, if it is given.
     pub definition: Option<Definition>,
 }
@@ -54,6 +59,7 @@ impl Experiments {
             consent: text("experiments_consent").map(|consent| consent_cookie(&consent)),
             cache_key: text("experiments_cache_key").map(|list| attributes(&list)).unwrap_or_default(),
             preview: text("experiments_preview").as_deref() == Some("true"),
+            path: text("experiments_path").unwrap_or_else(|| PATH.to_owned()),
             definition: None,
         }
     }

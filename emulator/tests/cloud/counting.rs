@@ -172,6 +172,29 @@ async fn goals_are_counted_behind_a_caching_cdn() {
     cloud.shut_down().await;
 }
 
+#[tokio::test]
+async fn post_beacons_pass_a_caching_cdn_and_pages_refuse_post() {
+    let laboratory = Laboratory::new(&definition("", ""));
+    let cloud = start(Options { caching: Caching::On, ..laboratory.options(&[("experiments_path", "/track")]) }).await;
+    let mut ids = BTreeSet::new();
+    for _ in 0..3 {
+        let mut browser = Browser::new();
+        browser.navigate(&cloud, "/").await;
+        let beacon = send(&cloud, &mut browser, Method::POST, "/track/goal/order?value=12.50").await;
+        assert_eq!(beacon.0, StatusCode::NO_CONTENT);
+        assert_eq!(
+            send(&cloud, &mut browser, Method::PUT, "/track/goal/order").await.0,
+            StatusCode::METHOD_NOT_ALLOWED
+        );
+        assert_eq!(send(&cloud, &mut browser, Method::POST, "/page.html").await.0, StatusCode::FORBIDDEN);
+        ids.insert(browser.cookie(ID).split('.').nth(1).unwrap().to_owned());
+    }
+    let counts = wait_for(&cloud, 6).await;
+    let of_goals: Vec<_> = counts.iter().filter(|count| count["goal"] == "order" && count["value"] == 12.5).collect();
+    assert_eq!((of_goals.len(), ids.len()), (3, 3), "{counts:#?}");
+    cloud.shut_down().await;
+}
+
 /// What one visitor has been told.
 struct Told {
     id: String,

@@ -32,6 +32,10 @@ struct Input {
     condition: Value,
     /// The automatic experiments.
     automatic: Value,
+    /// The goals.
+    goals: Value,
+    /// A behaviour for beacons, which overrides members of a valid one; null for none.
+    beacons: Value,
 }
 
 fn all() -> Value {
@@ -59,6 +63,8 @@ fn valid() -> Input {
         settings: vec![],
         condition: json!({}),
         automatic: json!([]),
+        goals: json!([]),
+        beacons: Value::Null,
     }
 }
 
@@ -75,7 +81,8 @@ impl Input {
 
     fn experiments(&self) -> Experiments {
         let rule = json!({"key": "checkout", "variations": ["v1", "v2"], "condition": self.condition});
-        let definition = json!({"features": {"test_version": {"rules": [rule]}}, "experiments": self.automatic});
+        let definition = json!({"features": {"test_version": {"rules": [rule]}}, "experiments": self.automatic,
+            "goals": self.goals});
         let constraints = Constraints { feature: FEATURE, test_versions: None, cache_key: &[] };
         let (definition, _) = Definition::parse(&definition.to_string(), constraints).unwrap();
         let setting = |name: &str| Some(self.settings.iter().find(|(set, _)| *set == name)?.1.to_owned());
@@ -104,6 +111,17 @@ impl Input {
         let mut document = distribution();
         let behavior = &mut document["DistributionConfig"]["DefaultCacheBehavior"];
         (behavior["CachePolicyId"], behavior["OriginRequestPolicyId"]) = ("cache".into(), "request".into());
+        if let Some(members) = self.beacons.as_object() {
+            let methods = json!(["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"]);
+            let mut beacons = behavior.clone();
+            (beacons["PathPattern"], beacons["AllowedMethods"]) = ("/.nearedge/*".into(), json!({"Items": methods}));
+            beacons["CachePolicyId"] = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad".into();
+            for (name, value) in members {
+                beacons[name] = value.clone();
+            }
+            let behaviors = document["DistributionConfig"]["CacheBehaviors"]["Items"].as_array_mut().unwrap();
+            behaviors.insert(0, beacons);
+        }
         self.check(&document, &policies)
     }
 
@@ -461,9 +479,62 @@ fn check_deployed(file: &str, region: &str, values: &[(&str, &str)], condition: 
     let template = Template::new(read(&crate::template(file)).unwrap(), region, &values).unwrap();
     let mut subjects = Subject::from_template(&template, Policies::default(), file == "aws-cn.yaml").unwrap();
     let (_, subject) = &mut subjects[0];
-    let definition = valid().with(|input| input.condition = condition.clone()).experiments().definition;
+    let definition = with_goals(json!({})).with(|input| input.condition = condition.clone()).experiments().definition;
     subject.experiments.definition = definition;
     check(subject)
+}
+
+/// A definition with goals, and a behaviour for beacons with these members.
+fn with_goals(beacons: Value) -> Input {
+    valid().with(|input| {
+        (input.goals, input.beacons) = (json!([{"key": "order"}, {"key": "signup", "path": "/a"}]), beacons);
+    })
+}
+
+#[test]
+fn each_fault_of_the_beacons_behaviour_is_found() {
+    assert_eq!(with_goals(json!({})).findings(), []);
+    let everything = json!({"Items": ["GET", "HEAD", "OPTIONS"]});
+    let legacy = |minimum: u64| {
+        json!({"CachePolicyId": null, "OriginRequestPolicyId": null, "MinTTL": minimum, "DefaultTTL": 60, "MaxTTL": 60,
+            "ForwardedValues": {"Headers": {"Items": BASE}, "QueryString": true, "Cookies": {"Forward": "all"}}})
+    };
+    let cases = [
+        (json!({"AllowedMethods": everything}), "beacon-post", Severity::Warning, "navigator.sendBeacon"),
+        (json!({"CachePolicyId": "cache"}), "", Severity::Warning, ""),
+        (legacy(0), "beacon-cached", Severity::Warning, "no-store"),
+        (legacy(5), "beacon-cached", Severity::Error, "for 5 s"),
+        (json!({"TargetOriginId": "bucket"}), "beacon-bypassed", Severity::Error, "/.nearedge/goal/order"),
+    ];
+    for (members, id, severity, part) in cases {
+        let findings = with_goals(members.clone()).findings();
+        match id {
+            "" => assert_eq!(findings, [], "the policy of the input caches nothing: {members}"),
+            _ => assert_eq!(found(&findings, id, part).severity, severity, "{members}"),
+        }
+        let without_goals = with_goals(members).with(|input| input.goals = json!([])).findings();
+        assert!(without_goals.iter().all(|finding| !finding.id.starts_with("beacon")), "{without_goals:#?}");
+    }
+    let without = with_goals(Value::Null).findings();
+    assert_eq!(ids(&without), ["beacon-post"], "the default behaviour receives beacons");
+    let cached = cached().with(|input| input.goals = json!([{"key": "order"}])).findings();
+    assert_eq!(ids(&cached), ["beacon-cached", "beacon-post"]);
+    let no_query = with_goals(json!({})).with(|input| input.queries = none()).findings();
+    found(&no_query, "beacon-value", "value=12.50");
+}
+
+#[test]
+fn beacons_are_checked_at_the_functions_path() {
+    let definition = file(r#"{"features": {"test_version": {"defaultValue": "v1"}}, "goals": [{"key": "order"}]}"#);
+    let check = |arguments: &[&str]| {
+        let base = ["../deploy/aws.yaml", "--set", "Experiments=a.json", "--set", "Caching=on", "--json"];
+        let output = command(&[&base, &["--experiments", path(&definition)][..], arguments].concat(), "");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert!(!check(&[]).contains("beacon"));
+    assert!(!check(&["--set", "ExperimentsPath=/track"]).contains("beacon"));
+    let other = check(&["--experiments-path", "/track"]);
+    assert!(other.contains("beacon-post") && other.contains("/track/goal/order"), "{other}");
 }
 
 #[test]

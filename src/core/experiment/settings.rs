@@ -57,7 +57,10 @@ pub struct CookieSettings {
     pub assignments: String,
     /// The attributes of both, without Max-Age.
     attributes: String,
-    max_age_secs: u64,
+    /// All attributes of the visitor's cookie.
+    visitor_attributes: String,
+    /// All attributes of the cookie with the assignments, unless it ends with the session.
+    assignments_attributes: String,
 }
 
 impl CookieSettings {
@@ -71,23 +74,24 @@ impl CookieSettings {
             // Writing to a String cannot fail.
             let _ = write!(attributes, "; Domain={domain}");
         }
-        Self { visitor: name.to_owned(), assignments: format!("{name}_v"), attributes, max_age_secs }
+        Self {
+            visitor: name.to_owned(),
+            assignments: format!("{name}_v"),
+            visitor_attributes: format!("{attributes}; Max-Age={max_age_secs}; HttpOnly"),
+            assignments_attributes: format!("{attributes}; Max-Age={max_age_secs}"),
+            attributes,
+        }
     }
 
     /// The Set-Cookie of the id and the counted exposures. Scripts cannot read it.
     pub(super) fn set_visitor(&self, value: &str) -> String {
-        let Self { visitor, attributes, max_age_secs, .. } = self;
-        format!("{visitor}={value}{attributes}; Max-Age={max_age_secs}; HttpOnly")
+        [&*self.visitor, "=", value, &*self.visitor_attributes].concat()
     }
 
     /// The Set-Cookie of the assignments; of a preview, until the browser closes.
     pub(super) fn set_assignments(&self, value: &str, is_preview: bool) -> String {
-        let Self { assignments, attributes, max_age_secs, .. } = self;
-        if is_preview {
-            format!("{assignments}={value}{attributes}")
-        } else {
-            format!("{assignments}={value}{attributes}; Max-Age={max_age_secs}")
-        }
+        let attributes = if is_preview { &*self.attributes } else { &*self.assignments_attributes };
+        [&*self.assignments, "=", value, attributes].concat()
     }
 
     /// The two Set-Cookie that delete both cookies.

@@ -11,6 +11,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::request::Request;
+use crate::request::header_scan::{Unclear, scan};
 use crate::request::text::Text;
 
 /// The default name of the header with the secret.
@@ -116,6 +117,13 @@ impl HeaderNames {
 
 /// The value of any header field of an event, by its name.
 pub(super) fn header<'a>(event: &'a [u8], name: &str) -> Option<Cow<'a, str>> {
+    match scan(event, name) {
+        Ok(value) => value.map(Cow::Borrowed),
+        Err(Unclear) => header_by_parsing(event, name),
+    }
+}
+
+pub(super) fn header_by_parsing<'a>(event: &'a [u8], name: &str) -> Option<Cow<'a, str>> {
     let Event { headers } = serde_json::from_slice(event).ok()?;
     headers.joined(name)
 }

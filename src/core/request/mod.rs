@@ -2,6 +2,7 @@
 
 pub mod event;
 pub mod header_names;
+mod header_scan;
 mod text;
 pub mod visit;
 

@@ -43,22 +43,28 @@ type Pairs = &'static [(&'static str, &'static str)];
 #[test]
 fn the_option_cache_has_the_templates_key_with_experiments() {
     const COUNTRY: Pairs = &[("ExperimentsHeaders", "cloudfront-viewer-country"), ("ExperimentsCacheKey", "country")];
-    let cases: [(Pairs, Pairs); 5] = [
+    let cases: [(Pairs, Pairs); 6] = [
         (&[], &[]),
         (&[("experiments_consent", "ok=1")], &[("ExperimentsConsent", "ok=1")]),
         (&[("experiments_preview", "true")], &[("ExperimentsPreview", "true")]),
         (&[("experiments_cache_key", "country")], COUNTRY),
         (&[("spa_fallback", "app.html")], &[("SpaFallback", "app.html")]),
+        (&[("experiments_path", "/track")], &[("ExperimentsPath", "/track")]),
     ];
     for (settings, parameters) in cases {
         let parameters = [&[("Caching", "on"), ("Experiments", "experiments.json")], parameters].concat();
         let (mut own, deployed) = (caching_on(with_experiments(settings)), template(&parameters));
-        let request = &mut own.list.last_mut().unwrap().request.headers;
-        let deployed_request = &deployed.list.last().unwrap().request.headers;
-        // The local CDN forwards what any definition needs, a deployed one only what its definition needs.
-        let (Names::Listed(all), Names::Listed(needed)) = (&request, deployed_request) else { panic!("{request:?}") };
-        assert!(needed.len() <= limits::HEADERS_MAX && needed.is_subset(all), "{needed:?}");
-        *request = deployed_request.clone();
+        let to_api = own.list.iter_mut().zip(&deployed.list).filter(|(behavior, _)| behavior.target == Target::Api);
+        let mut compared = 0;
+        for (own, deployed) in to_api {
+            let (request, deployed) = (&mut own.request.headers, &deployed.request.headers);
+            // The local CDN forwards what any definition needs, a deployed one only what its definition needs.
+            let (Names::Listed(all), Names::Listed(needed)) = (&request, deployed) else { panic!("{request:?}") };
+            assert!(needed.len() <= limits::HEADERS_MAX && needed.is_subset(all), "{needed:?}");
+            *request = deployed.clone();
+            compared += 1;
+        }
+        assert_eq!(compared, 2, "the default behaviour and that of beacons");
         assert_eq!(own, deployed, "{settings:?}");
     }
 }
@@ -76,6 +82,34 @@ fn experiments_add_the_assignments_to_the_key_and_not_the_id() {
     assert!(!behaviors.rules(default, &Method::GET).collapses, "cookies are forwarded");
     let bucket = behaviors.of("/v1/x").unwrap();
     assert!(behaviors.rules(bucket, &Method::GET).collapses);
+}
+
+#[test]
+fn beacons_have_all_methods_and_no_cache_in_each_distribution() {
+    let china = include_str!("../../../../deploy/aws-cn.yaml");
+    let values = [("Experiments", "experiments.json"), ("ExperimentsPath", "/track")];
+    let values = values.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let china = Template::new(read(china).unwrap(), "cn-north-1", &values).unwrap();
+    let china = Subject::from_template(&china, Policies::default(), true).unwrap();
+    let default_path = [("Caching", "on"), ("Experiments", "experiments.json")];
+    for (behaviors, path) in [
+        (caching_on(with_experiments(&[])), "/.nearedge/goal/a"),
+        (template(&default_path), "/.nearedge/goal/a"),
+        (template(&default_path[1..]), "/.nearedge/goal/a"),
+        (Behaviors::parse(&china[0].1.distribution).unwrap(), "/track/goal/a"),
+    ] {
+        let beacons = behaviors.of(path).unwrap();
+        assert_eq!((beacons.target, beacons.methods.len()), (Target::Api, 7), "{beacons:?}");
+        assert!(!behaviors.rules(beacons, &Method::GET).caches_objects, "{beacons:?}");
+        let viewer = headers(&[("cookie", "nearedge_v=a; nearedge=id"), ("user-agent", "Browser"), ("host", "a")]);
+        let forwarded = beacons.forwarded_headers(&Method::POST, &viewer);
+        assert_eq!(forwarded["cookie"], "nearedge=id; nearedge_v=a");
+        assert_eq!((forwarded["user-agent"].as_bytes(), forwarded.contains_key("host")), (&b"Browser"[..], false));
+        assert_eq!(beacons.forwarded_query(Some("value=12.5")).as_deref(), Some("value=12.5"));
+        let page = behaviors.of("/.nearedge.html").unwrap();
+        assert!(page.pattern.is_none() && !page.methods.contains("POST"));
+    }
+    assert!(template(&[]).of("/.nearedge/goal/a").unwrap().pattern.is_none(), "without experiments");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Each file contains the rules of one concern: a function from the context to findings. A new file is one more line of
 //! `RULES`.
 
+mod beacon;
 mod behavior;
 mod bucket;
 mod cache;
@@ -27,7 +28,7 @@ use crate::policy::subject::Subject;
 type Rule = fn(&Context<'_>) -> Vec<Finding>;
 
 /// All rules, in the order in which a request meets their concerns.
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 14] = [
     certificate::check,
     route::check,
     behavior::check,
@@ -36,6 +37,7 @@ const RULES: [Rule; 13] = [
     cache::check,
     error::check,
     experiment::check,
+    beacon::check,
     origin::check,
     secret::check,
     redirect::check,

@@ -4,8 +4,10 @@ mod counting;
 
 use super::*;
 use crate::experiment::definition::{Constraints, FEATURE};
+use crate::experiment::settings::ExperimentSettings;
 use crate::experiment::settings::{Consent, CookieSettings};
 use crate::request::Method;
+use crate::request::visit::Visit;
 use proptest::prelude::*;
 
 const ID: &str = "AAECAwQFBgcICQoLDA0ODw";
