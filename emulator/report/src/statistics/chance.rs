@@ -18,11 +18,11 @@ use super::sample::Sample;
 /// The tails beyond this many standard errors are below 1e-16.
 const REACH: f64 = 8.5;
 
-/// A panel of the quadrature is this wide, in units of the narrowest distribution in it.
+/// A panel of the quadrature is at most this wide, in standard errors of the narrowest distribution in it.
 const PANEL: f64 = 3.0;
 
-/// Bounds the work if one distribution is far narrower than the others.
-const PANELS: f64 = 60.0;
+/// The narrowest panel, as a part of the whole; it bounds the work.
+const LEAST: f64 = 1e-4;
 
 /// The positive nodes of the Gauss-Legendre rule of order 16, and their weights (Abramowitz and Stegun, table 25.4).
 const NODES: [(f64, f64); 8] = [
@@ -58,6 +58,16 @@ impl Uplift {
         let usable = treatment.varies() && uplift.own > 0.0;
         let finite = uplift.estimate.is_finite() && uplift.shared.is_finite() && uplift.own.is_finite();
         (usable && finite).then_some(uplift)
+    }
+
+    /// The noise at which this uplift starts to exceed another one.
+    fn exceeds(&self, other: &Self) -> Change {
+        let slope = self.shared - other.shared;
+        if slope == 0.0 {
+            // The noise does not matter.
+            return Change { middle: 0.0, width: f64::INFINITY };
+        }
+        Change { middle: (self.estimate - other.estimate) / slope, width: self.own.hypot(other.own) / slope.abs() }
     }
 
     /// The probability that the uplift is below `u`, given `z`.
@@ -99,36 +109,65 @@ fn control_is_best(uplifts: &[Uplift]) -> f64 {
 }
 
 fn treatment_is_best(treatment: &Uplift, uplifts: &[Uplift]) -> f64 {
-    let narrowest = uplifts.iter().map(|uplift| uplift.own).fold(f64::INFINITY, f64::min);
     over_noise(uplifts, |z| {
-        let middle = treatment.estimate - treatment.shared * z;
-        let (low, high) = ((middle - REACH * treatment.own).max(0.0), middle + REACH * treatment.own);
-        integrate(low, high, narrowest, |u| {
+        let given = |uplift: &Uplift| Change { middle: uplift.estimate - uplift.shared * z, width: uplift.own };
+        let changes: Vec<Change> = uplifts.iter().map(given).collect();
+        let this = given(treatment);
+        integrate(this.low().max(0.0), this.high(), &changes, |u| {
+            let density = normal_density((u - this.middle) / this.width) / this.width;
             let others = uplifts.iter().filter(|other| !std::ptr::eq(*other, treatment));
-            let density = normal_density((u - middle) / treatment.own) / treatment.own;
             density * others.map(|other| other.below(u, z)).product::<f64>()
         })
     })
 }
 
 /// Integrates over the noise of the control.
+///
+/// Which uplift is best changes with the noise where an uplift starts to exceed another one, or 0.
 fn over_noise(uplifts: &[Uplift], given: impl Fn(f64) -> f64) -> f64 {
-    let narrowest = uplifts.iter().map(|uplift| uplift.own / uplift.shared.abs()).fold(1.0, f64::min);
-    integrate(-REACH, REACH, narrowest, |z| normal_density(z) * given(z)).clamp(0.0, 1.0)
+    let noise = Change { middle: 0.0, width: 1.0 };
+    let control = Uplift { estimate: 0.0, shared: 0.0, own: 0.0 };
+    let mut changes = vec![noise];
+    for (index, uplift) in uplifts.iter().enumerate() {
+        changes.push(uplift.exceeds(&control));
+        changes.extend(uplifts.iter().skip(index + 1).map(|other| uplift.exceeds(other)));
+    }
+    integrate(noise.low(), noise.high(), &changes, |z| normal_density(z) * given(z)).clamp(0.0, 1.0)
 }
 
-/// The integral of `f`, which changes over distances of `scale` and more.
-fn integrate(low: f64, high: f64, scale: f64, f: impl Fn(f64) -> f64) -> f64 {
-    if high <= low {
-        return 0.0;
+/// Where an integrand changes, as a normal distribution does: around `middle`, over distances of `width`.
+#[derive(Debug, Clone, Copy)]
+struct Change {
+    middle: f64,
+    width: f64,
+}
+
+impl Change {
+    fn low(&self) -> f64 {
+        self.middle - REACH * self.width
     }
-    let panels = ((high - low) / (PANEL * scale)).ceil().clamp(1.0, PANELS);
-    let half = 0.5 * (high - low) / panels;
-    let panel = |index: u32| {
-        let middle = low + (2.0 * f64::from(index) + 1.0) * half;
-        NODES.iter().map(|(node, weight)| weight * (f(middle - half * node) + f(middle + half * node))).sum::<f64>()
-    };
-    half * (0..panels as u32).map(panel).sum::<f64>()
+
+    fn high(&self) -> f64 {
+        self.middle + REACH * self.width
+    }
+}
+
+/// The integral of `f`, in panels as narrow as the changes in them demand.
+fn integrate(low: f64, high: f64, changes: &[Change], f: impl Fn(f64) -> f64) -> f64 {
+    let mut sum = 0.0;
+    let mut start = low;
+    while start < high {
+        let here = changes.iter().filter(|change| change.low() <= start && start < change.high());
+        let width = here.map(|change| PANEL * change.width).fold(high - start, f64::min);
+        let next = changes.iter().map(Change::low).filter(|begin| *begin > start).fold(high, f64::min);
+        // A width that rounding loses in `start` cannot be resolved, and would not end.
+        let end = (start + width).min(next).max(start + (high - low) * LEAST);
+        let (middle, half) = (0.5 * (start + end), 0.5 * (end - start));
+        let pairs = NODES.iter().map(|(node, weight)| weight * (f(middle - half * node) + f(middle + half * node)));
+        sum += half * pairs.sum::<f64>();
+        start = end;
+    }
+    sum
 }
 
 fn normal_density(z: f64) -> f64 {

@@ -7,7 +7,7 @@ use statrs::function::erf::{erfc, erfc_inv};
 ///
 /// The incomplete beta function subtracts logarithms of the gamma function, which loses a digit with each power of ten.
 /// Wallace's mapping has a relative error of the order of 1/freedom².
-const WALLACE: f64 = 50_000.0;
+const WALLACE: f64 = 1e6;
 
 /// Newton's method needs fewer steps than this from every start used here.
 const STEPS: usize = 100;
