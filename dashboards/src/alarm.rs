@@ -3,9 +3,12 @@
 //! They are the same in AWS China. Each description gives the reason for the threshold.
 
 mod comparison;
+mod window;
 
 use nearedge_core::metric::{Metric, NAMESPACE, SERVICE};
 use serde_json::{Map, Value, json};
+
+use self::window::window;
 
 /// The condition of the templates in `deploy/` under which the alarm with this logical id exists.
 pub fn condition(id: &str) -> &'static str {
@@ -118,15 +121,6 @@ fn aws(namespace: &str, name: &str, dimensions: &[(&str, &str)]) -> Value {
     let dimensions: Vec<Value> =
         dimensions.iter().map(|(name, value)| json!({"Name": name, "Value": {"Fn::Sub": value}})).collect();
     json!({"Namespace": namespace, "MetricName": name, "Dimensions": dimensions})
-}
-
-/// Three of five minutes: one bad minute raises no alarm, and late log lines do not hide a failure.
-fn window(mut properties: Value, threshold: f64) -> Value {
-    properties["EvaluationPeriods"] = 5.into();
-    properties["DatapointsToAlarm"] = 3.into();
-    properties["ComparisonOperator"] = "GreaterThanThreshold".into();
-    properties["Threshold"] = threshold.into();
-    properties
 }
 
 fn simple(mut metric: Value, statistic: &str, threshold: f64) -> Value {

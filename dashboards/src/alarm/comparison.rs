@@ -6,6 +6,7 @@
 use nearedge_core::metric::{EXPERIMENT, Metric, NAMESPACE, OUTCOME, SERVICE, VARIANT, VARIATION};
 use serde_json::{Value, json};
 
+use crate::alarm::window::window;
 use crate::page::{EXPERIMENT as WATCHED, FAILED, VARIANTS, VARIATIONS};
 use crate::statistic::{CRITICAL_CHI_SQUARED, sample_ratio};
 
@@ -116,7 +117,7 @@ fn slow(control: &str, treatment: &str) -> Value {
 
 /// Three of five periods of five minutes.
 fn windows(queries: Vec<Value>, threshold: f64) -> Value {
-    super::window(json!({"Metrics": queries}), threshold)
+    window(json!({"Metrics": queries}), threshold)
 }
 
 fn of_outcome(id: &str, variant: &str, outcome: &str, stat: &str) -> Value {
