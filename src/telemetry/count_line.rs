@@ -72,7 +72,10 @@ fn write_line(
     out.push(b'"');
     member(out, EXPERIMENT, &count.experiment);
     member(out, VARIATION, &count.variation);
-    member(out, "anonymous_id", &counts.visitor);
+    // An id is base64url, or hexadecimal digits: it needs no escapes.
+    for part in [",\"anonymous_id\":\"", &counts.visitor, "\""] {
+        out.extend_from_slice(part.as_bytes());
+    }
     member(out, "phase", &count.phase);
     match &count.kind {
         CountKind::Exposure { version } => member(out, "variant", version.as_deref().unwrap_or(NO_VARIANT)),

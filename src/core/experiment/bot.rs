@@ -16,21 +16,41 @@ const PATTERNS: &str = include_str!("bots.txt");
 /// The longest user agent that is examined, in bytes. Bots name themselves at the start.
 const USER_AGENT_BYTES_MAX: usize = 1_024;
 
-/// The number of bits of [`Index::starts`].
-const STARTS: usize = 1 << 16;
-
-/// The patterns by their first three bytes: a user agent has a hundred places, and few of them start a pattern. Comparing each
-/// pattern with each place costs ten times as much as the rest of a first visit.
+/// The patterns by their first three characters: a user agent has a hundred places, and few of them start a pattern. Comparing
+/// each pattern with each place costs ten times as much as the rest of a first visit.
 static INDEX: LazyLock<Index> = LazyLock::new(Index::new);
 
+/// Three classes of characters, of five bits each.
+const KEY_BITS: u32 = 15;
+
+/// The class of each byte: a letter in either case, a digit, or one of the signs that patterns start with.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        classes[byte] = match byte as u8 {
+            letter @ (b'a'..=b'z' | b'A'..=b'Z') => letter.to_ascii_lowercase() - b'a' + 1,
+            b'0'..=b'9' => 27,
+            b'-' => 28,
+            b' ' => 29,
+            b'_' => 30,
+            b'!' => 31,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    classes
+};
+
 struct Index {
-    /// The places in [`STARTS`] at which a pattern can start.
-    starts: Box<[u64; STARTS / 64]>,
-    /// The patterns, sorted by their texts.
+    /// A bit for each key of a pattern.
+    keys: Box<[u64; 1 << (KEY_BITS - 6)]>,
+    /// The patterns, sorted by their keys.
     patterns: Vec<Pattern>,
 }
 
 struct Pattern {
+    key: u16,
     text: &'static str,
     at_start: bool,
     at_end: bool,
@@ -39,10 +59,12 @@ struct Pattern {
 /// Whether a user agent is that of a bot: one of the list, or one that contains one of `more`, in lower case.
 pub fn is_bot(user_agent: &str, more: &[String]) -> bool {
     let end = user_agent.floor_char_boundary(USER_AGENT_BYTES_MAX);
-    let user_agent = user_agent[..end].to_ascii_lowercase();
-    names_itself(&user_agent)
-        || INDEX.finds_any(user_agent.as_bytes())
-        || more.iter().any(|pattern| user_agent.contains(&**pattern))
+    let user_agent = &user_agent[..end];
+    let contains_any = || {
+        let user_agent = user_agent.to_ascii_lowercase();
+        more.iter().any(|pattern| user_agent.contains(&**pattern))
+    };
+    names_itself(user_agent) || INDEX.finds_any(user_agent.as_bytes()) || !more.is_empty() && contains_any()
 }
 
 impl Index {
@@ -50,53 +72,47 @@ impl Index {
         let read = |pattern: &'static str| {
             let (pattern, at_start) = pattern.strip_prefix('^').map_or((pattern, false), |pattern| (pattern, true));
             let (text, at_end) = pattern.strip_suffix('$').map_or((pattern, false), |pattern| (pattern, true));
-            Pattern { text, at_start, at_end }
+            Pattern { key: text.bytes().take(3).fold(0, next_key), text, at_start, at_end }
         };
         let mut patterns: Vec<Pattern> = PATTERNS.lines().map(read).collect();
-        patterns.sort_unstable_by_key(|pattern| pattern.text);
-        let mut starts = Box::new([0; STARTS / 64]);
-        for pattern in &patterns {
-            if let Some([first, second, third]) = pattern.text.as_bytes().first_chunk() {
-                let bit = bit(u32::from_be_bytes([0, *first, *second, *third]));
-                starts[bit / 64] |= 1 << (bit % 64);
-            }
+        patterns.sort_unstable_by_key(|pattern| pattern.key);
+        let mut keys = Box::new([0; 1 << (KEY_BITS - 6)]);
+        for Pattern { key, .. } in &patterns {
+            keys[usize::from(key >> 6)] |= 1 << (key & 63);
         }
-        Self { starts, patterns }
+        Self { keys, patterns }
     }
 
     fn finds_any(&self, user_agent: &[u8]) -> bool {
-        let mut last = 0;
+        let mut key = 0;
         user_agent.iter().enumerate().any(|(end, byte)| {
-            last = last << 8 | u32::from(*byte);
-            let bit = bit(last);
-            self.starts[bit / 64] & (1 << (bit % 64)) != 0 && end >= 2 && self.starts_any(user_agent, end - 2)
+            key = next_key(key, *byte);
+            self.keys[usize::from(key >> 6)] >> (key & 63) & 1 != 0 && self.starts_any(user_agent, end, key)
         })
     }
 
-    /// Whether a pattern matches at a place.
-    fn starts_any(&self, user_agent: &[u8], at: usize) -> bool {
-        let rest = &user_agent[at..];
-        let first = self.patterns.partition_point(|pattern| pattern.text.as_bytes() < &rest[..3]);
-        let candidates =
-            self.patterns[first..].iter().take_while(|pattern| pattern.text.as_bytes().starts_with(&rest[..3]));
-        let mut candidates = candidates.filter(|pattern| !pattern.at_start || at == 0);
-        candidates.any(|pattern| {
-            rest.starts_with(pattern.text.as_bytes()) && (!pattern.at_end || rest.len() == pattern.text.len())
+    /// Whether a pattern with a key matches at the place whose third character is at `third`.
+    fn starts_any(&self, user_agent: &[u8], third: usize, key: u16) -> bool {
+        let Some(rest) = third.checked_sub(2).and_then(|at| user_agent.get(at..)) else { return false };
+        let first = self.patterns.partition_point(|pattern| pattern.key < key);
+        let mut candidates = self.patterns[first..].iter().take_while(|pattern| pattern.key == key);
+        candidates.any(|Pattern { text, at_start, at_end, .. }| {
+            let is_in_place = (!at_start || third == 2) && (!at_end || rest.len() == text.len());
+            is_in_place && rest.get(..text.len()).is_some_and(|start| start.eq_ignore_ascii_case(text.as_bytes()))
         })
     }
 }
 
-/// The place of the last three bytes in [`Index::starts`].
-fn bit(last: u32) -> usize {
-    // The high bits of a product depend on all three bytes; the fourth is shifted out.
-    ((last << 8).wrapping_mul(0x9e37_79b1) >> (32 - STARTS.ilog2())) as usize
+/// The key of the last three bytes.
+fn next_key(key: u16, byte: u8) -> u16 {
+    (key << 5 | u16::from(CLASSES[usize::from(byte)])) & ((1 << KEY_BITS) - 1)
 }
 
 /// Whether the product name at the start contains `bot`, such as `AhrefsBot/7.0`.
 fn names_itself(user_agent: &str) -> bool {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"./ -_".contains(&byte);
     let length = user_agent.bytes().take_while(|byte| is_name(*byte)).count();
-    user_agent.as_bytes()[..length].windows(3).any(|window| window == b"bot")
+    user_agent.as_bytes()[..length].windows(3).any(|window| window.eq_ignore_ascii_case(b"bot"))
 }
 
 #[cfg(test)]

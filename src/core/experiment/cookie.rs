@@ -57,10 +57,10 @@ impl<'a> VisitorState<'a> {
         for part in [VERSION, ".", self.id, "."] {
             cookie.push_str(part);
         }
-        let mut written: Vec<Mark> = Vec::new();
+        let start = cookie.len();
         for mark in more.chain(self.marks().filter(|mark| is_kept(*mark))) {
-            if written.len() < MARKS_MAX && !written.contains(&mark) {
-                written.push(mark);
+            let mut written = cookie.as_bytes()[start..].as_chunks().0.iter();
+            if written.len() < MARKS_MAX && !written.any(|written| Mark::read(written) == mark) {
                 cookie.extend(mark.chars());
             }
         }

@@ -1,6 +1,7 @@
 //! What a request counts for its visitor: exposures and conversions.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde_json::Number;
 use sha2::{Digest, Sha256};
@@ -20,11 +21,11 @@ pub struct Counts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Count {
     /// The key of the experiment.
-    pub experiment: Box<str>,
+    pub experiment: Arc<str>,
     /// The key of the variation.
-    pub variation: Box<str>,
+    pub variation: Arc<str>,
     /// The run of the experiment.
-    pub phase: Box<str>,
+    pub phase: Arc<str>,
     /// Whether metrics count it too: a definition may have more experiments than metrics distinguish.
     pub in_metrics: bool,
     /// An exposure or a conversion.
@@ -42,7 +43,7 @@ pub enum CountKind {
     /// The visitor's first completion of a goal after the exposure.
     Conversion {
         /// The key of the goal.
-        goal: Box<str>,
+        goal: Arc<str>,
         /// The value, such as that of an order.
         value: Option<Number>,
     },

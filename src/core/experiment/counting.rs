@@ -1,5 +1,7 @@
 //! What a definition counts, and on which pages: its `goals` and `exposures`.
 
+use std::sync::Arc;
+
 use crate::experiment::attribute::Field;
 use crate::experiment::cookie::MARKS_MAX;
 use crate::experiment::label::Label;
@@ -41,7 +43,7 @@ pub struct Counting {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Goal {
     /// The key.
-    pub key: Box<str>,
+    pub key: Arc<str>,
     /// The pages that reach it; `None` for a goal that only beacons reach.
     page: Option<PagePattern>,
     /// Whether any GET reaches it, not only a navigation.

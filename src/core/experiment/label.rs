@@ -1,6 +1,7 @@
 //! Names of experiments and variations in cookies and header fields.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -32,13 +33,13 @@ pub(super) struct Label {
     pub(super) excluded: Mark,
 }
 
-/// The names of an experiment as the definition writes them.
+/// The names of an experiment as the definition writes them. Each count shares them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Names {
-    pub(super) key: Box<str>,
-    pub(super) phase: Box<str>,
+    pub(super) key: Arc<str>,
+    pub(super) phase: Arc<str>,
     /// The keys of the variations.
-    pub(super) variations: Box<[Box<str>]>,
+    pub(super) variations: Box<[Arc<str>]>,
 }
 
 impl Label {
@@ -51,7 +52,7 @@ impl Label {
     ) -> Self {
         let encode = |text: &str| -> Box<str> { utf8_percent_encode(text, ENCODED).to_string().into() };
         let encoded_key = encode(key);
-        let plain: Box<[Box<str>]> = variations.map(|variation| (*variation).into()).collect();
+        let plain: Box<[Arc<str>]> = variations.map(|variation| (*variation).into()).collect();
         let variations: Box<[Box<str>]> = plain.iter().map(|variation| encode(variation)).collect();
         let timing = |variation: &str| -> Box<str> {
             let mut timing = String::new();

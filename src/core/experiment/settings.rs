@@ -85,13 +85,13 @@ impl CookieSettings {
 
     /// The Set-Cookie of the id and the counted exposures. Scripts cannot read it.
     pub(super) fn set_visitor(&self, value: &str) -> String {
-        [&*self.visitor, "=", value, &*self.visitor_attributes].concat()
+        set_cookie(&self.visitor, value, &self.visitor_attributes)
     }
 
     /// The Set-Cookie of the assignments; of a preview, until the browser closes.
     pub(super) fn set_assignments(&self, value: &str, is_preview: bool) -> String {
         let attributes = if is_preview { &*self.attributes } else { &*self.assignments_attributes };
-        [&*self.assignments, "=", value, attributes].concat()
+        set_cookie(&self.assignments, value, attributes)
     }
 
     /// The two Set-Cookie that delete both cookies.
@@ -99,4 +99,12 @@ impl CookieSettings {
         let Self { visitor, assignments, attributes, .. } = self;
         [format!("{visitor}={attributes}; Max-Age=0; HttpOnly"), format!("{assignments}={attributes}; Max-Age=0")]
     }
+}
+
+fn set_cookie(name: &str, value: &str, attributes: &str) -> String {
+    let mut cookie = String::with_capacity(name.len() + 1 + value.len() + attributes.len());
+    for part in [name, "=", value, attributes] {
+        cookie.push_str(part);
+    }
+    cookie
 }
