@@ -20,7 +20,11 @@ S3_GET_PER_MILLION = 0.40
 LOGS_PER_GB = 0.50
 XRAY_PER_MILLION = 5.00
 METRIC, ALARM, DASHBOARD = 0.30, 0.10, 3.00
-METRICS, ALARMS, DASHBOARDS = 40, 12, 4
+# CloudWatch charges an alarm for each metric that it reads: the 14 alarms of two variants read 27.
+METRICS, ALARM_METRICS, DASHBOARDS = 40, 27, 4
+# An experiment of two variations adds a dashboard, and an alarm of two metrics.
+EXPERIMENT_ALARM_METRICS, EXPERIMENT_DASHBOARDS = 2, 1
+COUNT_METRICS_MAX = 200
 
 
 def tiered(amount, tiers):
@@ -39,7 +43,7 @@ def month(rate, load):
     origin_millions = viewer_millions * (1 - load.cdn_hits)
     billed_seconds = ((1 - load.misses) * load.hit_ms + load.misses * load.miss_ms) / 1e3
     gb_seconds_per_million = MILLION * billed_seconds * load.memory / 1024
-    return {
+    costs = {
         "CloudFront, requests": viewer_millions * CLOUDFRONT_PER_MILLION,
         "CloudFront, transfer": tiered(viewer_millions * load.bytes / 1e3, CLOUDFRONT_PER_GB),
         "HTTP API": tiered(origin_millions, HTTP_API_PER_MILLION),
@@ -47,8 +51,13 @@ def month(rate, load):
         "S3": origin_millions * load.misses * S3_GET_PER_MILLION,
         "logs": origin_millions * load.log_bytes / 1e3 * LOGS_PER_GB,
         "traces": origin_millions * load.sampled * XRAY_PER_MILLION,
-        "metrics, alarms, dashboards": METRICS * METRIC + ALARMS * ALARM + DASHBOARDS * DASHBOARD,
+        "metrics, alarms, dashboards": METRICS * METRIC + ALARM_METRICS * ALARM + DASHBOARDS * DASHBOARD,
     }
+    if load.count_metrics or load.counted:
+        watched = EXPERIMENT_ALARM_METRICS * ALARM + EXPERIMENT_DASHBOARDS * DASHBOARD if load.count_metrics else 0
+        costs["counts: metrics, alarm, dashboard"] = load.count_metrics * METRIC + watched
+        costs["counts: lines"] = load.counted * load.count_bytes / 1e9 * LOGS_PER_GB
+    return costs
 
 
 def main():
@@ -67,7 +76,12 @@ def main():
     option("--arch", "arm64", "architecture of the function", type=str, choices=LAMBDA_PER_GB_SECOND)
     option("--log-bytes", 1_700, "log bytes per invocation: its own line, Lambda's lines and the API's access log")
     option("--sampled", 0.05, "share of invocations that are traced, 0 to 1")
+    option("--count-metrics", 0, f"metrics of exposures and conversions, at most {COUNT_METRICS_MAX}: variations x (1 + goals)", type=int)
+    option("--counted", 0, "exposures and conversions per month; independent of the rate")
+    option("--count-bytes", 500, "log bytes per exposure or conversion")
     load = parse.parse_args()
+    if not 0 <= load.count_metrics <= COUNT_METRICS_MAX:
+        parse.error(f"--count-metrics: expected 0 to {COUNT_METRICS_MAX}, found {load.count_metrics}: the function publishes no more")
     months = [month(rate, load) for rate in load.rates]
     print("| USD per month, at requests per second | " + " | ".join(f"{rate:,.0f}" for rate in load.rates) + " |")
     print("|---|" + "---:|" * len(months))

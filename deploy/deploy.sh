@@ -75,7 +75,7 @@ command=${words[0]:-}
 words=(${words[@]+"${words[@]:1}"})
 
 # A new value of one of these publishes no new version of the function: they concern the distribution, the alias or the stack.
-outside_function='^(ProvisionedConcurrency|ReservedConcurrency|Release|SecretSent|CertificateArn|CertificateId|Caching|CacheDefaultTtl|PriceClass|ViewerProtocol|WebAclArn|LogRetentionDays|Watch|AlarmEmail|AdditionalMetrics|ApiPort|Rollout)='
+outside_function='^(ProvisionedConcurrency|ReservedConcurrency|Release|SecretSent|CertificateArn|CertificateId|Caching|CacheDefaultTtl|PriceClass|ViewerProtocol|WebAclArn|LogRetentionDays|Watch|WatchExperiment|Variation[A-D]|Weight[A-D]|Goal[AB]|AlarmEmail|AdditionalMetrics|ApiPort|Rollout)='
 
 checksum() { if command -v sha256sum >/dev/null; then sha256sum "$@"; else shasum -a 256 "$@"; fi | cut -c1-64; }
 json_text() { sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' <<<"$1"; }

@@ -38,3 +38,6 @@ impl Watched {
         dashboards::page::results(&Experiment { key: &self.key, variations: &variations }, &goals).concat()
     }
 }
+
+#[cfg(test)]
+mod tests;

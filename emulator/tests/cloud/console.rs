@@ -5,6 +5,7 @@ use http::{Method, Request, StatusCode};
 use serde_json::Value;
 
 use crate::support::{SECRET, TestCloud, options, start, wait_until, with_env};
+use crate::visitor::{Browser, Laboratory};
 
 async fn console(cloud: &TestCloud, path: &str) -> Value {
     let response = cloud.send(Method::GET, &format!("http://{}{path}", cloud.cloud.console), &[]).await;
@@ -150,6 +151,38 @@ async fn every_dashboard_widget_draws_the_emitted_metrics() {
     }
     let page = cloud.send(Method::GET, &format!("http://{}/dashboards/latency", cloud.cloud.console), &[]).await;
     assert_eq!((page.status, page.header("content-type")), (StatusCode::OK, "text/html; charset=utf-8"));
+    cloud.shut_down().await;
+}
+
+#[tokio::test]
+async fn the_results_count_visitors_and_conversions() {
+    let laboratory = Laboratory::new(
+        r#"{"features": {"test_version": {"rules": [{"key": "checkout", "variations": ["v1", "v2"]}]}},
+            "goals": [{"key": "signup", "path": "/page.html"}]}"#,
+    );
+    let cloud = laboratory.start(&[]).await;
+    for visitor in 0..6 {
+        let mut browser = Browser::new();
+        for path in ["/", "/page.html"].iter().take(1 + visitor % 2) {
+            browser.navigate(&cloud, path).await;
+        }
+    }
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    loop {
+        let board = console(&cloud, "/api/dashboards/results").await;
+        let widgets = board["widgets"].as_array().unwrap();
+        assert!(widgets.iter().all(|widget| widget["problem"].is_null()), "{board}");
+        let total = |title: &str| {
+            let widget = widgets.iter().find(|widget| widget["title"] == title).unwrap();
+            widget["series"].as_array().unwrap().iter().map(|series| total(&series["v"])).sum::<f64>()
+        };
+        // The console draws a second when it has ended.
+        let totals = [total("Visitors"), total("Conversions of signup")];
+        if totals == [6.0, 3.0] {
+            break;
+        }
+        assert!(totals[0] <= 6.0 && totals[1] <= 3.0 && std::time::Instant::now() < deadline, "{totals:?}");
+    }
     cloud.shut_down().await;
 }
 

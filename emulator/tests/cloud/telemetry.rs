@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::support::{FREE_PORT, SECRET, TestCloud, options, start, wait_until, with_env};
+use crate::visitor::{Browser, Laboratory};
 
 /// Options that retain every span, and the receiver of the spans.
 fn retaining(options: Options) -> (Options, XRay) {
@@ -67,6 +68,28 @@ async fn a_frozen_environment_loses_no_span() {
         (200, 200, 200, 200, 200)
     );
     assert_eq!(count("S3.GetObject"), 2, "one for each variant");
+}
+
+#[tokio::test]
+async fn a_visitors_span_names_experiment_and_variation() {
+    let definition =
+        r#"{"features": {"test_version": {"rules": [{"key": "new checkout", "variations": ["v1", "v2"]}]}}}"#;
+    let laboratory = Laboratory::new(definition);
+    let (options, xray) = retaining(laboratory.options(&[]));
+    let cloud = start(options).await;
+    let mut browser = Browser::new();
+    browser.navigate(&cloud, "/").await;
+    cloud.api("/test.html", &[SECRET, ("test_version", "v1")]).await;
+    wait_until(|| servers(&xray.all()).len() == 2).await;
+    let spans = xray.all();
+    let names: Vec<&Value> = servers(&spans)
+        .iter()
+        .map(|span| attribute(span, "nearedge.experiments"))
+        .filter(|name| !name.is_null())
+        .collect();
+    let variation = browser.variation("new%20checkout").to_owned();
+    assert_eq!(names, [&json!(format!("new%20checkout.{variation}"))], "a forced version takes part in no experiment");
+    cloud.shut_down().await;
 }
 
 #[tokio::test]
