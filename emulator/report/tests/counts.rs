@@ -1,5 +1,8 @@
 //! Counts from JSON, and the results in the format of `nearedge experiment report`.
 
+// clippy.toml allows this in tests, but not in their functions.
+#![allow(clippy::unwrap_used)]
+
 use nearedge_report::counts::{self, Counts};
 use nearedge_report::render::text;
 use nearedge_report::results::table::Results;

@@ -2,6 +2,9 @@
 //!
 //! `cargo test -p nearedge-report --test simulation -- --nocapture` prints them.
 
+// clippy.toml allows this in tests, but not in their functions.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 use fastrand::Rng;
 use nearedge_report::statistics::comparison::{ALPHA, Effect, Scale};
 use nearedge_report::statistics::distribution::normal_quantile;
