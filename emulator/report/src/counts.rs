@@ -54,20 +54,42 @@ pub struct GoalCounts {
 ///
 /// # Errors
 ///
-/// The first error, with its line and column, for the first document that is not valid.
-pub fn parse(text: &str) -> impl Iterator<Item = Result<Counts, serde_json::Error>> {
-    serde_json::Deserializer::from_str(text).into_iter()
+/// What was expected and found in the first document that is not valid, with line and column.
+pub fn parse(text: &str) -> Result<Vec<Counts>, String> {
+    let mut documents = serde_json::Deserializer::from_str(text).into_iter();
+    let mut parsed = Vec::new();
+    let mut start = 0;
+    while let Some(document) = documents.next() {
+        // serde_json adds no place to an error of a whole document.
+        let place = |error: serde_json::Error| match error.line() {
+            0 => format!("{error} in the document that starts at line {}", line_of_next(text, start)),
+            _ => error.to_string(),
+        };
+        parsed.push(document.map_err(place)?);
+        start = documents.byte_offset();
+    }
+    Ok(parsed)
+}
+
+/// The line of the first character after `start` that is not white space.
+fn line_of_next(text: &str, start: usize) -> usize {
+    let (before, after) = text.split_at_checked(start).unwrap_or((text, ""));
+    let blank = after.len() - after.trim_start().len();
+    let skipped = after.get(..blank).unwrap_or_default();
+    1 + before.matches('\n').count() + skipped.matches('\n').count()
 }
 
 // serde_json adds line and column to an error of these conversions: those of the end of the object.
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with experiment and variations")]
 struct RawCounts {
     experiment: String,
     variations: Vec<VariationCounts>,
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with key, weight, visitors and goals")]
 struct RawVariation {
     key: String,
     weight: f64,
@@ -78,6 +100,7 @@ struct RawVariation {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with conversions, and with sum and sum_squares if the goal has values")]
 struct RawGoal {
     #[serde(deserialize_with = "count")]
     conversions: u64,

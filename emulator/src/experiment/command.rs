@@ -7,6 +7,7 @@ use clap::Subcommand;
 
 use crate::experiment::check::{self, Check};
 use crate::experiment::evaluate::evaluate;
+use crate::experiment::plan::{self, Plan};
 use crate::experiment::report::{self, Report};
 use crate::experiment::simulate::{self, Simulate};
 
@@ -48,6 +49,15 @@ pub enum Command {
     /// docs/statistics.md explains the methods. The exit code is 0, and 2 if the counts cannot be read.
     #[command(verbatim_doc_comment)]
     Report(Report),
+    /// Calculate the visitors and days that an experiment needs
+    ///
+    /// For example, to detect 10 % more sign-ups than 3 of 100 visitors, with 5,000 visitors a day:
+    ///
+    ///   nearedge experiment plan --rate 0.03 --uplift 0.10 --power 0.8 --visitors-per-day 5000
+    ///
+    /// The exit code is 0, and 2 if the arguments are not possible.
+    #[command(verbatim_doc_comment)]
+    Plan(Plan),
 }
 
 /// Runs a subcommand.
@@ -57,6 +67,7 @@ pub fn run(command: &Command) -> ExitCode {
         Command::Check(arguments) => check::run(arguments),
         Command::Simulate(arguments) => simulate::run(arguments),
         Command::Report(arguments) => report::run(arguments),
+        Command::Plan(arguments) => plan::run(arguments),
     }
 }
 

@@ -1,6 +1,6 @@
-//! `nearedge experiment`: checks, evaluates and simulates definitions of experiments, and reports results; starts no cloud.
+//! `nearedge experiment`: checks, evaluates and simulates definitions of experiments, plans them and reports results; starts no cloud.
 //!
-//! - `command`: the subcommands; `evaluate` with `context`; `check` with `against` and `site`; `simulate`; `report`
+//! - `command`: the subcommands; `evaluate` with `context`; `check` with `against` and `site`; `simulate`; `report`; `plan`
 
 mod against;
 mod check;
@@ -8,6 +8,7 @@ pub mod command;
 mod context;
 mod evaluate;
 mod logs;
+mod plan;
 mod report;
 mod simulate;
 mod site;

@@ -71,8 +71,7 @@ fn read(file: &Path) -> Result<Vec<Counts>, String> {
         (file.display().to_string(), fs::File::open(file).and_then(|mut file| file.read_to_string(&mut text)))
     };
     read.map_err(|error| format!("cannot read {name}: {error}"))?;
-    let experiments: Result<Vec<Counts>, _> = counts::parse(&text).collect();
-    let experiments = experiments.map_err(|error| format!("{name}: {error}"))?;
+    let experiments = counts::parse(&text).map_err(|reason| format!("{name}: {reason}"))?;
     if experiments.is_empty() {
         return Err(format!(r#"{name} is empty: expected {{"experiment": …, "variations": [{{…}}, {{…}}]}}"#));
     }

@@ -40,13 +40,13 @@ fn write(out: &mut String, counts: &Counts, results: &Results) -> std::fmt::Resu
         writeln!(out, "\ngoal {goal}")?;
         writeln!(
             out,
-            "  {:<20} {:>12} {:>10} {:>9} {:>20} {:>8} {:>20} {:>8} {:>6}",
+            "  {:<20} {:>12} {:>10} {:>9} {:>20} {:>8} {:>20} {:>8} {:>8}",
             "variation", "conversions", rate, "uplift", "95 % interval", "p-value", "at every look", "p-value", "best"
         )?;
         for row in variations {
             writeln!(
                 out,
-                "  {:<20} {:>12} {:>10} {:>9} {:>20} {:>8} {:>20} {:>8} {:>6}",
+                "  {:<20} {:>12} {:>10} {:>9} {:>20} {:>8} {:>20} {:>8} {:>8}",
                 row.variation,
                 row.conversions,
                 self::rate(row),
@@ -55,7 +55,7 @@ fn write(out: &mut String, counts: &Counts, results: &Results) -> std::fmt::Resu
                 row.p_value.map_or(NONE.to_owned(), probability),
                 row.sequential_interval.map_or(NONE.to_owned(), interval),
                 row.sequential_p_value.map_or(NONE.to_owned(), probability),
-                row.chance_to_be_best.map_or(NONE.to_owned(), |chance| format!("{:.0} %", chance * 100.0)),
+                row.chance_to_be_best.map_or(NONE.to_owned(), chance),
             )?;
         }
         writeln!(out, "  {}", Verdict::of(&results.srm, variations))?;
@@ -68,6 +68,14 @@ fn rate(row: &VariationResult) -> String {
         None => NONE.to_owned(),
         Some(mean) if row.has_values => format!("{mean:.4}"),
         Some(rate) => format!("{:.3} %", rate * 100.0),
+    }
+}
+
+fn chance(chance: f64) -> String {
+    match chance * 100.0 {
+        low if low < 0.1 => "< 0.1 %".to_owned(),
+        high if high > 99.9 => "> 99.9 %".to_owned(),
+        percent => format!("{percent:.1} %"),
     }
 }
 

@@ -7,11 +7,15 @@
 //! - `comparison`: a treatment compared with the control
 //! - `chance`: the chance to be best
 //! - `ratio`: the test of the sample ratio
+//! - `plan`: the visitors that an experiment needs
+//! - `quadrature`: integrals for `chance` and `plan`
 
 pub mod chance;
 pub mod comparison;
 pub mod distribution;
 pub mod interval;
+pub mod plan;
+mod quadrature;
 pub mod ratio;
 pub mod sample;
 pub mod sequential;

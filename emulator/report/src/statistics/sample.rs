@@ -27,6 +27,12 @@ impl Sample {
         Self { visitors: visitors as f64, mean, variance: mean * (1.0 - mean), rarer }
     }
 
+    /// A sample of visitors who convert at a rate, for calculations ahead.
+    pub fn at_rate(visitors: f64, rate: f64) -> Self {
+        let rarer = (visitors * rate.min(1.0 - rate)) as u64;
+        Self { visitors, mean: rate, variance: rate * (1.0 - rate), rarer }
+    }
+
     /// A sample of visitors with values, 0 for those without a conversion (gbstats: `SampleMeanStatistic`).
     pub fn values(visitors: u64, conversions: u64, sum: f64, sum_squares: f64) -> Self {
         let n = visitors as f64;
