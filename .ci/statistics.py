@@ -5,9 +5,9 @@
     .ci/statistics.py target/debug/nearedge [--documents 2000] [--seed 1]
 
 Prints the largest relative deviation of each number, and fails above 1e-6. An interval's deviation is relative to its
-wider end, an estimate's to its interval. Two numbers have another reference than gbstats: below 1e-8, where
-`1 - t.cdf(…)` loses its digits, the p-value is `2 * t.sf(…)` of scipy; and with more than two variations, the chance to
-be best is scipy's multivariate normal distribution of the posterior of gbstats, to 1e-5.
+wider end, an estimate's to its interval, and a p-value below 1e-9 to 1e-9, because gbstats' `1 - t.cdf(…)` is rounded to
+2e-16. With more than two variations, the chance to be best is not compared with gbstats, which has none, but with scipy's
+multivariate normal distribution of the posterior of gbstats, to 1e-5.
 """
 
 import argparse
@@ -132,16 +132,13 @@ def comparison(control, treatment):
     result = relative.compute_result()
     if result.error_message:
         return dict.fromkeys(COMPARED)
-    p_value = result.p_value
-    if p_value < 1e-8:
-        p_value = 2 * scipy.stats.t.sf(abs(relative.critical_value), relative.dof)
     sequential = SequentialTwoSidedTTest(control, treatment, SequentialConfig(difference_type="relative"))
     always = sequential.compute_result()
     absolute = TwoSidedTTest(control, treatment, FrequentistConfig(difference_type="absolute")).compute_result()
     return {
         "uplift": result.expected,
         "interval": result.ci,
-        "p_value": p_value,
+        "p_value": result.p_value,
         "sequential_interval": always.ci,
         "sequential_p_value": always.p_value,
         "difference": absolute.expected,
@@ -252,6 +249,8 @@ def compare(found, expected_document, deviations, exact):
             for name in COMPARED:
                 ends = expected["difference_interval" if name == "difference" else "interval"]
                 scale = max(map(abs, ends)) if ends and name in ("uplift", "difference") else None
+                if expected[name] is not None and name == "p_value":
+                    scale = max(expected[name], 1e-9)
                 deviations.add(name, row[name], expected[name], where, scale)
         expected = chances(samples, exact)
         if expected:

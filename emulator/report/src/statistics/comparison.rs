@@ -54,10 +54,13 @@ impl Effect {
     }
 
     /// The interval for one look, and its p-value (gbstats: `TwoSidedTTest`).
+    ///
+    /// The p-value has gbstats' rounding: 1 minus the distribution function is 0 below about 1e-16.
     pub fn fixed(&self, alpha: f64) -> (Interval, f64) {
         let error = self.variance.sqrt();
         let width = student_quantile(alpha / 2.0, self.freedom) * error;
-        (Interval::around(self.estimate, width), student_two_sided(self.estimate / error, self.freedom))
+        let below = 1.0 - student_two_sided(self.estimate / error, self.freedom) / 2.0;
+        (Interval::around(self.estimate, width), 2.0 * (1.0 - below))
     }
 
     /// The interval for looks at any time, and its p-value (gbstats: `SequentialTwoSidedTTest`).
