@@ -1,6 +1,6 @@
 //! `nearedge experiment`: checks, evaluates and simulates definitions of experiments, and reports results; starts no cloud.
 //!
-//! - `command`: the subcommands; `evaluate` with `context`; `check` with `against` and `site`; `simulate`; `report`
+//! - `command`: the subcommands; `evaluate` with `context`; `check` with `against` and `site`; `simulate`; `report` with `logs` and `stack`
 
 mod against;
 mod check;
@@ -11,3 +11,4 @@ mod logs;
 mod report;
 mod simulate;
 mod site;
+mod stack;
