@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nearedge_core::experiment::definition::{Constraints, FEATURE};
 use nearedge_report::lines::scan::{Summary, scan};
 use nearedge_report::lines::timestamp;
+use nearedge_report::render::html::page::page;
 use nearedge_report::render::{json, terminal};
 use nearedge_report::results::report::Report;
 use nearedge_report::tally::collect::{Collection, Selection};
@@ -16,6 +17,7 @@ use nearedge_report::tally::count::count;
 use nearedge_report::tally::outline::{Outline, VariationOutline};
 
 use crate::experiment::check::{Parsed, Unreadable, read};
+use crate::experiment::stack::StackLines;
 
 /// The arguments for log lines.
 #[derive(Debug, Args)]
@@ -23,6 +25,10 @@ pub(super) struct Logs {
     /// Log lines: files, also compressed with gzip; - or nothing is standard input
     #[arg(value_name = "LINES", conflicts_with = "counts")]
     files: Vec<PathBuf>,
+    /// Read exposures and conversions of this CloudFormation stack with the AWS CLI, from Logs Insights; prints the query.
+    /// Requests, and with them guardrails, are not read
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["counts", "files"])]
+    stack: Option<String>,
     /// Report this experiment only
     #[arg(long, value_name = "KEY", conflicts_with = "counts")]
     experiment: Option<String>,
@@ -53,6 +59,8 @@ pub(super) enum Output {
     Text,
     /// One document per experiment and line.
     Json,
+    /// One file for people, with plots.
+    Html,
 }
 
 fn time(text: &str) -> Result<i64, String> {
@@ -67,14 +75,28 @@ impl Logs {
     /// With the reason, if an input cannot be read or there is nothing to report.
     pub(super) fn run(&self, output: Output) -> Result<(), String> {
         let outlines = self.outlines()?;
-        let (names, inputs) = self.open()?;
         let selection =
             Selection { from: self.from, to: self.to, experiment: self.experiment.clone(), phase: self.phase.clone() };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let progress = progress(inputs.iter().map(|(_, size)| *size).sum());
-        let readers = inputs.into_iter().map(|(reader, _)| progress.wrap_read(reader));
-        let (collections, summary) = scan(readers, self.by.as_deref(), threads, || Collection::new(selection.clone()));
-        progress.finish_and_clear();
+        let new = || Collection::new(selection.clone());
+        let (names, (collections, summary)) = match &self.stack {
+            Some(stack) => {
+                let mut lines = StackLines::find(stack, self.from, self.to)?;
+                let scanned = scan(&mut lines, self.by.as_deref(), threads, new);
+                if let Some(error) = lines.error {
+                    return Err(error);
+                }
+                (Vec::new(), scanned)
+            }
+            None => {
+                let (names, inputs) = self.open()?;
+                let progress = progress(inputs.iter().map(|(_, size)| *size).sum());
+                let readers = inputs.into_iter().map(|(reader, _)| progress.wrap_read(reader));
+                let scanned = scan(readers, self.by.as_deref(), threads, new);
+                progress.finish_and_clear();
+                (names, scanned)
+            }
+        };
         let mut all = Collection::new(selection.clone());
         for collection in collections {
             all.merge(collection).map_err(|error| format!("cannot count: {error}"))?;
@@ -87,6 +109,7 @@ impl Logs {
         let written = match output {
             Output::Text => self.write_text(&reports, &summary, &names),
             Output::Json => self.write_json(&reports, &summary, &names),
+            Output::Html => io::stdout().write_all(page(&reports, self.by.as_deref(), &summary, &names).as_bytes()),
         };
         match written {
             // The reader closed the pipe early, as `head` does.
@@ -187,7 +210,7 @@ impl Logs {
 }
 
 /// A progress bar on standard error, if that is a terminal; without a known size, a number of bytes.
-pub(super) fn progress(bytes: u64) -> ProgressBar {
+fn progress(bytes: u64) -> ProgressBar {
     let (bar, template) = if bytes > 0 {
         (ProgressBar::new(bytes), "{wide_bar} {bytes} of {total_bytes}, {eta}")
     } else {

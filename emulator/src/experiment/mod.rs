@@ -1,6 +1,7 @@
 //! `nearedge experiment`: checks, evaluates and simulates definitions of experiments, plans them and reports results; starts no cloud.
 //!
-//! - `command`: the subcommands; `evaluate` with `context`; `check` with `against` and `site`; `simulate`; `report`; `plan`
+//! - `command`: the subcommands
+//! - `evaluate` with `context`; `check` with `against` and `site`; `simulate`; `plan`; `report` with `logs` and `stack`
 
 mod against;
 mod check;
@@ -12,3 +13,4 @@ mod plan;
 mod report;
 mod simulate;
 mod site;
+mod stack;

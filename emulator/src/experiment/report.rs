@@ -32,6 +32,8 @@ enum Format {
     Text,
     /// One JSON object per experiment
     Json,
+    /// One file with plots, which needs log lines
+    Html,
 }
 
 /// Runs the command.
@@ -40,10 +42,14 @@ pub(super) fn run(arguments: &Report) -> ExitCode {
         drop(writeln!(io::stderr(), "experiment report: {reason}"));
         ExitCode::from(2)
     };
+    if arguments.counts.is_some() && arguments.format == Format::Html {
+        return fail("--format html needs log lines: counts have no times".to_owned());
+    }
     let Some(counts) = &arguments.counts else {
         let output = match arguments.format {
             Format::Text => Output::Text,
             Format::Json => Output::Json,
+            Format::Html => Output::Html,
         };
         return arguments.logs.run(output).map_or_else(fail, |()| ExitCode::SUCCESS);
     };
@@ -86,7 +92,7 @@ fn write(experiments: &[Counts], format: Format, mut out: impl Write) -> io::Res
                 serde_json::to_writer(&mut out, &results)?;
                 writeln!(out)?;
             }
-            Format::Text => {
+            Format::Text | Format::Html => {
                 let separator = if index > 0 { "\n" } else { "" };
                 write!(out, "{separator}{}", text::table(counts, &results))?;
             }

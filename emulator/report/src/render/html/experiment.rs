@@ -8,6 +8,7 @@ use crate::render::html::wording::{number, probability, rate, signed, wording};
 use crate::render::terminal;
 use crate::results::report::Report;
 use crate::results::table::VariationResult;
+use crate::results::verdict::Verdict;
 use crate::statistics::interval::Interval;
 
 /// What causes a mismatch most often.
@@ -104,7 +105,8 @@ fn section(report: &Report, goal: &str, id: usize) -> Markup {
         h2 { "Goal: " (goal) }
         div class=(format!("verdict {}", wording.tone)) {
             strong { (wording.headline) }
-            @for row in rows.iter().skip(1) {
+            // A number here would be read as a result.
+            @for row in rows.iter().skip(1).filter(|_| *verdict != Verdict::Mismatch) {
                 @if let (Some(uplift), Some(interval)) = (row.uplift, row.sequential_interval) {
                     p.effect {
                         (name(report, &row.variation)) ": " b { (signed(uplift)) } " against "
