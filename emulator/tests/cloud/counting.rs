@@ -259,4 +259,27 @@ async fn no_count_is_lost_or_doubled_while_environments_freeze_and_end() {
         assert_eq!(of("conversion", "signup"), converts.then(|| vec![variation.clone()]), "{id}");
     }
     assert_eq!(by_name, BTreeMap::new(), "no other counts");
+    check_report(&journal.lines(), &told);
+}
+
+/// Checks the report of the lines, which arrive twice, the last ones first.
+fn check_report(lines: &[String], told: &[Told]) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let delivered: String = lines.iter().chain(lines).rev().flat_map(|line| [line, "\n"]).collect();
+    std::fs::write(file.path(), delivered).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_nearedge"));
+    let output = command.args(["experiment", "report", "--format", "json"]).arg(file.path()).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = report["goals"]["signup"].as_array().unwrap();
+    for (row, key) in rows.iter().zip(["control", "treatment"]) {
+        let of_variation: Vec<&Told> = told.iter().filter(|told| told.variation == key).collect();
+        let converted = of_variation.iter().filter(|told| told.converts).count();
+        let expected = (&json!(key), &json!(of_variation.len()), &json!(converted));
+        assert_eq!((&row["variation"], &row["visitors"], &row["conversions"]), expected, "{report:#}");
+    }
+    // The planted rates of 20 and 30 % are an uplift of 50 %.
+    let interval = rows[1]["sequential_interval"].as_array().unwrap();
+    let [low, high] = [&interval[0], &interval[1]].map(|end| end.as_f64().unwrap());
+    assert!((low..high).contains(&0.5), "{report:#}");
+    println!("{} visitors; uplift between {low:+.3} and {high:+.3} at any look; {}", told.len(), rows[1]);
 }
