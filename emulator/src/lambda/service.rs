@@ -252,6 +252,7 @@ impl Lambda {
                 // Kill the whole process group: orphaned children would keep stdout and stderr open.
                 environment.signal(Signal::SIGKILL);
                 let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, async { tokio::join!(stdout, stderr) }).await;
+                self.0.function.experiments.end(environment.id);
                 exit
             }
             Err(error) => format!("cannot start {}: {error}", self.0.function.program.display()),
@@ -289,6 +290,7 @@ impl Lambda {
     fn forward_output(&self, id: u64, stream: Option<impl AsyncRead + Unpin + Send + 'static>) -> JoinHandle<()> {
         let journal = self.0.journal.clone();
         let (cloudwatch, faults) = (self.0.function.cloudwatch.clone(), self.0.function.faults.clone());
+        let experiments = self.0.function.experiments.clone();
         tokio::spawn(async move {
             let Some(stream) = stream else { return };
             let mut lines = BufReader::new(stream).split(b'\n');
@@ -297,6 +299,7 @@ impl Lambda {
                 let Ok(Some(line)) = lines.next_segment().await else { break };
                 if let Ok(line) = serde_json::from_slice(&line) {
                     cloudwatch.put_line(&line);
+                    experiments.put_line(id, &line);
                 }
                 journal.handler(id, &String::from_utf8_lossy(&line));
             }
