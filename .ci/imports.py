@@ -25,6 +25,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 CRATES = {
     "nearedge": ["src/lib.rs", "src/main.rs"],
     "nearedge_core": ["src/core/lib.rs"],
+    "nearedge_report": ["emulator/report/src/lib.rs"],
     "emulator": ["emulator/src/lib.rs", "emulator/src/main.rs"],
     "dashboards": ["dashboards/src/lib.rs", "dashboards/src/main.rs"],
 }

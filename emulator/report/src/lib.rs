@@ -1,5 +1,11 @@
 //! Results of experiments, without I/O.
 //!
-//! - `counts`: the visitors and conversions of an experiment, per variation
+//! - `counts`: the visitors and conversions of an experiment, per variation, and their JSON format
+//! - `statistics`: tests, intervals and chances of samples; the size of an experiment
+//! - `results`: counts compared, in the format of `nearedge experiment report`, and the verdict
+//! - `render`: results as text
 
 pub mod counts;
+pub mod render;
+pub mod results;
+pub mod statistics;

@@ -7,6 +7,7 @@ use clap::Subcommand;
 
 use crate::experiment::check::{self, Check};
 use crate::experiment::evaluate::evaluate;
+use crate::experiment::report::{self, Report};
 use crate::experiment::simulate::{self, Simulate};
 
 /// The subcommands of `experiment`.
@@ -35,6 +36,18 @@ pub enum Command {
     /// Visitors have random ids, and no other attribute than those of --set. The exit code is 0, 1 if the definition cannot
     /// be used, and 2 if it cannot be read.
     Simulate(Simulate),
+    /// Report the results of an experiment: comparisons, intervals, chances, the sample ratio and a verdict
+    ///
+    /// The counts have this format; the first variation is the control, and weights need not sum to 1:
+    ///
+    ///   {"experiment": "new-checkout", "variations": [
+    ///     {"key": "control", "weight": 0.5, "visitors": 10000, "goals": {"signup": {"conversions": 300}}},
+    ///     {"key": "treatment", "weight": 0.5, "visitors": 10021, "goals": {"signup": {"conversions": 342}}}]}
+    ///
+    /// A goal with values adds "sum" and "sum_squares", over its visitors; it is compared by the mean per visitor.
+    /// docs/statistics.md explains the methods. The exit code is 0, and 2 if the counts cannot be read.
+    #[command(verbatim_doc_comment)]
+    Report(Report),
 }
 
 /// Runs a subcommand.
@@ -43,6 +56,7 @@ pub fn run(command: &Command) -> ExitCode {
         Command::Evaluate => exit_code(evaluate(io::stdin().lock(), io::BufWriter::new(io::stdout().lock()))),
         Command::Check(arguments) => check::run(arguments),
         Command::Simulate(arguments) => simulate::run(arguments),
+        Command::Report(arguments) => report::run(arguments),
     }
 }
 

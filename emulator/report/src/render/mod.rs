@@ -1,0 +1,5 @@
+//! Results as text.
+//!
+//! - `text`: a table for the terminal
+
+pub mod text;
