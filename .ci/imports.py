@@ -26,6 +26,7 @@ CRATES = {
     "nearedge": ["src/lib.rs", "src/main.rs"],
     "nearedge_core": ["src/core/lib.rs"],
     "emulator": ["emulator/src/lib.rs", "emulator/src/main.rs"],
+    "nearedge_report": ["emulator/report/src/lib.rs"],
     "dashboards": ["dashboards/src/lib.rs", "dashboards/src/main.rs"],
 }
 
