@@ -41,7 +41,7 @@ export function showDefinition(definition, now) {
   ]);
   const rows = [
     pair("State", el("span", { class: `pill ${kind}`, role: "status" }, words)),
-    pair("Active version", ...(versions.length ? versions : [NO_VALUE])),
+    pair("Active version (ETag)", ...(versions.length ? versions : [NO_VALUE])),
   ];
   if (stored) {
     const isActive = active.some(({ etag }) => etag === stored.etag);
@@ -51,8 +51,8 @@ export function showDefinition(definition, now) {
   }
   const list = (items, name) => items.length ? [el("ul", { class: name }, ...items)] : [];
   const persisting = failures.filter(({ persists }) => persists), past = failures.filter(({ persists }) => !persists);
-  // A failure of the function repeats the problems that the file has.
-  const known = (message) => problems.some((problem) => message.includes(problem.split(": ").slice(1).join(": ")));
+  // A failure of the function repeats a problem that the file has.
+  const known = (message) => problems.some((problem) => message.includes(problem));
   section.replaceChildren(
     el("h2", { id: "definition-title" }, "Definition ", el("code", definition.key)),
     el("dl.facts", {}, ...rows),

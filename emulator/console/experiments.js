@@ -43,6 +43,10 @@ function show({ now_ms: now, service, page, definition, counted, experiments }) 
     return notice("empty", "No experiments. Put a definition into the site's folder as ", el("code", "experiments.json"), ", or start the cloud with ",
       el("code", "--experiments FILE"), ".");
   }
+  if (/failing|unusable/.test(definition?.state)) {
+    return notice("broken", "The definition cannot be used: ", el("a", { href: "#definition" }, "see what is wrong with it"),
+      definition.state === "failing" ? ". The last good one stays active." : ". No visitor is assigned.");
+  }
   if (!experiments.length) return notice("empty", "The definition has no experiment: add a rule with variations, or correct the problems below.");
   const lines = `${formatNumber(counted.exposures)} exposures, ${formatNumber(counted.conversions)} conversions and ${formatNumber(counted.requests)} requests`;
   if (counted.left_out) {

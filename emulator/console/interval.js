@@ -9,13 +9,16 @@ const WIDEST = 1;
 export function rangeOf(intervals) {
   const ends = intervals.filter(Boolean).flat().filter(isNumber);
   const low = Math.max(-WIDEST, Math.min(0, ...ends)), high = Math.min(WIDEST, Math.max(0, ...ends));
-  return low < high ? [low, high] : [-0.1, 0.1];
+  if (low === high) return [-0.1, 0.1];
+  // No bar starts or ends at the edge, unless it is cut.
+  const margin = 0.08 * (high - low);
+  return [low > -WIDEST ? low - margin : low, high < WIDEST ? high + margin : high];
 }
 
 const clamp = (value, [low, high]) => Math.min(high, Math.max(low, value));
 
-/** A plot with the range of `rangeOf`. */
-export function intervalPlot(estimate, interval, range) {
+/** A plot with the range of `rangeOf`. `news` selects the colour: "up", "down" or none. */
+export function intervalPlot(estimate, interval, range, news) {
   const position = (value) => `${100 * (clamp(value, range) - range[0]) / (range[1] - range[0])}%`;
   const plot = el("div.interval");
   const mark = (name, left, right) => {
@@ -27,8 +30,7 @@ export function intervalPlot(estimate, interval, range) {
   mark("zero", 0);
   const [low, high] = interval ?? [];
   if (isNumber(low) && isNumber(high)) {
-    const news = low > 0 ? " up" : high < 0 ? " down" : "";
-    mark("bar" + news + (low < range[0] ? " cut-low" : "") + (high > range[1] ? " cut-high" : ""), low, high);
+    mark("extent" + (news ? " " + news : "") + (low < range[0] ? " cut-low" : "") + (high > range[1] ? " cut-high" : ""), low, high);
   }
   if (isNumber(estimate)) mark("point", estimate);
   return plot;

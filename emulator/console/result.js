@@ -7,6 +7,9 @@ import { variationColour } from "/variant.js";
 
 const count = (value) => isNumber(value) ? value.toLocaleString("en-GB") : NO_VALUE;
 const plural = (number, one, many = one + "s") => `${count(number)} ${number === 1 ? one : many}`;
+const probability = (value) => formatProbability(value).replace(/^(?!<)/, "= ");
+// Two decimals, so that rates below each other can be compared.
+const formatRate = (value) => isNumber(value) ? `${(100 * value).toFixed(2)} %` : NO_VALUE;
 const upper = (text) => text.replace(/^./, (letter) => letter.toUpperCase());
 
 /**
@@ -20,7 +23,7 @@ function table(caption, columns, rows) {
   const head = el("tr", { role: "row" }, ...columns.map(([label, name]) => cell("th", "columnheader", label, null, name)));
   const body = rows.map((row) => el("tr", { role: "row" }, ...row.map((parts, i) =>
     cell(i ? "td" : "th", i ? "cell" : "rowheader", parts, labelOf(columns[i][0]), columns[i][1]))));
-  return el("table.cards", { role: "table" }, el("caption", caption),
+  return el("table.cards", { role: "table" }, el("caption", {}, ...[caption].flat()),
     el("thead", { role: "rowgroup" }, head), el("tbody", { role: "rowgroup" }, ...body));
 }
 
@@ -29,7 +32,7 @@ const labelOf = (label) => typeof label === "string" ? label : label[0];
 /** The name of a variation with its colour. */
 function variationName({ key, name }, index) {
   return [swatch(variationColour(index), "fill"), el("span.key", key), ...(name && name !== key ? [" ", el("small", name)] : []),
-    ...(index ? [] : [" ", el("small", "control")])];
+    ...(index || key === "control" ? [] : [" ", el("small", "control")])];
 }
 
 // ---- Parts of an experiment
@@ -40,14 +43,15 @@ function alert({ variations, report }) {
   const parts = variations.map(({ key, visitors: own, share }) => `${key} has ${formatShare(own / visitors)} instead of ${formatShare(share)}`);
   return el("div.mismatch", { role: "alert" },
     el("p.headline", "Sample-ratio mismatch: do not use these results"),
-    el("p", `Visitors are not split as the weights say: ${parts.join(", ")}. By chance this happens with a probability of `
-      + `${formatProbability(report.srm.p_value)}. Something loses visitors of one variation, such as a redirect, a page that fails, or a change of the weights. Find the cause, and start a new phase.`));
+    el("p", `Visitors are not split as the weights say: ${parts.join(", ")} (p ${probability(report.srm.p_value)}).`),
+    el("p", "Something loses or adds visitors of one variation: a redirect, a page that fails or is slow, a bot, or weights that were changed during "
+      + "the phase. Find the cause, and start a new phase. The numbers below serve to find it."));
 }
 
 function splitTest({ variations, report, mismatch, defined }) {
   const total = variations.reduce((sum, { visitors }) => sum + visitors, 0);
   const { p_value: p } = report.srm;
-  const words = !isNumber(p) ? "cannot be computed yet" : mismatch ? `mismatch, p = ${formatProbability(p)}` : `as planned, p = ${formatProbability(p)}`;
+  const words = !isNumber(p) ? "cannot be computed yet" : `${mismatch ? "mismatch" : "as planned"}, p ${probability(p)}`;
   return el("section.split", el("h3", "Split of visitors"),
     table(["Sample-ratio test: ", el("strong", { class: mismatch ? "bad" : null }, words)],
       [["Variation"], ["Visitors", "n"], ["Share", "n"], ["Planned", "n"]],
@@ -56,22 +60,23 @@ function splitTest({ variations, report, mismatch, defined }) {
 }
 
 /** What the lines of a goal say, one row per variation. */
-function goalTable(goal, rows, variations) {
+function goalTable(goal, rows, { variations, mismatch }) {
   const range = rangeOf(rows.flatMap((row) => [row.sequential_interval, isNumber(row.uplift) ? [row.uplift, row.uplift] : null]));
-  const value = goal.values ? formatNumber : formatShare;
+  const value = goal.values ? formatNumber : formatRate;
   const isCompared = rows.some((row) => row.sequential_interval);
   const columns = [["Variation"], ["Visitors", "n"], ["Conversions", "n"], [goal.values ? "Mean per visitor" : "Rate", "n"], ["Uplift", "n"],
-    [isCompared ? ["Interval, valid at any time", intervalScale(range)] : ["Interval, valid at any time"], "plot"], ["p-value", "n"], ["Chance to be best", "n"]];
+    [["95 % interval of the uplift", ...(isCompared ? [intervalScale(range)] : [])], "plot"], ["p-value", "n"], ["Chance to be best", "n"]];
   const cells = rows.map((row, i) => {
     const [low, high] = row.sequential_interval ?? [];
-    const news = low > 0 ? "up" : high < 0 ? "down" : null;
-    const text = isNumber(low) ? `${formatUplift(low)} to ${formatUplift(high)}` : i ? "not enough visitors" : "compared with";
+    const news = mismatch ? null : low > 0 ? "up" : high < 0 ? "down" : null;
+    const text = isNumber(low) ? `${formatUplift(low)} to ${formatUplift(high)}` : "not enough data yet";
     return [variationName(variations[i] ?? { key: row.variation }, i), count(row.visitors), count(row.conversions), value(row.rate),
-      i ? el("strong", { class: news }, formatUplift(row.uplift)) : NO_VALUE,
-      i ? [...(isCompared ? [intervalPlot(row.uplift, row.sequential_interval, range)] : []), el("small", text)] : el("small", "the others are compared with it"),
-      i ? formatProbability(row.sequential_p_value) : NO_VALUE, formatShare(row.chance_to_be_best)];
+      i ? el("strong", { class: news }, formatUplift(row.uplift)) : [],
+      i ? [...(isCompared ? [intervalPlot(row.uplift, row.sequential_interval, range, news)] : []), el("small", text)] : [],
+      i ? formatProbability(row.sequential_p_value) : [], formatShare(row.chance_to_be_best)];
   });
-  return table(`Goal ${goal.key}: ${goal.values ? "the mean value per visitor" : "the part of visitors who reach it"}`, columns, cells);
+  const rate = goal.values ? "The mean value per visitor" : "The part of visitors who reach the goal";
+  return table(`${rate}, and the relative difference from the control. The interval and the p-value hold whenever you look.`, columns, cells);
 }
 
 function goalSection(goal, experiment) {
@@ -80,7 +85,7 @@ function goalSection(goal, experiment) {
   const verdict = goal.verdict && goal.verdict.kind !== "mismatch"
     ? [el("p", { class: "verdict", "data-verdict": goal.verdict.kind }, el("strong", upper(title)), ...(reasons.length ? [" ", el("span", upper(reasons.join(": ")) + ".")] : []))] : [];
   return el("section.goal", el("h3", "Goal ", el("span.key", goal.key)), ...verdict,
-    rows ? goalTable(goal, rows, experiment.variations) : el("p.note", "No visitor has reached this goal yet."));
+    rows ? goalTable(goal, rows, experiment) : el("p.note", "No visitor has reached this goal yet."));
 }
 
 function guardrails({ guardrails: rows = [], variations }) {
@@ -91,7 +96,7 @@ function guardrails({ guardrails: rows = [], variations }) {
     [formatMs(row.p90_millis), ...(row.p90_interval ? [" ", el("small", `${row.p90_interval.map(formatMs).join(" to ")}`)] : [])], formatBytes(row.body_bytes)]);
   return [el("section.guardrails", el("h3", "Guardrails"),
     table("Requests that were answered with the versions of a variation, since the first visitor",
-      [["Variation"], ["Requests", "n"], ["5xx", "n"], ["Latency, p90", "n"], ["Body, mean", "n"]], cells),
+      [["Variation"], ["Requests", "n"], ["5xx", "n"], ["Latency, p90", "n wide"], ["Body, mean", "n"]], cells),
     ...(obstacle ? [el("p.note", `Variations cannot be told apart here: ${obstacle}.`)] : []))];
 }
 
@@ -116,7 +121,7 @@ function leftOut({ left_out: left, other_phases: phases = [] }) {
 
 /** Why there is no result yet, and what to do. */
 function empty({ variations }, page) {
-  const names = variations.map((variation, i) => el("span.variation", {}, ...variationName(variation, i)));
+  const names = variations.map((variation, i) => el("span.variation", {}, ...variationName(variation, i), ` ${formatShare(variation.share)}`));
   return el("div.waiting",
     el("p.headline", "No visitor yet"),
     el("p", "Open ", el("a", { href: page }, page), " in two private windows. Each private window is a new visitor, and gets one of the variations at random: "),
@@ -144,7 +149,7 @@ export function createExperiment(key) {
     const next = JSON.stringify([experiment, page]);
     if (next === shown) return;
     shown = next;
-    const { report, variations, mismatch, goals, phase, started_ms: started } = experiment;
+    const { report, variations, mismatch, goals, phase, waiting_phase: nextPhase, started_ms: started } = experiment;
     const visitors = variations.reduce((sum, variation) => sum + variation.visitors, 0);
     facts.replaceChildren(...(report ? [`${plural(visitors, "visitor")} since ${formatDay(started / 1000)}, ${formatTime(started / 1000)}`] : []), ...(phase ? [`, phase ${phase}`] : []));
     // Screen readers announce a new verdict, but not each new number.
@@ -152,9 +157,12 @@ export function createExperiment(key) {
     if (mismatch || verdict !== announced) status.replaceChildren(...(!report ? [empty(experiment, page)] : mismatch ? [alert(experiment)] : []));
     announced = verdict;
     node.dataset.verdict = summary(experiment)[0];
-    body.replaceChildren(...(report ? [...goals.map((goal) => goalSection(goal, experiment)),
-      ...(goals.length ? [] : [el("p.note", "The definition has no goals: add \"goals\" to count conversions.")]),
-      el("div.pair", splitTest(experiment), ...guardrails(experiment)), ...leftOut(experiment)] : []));
+    if (!report) return body.replaceChildren();
+    const results = [...(goals.length ? [] : [el("p.note", "The definition has no goals: add \"goals\" to count conversions.")]),
+      ...goals.map((goal) => goalSection(goal, experiment))];
+    const checks = el("div.pair", splitTest(experiment), ...guardrails(experiment));
+    const phases = nextPhase == null ? [] : [el("p.note", `No visitor yet in the definition's phase ${nextPhase || "without a name"}: the results are those of the phase before.`)];
+    body.replaceChildren(...phases, ...(mismatch ? [checks, ...results] : [...results, checks]), ...leftOut(experiment));
   }
   return { node, set };
 }

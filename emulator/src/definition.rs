@@ -33,6 +33,8 @@ pub(crate) struct SiteDefinition {
     pub(crate) goals: Vec<String>,
     /// What is wrong with it, and how to fix it, in one line each.
     pub(crate) problems: Vec<String>,
+    /// What is wrong with its content, without the consequence for a function that starts.
+    pub(crate) reasons: Vec<String>,
     /// Whether the function can use it, in spite of its problems.
     pub(crate) is_usable: bool,
     /// Whether the address of a page selects a variation.
@@ -55,6 +57,8 @@ pub(crate) struct SiteExperiment {
 pub(crate) struct SiteVariation {
     /// The key in the lines of visitors.
     pub(crate) key: String,
+    /// The name for people, if there is one.
+    pub(crate) name: Option<String>,
     /// The part of all visitors that it receives, from 0 to 1.
     pub(crate) share: f64,
 }
@@ -113,8 +117,11 @@ impl SiteDefinition {
         for experiment in definition.experiments().filter(|experiment| experiment.variations.len() > 1) {
             if !experiments.iter().any(|known| *known.key == *experiment.key) {
                 let shares = experiment.shares().into_iter().enumerate();
-                let variation =
-                    |(index, share)| SiteVariation { key: experiment.variation_key(index).into_owned(), share };
+                let variation = |(index, share)| SiteVariation {
+                    key: experiment.variation_key(index).into_owned(),
+                    name: experiment.meta.get(index).and_then(|meta| meta.name.as_deref()).map(str::to_owned),
+                    share,
+                };
                 experiments.push(SiteExperiment {
                     key: experiment.key.to_string(),
                     phase: experiment.phase.to_string(),
@@ -128,12 +135,13 @@ impl SiteDefinition {
         };
         let is_usable = problems.iter().all(|problem| problem.severity != Severity::Error);
         let goals = definition.counting.goals.iter().map(|goal| goal.key.to_string()).collect();
+        let reasons = problems.iter().map(Problem::to_string).take(PROBLEMS_MAX).collect();
         let mut problems: Vec<String> = problems.iter().map(effect).collect();
         if problems.len() > PROBLEMS_MAX {
             problems.truncate(PROBLEMS_MAX);
             problems.push(format!("{key} has more problems: `nearedge experiment check` lists all"));
         }
-        Self { key, versions, experiments, goals, problems, is_usable, ..Self::default() }
+        Self { key, versions, experiments, goals, problems, reasons, is_usable, ..Self::default() }
     }
 
     /// What the test does, and how to see its other side; `None` without a test. `page` is the address of a page.
@@ -203,7 +211,7 @@ mod tests {
     fn the_control_is_the_first_version() {
         let definition = read(Some(RULE), &[ON]).unwrap();
         assert_eq!(definition.versions, ["red", "green", "blue", "old"]);
-        let variation = |key: &str| SiteVariation { key: key.to_owned(), share: 0.5 };
+        let variation = |key: &str| SiteVariation { key: key.to_owned(), name: None, share: 0.5 };
         let variations = vec![variation("0"), variation("1")];
         let (key, phase) = ("a b".to_owned(), String::new());
         assert_eq!(definition.experiments, [SiteExperiment { key, phase, variations }]);

@@ -1,16 +1,24 @@
-//! The data of the page of experiments: the definition, and the results of the visitors so far.
+//! The data of the page of experiments: their results, and the state of their definition.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use nearedge_report::results::table::Results;
+use nearedge_report::results::verdict::Verdict;
+use nearedge_report::tally::count::count;
+use nearedge_report::tally::outline::{Outline, VariationOutline};
+use nearedge_report::tally::result::Tally;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::cloudwatch::definition_log::DefinitionLog;
-use crate::cloudwatch::experiment_log::ExperimentLog;
+use crate::cloudwatch::experiment_log::{Counted, EVENTS_MAX, ExperimentLog};
 use crate::definition::{SiteDefinition, SiteExperiment};
 use crate::identity;
 use crate::s3::Bucket;
+
+/// The part of the time that results may be computed: one in so many.
+const COMPUTING_SHARE: u32 = 5;
 
 /// The definition in the bucket, which is parsed once per version.
 #[derive(Debug)]
@@ -18,78 +26,217 @@ struct Definitions {
     /// The newest one, whether or not it can be used.
     newest: SiteDefinition,
     /// The newest one that can be used.
-    usable: Option<SiteDefinition>,
+    usable: Option<Arc<SiteDefinition>>,
+}
+
+/// Computed results, until there are new lines or a new definition.
+#[derive(Debug)]
+struct Computed {
+    /// What they are computed from.
+    counted: Counted,
+    definition: Option<Arc<SiteDefinition>>,
+    experiments: Value,
+    at: Instant,
+    took: Duration,
 }
 
 /// The experiments of a local cloud.
 #[derive(Debug, Clone)]
-pub struct Experiments {
+pub struct Experiments(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
     log: ExperimentLog,
     /// The local bucket; `None` with another S3, whose objects the console cannot read.
     bucket: Option<Arc<Bucket>>,
     /// The variables of the function.
-    variables: Arc<[(String, String)]>,
+    variables: Vec<(String, String)>,
     /// The URL of a page at which new visitors are assigned.
-    page: Arc<str>,
-    definitions: Arc<Mutex<Option<Definitions>>>,
+    page: String,
+    definitions: Mutex<Option<Definitions>>,
+    computed: Mutex<Option<Computed>>,
 }
 
 impl Experiments {
     /// The experiments of a function with these variables, whose visitors come to `page`.
     pub fn new(log: ExperimentLog, bucket: Option<Arc<Bucket>>, variables: Vec<(String, String)>, page: &str) -> Self {
-        Self { log, bucket, variables: variables.into(), page: page.into(), definitions: Arc::default() }
+        let (definitions, computed, page) = (Mutex::default(), Mutex::default(), page.to_owned());
+        Self(Arc::new(Shared { log, bucket, variables, page, definitions, computed }))
     }
 
-    /// The state of the page.
+    /// The state of the page. It takes as long as the results of all lines do.
     pub fn state(&self, service: &str) -> Value {
+        let Shared { log, page, definitions, .. } = &*self.0;
         let key = self.variable("experiments").filter(|key| !key.trim().is_empty());
         self.read_definition();
-        let log = self.log.definition();
-        let definitions = self.definitions.lock();
-        let waiting = definitions.as_ref().and_then(|known| known.usable.as_ref());
-        let experiments: Vec<Value> =
-            waiting.iter().flat_map(|usable| usable.experiments.iter().map(|each| experiment(each, usable))).collect();
+        let definitions = definitions.lock();
+        let (newest, usable) = match &*definitions {
+            Some(Definitions { newest, usable }) => (Some(newest), usable.clone()),
+            None => (None, None),
+        };
+        let definition = key.map(|key| definition(&key, &log.definition(), newest));
+        drop(definitions);
+        let (counted, experiments) = self.results(usable);
         json!({
             "now_ms": identity::now_ms(),
             "service": service,
+            "page": page,
+            "definition": definition,
+            "counted": {
+                "exposures": counted.exposures, "conversions": counted.conversions, "requests": counted.requests,
+                "left_out": counted.left_out, "broken": counted.broken, "limit": EVENTS_MAX,
+            },
             "experiments": experiments,
-            "counted": {"exposures": 0, "conversions": 0, "requests": 0},
-            "page": *self.page,
-            "definition": key.map(|key| definition(&key, &log, definitions.as_ref().map(|known| &known.newest))),
         })
+    }
+
+    /// The results of the lines so far, and the numbers of these lines.
+    fn results(&self, definition: Option<Arc<SiteDefinition>>) -> (Counted, Value) {
+        // Held during the computation, so that several open pages share one.
+        let mut computed = self.0.computed.lock();
+        if let Some(known) = &*computed {
+            let is_current = known.counted == self.0.log.counted() && known.definition == definition;
+            if is_current || known.at.elapsed() < known.took * COMPUTING_SHARE {
+                return (known.counted, known.experiments.clone());
+            }
+        }
+        let start = Instant::now();
+        let snapshot = self.0.log.snapshot();
+        let tallies = count(snapshot.collection, &outlines(definition.as_deref()), false);
+        let experiments = experiments(&tallies, definition.as_deref());
+        let (counted, at) = (snapshot.counted, Instant::now());
+        *computed = Some(Computed { counted, definition, experiments: experiments.clone(), at, took: at - start });
+        (counted, experiments)
     }
 
     /// Reads the definition again if its object has changed.
     fn read_definition(&self) {
-        let Some(bucket) = &self.bucket else { return };
+        let Some(bucket) = &self.0.bucket else { return };
         let key = self.variable("experiments").unwrap_or_default();
         let etag = bucket.site.find(&key).ok().flatten().map(|stored| stored.etag.clone());
-        let mut definitions = self.definitions.lock();
+        let mut definitions = self.0.definitions.lock();
         // An object that cannot be read has no ETag, and costs nothing to try again.
         if etag.is_some() && definitions.as_ref().is_some_and(|known| known.newest.etag == etag) {
             return;
         }
         let newest = SiteDefinition::read(&bucket.site, &|name| self.variable(name));
         let before = definitions.take().and_then(|known| known.usable);
-        *definitions = newest
-            .map(|newest| Definitions { usable: if newest.is_usable { Some(newest.clone()) } else { before }, newest });
+        *definitions = newest.map(|newest| Definitions {
+            usable: if newest.is_usable { Some(Arc::new(newest.clone())) } else { before },
+            newest,
+        });
     }
 
     /// The value of a variable of the function; a later one overrides.
     fn variable(&self, name: &str) -> Option<String> {
-        self.variables.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+        self.0.variables.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone())
     }
 }
 
+/// What the tally needs of a definition.
+fn outlines(definition: Option<&SiteDefinition>) -> Vec<Outline> {
+    let of_experiment = |experiment: &SiteExperiment| Outline {
+        key: experiment.key.clone(),
+        phase: experiment.phase.clone(),
+        variations: experiment
+            .variations
+            .iter()
+            .map(|variation| VariationOutline {
+                key: variation.key.clone(),
+                name: variation.name.clone(),
+                weight: variation.share,
+            })
+            .collect(),
+    };
+    definition.map_or(&[][..], |definition| &definition.experiments).iter().map(of_experiment).collect()
+}
+
+/// The experiments of the definition in its order, and then those that only the lines have.
+fn experiments(tallies: &[Tally], definition: Option<&SiteDefinition>) -> Value {
+    let defined = definition.map_or(&[][..], |definition| &definition.experiments);
+    let goals = definition.map_or(&[][..], |definition| &definition.goals);
+    let of_definition =
+        defined.iter().map(|experiment| match tallies.iter().find(|tally| tally.counts.experiment == experiment.key) {
+            Some(tally) => counted(tally, Some(experiment), goals),
+            None => waiting(experiment),
+        });
+    let is_other = |tally: &&Tally| !defined.iter().any(|experiment| experiment.key == tally.counts.experiment);
+    of_definition.chain(tallies.iter().filter(is_other).map(|tally| counted(tally, None, &[]))).collect()
+}
+
 /// An experiment without a visitor.
-fn experiment(experiment: &SiteExperiment, definition: &SiteDefinition) -> Value {
-    let goals: Vec<Value> = definition.goals.iter().map(|goal| json!({"key": goal})).collect();
+fn waiting(experiment: &SiteExperiment) -> Value {
+    let total: f64 = experiment.variations.iter().map(|variation| variation.share).sum();
     let variations: Vec<Value> = experiment
         .variations
         .iter()
-        .map(|variation| json!({"key": variation.key, "visitors": 0, "share": variation.share}))
+        .map(|variation| {
+            json!({
+                "key": variation.key, "name": variation.name, "visitors": 0, "share": share(variation.share, total),
+            })
+        })
         .collect();
-    json!({"key": experiment.key, "phase": experiment.phase, "variations": variations, "goals": goals, "report": null})
+    json!({"key": experiment.key, "phase": experiment.phase, "variations": variations, "goals": [], "report": null})
+}
+
+/// An experiment with visitors. `goals` are the keys of the definition's goals.
+fn counted(tally: &Tally, experiment: Option<&SiteExperiment>, goals: &[String]) -> Value {
+    let results = Results::of(&tally.counts);
+    let undefined = results.goals.keys().filter(|goal| !goals.contains(goal));
+    let goals: Vec<Value> = goals
+        .iter()
+        .chain(undefined)
+        .map(|goal| {
+            let rows = results.goals.get(goal);
+            json!({
+                "key": goal,
+                "values": rows.is_some_and(|rows| rows.iter().any(|row| row.has_values)),
+                "verdict": rows.map(|rows| verdict(&Verdict::of(&results.srm, rows))),
+            })
+        })
+        .collect();
+    let total: f64 = tally.counts.variations.iter().map(|variation| variation.weight).sum();
+    let variations: Vec<Value> = tally
+        .counts
+        .variations
+        .iter()
+        .zip(&tally.names)
+        .map(|(variation, name)| {
+            json!({
+                "key": variation.key, "name": name, "visitors": variation.visitors,
+                "share": share(variation.weight, total),
+            })
+        })
+        .collect();
+    json!({
+        "key": tally.counts.experiment,
+        "phase": tally.phase,
+        "waiting_phase": experiment.map(|experiment| &experiment.phase).filter(|phase| **phase != tally.phase),
+        "other_phases": tally.other_phases,
+        "defined": tally.is_defined,
+        "started_ms": tally.span.map(|(start, _)| start),
+        "mismatch": results.srm.is_mismatch(),
+        "variations": variations,
+        "goals": goals,
+        "guardrails": tally.guardrails,
+        "left_out": tally.left_out,
+        "report": results,
+    })
+}
+
+fn share(weight: f64, total: f64) -> Option<f64> {
+    Some(weight / total).filter(|share| share.is_finite())
+}
+
+fn verdict(verdict: &Verdict) -> Value {
+    let kind = match verdict {
+        Verdict::Mismatch => "mismatch",
+        Verdict::TooFew => "too_few",
+        Verdict::Ship { .. } => "ship",
+        Verdict::Keep { .. } => "keep",
+        Verdict::Wait => "wait",
+    };
+    json!({"kind": kind, "text": verdict.to_string()})
 }
 
 /// The definition: what is active, what is in the bucket, and what went wrong.
@@ -124,7 +271,7 @@ fn definition(key: &str, log: &DefinitionLog, stored: Option<&SiteDefinition>) -
         })
         .collect();
     // The bucket's definition has the same warnings, if it can be read, before the function loads it.
-    let problems = stored.map_or(log.warnings(), |stored| &stored.problems);
+    let problems = stored.map_or(log.warnings(), |stored| &stored.reasons);
     json!({
         "key": key, "state": state, "active": active, "failures": failures, "problems": problems,
         "stored": stored.map(|stored| json!({

@@ -129,7 +129,11 @@ impl Console {
         }
         Ok(match path.strip_prefix("/api/").map(|path| path.split_once('/').unwrap_or((path, ""))) {
             Some(("state", "")) => json_response(&self.state()),
-            Some(("experiments", "")) => json_response(&self.experiments.state(&self.service)),
+            Some(("experiments", "")) => {
+                let (experiments, service) = (self.experiments.clone(), self.service.clone());
+                // It reads a file and computes, so it must not delay other requests.
+                json_response(&tokio::task::spawn_blocking(move || experiments.state(&service)).await?)
+            }
             Some(("traces", "")) => json_response(&self.xray.latest(TRACES)),
             Some(("dashboards", name)) => match self.dashboard(name) {
                 Some(dashboard) => json_response(&dashboard),

@@ -297,9 +297,10 @@ impl Lambda {
             loop {
                 faults.wait_until(|faults| !faults.contains(&Fault::StdoutFull)).await;
                 let Ok(Some(line)) = lines.next_segment().await else { break };
-                if let Ok(line) = serde_json::from_slice(&line) {
-                    cloudwatch.put_line(&line);
-                    experiments.put_line(id, &line);
+                let value = serde_json::from_slice(&line).ok();
+                experiments.put_line(id, &line, value.as_ref());
+                if let Some(value) = value {
+                    cloudwatch.put_line(&value);
                 }
                 journal.handler(id, &String::from_utf8_lossy(&line));
             }
