@@ -1,7 +1,7 @@
 // Tests the console's page of experiments with visitors: no visitor yet, results of all variations, a mismatch, a broken
 // definition, several experiments with long keys, phone size and dark mode. console.mjs calls it.
 
-import { writeFileSync } from "node:fs";
+import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 const LONG = "a-test-of-the-checkout-with-a-key-that-is-much-longer-than-a-phone-is-wide-2026-q4";
@@ -45,12 +45,18 @@ async function visit({ cdn }, send, key, visitors, rates) {
   }
 }
 
+/** Replaces a file at once: the function must not read half of it. */
+function replace(file, text) {
+  writeFileSync(`${file}.new`, text);
+  renameSync(`${file}.new`, file);
+}
+
 const texts = (page, selector) => page.$$eval(selector, (all) => all.map((node) => node.textContent));
 
 export async function checkResults({ ok, open, check, shoot, startCloud, send, scratch, PHONE, pictures }) {
   const file = join(scratch, "experiments.json");
   const three = [["control", "Blue button"], ["green", "Green button"], ["orange", "Orange button"]];
-  writeFileSync(file, definition(rule("checkout-button", three, [0.34, 0.33, 0.33])));
+  replace(file, definition(rule("checkout-button", three, [0.34, 0.33, 0.33])));
   const cloud = await startCloud("--experiments", file, "--env", "cache_ttl_secs=0");
   const address = `${cloud.console}/experiments`;
   const api = async () => (await fetch(`${cloud.console}/api/experiments`)).json();
@@ -90,12 +96,12 @@ export async function checkResults({ ok, open, check, shoot, startCloud, send, s
   const members = { condition: { path: { $ne: "/none.html" } } };
   const passing = (key, weights) => ({ ...rule(key, two, weights, members), meta: two.map(([name]) => ({ key: name, passthrough: true })) });
   const four = (weights) => definition(passing("split", weights), passing(LONG, [0.5, 0.5]), passing("quiet", [0.5, 0.5]), rule("checkout-button", three, [0.34, 0.33, 0.33]));
-  writeFileSync(file, four([0.95, 0.05]));
+  replace(file, four([0.95, 0.05]));
   await send(`${cloud.cdn}/test.png`);
   await page.waitForFunction(() => document.querySelectorAll("#index a").length === 4);
   await page.focus("#index li:nth-child(2) a");
   await visit(cloud, send, "split", 60, { control: 0.5, treatment: 0.5 });
-  writeFileSync(file, four([0.5, 0.5]));
+  replace(file, four([0.5, 0.5]));
   await page.waitForFunction(() => document.querySelector(".mismatch"));
   const first = page.locator(".experiment").first();
   ok((await first.locator("[role=alert]").textContent()).includes("Sample-ratio mismatch"), "a mismatch is announced");
@@ -110,14 +116,14 @@ export async function checkResults({ ok, open, check, shoot, startCloud, send, s
   await page.emulateMedia({ colorScheme: "dark" });
   await check(page, "four experiments on a phone");
 
-  writeFileSync(file, "{\n  \"features\": {,}}");
+  replace(file, "{\n  \"features\": {,}}");
   await send(`${cloud.cdn}/test.png`);
   await page.waitForFunction(() => document.querySelector("#notice").textContent.includes("cannot be used"));
   const broken = await page.textContent("#definition");
   ok(broken.includes("line 2, column 16") && broken.includes("the last good one stays active"), "a broken definition shows its place and what stays active", broken);
   ok(await page.locator(".experiment").count() === 4, "the experiments of the last good definition stay");
   await check(page, "a broken definition");
-  writeFileSync(file, four([0.5, 0.5]));
+  replace(file, four([0.5, 0.5]));
   await send(`${cloud.cdn}/test.png`);
   await page.waitForFunction(() => !document.querySelector("#notice").textContent.includes("cannot be used"));
   ok((await texts(page, "#definition details li")).some((text) => text.includes("line 2, column 16")), "an error that has ended stays in the list");

@@ -5,7 +5,7 @@ import { formatAge, formatDay, formatTime, NO_VALUE } from "/format.js";
 // The states of the server: the words of the page, and whether they are good or bad news.
 const STATES = {
   active: ["active", "good"],
-  changing: ["a change is being loaded", "warn"],
+  changing: ["a change takes effect with the next requests", "warn"],
   failing: ["broken: the last good one stays active", "bad"],
   unusable: ["cannot be used: no visitor is assigned", "bad"],
   "not loaded": ["not loaded yet", "warn"],

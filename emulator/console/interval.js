@@ -3,7 +3,7 @@ import { el } from "/dom.js";
 import { formatUplift, isNumber } from "/format.js";
 
 // Wider intervals end at the edge with an arrow: the first visitors would otherwise hide every later difference.
-const WIDEST = 1;
+export const WIDEST = 1;
 
 /** The common range of intervals, which contains 0 and, unless it is too wide, all of them. */
 export function rangeOf(intervals) {
@@ -42,5 +42,5 @@ export function intervalScale(range) {
   const part = -range[0] / (range[1] - range[0]);
   zero.style.left = `${100 * part}%`;
   zero.hidden = part < 0.18 || part > 0.82;
-  return el("div.scale", { "aria-hidden": true }, el("span", formatUplift(range[0])), zero, el("span", formatUplift(range[1])));
+  return el("div.scale", { "aria-hidden": true }, el("span", formatUplift(Math.round(100 * range[0]) / 100)), zero, el("span", formatUplift(Math.round(100 * range[1]) / 100)));
 }

@@ -1,8 +1,9 @@
 // The results of one experiment. The server computes every number with the crate of `nearedge experiment report`.
 import { swatch } from "/chart.js";
-import { el } from "/dom.js";
+import { el, setText } from "/dom.js";
 import { formatBytes, formatDay, formatMs, formatNumber, formatProbability, formatShare, formatTime, formatUplift, isNumber, NO_VALUE } from "/format.js";
 import { intervalPlot, intervalScale, rangeOf } from "/interval.js";
+import { createTrend } from "/trend.js";
 import { variationColour } from "/variant.js";
 
 const count = (value) => isNumber(value) ? value.toLocaleString("en-GB") : NO_VALUE;
@@ -37,15 +38,18 @@ function variationName({ key, name }, index) {
 
 // ---- Parts of an experiment
 
-/** The split: a mismatch first, because it makes everything else useless. */
-function alert({ variations, report }) {
-  const visitors = variations.reduce((sum, variation) => sum + variation.visitors, 0);
-  const parts = variations.map(({ key, visitors: own, share }) => `${key} has ${formatShare(own / visitors)} instead of ${formatShare(share)}`);
-  return el("div.mismatch", { role: "alert" },
-    el("p.headline", "Sample-ratio mismatch: do not use these results"),
-    el("p", `Visitors are not split as the weights say: ${parts.join(", ")} (p ${probability(report.srm.p_value)}).`),
+/** A mismatch comes first, because it makes everything else useless. */
+function alert(details) {
+  return el("div.mismatch",
+    el("p.headline", { role: "alert" }, "Sample-ratio mismatch: do not use these results"), details,
     el("p", "Something loses or adds visitors of one variation: a redirect, a page that fails or is slow, a bot, or weights that were changed during "
       + "the phase. Find the cause, and start a new phase. The numbers below serve to find it."));
+}
+
+function mismatchOf({ variations, report }) {
+  const visitors = variations.reduce((sum, variation) => sum + variation.visitors, 0);
+  const parts = variations.map(({ key, visitors: own, share }) => `${key} has ${formatShare(own / visitors)} instead of ${formatShare(share)}`);
+  return `Visitors are not split as the weights say: ${parts.join(", ")} (p ${probability(report.srm.p_value)}).`;
 }
 
 function splitTest({ variations, report, mismatch, defined }) {
@@ -79,13 +83,19 @@ function goalTable(goal, rows, { variations, mismatch }) {
   return table(`${rate}, and the relative difference from the control. The interval and the p-value hold whenever you look.`, columns, cells);
 }
 
-function goalSection(goal, experiment) {
-  const rows = experiment.report.goals[goal.key];
-  const [title, ...reasons] = (goal.verdict?.text ?? "").split(": ");
-  const verdict = goal.verdict && goal.verdict.kind !== "mismatch"
-    ? [el("p", { class: "verdict", "data-verdict": goal.verdict.kind }, el("strong", upper(title)), ...(reasons.length ? [" ", el("span", upper(reasons.join(": ")) + ".")] : []))] : [];
-  return el("section.goal", el("h3", "Goal ", el("span.key", goal.key)), ...verdict,
-    rows ? goalTable(goal, rows, experiment) : el("p.note", "No visitor has reached this goal yet."));
+/** The section of a goal. Its chart stays when the table is drawn again, with the focus and the hidden series. */
+function createGoal(key) {
+  const verdict = el("div"), results = el("div"), trend = createTrend();
+  const node = el("section.goal", el("h3", "Goal ", el("span.key", key)), verdict, results, trend.node);
+  function set(goal, experiment) {
+    const rows = experiment.report.goals[key];
+    const [title, ...reasons] = (goal.verdict?.text ?? "").split(": ");
+    verdict.replaceChildren(...(goal.verdict && !experiment.mismatch
+      ? [el("p", { class: "verdict", "data-verdict": goal.verdict.kind }, el("strong", upper(title)), ...(reasons.length ? [" ", el("span", upper(reasons.join(": ")) + ".")] : []))] : []));
+    results.replaceChildren(rows ? goalTable(goal, rows, experiment) : el("p.note", "No visitor has reached this goal yet."));
+    trend.set(experiment.report.running?.[key] ?? [], experiment);
+  }
+  return { node, set };
 }
 
 function guardrails({ guardrails: rows = [], variations }) {
@@ -98,6 +108,11 @@ function guardrails({ guardrails: rows = [], variations }) {
     table("Requests that were answered with the versions of a variation, since the first visitor",
       [["Variation"], ["Requests", "n"], ["5xx", "n"], ["Latency, p90", "n wide"], ["Body, mean", "n"]], cells),
     ...(obstacle ? [el("p.note", `Variations cannot be told apart here: ${obstacle}.`)] : []))];
+}
+
+/** What to look at before a decision. */
+function cautions({ report: { cautions: texts = [] } }) {
+  return texts.length ? [el("section.cautions", el("h3", "Before you decide"), el("ul", {}, ...texts.map((text) => el("li", text))))] : [];
 }
 
 /** What does not count, and why. */
@@ -123,7 +138,7 @@ function leftOut({ left_out: left, other_phases: phases = [] }) {
 function empty({ variations }, page) {
   const names = variations.map((variation, i) => el("span.variation", {}, ...variationName(variation, i), ` ${formatShare(variation.share)}`));
   return el("div.waiting",
-    el("p.headline", "No visitor yet"),
+    el("p.headline", { role: "status" }, "No visitor yet"),
     el("p", "Open ", el("a", { href: page }, page), " in two private windows. Each private window is a new visitor, and gets one of the variations at random: "),
     el("p", {}, ...names.flatMap((name, i) => i ? [" ", name] : [name])),
     el("p.note", "Bots, previews and requests with a version of their own do not count. A visitor counts once, whatever number of pages."));
@@ -137,14 +152,14 @@ export function summary(experiment) {
   return first ? [first.kind, first.text.split(": ")[0]] : ["none", experiment.report ? "no conversion yet" : "no visitor yet"];
 }
 
-/** The element of an experiment. `set` draws it again if something has changed, and keeps the focus and the place. */
+/** The element of an experiment. `set` draws what has changed, and keeps the focus and the place. */
 export function createExperiment(key) {
   const id = `experiment-${encodeURIComponent(key)}`;
-  const status = el("div", { role: "status" }), body = el("div.body-of");
-  const facts = el("small");
+  const top = el("div"), details = el("p"), body = el("div"), before = el("div"), checks = el("div"), after = el("div");
+  const facts = el("small"), goalViews = new Map();
   const node = el("article", { class: "experiment", id, "aria-labelledby": id + "-title", tabindex: -1 },
-    el("h2", { id: id + "-title" }, el("span.key", key), " ", facts), status, body);
-  let shown, announced;
+    el("h2", { id: id + "-title" }, el("span.key", key), " ", facts), top, body);
+  let shown, announced, order;
   function set(experiment, page) {
     const next = JSON.stringify([experiment, page]);
     if (next === shown) return;
@@ -152,17 +167,27 @@ export function createExperiment(key) {
     const { report, variations, mismatch, goals, phase, waiting_phase: nextPhase, started_ms: started } = experiment;
     const visitors = variations.reduce((sum, variation) => sum + variation.visitors, 0);
     facts.replaceChildren(...(report ? [`${plural(visitors, "visitor")} since ${formatDay(started / 1000)}, ${formatTime(started / 1000)}`] : []), ...(phase ? [`, phase ${phase}`] : []));
-    // Screen readers announce a new verdict, but not each new number.
-    const verdict = JSON.stringify([mismatch, !report]);
-    if (mismatch || verdict !== announced) status.replaceChildren(...(!report ? [empty(experiment, page)] : mismatch ? [alert(experiment)] : []));
-    announced = verdict;
+    // Screen readers announce a mismatch, but not each new number.
+    const state = !report ? "waiting" : mismatch ? "mismatch" : "results";
+    if (state !== announced || !report) top.replaceChildren(...(!report ? [empty(experiment, page)] : mismatch ? [alert(details)] : []));
+    if (mismatch) setText(details, mismatchOf(experiment));
+    announced = state;
     node.dataset.verdict = summary(experiment)[0];
-    if (!report) return body.replaceChildren();
-    const results = [...(goals.length ? [] : [el("p.note", "The definition has no goals: add \"goals\" to count conversions.")]),
-      ...goals.map((goal) => goalSection(goal, experiment))];
-    const checks = el("div.pair", splitTest(experiment), ...guardrails(experiment));
-    const phases = nextPhase == null ? [] : [el("p.note", `No visitor yet in the definition's phase ${nextPhase || "without a name"}: the results are those of the phase before.`)];
-    body.replaceChildren(...phases, ...(mismatch ? [checks, ...results] : [...results, checks]), ...leftOut(experiment));
+    body.hidden = !report;
+    if (!report) return;
+    before.replaceChildren(
+      ...(nextPhase == null ? [] : [el("p.note", `No visitor yet in the definition's phase ${nextPhase || "without a name"}: the results are those of the phase before.`)]),
+      ...(goals.length ? [] : [el("p.note", "The definition has no goals: add \"goals\" to count conversions.")]));
+    for (const goal of goals) {
+      if (!goalViews.has(goal.key)) goalViews.set(goal.key, createGoal(goal.key));
+      goalViews.get(goal.key).set(goal, experiment);
+    }
+    checks.replaceChildren(el("div.pair", splitTest(experiment), ...guardrails(experiment)));
+    after.replaceChildren(...cautions(experiment), ...leftOut(experiment));
+    const nodes = goals.map((goal) => goalViews.get(goal.key).node);
+    const nextOrder = JSON.stringify([mismatch, goals.map((goal) => goal.key)]);
+    if (nextOrder !== order) body.replaceChildren(before, ...(mismatch ? [checks, ...nodes] : [...nodes, checks]), after);
+    order = nextOrder;
   }
   return { node, set };
 }

@@ -11,7 +11,7 @@ use nearedge_report::tally::result::Tally;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use crate::cloudwatch::definition_log::DefinitionLog;
+use crate::cloudwatch::definition_log::{DefinitionLog, Failure};
 use crate::cloudwatch::experiment_log::{Counted, EVENTS_MAX, ExperimentLog};
 use crate::definition::{SiteDefinition, SiteExperiment};
 use crate::identity;
@@ -247,14 +247,20 @@ fn definition(key: &str, log: &DefinitionLog, stored: Option<&SiteDefinition>) -
         .iter()
         .map(|(version, environments)| (plain(&version.etag), version.since_ms, *environments))
         .collect();
-    let persists = log.failures().any(|failure| !failure.environments.is_empty());
+    // An environment that has failed loads a corrected version only at its next event.
+    let is_corrected = |failure: &Failure| {
+        let modified = stored.filter(|stored| stored.is_usable).and_then(|stored| stored.modified);
+        modified.is_some_and(|modified| milliseconds(modified) > failure.last_ms)
+    };
+    let does_persist = |failure: &Failure| !failure.environments.is_empty() && !is_corrected(failure);
+    let persists = log.failures().any(does_persist);
     let is_stored = |etag: &Option<String>| stored.is_none_or(|stored| stored.etag == *etag);
     let state = match (&*active, persists) {
         ([], true) => "unusable",
-        ([], false) => "not loaded",
+        ([], false) if log.failures().next().is_none() => "not loaded",
         (_, true) => "failing",
         // The environments load a change at their next event after `cache_ttl_secs`.
-        (active, false) if active.iter().any(|(etag, ..)| !is_stored(etag)) => "changing",
+        (active, false) if active.is_empty() || active.iter().any(|(etag, ..)| !is_stored(etag)) => "changing",
         (_, false) => "active",
     };
     let active: Vec<Value> = active
@@ -266,7 +272,7 @@ fn definition(key: &str, log: &DefinitionLog, stored: Option<&SiteDefinition>) -
         .map(|failure| {
             json!({
                 "message": failure.message, "first_ms": failure.first_ms, "last_ms": failure.last_ms,
-                "persists": !failure.environments.is_empty(),
+                "persists": does_persist(failure),
             })
         })
         .collect();

@@ -42,7 +42,7 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// The files of the pages: path, media type, text.
-const FILES: [(&str, &str, &str); 20] = [
+const FILES: [(&str, &str, &str); 21] = [
     ("/", HTML, include_str!("../../console/index.html")),
     ("/experiments", HTML, include_str!("../../console/experiments.html")),
     ("/experiments.css", CSS, include_str!("../../console/experiments.css")),
@@ -54,6 +54,7 @@ const FILES: [(&str, &str, &str); 20] = [
     ("/definition.js", JAVASCRIPT, include_str!("../../console/definition.js")),
     ("/interval.js", JAVASCRIPT, include_str!("../../console/interval.js")),
     ("/result.js", JAVASCRIPT, include_str!("../../console/result.js")),
+    ("/trend.js", JAVASCRIPT, include_str!("../../console/trend.js")),
     ("/connection.js", JAVASCRIPT, include_str!("../../console/connection.js")),
     ("/dom.js", JAVASCRIPT, include_str!("../../console/dom.js")),
     ("/format.js", JAVASCRIPT, include_str!("../../console/format.js")),

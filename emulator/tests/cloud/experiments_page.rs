@@ -7,7 +7,7 @@ use emulator::cloud::Options;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{TestCloud, nearedge, start, wait_until};
+use crate::support::{TestCloud, nearedge, options, start, wait_until};
 use crate::visitor::{Browser, Fetch, Laboratory, eventually};
 
 /// A test of three variants with unequal weights, a goal with a page, one with values, and one that no visitor reaches.
@@ -166,7 +166,7 @@ async fn a_start_without_a_usable_definition_says_so() {
     assert_eq!((&state["definition"]["state"], &state["experiments"]), (&json!("unusable"), &json!([])));
     cloud.shut_down().await;
 
-    let cloud = start(laboratory.options(&[("experiments", "")])).await;
+    let cloud = start(options()).await;
     let state = page(&cloud).await;
     assert_eq!((&state["definition"], &state["experiments"]), (&Value::Null, &json!([])));
     cloud.shut_down().await;
