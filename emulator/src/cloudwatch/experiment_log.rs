@@ -47,6 +47,8 @@ struct State {
 
 struct Shared {
     wrapper: Wrapper<'static>,
+    /// The most retained exposures and conversions.
+    events_max: u64,
     state: Mutex<State>,
 }
 
@@ -56,11 +58,15 @@ pub struct ExperimentLog(Arc<Shared>);
 
 impl Default for ExperimentLog {
     fn default() -> Self {
-        Self(Arc::new(Shared { wrapper: Wrapper::new(None), state: Mutex::default() }))
+        Self::with_limit(EVENTS_MAX)
     }
 }
 
 impl ExperimentLog {
+    fn with_limit(events_max: u64) -> Self {
+        Self(Arc::new(Shared { wrapper: Wrapper::new(None), events_max, state: Mutex::default() }))
+    }
+
     /// Records a log line of an environment: its text, and its value if it is JSON.
     pub fn put_line(&self, environment: u64, line: &[u8], value: Option<&Value>) {
         let mut state = self.0.state.lock();
@@ -70,7 +76,8 @@ impl ExperimentLog {
         let mut found = Found::default();
         let Snapshot { collection, counted } = &mut state.lines;
         // By the code of `nearedge experiment report`, so that it counts the same lines.
-        let outcome = self.0.wrapper.read(line, &mut Bounded { collection, counted }, &mut found);
+        let mut bounded = Bounded { collection, counted, events_max: self.0.events_max };
+        let outcome = self.0.wrapper.read(line, &mut bounded, &mut found);
         counted.exposures += found.exposures;
         counted.conversions += found.conversions;
         counted.requests += found.accesses;
@@ -104,16 +111,17 @@ impl fmt::Debug for ExperimentLog {
     }
 }
 
-/// Collects records up to [`EVENTS_MAX`]. Requests are sums per hour, and need no bound.
+/// Collects records up to a number. Requests are sums per hour, and need no bound.
 struct Bounded<'c> {
     collection: &'c mut Collection,
     counted: &'c mut Counted,
+    events_max: u64,
 }
 
 impl Sink for Bounded<'_> {
     fn take(&mut self, record: &Record<'_>) -> Result<(), &'static str> {
         let Counted { exposures, conversions, left_out, .. } = self.counted;
-        if !matches!(record, Record::Access(_)) && *exposures + *conversions - *left_out >= EVENTS_MAX {
+        if !matches!(record, Record::Access(_)) && *exposures + *conversions - *left_out >= self.events_max {
             *left_out += 1;
             return Ok(());
         }
@@ -135,14 +143,14 @@ mod tests {
 
     #[test]
     fn lines_beyond_the_bound_are_counted_but_not_retained() {
-        let log = ExperimentLog::default();
-        for visitor in 0..EVENTS_MAX + 3 {
+        let log = ExperimentLog::with_limit(5);
+        for visitor in 0..8 {
             log.put_line(1, exposure(visitor).as_bytes(), None);
         }
         log.put_line(1, b"{\"message\":\"exposure\"}", None);
         let Snapshot { collection, counted } = log.snapshot();
-        assert_eq!((counted.exposures, counted.left_out, counted.broken), (EVENTS_MAX + 3, 3, 1));
+        assert_eq!((counted.exposures, counted.left_out, counted.broken), (8, 3, 1));
         let tallies = count(collection, &[], false);
-        assert_eq!(tallies[0].counts.variations[0].visitors, EVENTS_MAX);
+        assert_eq!(tallies[0].counts.variations[0].visitors, 5);
     }
 }
