@@ -1,6 +1,6 @@
-//! Counts the lines of files, and prints the counts: for measurements without the local cloud.
+//! Reports the lines of files as HTML: for measurements without the local cloud.
 //!
-//!     cargo run --release -p nearedge-report --example count -- FILE…
+//!     cargo run --release -p nearedge-report --example count -- FILE… > report.html
 
 #![allow(missing_docs, reason = "a program")]
 
@@ -8,11 +8,14 @@ use std::fs::File;
 use std::io::{self, Write};
 
 use nearedge_report::lines::scan::scan;
+use nearedge_report::render::html::page::page;
+use nearedge_report::results::report::Report;
 use nearedge_report::tally::collect::{Collection, Selection};
 use nearedge_report::tally::count::count;
 
 fn main() -> io::Result<()> {
-    let files: Vec<File> = std::env::args().skip(1).map(File::open).collect::<Result<_, _>>()?;
+    let names: Vec<String> = std::env::args().skip(1).collect();
+    let files: Vec<File> = names.iter().map(File::open).collect::<Result<_, _>>()?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let selection = Selection::default();
     let (collections, summary) =
@@ -22,8 +25,6 @@ fn main() -> io::Result<()> {
     for collection in collections {
         all.merge(collection).map_err(io::Error::other)?;
     }
-    for tally in count(all, &[], true) {
-        writeln!(io::stdout(), "{}\n{:?}", serde_json::to_string_pretty(&tally.counts)?, tally.guardrails)?;
-    }
-    writeln!(io::stdout(), "{summary:?}")
+    let reports: Vec<Report> = count(all, &[], true).into_iter().map(Report::of).collect();
+    io::stdout().write_all(page(&reports, Some("country"), &summary, &names).as_bytes())
 }

@@ -1,11 +1,11 @@
 //! Results of experiments, without I/O.
 //!
-//! - `render`: results as text
-//! - `results`: counts compared, in the format of `nearedge experiment report`, and the verdict
-//! - `statistics`: tests, intervals and chances of samples; the size of an experiment
-//! - `tally`: records -> the counts of experiments
-//! - `lines`: log lines -> records
 //! - `counts`: the visitors and conversions of an experiment, per variation, and their JSON format
+//! - `statistics`: tests, intervals and chances of samples; the size of an experiment
+//! - `results`: counts compared, in the format of `nearedge experiment report`, and the verdict
+//! - `lines`: log lines -> records
+//! - `tally`: records -> the counts of experiments
+//! - `render`: results as text, JSON and HTML
 
 pub mod counts;
 pub mod lines;

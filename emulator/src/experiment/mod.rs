@@ -7,6 +7,7 @@ mod check;
 pub mod command;
 mod context;
 mod evaluate;
+mod logs;
 mod report;
 mod simulate;
 mod site;

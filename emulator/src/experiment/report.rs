@@ -10,12 +10,16 @@ use nearedge_report::counts::{self, Counts};
 use nearedge_report::render::text;
 use nearedge_report::results::table::Results;
 
+use crate::experiment::logs::{Logs, Output};
+
 /// The arguments of `experiment report`.
 #[derive(Debug, Args)]
 pub struct Report {
     /// The counts of an experiment, or of several one after another; - is standard input
     #[arg(long, value_name = "FILE")]
-    counts: PathBuf,
+    counts: Option<PathBuf>,
+    #[command(flatten)]
+    logs: Logs,
     /// How to print the results: a table, or one JSON object per experiment and line
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -32,12 +36,20 @@ enum Format {
 
 /// Runs the command.
 pub(super) fn run(arguments: &Report) -> ExitCode {
-    let experiments = match read(&arguments.counts) {
+    let fail = |reason: String| {
+        drop(writeln!(io::stderr(), "experiment report: {reason}"));
+        ExitCode::from(2)
+    };
+    let Some(counts) = &arguments.counts else {
+        let output = match arguments.format {
+            Format::Text => Output::Text,
+            Format::Json => Output::Json,
+        };
+        return arguments.logs.run(output).map_or_else(fail, |()| ExitCode::SUCCESS);
+    };
+    let experiments = match read(counts) {
         Ok(experiments) => experiments,
-        Err(reason) => {
-            drop(writeln!(io::stderr(), "experiment report: {reason}"));
-            return ExitCode::from(2);
-        }
+        Err(reason) => return fail(reason),
     };
     match write(&experiments, arguments.format, io::BufWriter::new(io::stdout().lock())) {
         Ok(()) => ExitCode::SUCCESS,
