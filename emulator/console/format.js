@@ -32,6 +32,9 @@ export const formatUplift = (value) => isNumber(value) ? (value > 0 ? "+" : valu
 /** A p-value: very small ones as a bound. */
 export const formatProbability = (value) => !isNumber(value) ? NO_VALUE : value < 0.0001 ? "< 0.0001" : value.toFixed(value < 0.1 ? 4 : 2);
 
+/** A chance: never 0 or 100 %, which would be a certainty. */
+export const formatChance = (value) => !isNumber(value) ? NO_VALUE : value < 0.001 ? "< 0.1 %" : value > 0.999 ? "> 99.9 %" : `${(100 * value).toFixed(1)} %`;
+
 /** A duration in its largest whole unit. */
 export function formatAge(ms) {
   const seconds = Math.max(0, Math.floor(ms / 1000));

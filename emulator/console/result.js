@@ -1,7 +1,7 @@
 // The results of one experiment. The server computes every number with the crate of `nearedge experiment report`.
 import { swatch } from "/chart.js";
 import { el, setText } from "/dom.js";
-import { formatBytes, formatDay, formatMs, formatNumber, formatProbability, formatShare, formatTime, formatUplift, isNumber, NO_VALUE } from "/format.js";
+import { formatBytes, formatChance, formatDay, formatMs, formatNumber, formatProbability, formatShare, formatTime, formatUplift, isNumber, NO_VALUE } from "/format.js";
 import { intervalPlot, intervalScale, rangeOf } from "/interval.js";
 import { createTrend } from "/trend.js";
 import { variationColour } from "/variant.js";
@@ -77,7 +77,7 @@ function goalTable(goal, rows, { variations, mismatch }) {
     return [variationName(variations[i] ?? { key: row.variation }, i), count(row.visitors), count(row.conversions), value(row.rate),
       i ? el("strong", { class: news }, formatUplift(row.uplift)) : [],
       i ? [...(isCompared ? [intervalPlot(row.uplift, row.sequential_interval, range, news)] : []), el("small", text)] : [],
-      i ? formatProbability(row.sequential_p_value) : [], formatShare(row.chance_to_be_best)];
+      i ? formatProbability(row.sequential_p_value) : [], formatChance(row.chance_to_be_best)];
   });
   const rate = goal.values ? "The mean value per visitor" : "The part of visitors who reach the goal";
   return table(`${rate}, and the relative difference from the control. The interval and the p-value hold whenever you look.`, columns, cells);

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use nearedge_report::results::table::Results;
+use nearedge_report::lines::scan::Summary;
+use nearedge_report::render::json::document;
+use nearedge_report::results::report::Report;
 use nearedge_report::results::verdict::Verdict;
 use nearedge_report::tally::count::count;
 use nearedge_report::tally::outline::{Outline, VariationOutline};
-use nearedge_report::tally::result::Tally;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -103,7 +104,8 @@ impl Experiments {
         let start = Instant::now();
         let snapshot = self.0.log.snapshot();
         let tallies = count(snapshot.collection, &outlines(definition.as_deref()), false);
-        let experiments = experiments(&tallies, definition.as_deref());
+        let reports: Vec<Report> = tallies.into_iter().map(Report::of).collect();
+        let experiments = experiments(&reports, definition.as_deref());
         let (counted, at) = (snapshot.counted, Instant::now());
         *computed = Some(Computed { counted, definition, experiments: experiments.clone(), at, took: at - start });
         (counted, experiments)
@@ -152,16 +154,17 @@ fn outlines(definition: Option<&SiteDefinition>) -> Vec<Outline> {
 }
 
 /// The experiments of the definition in its order, and then those that only the lines have.
-fn experiments(tallies: &[Tally], definition: Option<&SiteDefinition>) -> Value {
+fn experiments(reports: &[Report], definition: Option<&SiteDefinition>) -> Value {
     let defined = definition.map_or(&[][..], |definition| &definition.experiments);
     let goals = definition.map_or(&[][..], |definition| &definition.goals);
+    let key = |report: &Report| report.tally.counts.experiment.clone();
     let of_definition =
-        defined.iter().map(|experiment| match tallies.iter().find(|tally| tally.counts.experiment == experiment.key) {
-            Some(tally) => counted(tally, Some(experiment), goals),
+        defined.iter().map(|experiment| match reports.iter().find(|report| key(report) == experiment.key) {
+            Some(report) => counted(report, Some(experiment), goals),
             None => waiting(experiment),
         });
-    let is_other = |tally: &&Tally| !defined.iter().any(|experiment| experiment.key == tally.counts.experiment);
-    of_definition.chain(tallies.iter().filter(is_other).map(|tally| counted(tally, None, &[]))).collect()
+    let is_other = |report: &&Report| !defined.iter().any(|experiment| experiment.key == key(report));
+    of_definition.chain(reports.iter().filter(is_other).map(|report| counted(report, None, &[]))).collect()
 }
 
 /// An experiment without a visitor.
@@ -180,8 +183,8 @@ fn waiting(experiment: &SiteExperiment) -> Value {
 }
 
 /// An experiment with visitors. `goals` are the keys of the definition's goals.
-fn counted(tally: &Tally, experiment: Option<&SiteExperiment>, goals: &[String]) -> Value {
-    let results = Results::of(&tally.counts);
+fn counted(report: &Report, experiment: Option<&SiteExperiment>, goals: &[String]) -> Value {
+    let Report { tally, results, verdicts, .. } = report;
     let undefined = results.goals.keys().filter(|goal| !goals.contains(goal));
     let goals: Vec<Value> = goals
         .iter()
@@ -191,7 +194,7 @@ fn counted(tally: &Tally, experiment: Option<&SiteExperiment>, goals: &[String])
             json!({
                 "key": goal,
                 "values": rows.is_some_and(|rows| rows.iter().any(|row| row.has_values)),
-                "verdict": rows.map(|rows| verdict(&Verdict::of(&results.srm, rows))),
+                "verdict": verdicts.get(goal).map(verdict),
             })
         })
         .collect();
@@ -220,8 +223,18 @@ fn counted(tally: &Tally, experiment: Option<&SiteExperiment>, goals: &[String])
         "goals": goals,
         "guardrails": tally.guardrails,
         "left_out": tally.left_out,
-        "report": results,
+        "report": printed(report),
     })
+}
+
+/// The document of `nearedge experiment report --format json`, without the numbers of its input's lines.
+fn printed(report: &Report) -> Value {
+    let text = document(report, None, &Summary::default(), &[]).unwrap_or_default();
+    let mut value: Value = serde_json::from_str(&text).unwrap_or_default();
+    if let Some(members) = value.as_object_mut() {
+        members.remove("lines");
+    }
+    value
 }
 
 fn share(weight: f64, total: f64) -> Option<f64> {

@@ -23,13 +23,15 @@ async fn page(cloud: &TestCloud) -> Value {
     serde_json::from_slice(&response.body).unwrap()
 }
 
-/// The state of the page once it contains all counts that the handlers have logged.
+/// The state of the page once it contains all counts, and every request that the handlers have logged.
 async fn page_with(cloud: &TestCloud, exposures: u64, conversions: u64) -> Value {
-    let of_lines = |counted: &Value| (counted["exposures"].as_u64(), counted["conversions"].as_u64());
     let mut state = Value::Null;
-    eventually("the page has all counts", async || {
+    eventually("the page has all lines", async || {
         state = page(cloud).await;
-        of_lines(&state["counted"]) == (Some(exposures), Some(conversions))
+        let lines = cloud.journal.lines();
+        let requests = lines.iter().filter(|line| line.contains("\"message\":\"answered\"")).count() as u64;
+        let numbers = ["exposures", "conversions", "requests"].map(|name| state["counted"][name].as_u64().unwrap());
+        numbers == [exposures, conversions, requests]
     })
     .await;
     state
@@ -85,6 +87,7 @@ async fn the_page_shows_the_report_of_what_visitors_did() {
         (&Value::Null, &json!("buttons"))
     );
     let (counts, conversions) = visit(&cloud, 120).await;
+    cloud.wait_for_logs(120 + 40 + 30, |line| line.contains("\"message\":\"answered\"")).await;
     let state = page_with(&cloud, 120, conversions).await;
 
     let folder = tempfile::tempdir().unwrap();
@@ -93,7 +96,22 @@ async fn the_page_shows_the_report_of_what_visitors_did() {
     let output = report(&["--counts", file.to_str().unwrap(), "--format", "json"]);
     let expected: Value = serde_json::from_slice(&output.stdout).unwrap();
     let experiment = &state["experiments"][0];
-    assert_eq!(experiment["report"], expected);
+    for member in ["srm", "goals"] {
+        assert_eq!(experiment["report"][member], expected[member]);
+    }
+
+    // The lines of the terminal, as a file.
+    let lines = folder.path().join("lines.txt");
+    std::fs::write(&lines, cloud.journal.lines().join("\n")).unwrap();
+    let definition = folder.path().join("experiments.json");
+    std::fs::write(&definition, DEFINITION).unwrap();
+    let [lines, definition] = [lines, definition].map(|path| path.to_str().unwrap().to_owned());
+    let output = report(&[&lines, "--definition", &definition, "--format", "json"]);
+    let mut of_lines: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let read = of_lines.as_object_mut().unwrap().remove("lines").unwrap();
+    assert_eq!((&read["exposures"], &read["broken"]), (&json!(120), &json!(0)));
+    assert_eq!(experiment["report"], of_lines);
+    assert!(of_lines["running"]["signup"].as_array().unwrap().len() > 60, "{}", of_lines["running"]);
     assert_eq!(experiment["report"]["goals"]["signup"].as_array().unwrap().len(), 3, "all variations");
     assert!(experiment["report"]["goals"]["signup"][1]["sequential_interval"].is_array(), "{expected}");
 
