@@ -1,6 +1,6 @@
 // Tests the console with headless Chromium under traffic: figures, charts, traces, the lost connection, phone size and dark
-// mode, every widget of every dashboard, and a test with four variants. page.mjs has the checks of every page. With
-// --pictures FOLDER it writes the screenshots of the documents.
+// mode, every widget of every dashboard, a test with four variants, and the page of experiments. page.mjs has the checks of
+// every page, results.mjs those of the page of experiments. With --pictures FOLDER it writes the screenshots of the documents.
 //
 //     npm install --prefix target/browser playwright-core
 //     cargo build --workspace && PACKAGES=target/browser node .ci/console.mjs [--pictures docs/pictures]
@@ -15,6 +15,7 @@ import { dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { collectCharts, faults, legendColours } from "./page.mjs";
+import { checkResults } from "./results.mjs";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const require = createRequire(join(resolve(process.env.PACKAGES ?? root), "node_modules", "_"));
@@ -285,6 +286,8 @@ try {
     return [response.status, response.headers.get("content-type")];
   });
   ok(icon[0] === 200 && icon[1] === "image/svg+xml", "the pages have an icon", icon);
+  await own.close();
+  await checkResults({ ok, open, check, shoot, startCloud, send, scratch, PHONE, pictures: Boolean(pictures) });
   noProblems();
   console.log(`${passed} passed, 0 failed`);
 } finally {

@@ -23,6 +23,25 @@ const suffixed = (suffix) => (value) => isNumber(value) ? formatNumber(value) + 
 export const formatRate = suffixed("/s");
 export const formatPercent = suffixed(" %");
 
+/** A part of 1 as a percentage: 0.0312 is "3.12 %". */
+export const formatShare = (value) => formatPercent(isNumber(value) ? 100 * value : value);
+
+/** A relative difference with its sign: 0.1 is "+10 %". */
+export const formatUplift = (value) => isNumber(value) ? (value > 0 ? "+" : value < 0 ? "−" : "") + formatShare(Math.abs(value)) : NO_VALUE;
+
+/** A p-value: very small ones as a bound. */
+export const formatProbability = (value) => !isNumber(value) ? NO_VALUE : value < 0.0001 ? "< 0.0001" : value.toFixed(value < 0.1 ? 4 : 2);
+
+/** A chance: never 0 or 100 %, which would be a certainty. */
+export const formatChance = (value) => !isNumber(value) ? NO_VALUE : value < 0.001 ? "< 0.1 %" : value > 0.999 ? "> 99.9 %" : `${(100 * value).toFixed(1)} %`;
+
+/** A duration in its largest whole unit. */
+export function formatAge(ms) {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  const [factor, unit] = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]].find(([factor]) => seconds >= factor) ?? [1, "s"];
+  return `${Math.floor(seconds / factor)} ${unit}`;
+}
+
 /** The part of a unit that `formatOf` does not add to each value, such as "per 2 s" of "bytes per 2 s". */
 export function axisUnit(unit) {
   const rest = (unit ?? "").replace(/^bytes /i, "");

@@ -27,6 +27,9 @@ export function variantColour(name) {
   return index < 0 ? OTHER_COLOUR : COLOURS[index % COLOURS.length];
 }
 
+/** The colour of the variation with an index: that of a variant at the same place. */
+export const variationColour = (index) => COLOURS[index % COLOURS.length];
+
 /** Whether a line of the variant is dashed: the colours repeat after six variants. */
 export const variantDash = (name) => listed.indexOf(name) >= COLOURS.length ? "dash" : undefined;
 

@@ -177,7 +177,10 @@ impl Banner {
         };
         banner.add_commands(&settings, contents.as_ref(), &variants);
         banner.experiments = facts.definition.experiments.iter().map(|experiment| experiment.key.clone()).collect();
-        banner.test = facts.definition.explanation(&banner.browse);
+        banner.test = facts
+            .definition
+            .explanation(&banner.browse)
+            .map(|test| format!("{test}\nThe results are at {}/experiments.", facts.console));
         if policy.is_some_and(|policy| policy.redirect_path != facts.cdn) {
             // The redirect leads elsewhere.
             banner.follow = None;

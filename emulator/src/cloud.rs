@@ -16,7 +16,9 @@ use crate::banner::{Banner, Facts};
 use crate::cloudfront;
 use crate::cloudfront::behavior::{Behaviors, Extras};
 use crate::cloudfront::distribution::{BucketOrigin, Distribution, OriginHeader};
+use crate::cloudwatch::experiment_log::ExperimentLog;
 use crate::cloudwatch::{CloudWatch, dashboard};
+use crate::console::experiments::Experiments;
 use crate::console::{self, Console};
 use crate::definition::{self, SiteDefinition};
 use crate::fault::Faults;
@@ -246,7 +248,7 @@ impl Cloud {
             servers.push(s3::serve(listener, bucket.clone(), &credentials, faults.clone()));
         }
 
-        let (xray, cloudwatch) = (options.xray.clone(), CloudWatch::default());
+        let (xray, cloudwatch, experiments) = (options.xray.clone(), CloudWatch::default(), ExperimentLog::default());
         let (daemon, daemon_address) = xray
             .listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
             .await
@@ -264,7 +266,8 @@ impl Cloud {
             local_bucket.as_ref().and_then(|bucket| SiteDefinition::read(&bucket.site, &variable)).unwrap_or_default();
         let variants = variants(&options, &definition.versions);
         let metrics_variants = metrics_variants(&variable, &variants, &definition.versions);
-        let function = function(&options, env, &cloudwatch, &faults);
+        let variables = env.clone();
+        let function = function(&options, env, (&cloudwatch, &experiments), &faults);
         let settings = if options.foreign_handler { None } else { settings(&function) };
         let lambda = Lambda::new(function, journal.clone());
         if let Err(error) = lambda.warm_up().await {
@@ -370,6 +373,7 @@ impl Cloud {
                 ),
                 variants: metrics_variants,
                 example: banner.example().to_owned(),
+                experiments: Experiments::new(experiments, local_bucket.clone(), variables, &banner.browse),
             },
         ));
         Ok(Self {
@@ -433,7 +437,12 @@ fn authority(text: &str) -> Result<Authority, String> {
     text.parse().map_err(|error| format!("invalid address {text}: {error}"))
 }
 
-fn function(options: &Options, env: Vec<(String, String)>, cloudwatch: &CloudWatch, faults: &Faults) -> Function {
+fn function(
+    options: &Options,
+    env: Vec<(String, String)>,
+    (cloudwatch, experiments): (&CloudWatch, &ExperimentLog),
+    faults: &Faults,
+) -> Function {
     Function {
         name: FUNCTION_NAME.to_owned(),
         program: options.bootstrap.program.clone(),
@@ -448,6 +457,7 @@ fn function(options: &Options, env: Vec<(String, String)>, cloudwatch: &CloudWat
         throttle: options.throttle,
         sampled: options.sampled,
         cloudwatch: cloudwatch.clone(),
+        experiments: experiments.clone(),
         xray: options.xray.clone(),
         faults: faults.clone(),
     }

@@ -1,4 +1,6 @@
-//! The definition of the site's experiments, as the cloud finds it at the start.
+//! The definition of the site's experiments, as the cloud finds it in the bucket.
+
+use std::time::SystemTime;
 
 use nearedge_core::experiment::definition::{Constraints, Definition, FEATURE};
 use nearedge_core::experiment::problem::{Problem, Severity};
@@ -7,7 +9,7 @@ use percent_encoding::utf8_percent_encode;
 
 use crate::cloudwatch::watched::Watched;
 use crate::contents::PATH_ENCODED;
-use crate::s3::site::{Content, Site};
+use crate::s3::site::{Content, Site, Stored};
 
 /// The key of the definition of a site.
 pub const KEY: &str = "experiments.json";
@@ -16,29 +18,52 @@ pub const KEY: &str = "experiments.json";
 const PROBLEMS_MAX: usize = 10;
 
 /// The definition that the function loads.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct SiteDefinition {
     /// The key of the object.
     pub(crate) key: String,
+    /// Its ETag without quotes, if it exists.
+    pub(crate) etag: Option<String>,
+    /// The time of its last change.
+    pub(crate) modified: Option<SystemTime>,
     /// The versions that it can give; those of variations first, in their order.
     pub(crate) versions: Vec<String>,
     /// The experiments.
     pub(crate) experiments: Vec<SiteExperiment>,
     /// The experiment of the dashboard `results`.
     pub(crate) watched: Option<Watched>,
+    /// The keys of the goals.
+    pub(crate) goals: Vec<String>,
     /// What is wrong with it, and how to fix it, in one line each.
     pub(crate) problems: Vec<String>,
+    /// What is wrong with its content, without the consequence for a function that starts.
+    pub(crate) reasons: Vec<String>,
+    /// Whether the function can use it, in spite of its problems.
+    pub(crate) is_usable: bool,
     /// Whether the address of a page selects a variation.
     pub(crate) preview: bool,
 }
 
 /// An experiment of a definition.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct SiteExperiment {
     /// The key.
     pub(crate) key: String,
-    /// The number of variations.
-    pub(crate) variations: usize,
+    /// The run of the experiment.
+    pub(crate) phase: String,
+    /// The variations; the first is the control.
+    pub(crate) variations: Vec<SiteVariation>,
+}
+
+/// A variation of an experiment.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SiteVariation {
+    /// The key in the lines of visitors.
+    pub(crate) key: String,
+    /// The name for people, if there is one.
+    pub(crate) name: Option<String>,
+    /// The part of all visitors that it receives, from 0 to 1.
+    pub(crate) share: f64,
 }
 
 impl SiteDefinition {
@@ -47,9 +72,25 @@ impl SiteDefinition {
         let set = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
         let key = set("experiments")?;
         let preview = set("experiments_preview").is_some_and(|preview| preview == "true");
-        let text = match text(site, &key) {
+        let failure = |key: &str, reason: &str| format!("{key} {reason}, so no visitor is assigned");
+        let stored = match site.find(&key) {
+            Ok(Some(stored)) => stored,
+            Ok(None) => {
+                let problems = vec![failure(&key, "does not exist")];
+                return Some(Self { key, problems, ..Self::default() });
+            }
+            Err(error) => {
+                let problems = vec![failure(&key, &format!("cannot be read ({error})"))];
+                return Some(Self { key, problems, ..Self::default() });
+            }
+        };
+        let (etag, modified) = (Some(stored.etag.clone()), Some(stored.modified));
+        let text = match text(&stored) {
             Ok(text) => text,
-            Err(problem) => return Some(Self { key, problems: vec![problem], ..Self::default() }),
+            Err(reason) => {
+                let problems = vec![failure(&key, &reason)];
+                return Some(Self { key, etag, modified, problems, ..Self::default() });
+            }
         };
         let feature = set("experiments_feature").unwrap_or_else(|| FEATURE.to_owned());
         let test_versions: Option<Vec<String>> = set("test_versions")
@@ -59,7 +100,7 @@ impl SiteDefinition {
             Ok((definition, warnings)) => (definition, warnings),
             Err(problems) => (Definition::default(), problems),
         };
-        Some(Self { preview, ..Self::new(key, &definition, &problems) })
+        Some(Self { preview, etag, modified, ..Self::new(key, &definition, &problems) })
     }
 
     fn new(key: String, definition: &Definition, problems: &[Problem]) -> Self {
@@ -78,20 +119,33 @@ impl SiteDefinition {
         let mut experiments: Vec<SiteExperiment> = Vec::new();
         for experiment in definition.experiments().filter(|experiment| experiment.variations.len() > 1) {
             if !experiments.iter().any(|known| *known.key == *experiment.key) {
-                experiments
-                    .push(SiteExperiment { key: experiment.key.to_string(), variations: experiment.variations.len() });
+                let shares = experiment.shares().into_iter().enumerate();
+                let variation = |(index, share)| SiteVariation {
+                    key: experiment.variation_key(index).into_owned(),
+                    name: experiment.meta.get(index).and_then(|meta| meta.name.as_deref()).map(str::to_owned),
+                    share,
+                };
+                experiments.push(SiteExperiment {
+                    key: experiment.key.to_string(),
+                    phase: experiment.phase.to_string(),
+                    variations: shares.map(variation).collect(),
+                });
             }
         }
         let effect = |problem: &Problem| match problem.severity {
             Severity::Error => format!("{key} cannot be used, and no visitor is assigned: {problem}"),
             Severity::Warning => format!("{key}: {problem}"),
         };
+        let is_usable = problems.iter().all(|problem| problem.severity != Severity::Error);
+        let goals = definition.counting.goals.iter().map(|goal| goal.key.to_string()).collect();
+        let reasons = problems.iter().map(Problem::to_string).take(PROBLEMS_MAX).collect();
         let mut problems: Vec<String> = problems.iter().map(effect).collect();
         if problems.len() > PROBLEMS_MAX {
             problems.truncate(PROBLEMS_MAX);
             problems.push(format!("{key} has more problems: `nearedge experiment check` lists all"));
         }
-        Self { key, versions, experiments, watched: Watched::first(definition), problems, preview: false }
+        let watched = Watched::first(definition);
+        Self { key, versions, experiments, goals, watched, problems, reasons, is_usable, ..Self::default() }
     }
 
     /// What the test does, and how to see its other side; `None` without a test. `page` is the address of a page.
@@ -106,7 +160,7 @@ impl SiteDefinition {
         let preview = if self.preview {
             let key = utf8_percent_encode(&first.key, PATH_ENCODED).to_string();
             let addresses: Vec<String> =
-                (0..first.variations).map(|variation| format!("{page}?{key}={variation}")).collect();
+                (0..first.variations.len()).map(|variation| format!("{page}?{key}={variation}")).collect();
             format!(", or\n{}", either(&addresses))
         } else {
             String::new()
@@ -127,16 +181,13 @@ fn either(names: &[String]) -> String {
     }
 }
 
-/// The text of the object at `key`, or why there is none.
-fn text(site: &Site, key: &str) -> Result<String, String> {
-    let failure = |reason: &str| format!("{key} {reason}, so no visitor is assigned");
-    let stored = site.find(key).map_err(|error| failure(&format!("cannot be read ({error})")))?;
-    let stored = stored.ok_or_else(|| failure("does not exist"))?;
+/// The text of an object, or why there is none.
+fn text(stored: &Stored) -> Result<String, String> {
     let bytes = match &stored.content {
         Content::Memory(bytes) => bytes.to_vec(),
-        Content::File(path) => std::fs::read(path).map_err(|error| failure(&format!("cannot be read ({error})")))?,
+        Content::File(path) => std::fs::read(path).map_err(|error| format!("cannot be read ({error})"))?,
     };
-    String::from_utf8(bytes).map_err(|_| failure("is not UTF-8"))
+    String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())
 }
 
 #[cfg(test)]
@@ -164,7 +215,11 @@ mod tests {
     fn the_control_is_the_first_version() {
         let definition = read(Some(RULE), &[ON]).unwrap();
         assert_eq!(definition.versions, ["red", "green", "blue", "old"]);
-        assert_eq!(definition.experiments, [SiteExperiment { key: "a b".to_owned(), variations: 2 }]);
+        let variation = |key: &str| SiteVariation { key: key.to_owned(), name: None, share: 0.5 };
+        let variations = vec![variation("0"), variation("1")];
+        let (key, phase) = ("a b".to_owned(), String::new());
+        assert_eq!(definition.experiments, [SiteExperiment { key, phase, variations }]);
+        assert!(definition.is_usable && definition.etag.is_some() && definition.modified.is_some());
         assert_eq!(definition.problems, [""; 0]);
         let explanation = definition.explanation("http://cdn/").unwrap();
         assert!(explanation.contains("(a b in experiments.json): each new visitor gets red, green, blue or old"));

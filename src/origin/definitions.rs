@@ -117,7 +117,7 @@ impl Definitions {
         };
         let is_active = self.active.read().is_some();
         match failure {
-            None => self.state.lock().logged = None,
+            None => self.report_recovery(),
             Some(failure) => {
                 self.report(failure, is_active);
                 if !is_active {
@@ -184,6 +184,14 @@ impl Definitions {
         let key = self.config.key.as_str();
         error!(key, "experiments: the definition cannot be used, and {remains}: {}", failure.text);
         state.logged = Some(failure.kind);
+    }
+
+    /// Logs the first load that succeeds after one that failed.
+    fn report_recovery(&self) {
+        let mut state = self.state.lock();
+        if state.logged.take().is_some() {
+            info!(key = self.config.key.as_str(), etag = state.etag, "experiments: the definition can be used again");
+        }
     }
 }
 

@@ -6,6 +6,8 @@
 //! [Embedded Metric Format](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html).
 
 pub mod dashboard;
+pub mod definition_log;
+pub mod experiment_log;
 pub mod insights;
 pub mod metric_math;
 pub mod watched;

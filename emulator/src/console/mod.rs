@@ -2,6 +2,8 @@
 //!
 //! The pages show what CloudWatch and X-Ray would show, from the same log lines and spans.
 
+pub mod experiments;
+
 use std::collections::BTreeMap;
 
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
@@ -12,6 +14,7 @@ use tokio::net::TcpListener;
 
 use crate::cloudwatch::dashboard::{self, Dashboard};
 use crate::cloudwatch::{CloudWatch, MetricName, RETENTION_SECS, statistic};
+use crate::console::experiments::Experiments;
 use crate::fault::{CollectorFault, Fault, Faults};
 use crate::identity;
 use crate::lambda::service::Lambda;
@@ -39,12 +42,19 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// The files of the pages: path, media type, text.
-const FILES: [(&str, &str, &str); 14] = [
+const FILES: [(&str, &str, &str); 21] = [
     ("/", HTML, include_str!("../../console/index.html")),
+    ("/experiments", HTML, include_str!("../../console/experiments.html")),
+    ("/experiments.css", CSS, include_str!("../../console/experiments.css")),
+    ("/experiments.js", JAVASCRIPT, include_str!("../../console/experiments.js")),
     ("/console.css", CSS, include_str!("../../console/console.css")),
     ("/console.js", JAVASCRIPT, include_str!("../../console/console.js")),
     ("/dashboard.js", JAVASCRIPT, include_str!("../../console/dashboard.js")),
     ("/chart.js", JAVASCRIPT, include_str!("../../console/chart.js")),
+    ("/definition.js", JAVASCRIPT, include_str!("../../console/definition.js")),
+    ("/interval.js", JAVASCRIPT, include_str!("../../console/interval.js")),
+    ("/result.js", JAVASCRIPT, include_str!("../../console/result.js")),
+    ("/trend.js", JAVASCRIPT, include_str!("../../console/trend.js")),
     ("/connection.js", JAVASCRIPT, include_str!("../../console/connection.js")),
     ("/dom.js", JAVASCRIPT, include_str!("../../console/dom.js")),
     ("/format.js", JAVASCRIPT, include_str!("../../console/format.js")),
@@ -77,6 +87,8 @@ pub struct Console {
     pub faults: Faults,
     /// The dashboards.
     pub dashboards: Vec<Dashboard>,
+    /// The experiments.
+    pub experiments: Experiments,
     /// The variants that the metrics distinguish. Their order selects their colours; the first is the control.
     pub variants: Vec<String>,
 }
@@ -118,6 +130,11 @@ impl Console {
         }
         Ok(match path.strip_prefix("/api/").map(|path| path.split_once('/').unwrap_or((path, ""))) {
             Some(("state", "")) => json_response(&self.state()),
+            Some(("experiments", "")) => {
+                let (experiments, service) = (self.experiments.clone(), self.service.clone());
+                // It reads a file and computes, so it must not delay other requests.
+                json_response(&tokio::task::spawn_blocking(move || experiments.state(&service)).await?)
+            }
             Some(("traces", "")) => json_response(&self.xray.latest(TRACES)),
             Some(("dashboards", name)) => match self.dashboard(name) {
                 Some(dashboard) => json_response(&dashboard),

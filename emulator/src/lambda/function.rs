@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use crate::cloudwatch::CloudWatch;
+use crate::cloudwatch::experiment_log::ExperimentLog;
 use crate::fault::Faults;
 use crate::identity;
 use crate::xray::XRay;
@@ -40,6 +41,8 @@ pub struct Function {
     pub sampled: f64,
     /// Receives Lambda's metrics and log lines.
     pub cloudwatch: CloudWatch,
+    /// Receives the handler's lines about experiments.
+    pub experiments: ExperimentLog,
     /// Receives Lambda's spans.
     pub xray: XRay,
     /// The injected faults.

@@ -252,6 +252,7 @@ impl Lambda {
                 // Kill the whole process group: orphaned children would keep stdout and stderr open.
                 environment.signal(Signal::SIGKILL);
                 let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, async { tokio::join!(stdout, stderr) }).await;
+                self.0.function.experiments.end(environment.id);
                 exit
             }
             Err(error) => format!("cannot start {}: {error}", self.0.function.program.display()),
@@ -289,14 +290,17 @@ impl Lambda {
     fn forward_output(&self, id: u64, stream: Option<impl AsyncRead + Unpin + Send + 'static>) -> JoinHandle<()> {
         let journal = self.0.journal.clone();
         let (cloudwatch, faults) = (self.0.function.cloudwatch.clone(), self.0.function.faults.clone());
+        let experiments = self.0.function.experiments.clone();
         tokio::spawn(async move {
             let Some(stream) = stream else { return };
             let mut lines = BufReader::new(stream).split(b'\n');
             loop {
                 faults.wait_until(|faults| !faults.contains(&Fault::StdoutFull)).await;
                 let Ok(Some(line)) = lines.next_segment().await else { break };
-                if let Ok(line) = serde_json::from_slice(&line) {
-                    cloudwatch.put_line(&line);
+                let value = serde_json::from_slice(&line).ok();
+                experiments.put_line(id, &line, value.as_ref());
+                if let Some(value) = value {
+                    cloudwatch.put_line(&value);
                 }
                 journal.handler(id, &String::from_utf8_lossy(&line));
             }

@@ -15,6 +15,7 @@ mod experiments_address;
 mod experiments_cache;
 mod experiments_command;
 mod experiments_definition;
+mod experiments_page;
 mod faults;
 mod function;
 mod http;
