@@ -203,7 +203,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: policy::command::Command,
     },
-    /// Check, evaluate and simulate experiments; starts no cloud
+    /// Check, simulate and plan experiments, and report their results; starts no cloud
     Experiment {
         #[command(subcommand)]
         command: experiment::command::Command,

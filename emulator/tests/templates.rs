@@ -556,15 +556,15 @@ fn a_watched_experiment_has_a_dashboard_of_its_variations_and_goals() {
     let fourth = [("VariationC", "red"), ("VariationD", "blue")];
     let goal = [("GoalA", "signup")];
     let goals = [("GoalA", "signup"), ("GoalB", "order")];
-    let cases: [(&[(&str, &str)], &[&str], usize); 5] = [
-        (&[], &["control", "treatment"], 7),
-        (&[&treatment[..], &goal].concat(), &["control", "green"], 11),
-        (&[&goals[1..]].concat(), &["control", "treatment"], 11),
-        (&[&third[..], &goals].concat(), &["control", "treatment", "blue"], 17),
-        (&[&fourth[..], &goals].concat(), &["control", "treatment", "red", "blue"], 19),
+    let cases = [
+        (vec![], vec!["control", "treatment"], 7),
+        ([&treatment[..], &goal].concat(), vec!["control", "green"], 11),
+        (goals[1..].to_vec(), vec!["control", "treatment"], 11),
+        ([&third[..], &goals].concat(), vec!["control", "treatment", "blue"], 17),
+        ([&fourth[..], &goals].concat(), vec!["control", "treatment", "red", "blue"], 19),
     ];
     for (values, variations, count) in cases {
-        let values = [&[("WatchExperiment", "checkout")], values].concat();
+        let values = [&[("WatchExperiment", "checkout")][..], &values].concat();
         for rendered in Rendered::all(&values) {
             let boards = rendered.template.resources("AWS::CloudWatch::Dashboard").unwrap();
             let (_, board) = boards.iter().find(|(id, _)| id == "DashboardResults").unwrap();

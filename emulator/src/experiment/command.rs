@@ -48,7 +48,7 @@ pub enum Command {
     /// A goal with values adds "sum" and "sum_squares", over its visitors; it is compared by the mean per visitor.
     /// docs/statistics.md explains the methods. The exit code is 0, and 2 if the counts cannot be read.
     #[command(verbatim_doc_comment)]
-    Report(Report),
+    Report(Box<Report>),
     /// Calculate the visitors and days that an experiment needs
     ///
     /// For example, to detect 10 % more sign-ups than 3 of 100 visitors, with 5,000 visitors a day:

@@ -263,6 +263,7 @@ async fn no_count_is_lost_or_doubled_while_environments_freeze_and_end() {
 }
 
 /// Checks the report of the lines, which arrive twice, the last ones first.
+#[allow(clippy::print_stdout, reason = "CI shows the figures")]
 fn check_report(lines: &[String], told: &[Told]) {
     let file = tempfile::NamedTempFile::new().unwrap();
     let delivered: String = lines.iter().chain(lines).rev().flat_map(|line| [line, "\n"]).collect();
