@@ -95,9 +95,7 @@ fn access(out: &mut impl Write, random: &mut Random, variant: &str, at: i64) -> 
     let duration = 0.05 + random.part().powi(8) * 40.0;
     let status = if random.next().is_multiple_of(500) { 503 } else { 200 };
     let class = status / 100;
-    let metrics = format!(
-        "\"Metrics\":[{{\"Name\":\"Duration\",\"Unit\":\"Milliseconds\"}},{{\"Name\":\"BodyBytes\",\"Unit\":\"Bytes\"}}"
-    );
+    let metrics = r#""Metrics":[{"Name":"Duration","Unit":"Milliseconds"},{"Name":"BodyBytes","Unit":"Bytes"}"#;
     writeln!(
         out,
         "{{\"_aws\":{{\"CloudWatchMetrics\":[{{\"Namespace\":\"nearedge\",\"Dimensions\":[[\"service\"]],{metrics},{{\"Name\":\
