@@ -11,9 +11,11 @@ function rule(key, variations, weights, members = {}) {
   return { key, variations: variations.map((_, i) => `v${i + 1}`), weights, hashVersion: 2, meta, ...members };
 }
 
+const SIGNUP = { key: "signup", path: "/test.html" };
+
 const definition = (...rules) => JSON.stringify({
   features: { test_version: { defaultValue: "v1", rules } },
-  goals: [{ key: "signup", path: "/test.html" }, { key: "order" }, { key: "newsletter" }],
+  goals: [SIGNUP, { key: "order" }, { key: "newsletter" }],
 });
 
 /** A visitor's browser: keeps cookies. */
@@ -65,7 +67,7 @@ export async function checkResults({ ok, open, check, shoot, startCloud, send, s
   ok(waiting.includes("No visitor yet") && waiting.includes(cloud.cdn) && waiting.includes("private window"), "without a visitor the page says what to do", waiting);
   await check(page, "experiments without a visitor");
 
-  await visit(cloud, send, "checkout-button", pictures ? 1200 : 120, pictures ? { control: 0.2, green: 0.4, orange: 0.23 } : { control: 0.2, green: 0.4, orange: 0.3 });
+  await visit(cloud, send, "checkout-button", 120, { control: 0.2, green: 0.4, orange: 0.3 });
   const state = await api();
   const [{ report, variations }] = state.experiments;
   await page.waitForFunction((visitors) => document.querySelector(".experiment h2")?.textContent.includes(`${visitors} visitors`), variations.reduce((sum, one) => sum + one.visitors, 0).toLocaleString("en-GB"));
@@ -82,7 +84,6 @@ export async function checkResults({ ok, open, check, shoot, startCloud, send, s
   ok(guardrails.length === 3 && guardrails.every((row) => /\d ms/.test(row) && /\d k?B/.test(row)), "guardrails show failures, latency and bytes of each variation", guardrails);
   ok(/active.*for \d+ (s|min)/s.test(await page.textContent("#definition")) && (await page.textContent("#definition")).includes(state.definition.active[0].etag), "the definition shows its ETag and age", await page.textContent("#definition"));
   await check(page, "results");
-  await shoot(page, "console-experiments.png", { fullPage: true });
 
   const phone = await open(address, PHONE);
   await check(phone, "results on a phone");
@@ -132,4 +133,16 @@ export async function checkResults({ ok, open, check, shoot, startCloud, send, s
   await page.waitForFunction(() => document.querySelector("#connection").textContent.includes("disconnected"), null, { timeout: 20_000 });
   ok(await page.locator(".experiment").count() === 4, "the last results stay when the connection is lost");
   await page.close();
+
+  if (!pictures) return;
+  const features = { test_version: { defaultValue: "v1", rules: [rule("checkout-button", three, [0.34, 0.33, 0.33])] } };
+  replace(file, JSON.stringify({ features, goals: [SIGNUP] }));
+  const large = await startCloud("--experiments", file);
+  await visit(large, send, "checkout-button", 1500, { control: 0.2, green: 0.36, orange: 0.21 });
+  const picture = await open(`${large.console}/experiments`);
+  await picture.waitForFunction(() => document.querySelector(".experiment h2").textContent.includes("1,500 visitors"));
+  await check(picture, "results of 1,500 visitors");
+  const height = await picture.evaluate(() => Math.ceil(document.querySelector("#definition").getBoundingClientRect().bottom + scrollY) + 12);
+  await shoot(picture, "console-experiments.png", { fullPage: true, clip: { x: 0, y: 0, width: 1280, height } });
+  await picture.close();
 }
