@@ -287,7 +287,7 @@ try {
   });
   ok(icon[0] === 200 && icon[1] === "image/svg+xml", "the pages have an icon", icon);
   await own.close();
-  await checkResults({ ok, open, check, shoot, startCloud, send, scratch, PHONE, pictures: Boolean(pictures) });
+  await checkResults({ problems, ok, open, check, shoot, startCloud, send, scratch, sample: join(root, "emulator", "site"), PHONE, pictures: Boolean(pictures) });
   noProblems();
   console.log(`${passed} passed, 0 failed`);
 } finally {

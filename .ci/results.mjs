@@ -1,7 +1,7 @@
 // Tests the console's page of experiments with visitors: no visitor yet, results of all variations, a mismatch, a broken
 // definition, several experiments with long keys, phone size and dark mode. console.mjs calls it.
 
-import { renameSync, writeFileSync } from "node:fs";
+import { cpSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 const LONG = "a-test-of-the-checkout-with-a-key-that-is-much-longer-than-a-phone-is-wide-2026-q4";
@@ -11,9 +11,11 @@ function rule(key, variations, weights, members = {}) {
   return { key, variations: variations.map((_, i) => `v${i + 1}`), weights, hashVersion: 2, meta, ...members };
 }
 
+const SIGNUP = { key: "signup", path: "/test.html" };
+
 const definition = (...rules) => JSON.stringify({
   features: { test_version: { defaultValue: "v1", rules } },
-  goals: [{ key: "signup", path: "/test.html" }, { key: "order" }, { key: "newsletter" }],
+  goals: [SIGNUP, { key: "order" }, { key: "newsletter" }],
 });
 
 /** A visitor's browser: keeps cookies. */
@@ -53,11 +55,14 @@ function replace(file, text) {
 
 const texts = (page, selector) => page.$$eval(selector, (all) => all.map((node) => node.textContent));
 
-export async function checkResults({ ok, open, check, shoot, startCloud, send, scratch, PHONE, pictures }) {
+export async function checkResults({ problems, ok, open, check, shoot, startCloud, send, scratch, sample, PHONE, pictures }) {
   const file = join(scratch, "experiments.json");
+  const site = join(scratch, "three");
+  cpSync(sample, site, { recursive: true });
+  cpSync(join(site, "v1"), join(site, "v3"), { recursive: true });
   const three = [["control", "Blue button"], ["green", "Green button"], ["orange", "Orange button"]];
   replace(file, definition(rule("checkout-button", three, [0.34, 0.33, 0.33])));
-  const cloud = await startCloud("--experiments", file, "--env", "cache_ttl_secs=0");
+  const cloud = await startCloud("--site", site, "--experiments", file, "--env", "cache_ttl_secs=0");
   const address = `${cloud.console}/experiments`;
   const api = async () => (await fetch(`${cloud.console}/api/experiments`)).json();
   const page = await open(address);
@@ -65,7 +70,7 @@ export async function checkResults({ ok, open, check, shoot, startCloud, send, s
   ok(waiting.includes("No visitor yet") && waiting.includes(cloud.cdn) && waiting.includes("private window"), "without a visitor the page says what to do", waiting);
   await check(page, "experiments without a visitor");
 
-  await visit(cloud, send, "checkout-button", pictures ? 1200 : 120, pictures ? { control: 0.2, green: 0.4, orange: 0.23 } : { control: 0.2, green: 0.4, orange: 0.3 });
+  await visit(cloud, send, "checkout-button", 120, { control: 0.2, green: 0.4, orange: 0.3 });
   const state = await api();
   const [{ report, variations }] = state.experiments;
   await page.waitForFunction((visitors) => document.querySelector(".experiment h2")?.textContent.includes(`${visitors} visitors`), variations.reduce((sum, one) => sum + one.visitors, 0).toLocaleString("en-GB"));
@@ -82,7 +87,6 @@ export async function checkResults({ ok, open, check, shoot, startCloud, send, s
   ok(guardrails.length === 3 && guardrails.every((row) => /\d ms/.test(row) && /\d k?B/.test(row)), "guardrails show failures, latency and bytes of each variation", guardrails);
   ok(/active.*for \d+ (s|min)/s.test(await page.textContent("#definition")) && (await page.textContent("#definition")).includes(state.definition.active[0].etag), "the definition shows its ETag and age", await page.textContent("#definition"));
   await check(page, "results");
-  await shoot(page, "console-experiments.png", { fullPage: true });
 
   const phone = await open(address, PHONE);
   await check(phone, "results on a phone");
@@ -128,8 +132,23 @@ export async function checkResults({ ok, open, check, shoot, startCloud, send, s
   await page.waitForFunction(() => !document.querySelector("#notice").textContent.includes("cannot be used"));
   ok((await texts(page, "#definition details li")).some((text) => text.includes("line 2, column 16")), "an error that has ended stays in the list");
 
+  ok(problems.length === 0, "the page logs no error, gets no 4xx and sends no request to another host", problems.join("\n"));
   cloud.child.kill();
   await page.waitForFunction(() => document.querySelector("#connection").textContent.includes("disconnected"), null, { timeout: 20_000 });
   ok(await page.locator(".experiment").count() === 4, "the last results stay when the connection is lost");
   await page.close();
+  problems.length = 0;
+
+  if (!pictures) return;
+  const features = { test_version: { defaultValue: "v1", rules: [rule("checkout-button", three, [0.34, 0.33, 0.33])] } };
+  replace(file, JSON.stringify({ features, goals: [SIGNUP] }));
+  const large = await startCloud("--site", site, "--experiments", file);
+  await visit(large, send, "checkout-button", 1500, { control: 0.2, green: 0.36, orange: 0.21 });
+  const picture = await open(`${large.console}/experiments`);
+  await picture.waitForFunction(() => document.querySelector(".experiment h2").textContent.includes("1,500 visitors"));
+  await check(picture, "results of 1,500 visitors");
+  await picture.setViewportSize({ width: 1080, height: 900 });
+  const height = await picture.evaluate(() => Math.ceil(document.querySelector(".experiment").getBoundingClientRect().bottom + scrollY) + 6);
+  await shoot(picture, "console-experiments.png", { fullPage: true, clip: { x: 0, y: 0, width: 1080, height } });
+  await picture.close();
 }

@@ -19,17 +19,20 @@ export function createTrend() {
     node.hidden = new Set(known.map(({ at }) => at)).size < 3;
     if (node.hidden) return;
     const times = [...new Set(known.map(({ at }) => at))].map((at) => Date.parse(at) / 1000);
-    const series = [], values = [];
+    const series = [], values = [], current = [];
     variations.slice(1).forEach(({ key }, i) => {
       const of = new Map(known.filter((look) => look.variation === key).map((look) => [Date.parse(look.at) / 1000, look]));
       const row = (value) => times.map((at) => of.has(at) ? inside(value(of.get(at))) : null);
       const colour = variationColour(i + 1);
       series.push({ label: key, colour }, { label: `${key}, from`, colour, dash: "dot" }, { label: `${key}, to`, colour, dash: "dot" });
+      const latest = known.findLast((look) => look.variation === key);
+      const percents = [latest?.uplift, ...latest?.sequential_interval ?? [null, null]].map((value) => isNumber(value) ? 100 * value : null);
+      current.push(...percents);
       values.push(row((look) => look.uplift), row((look) => look.sequential_interval[0]), row((look) => look.sequential_interval[1]));
     });
     chart ??= new Chart(plot, time);
     chart.draw({ label: "Uplift over time", left: percent, right: percent, series, signed: true, current: "latest" },
-      times, values, values.map((row) => row.at(-1)));
+      times, values, current);
   }
   return { node, set };
 }
