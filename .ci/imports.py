@@ -27,7 +27,6 @@ CRATES = {
     "nearedge_core": ["src/core/lib.rs"],
     "nearedge_report": ["emulator/report/src/lib.rs"],
     "emulator": ["emulator/src/lib.rs", "emulator/src/main.rs"],
-    "nearedge_report": ["emulator/report/src/lib.rs"],
     "dashboards": ["dashboards/src/lib.rs", "dashboards/src/main.rs"],
 }
 

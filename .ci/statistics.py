@@ -206,7 +206,7 @@ class Deviations:
         elif expected is None:
             self.nulls[name] += 1
         else:
-            ends = list(zip(found, expected)) if isinstance(expected, list) else [(found, expected)]
+            ends = list(zip(found, expected, strict=True)) if isinstance(expected, list) else [(found, expected)]
             scale = scale or max(abs(end) for _, end in ends)
             # Below the smallest normal number nothing is relative.
             deviation = max(abs(a - b) for a, b in ends) / max(scale, 1e-300)
