@@ -1,6 +1,8 @@
 //! Reports the lines of files as HTML: for measurements without the local cloud.
 //!
-//!     cargo run --release -p nearedge-report --example count -- FILE… > report.html
+//! ```sh
+//! cargo run --release -p nearedge-report --example count -- FILE… > report.html
+//! ```
 
 #![allow(missing_docs, reason = "a program")]
 

@@ -1,7 +1,9 @@
 //! Writes the log lines of an experiment, for measurements and to try the report: exposures and conversions of visitors
 //! among as many lines of requests.
 //!
-//!     cargo run --release -p nearedge-report --example generate -- [VISITORS [CONVERSIONS_PER_VISITOR [UPLIFT]]]
+//! ```sh
+//! cargo run --release -p nearedge-report --example generate -- [VISITORS [CONVERSIONS_PER_VISITOR [UPLIFT]]]
+//! ```
 //!
 //! The first argument is the number of visitors (1,000,000), the second one the number of conversions per 1,000 visitors
 //! of the control (1000: every visitor converts), and the third one the uplift of the treatment (0).
