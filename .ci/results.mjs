@@ -88,6 +88,15 @@ export async function checkResults({ problems, ok, open, check, shoot, startClou
   ok(/active.*for \d+ (s|min)/s.test(await page.textContent("#definition")) && (await page.textContent("#definition")).includes(state.definition.active[0].etag), "the definition shows its ETag and age", await page.textContent("#definition"));
   await check(page, "results");
 
+  const board = await open(`${cloud.console}/dashboards/results`);
+  const drawn = await (await fetch(`${cloud.console}/api/dashboards/results`)).json();
+  const widgets = await board.$$eval(".widget", (all) => all.map((widget) => widget.textContent));
+  ok(widgets.length > 10 && widgets.length === drawn.widgets.length && drawn.widgets.every((widget) => !widget.problem), "every widget of the dashboard results is drawn without a problem", widgets);
+  const totals = widgets.filter((text) => text.startsWith("Visitors") || text.startsWith("Conversion rate of signup"));
+  ok(totals.length >= 3 && totals.every((text) => three.every(([name]) => text.includes(name))), "the dashboard results shows all variations", totals);
+  await check(board, "the dashboard results");
+  await board.close();
+
   const phone = await open(address, PHONE);
   await check(phone, "results on a phone");
   const labels = await phone.$eval(".goal", (goal) => [...goal.querySelectorAll("tbody tr:nth-child(2) td")].map((cell) => getComputedStyle(cell, "::before").content));
@@ -151,4 +160,7 @@ export async function checkResults({ problems, ok, open, check, shoot, startClou
   const height = await picture.evaluate(() => Math.ceil(document.querySelector(".experiment").getBoundingClientRect().bottom + scrollY) + 6);
   await shoot(picture, "console-experiments.png", { fullPage: true, clip: { x: 0, y: 0, width: 1080, height } });
   await picture.close();
+  const pictured = await open(`${large.console}/dashboards/results`);
+  await shoot(pictured, "dashboard-results.png", { fullPage: true });
+  await pictured.close();
 }

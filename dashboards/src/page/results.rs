@@ -182,7 +182,7 @@ impl<'a> Experiment<'a> {
         ));
         rows.push(expression("diff + half", json!({"id": "upper", "label": "upper bound", "color": GREY})));
         rows.push(expression("diff - half", json!({"id": "lower", "label": "lower bound", "color": GREY})));
-        let title = format!("{goal}: {} − control {}, always valid", treatment.name, control.name);
+        let title = format!("{goal}: {} − {}, always valid", treatment.name, control.name);
         let width = match treatments {
             1 => COLUMNS,
             2 => COLUMNS / 2,

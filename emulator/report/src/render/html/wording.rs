@@ -6,6 +6,9 @@ use crate::results::verdict::Verdict;
 use crate::statistics::interval::Interval;
 use crate::statistics::sample::ENOUGH;
 
+/// The unit of parts. No line ends before it.
+const PERCENT: &str = "\u{a0}%";
+
 /// A verdict in words.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Wording {
@@ -78,13 +81,13 @@ fn around(one: Interval, other: Interval) -> Interval {
 pub(super) fn signed(part: f64) -> String {
     let percent = part * 100.0;
     // More digits than are certain distract.
-    let text = if percent.abs() < 10.0 { format!("{percent:+.1} %") } else { format!("{percent:+.0} %") };
+    let text = if percent.abs() < 10.0 { format!("{percent:+.1}{PERCENT}") } else { format!("{percent:+.0}{PERCENT}") };
     text.replace('-', "−")
 }
 
 /// A rate in percent, or a mean.
 pub(super) fn rate(rate: f64, has_values: bool) -> String {
-    if has_values { format!("{rate:.3}") } else { format!("{:.2} %", rate * 100.0) }
+    if has_values { format!("{rate:.3}") } else { format!("{:.2}{PERCENT}", rate * 100.0) }
 }
 
 /// A p-value.
@@ -107,7 +110,7 @@ mod tests {
     #[test]
     fn numbers_are_written_for_people() {
         assert_eq!([0, 999, 1000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([0.0512, -0.0512, 0.1234, -1.5].map(signed), ["+5.1 %", "−5.1 %", "+12 %", "−150 %"]);
-        assert_eq!((&*rate(0.0312, false), &*rate(12.5, true)), ("3.12 %", "12.500"));
+        assert_eq!([0.0512, -0.0512, 0.1234, -1.5].map(signed), ["+5.1\u{a0}%", "−5.1\u{a0}%", "+12\u{a0}%", "−150\u{a0}%"]);
+        assert_eq!((&*rate(0.0312, false), &*rate(12.5, true)), ("3.12\u{a0}%", "12.500"));
     }
 }
