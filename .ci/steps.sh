@@ -174,7 +174,7 @@ step_pure() {
   for name in tokio aws-sdk-s3 hyper-util hyper-rustls opentelemetry opentelemetry_sdk; do
     grep -qx "$name" <<<"$found" || fail "expected $name among the dependencies of nearedge that the pattern matches: correct step_pure"
   done
-  for arguments in '--locked -p nearedge-core' '--locked -p dashboards' '--manifest-path src/core/fuzz/Cargo.toml'; do
+  for arguments in '--locked -p nearedge-core' '--locked -p nearedge-report' '--locked -p dashboards' '--manifest-path src/core/fuzz/Cargo.toml'; do
     # shellcheck disable=SC2086 # words
     found=$(dependencies $arguments)
     ! grep -E "$impure" <<<"$found" || fail "cargo tree $arguments: expected no runtime, AWS crate, HTTP client or OpenTelemetry crate"
