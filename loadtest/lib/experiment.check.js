@@ -40,7 +40,7 @@ const UNUSABLE = [
 const ID = 'AAECAwQFBgcICQoLDA0ODw';
 /** @param {string} name @param {string} value @param {object} changes */
 const cookie = (name, value, changes = {}) => ({ [name]: [{ name, value, path: '/', http_only: name === 'nearedge', secure: false, max_age: 9, ...changes }] });
-const COOKIES = { ...cookie('nearedge', `1.${ID}.abcdef`), ...cookie('nearedge_v', control.assignment) };
+const COOKIES = { ...cookie('nearedge', `1.${ID}.abcd`), ...cookie('nearedge_v', control.assignment) };
 /** A 304, which has no body. */
 const CORRECT = {
   status: 304,
@@ -77,7 +77,7 @@ const CASES = [
   ['sets both: another name', (response) => setsBoth(response, 'other', control), {}, 'sets nearedge and nearedge_v, expected other and other_v'],
   ['sets both: only one', (response) => setsBoth(response, 'nearedge', control), { cookies: cookie('nearedge', 'a') }, 'sets nearedge, expected'],
   ['sets both: a short id', (response) => setsBoth(response, 'nearedge', control), cookies(cookie('nearedge', '1.abc.')), "sets nearedge to '1.abc.'"],
-  ['sets both: another id', (response) => setsBoth(response, 'nearedge', control, { value: `1.${ID}.` }), {}, `sets nearedge to '1.${ID}.abcdef'`],
+  ['sets both: another id', (response) => setsBoth(response, 'nearedge', control, { value: `1.${ID}.` }), {}, `sets nearedge to '1.${ID}.abcd'`],
   ['sets both: another variation', (response) => setsBoth(response, 'nearedge', other), {}, "sets nearedge_v to 'a%20test%21__0.control'"],
   ['sets both: readable', (response) => setsBoth(response, 'nearedge', control), cookies(cookie('nearedge', `1.${ID}.`, { http_only: false })), 'nearedge is not HttpOnly'],
   ['sets both: unreadable', (response) => setsBoth(response, 'nearedge', control), cookies(cookie('nearedge_v', control.assignment, { http_only: true })), 'nearedge_v is HttpOnly'],
