@@ -105,9 +105,9 @@ function guardrails({ guardrails: rows = [], variations }) {
     el("span", { class: row.failures ? "bad" : null }, row.requests ? `${formatShare(row.failures / row.requests)}` : NO_VALUE, ...(row.failures ? [el("small", ` (${count(row.failures)})`)] : [])),
     [formatMs(row.p90_millis), ...(row.p90_interval ? [" ", el("small", `${row.p90_interval.map(formatMs).join(" to ")}`)] : [])], formatBytes(row.body_bytes)]);
   return [el("section.guardrails", el("h3", "Guardrails"),
-    table("Requests that were answered with the versions of a variation, since the first visitor",
+    table("Requests that were answered with the versions of a variation, in the hours of this phase",
       [["Variation"], ["Requests", "n"], ["5xx", "n"], ["Latency, p90", "n wide"], ["Body, mean", "n"]], cells),
-    ...(obstacle ? [el("p.note", `Variations cannot be told apart here: ${obstacle}.`)] : []))];
+    ...(obstacle ? [el("p.note", `Not complete: ${obstacle}.`)] : []))];
 }
 
 /** What to look at before a decision. */
@@ -141,7 +141,7 @@ function empty({ variations }, page) {
     el("p.headline", { role: "status" }, "No visitor yet"),
     el("p", "Open ", el("a", { href: page }, page), " in two private windows. Each private window is a new visitor, and gets one of the variations at random: "),
     el("p", {}, ...names.flatMap((name, i) => i ? [" ", name] : [name])),
-    el("p.note", "Bots, previews and requests with a version of their own do not count. A visitor counts once, whatever number of pages."));
+    el("p.note", "Bots, previews and requests with a version of their own do not count. A visitor counts once, on the first page that counts."));
 }
 
 /** The short verdicts of all goals, for the list of experiments. */

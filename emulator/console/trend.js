@@ -5,14 +5,14 @@ import { formatUplift, isNumber } from "/format.js";
 import { WIDEST } from "/interval.js";
 import { variationColour } from "/variant.js";
 
-// The intervals of the first visitors would hide every later difference.
-const inside = (value) => isNumber(value) && Math.abs(value) <= WIDEST ? 100 * value : null;
+// The intervals of the first visitors would hide every later difference: they end at the edge.
+const inside = (value) => isNumber(value) ? 100 * Math.max(-WIDEST, Math.min(WIDEST, value)) : null;
 const percent = (value) => formatUplift(isNumber(value) ? value / 100 : value);
 
 /** A chart of the looks of a goal, as in the report: {at, variation, uplift, sequential_interval}. */
 export function createTrend() {
   const time = el("span.at"), plot = el("div.trend-plot");
-  const node = el("figure.trend", el("figcaption", "Uplift over time: variation − control ", time), plot);
+  const node = el("figure.trend", el("figcaption", "Uplift against the control over time ", time), plot);
   let chart;
   function set(looks, { variations }) {
     const known = looks.filter(({ sequential_interval: interval }) => interval);

@@ -137,8 +137,13 @@ impl Banner {
         let is_listed = |variant: &&String| listed.is_none_or(|listed| listed.contains(variant));
         let variants: Vec<String> = facts.variants.iter().filter(is_listed).cloned().collect();
         let contents = facts.folder.map(|(folder, site)| {
-            let serves = |key: &str| matches!(site.find(key), Ok(Some(_)));
-            Contents::survey(folder, &variants, settings.index, serves)
+            let serves = |key: &str| key != facts.definition.key && matches!(site.find(key), Ok(Some(_)));
+            let contents = Contents::survey(folder, &variants, settings.index, serves);
+            // A visitor of a test gets the variant's index document at `/`.
+            let has_index = |version: &String| serves(&format!("{version}/{}", settings.index));
+            let is_tested = !facts.definition.experiments.is_empty();
+            let has_index = contents.has_index || is_tested && facts.definition.versions.iter().any(has_index);
+            Contents { has_index, ..contents }
         });
         let site = facts.folder.map(|(folder, _)| folder.display().to_string());
         let mut notes = match (&contents, &site) {
@@ -176,6 +181,12 @@ impl Banner {
             ..Self::default()
         };
         banner.add_commands(&settings, contents.as_ref(), &variants);
+        if let Some(Contents { has_index: false, page: None, example: Some(example), .. }) = &contents
+            && !facts.definition.experiments.is_empty()
+        {
+            // With the variant in the path, no visitor is assigned.
+            banner.browse = format!("{}/{}", facts.cdn, encoded(&example.page));
+        }
         banner.experiments = facts.definition.experiments.iter().map(|experiment| experiment.key.clone()).collect();
         banner.test = facts
             .definition
@@ -314,7 +325,7 @@ impl Banner {
             commands.push(format!("curl -H {} {}", variant(first), url(cdn, page)));
             commands.push(format!("curl -I {first_page}"));
             self.follow = Some(format!("curl -L {first_page}"));
-            if contents.page.is_none() {
+            if contents.page.is_none() && !contents.has_index {
                 self.browse = format!("{cdn}/{}", encoded(&format!("{first}/{page}")));
             }
         } else {
@@ -452,6 +463,14 @@ mod tests {
         let banner = banner(&SETTINGS, Some(&contents));
         assert_eq!(banner.browse, "http://cdn/red/index.html");
         assert!(banner.commands.contains(&"curl -H \"test_version:red\" http://cdn/".to_owned()), "{banner:#?}");
+    }
+
+    #[test]
+    fn a_tested_site_with_variants_only_is_opened_at_its_index() {
+        let example =
+            VariantExample { first: "red".into(), second: "green".into(), page: "a.html".into(), image: None };
+        let contents = Contents { page: None, image: None, has_index: true, ..contents(Some(example)) };
+        assert_eq!(banner(&SETTINGS, Some(&contents)).browse, "http://cdn/");
     }
 
     #[test]

@@ -90,6 +90,18 @@ fn names_from_lines_are_escaped_in_html() {
 }
 
 #[test]
+fn results_of_a_part_of_the_lines_exit_with_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, cut) = (folder.path().join("whole.log"), folder.path().join("cut.gz"));
+    std::fs::write(&whole, lines("checkout").join("\n")).unwrap();
+    std::fs::write(&cut, [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]).unwrap();
+    let output = report(&[whole.to_str().unwrap(), cut.to_str().unwrap()], "", None);
+    let (out, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(out.contains("goal signup") && error.contains("could not be read to its end"), "{out}{error}");
+}
+
+#[test]
 fn input_without_exposures_says_what_was_found() {
     for (arguments, expected) in [
         (&["--experiment", "other"][..], "the lines have checkout (phase 1)"),

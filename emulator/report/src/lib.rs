@@ -5,10 +5,12 @@
 //! - `results`: counts compared, in the format of `nearedge experiment report`, and the verdict
 //! - `lines`: log lines -> records
 //! - `tally`: records -> the counts of experiments
+//! - `plain`: texts without control characters
 //! - `render`: results as text, JSON and HTML
 
 pub mod counts;
 pub mod lines;
+mod plain;
 pub mod render;
 pub mod results;
 pub mod statistics;

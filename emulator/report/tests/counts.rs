@@ -93,6 +93,31 @@ fn a_treatment_that_is_shown_better_ships() {
 }
 
 #[test]
+fn the_best_of_negative_means_is_the_highest() {
+    let variation = |key: &str, sum: f64| {
+        let goal = json!({"conversions": 50_000, "sum": sum, "sum_squares": 4e7 + sum * sum / 100_000.0});
+        json!({"key": key, "weight": 1, "visitors": 100_000, "goals": {"refund": goal}})
+    };
+    let variations = [variation("control", -1e6), variation("slightly", -9e5), variation("much", -1e5)];
+    let results = Results::of(&parse(&json!({"experiment": "x", "variations": variations})));
+    let verdict = Verdict::of(&results.srm, &results.goals["refund"]);
+    assert_eq!(verdict, Verdict::Ship { variation: "much".to_owned() });
+}
+
+#[test]
+fn names_do_not_control_the_terminal() {
+    let name = "a\u{1b}[2J\n\u{9b}b";
+    let variations = [
+        json!({"key": name, "weight": 1, "visitors": 9, "goals": {name: {"conversions": 1}}}),
+        json!({"key": "b", "weight": 1, "visitors": 9}),
+    ];
+    let counts = parse(&json!({"experiment": name, "variations": variations}));
+    let text = text::table(&counts, &Results::of(&counts));
+    assert!(text.chars().all(|char| char == '\n' || !char.is_control()), "{text:?}");
+    assert!(!text.lines().any(|line| line.starts_with('\u{fffd}') || line.starts_with('b')), "{text}");
+}
+
+#[test]
 fn the_control_stays_if_every_treatment_is_worse() {
     assert_eq!(verdict(&[(10_000, 600), (10_000, 300)]), Verdict::Keep { variation: "v0".to_owned() });
     assert_eq!(verdict(&[(10_000, 600), (10_000, 300), (10_000, 600)]), Verdict::Wait);

@@ -113,8 +113,13 @@ impl Logs {
         };
         match written {
             // The reader closed the pipe early, as `head` does.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            written => written.map_err(|error| format!("cannot write the results: {error}")),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            written => written.map_err(|error| format!("cannot write the results: {error}"))?,
+        }
+        if summary.failed.is_empty() {
+            Ok(())
+        } else {
+            Err("an input could not be read to its end, so these results are of a part of the lines".to_owned())
         }
     }
 

@@ -53,6 +53,11 @@ impl<'s> Wrapper<'s> {
         self.needles.iter().any(|needle| needle.find(text).is_some())
     }
 
+    /// Where the last text starts that a record may contain.
+    fn last_mention(&self, text: &[u8]) -> usize {
+        self.needles.iter().filter_map(|needle| needle.find_iter(text).last()).max().unwrap_or_default()
+    }
+
     /// Reads a line.
     ///
     /// # Errors
@@ -64,11 +69,13 @@ impl<'s> Wrapper<'s> {
         }
         let mut result = Ok(());
         let mut rest = line;
+        let mut last = None;
         while let Some(open) = memchr(b'{', rest) {
             let (outcome, end) = self.read_at(rest, open, sink, found);
             result = result.and(outcome);
             rest = rest.get(end..).unwrap_or_default();
-            if !self.mentions(rest) {
+            // Searched once: a line of 4 MB can have a million objects.
+            if rest.is_empty() || line.len() - rest.len() > *last.get_or_insert_with(|| self.last_mention(line)) {
                 return result;
             }
         }

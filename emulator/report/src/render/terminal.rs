@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 
 use crate::lines::scan::Summary;
 use crate::lines::timestamp::minutes;
+use crate::plain::plain;
 use crate::render::text;
 use crate::results::report::Report;
 use crate::results::table::VariationResult;
@@ -32,7 +33,10 @@ fn write_page(out: &mut String, report: &Report, by: Option<&str>) -> fmt::Resul
             out,
             "{RED}SAMPLE-RATIO MISMATCH: visitors are not split as the weights say. Do not use these results.{RED:#}"
         )?;
-        writeln!(out, "{RED}Next: find out which visitors are missing. docs/report.md lists the usual causes.{RED:#}")?;
+        writeln!(
+            out,
+            "{RED}Next: find out which visitors are missing. docs/experiments.md lists the usual causes.{RED:#}"
+        )?;
     }
     for line in text::table(&tally.counts, &report.results).lines() {
         let trimmed = line.trim_start();
@@ -121,7 +125,7 @@ fn split(out: &mut String, report: &Report, by: &str) -> fmt::Result {
                 write!(out, "    {goal:<16} {variation:<20} {visitors:>10} visitors {conversions:>10} conversions")?;
                 if let (Some(uplift), Some(interval)) = (row.uplift, row.sequential_interval) {
                     let (low, high) = (interval.lower * 100.0, interval.upper * 100.0);
-                    write!(out, " {:>+8.2} % ({low:+.2} … {high:+.2} % at every look)", uplift * 100.0)?;
+                    write!(out, " {:>+8.2} % ({low:+.2} … {high:+.2} % at any look)", uplift * 100.0)?;
                 }
                 writeln!(out)?;
             }
@@ -189,9 +193,4 @@ pub fn summary(summary: &Summary, inputs: &[String]) -> String {
 
 fn percent(part: f64) -> String {
     format!("{:.3} %", part * 100.0)
-}
-
-/// The text without control characters: lines contain what viewers send, and must not control the terminal.
-fn plain(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::counts::Counts;
+use crate::plain::plain;
 use crate::results::table::{Results, VariationResult};
 use crate::results::verdict::Verdict;
 use crate::statistics::interval::Interval;
@@ -19,12 +20,12 @@ pub fn table(counts: &Counts, results: &Results) -> String {
 }
 
 fn write(out: &mut String, counts: &Counts, results: &Results) -> std::fmt::Result {
-    writeln!(out, "experiment {}", counts.experiment)?;
+    writeln!(out, "experiment {}", plain(&counts.experiment))?;
     let total: f64 = counts.variations.iter().map(|variation| variation.weight).sum();
     let visitors: u64 = counts.variations.iter().map(|variation| variation.visitors).sum();
     for variation in &counts.variations {
         let share = variation.visitors as f64 / visitors.max(1) as f64;
-        let (key, weight, count) = (&variation.key, variation.weight / total, variation.visitors);
+        let (key, weight, count) = (plain(&variation.key), variation.weight / total, variation.visitors);
         writeln!(out, "  {key:<20} {count:>12} visitors {:>6}, weight {:>6}", percent(share), percent(weight))?;
     }
     match (results.srm.is_mismatch(), results.srm.p_value) {
@@ -37,17 +38,25 @@ fn write(out: &mut String, counts: &Counts, results: &Results) -> std::fmt::Resu
     }
     for (goal, variations) in &results.goals {
         let rate = if variations.iter().any(|variation| variation.has_values) { "mean" } else { "rate" };
-        writeln!(out, "\ngoal {goal}")?;
+        writeln!(out, "\ngoal {}", plain(goal))?;
         writeln!(
             out,
             "  {:<20} {:>12} {:>10} {:>9} {:>20} {:>8} {:>20} {:>8} {:>8}",
-            "variation", "conversions", rate, "uplift", "95 % interval", "p-value", "at every look", "p-value", "best"
+            "variation",
+            "conversions",
+            rate,
+            "uplift",
+            "95 % at one look",
+            "p-value",
+            "95 % at any look",
+            "p-value",
+            "best"
         )?;
         for row in variations {
             writeln!(
                 out,
                 "  {:<20} {:>12} {:>10} {:>9} {:>20} {:>8} {:>20} {:>8} {:>8}",
-                row.variation,
+                plain(&row.variation),
                 row.conversions,
                 self::rate(row),
                 row.uplift.map_or(NONE.to_owned(), signed_percent),
@@ -58,7 +67,7 @@ fn write(out: &mut String, counts: &Counts, results: &Results) -> std::fmt::Resu
                 row.chance_to_be_best.map_or(NONE.to_owned(), chance),
             )?;
         }
-        writeln!(out, "  {}", Verdict::of(&results.srm, variations))?;
+        writeln!(out, "  {}", plain(&Verdict::of(&results.srm, variations).to_string()))?;
     }
     Ok(())
 }

@@ -155,7 +155,8 @@ impl fmt::Display for Caution {
             ),
             Self::Alone => f.write_str("There is only one variation: nothing can be compared."),
             Self::Undefined => f.write_str(
-                "Weights are unknown and taken as equal, and the control is a guess. --definition FILE states them.",
+                "The weights of this phase are unknown and taken as equal: with other weights, the test of the split is wrong. \
+                 --definition FILE with the definition of this phase states them, and the control.",
             ),
         }
     }

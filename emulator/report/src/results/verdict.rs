@@ -42,8 +42,12 @@ impl Verdict {
             return Self::TooFew;
         }
         let better = treatments.iter().filter(|treatment| shown(treatment).is_some_and(|difference| difference > 0.0));
-        let chance = |treatment: &VariationResult| treatment.chance_to_be_best.unwrap_or(0.0);
-        if let Some(best) = better.max_by(|a, b| chance(a).total_cmp(&chance(b))) {
+        // With a negative mean of the control, the uplift and the chance have the other direction.
+        let is_reversed = control.rate.is_some_and(|rate| rate < 0.0);
+        let rank = |treatment: &VariationResult| {
+            if is_reversed { treatment.difference } else { treatment.chance_to_be_best }.unwrap_or(0.0)
+        };
+        if let Some(best) = better.max_by(|a, b| rank(a).total_cmp(&rank(b))) {
             return Self::Ship { variation: best.variation.clone() };
         }
         if treatments.iter().all(|treatment| shown(treatment).is_some_and(|difference| difference < 0.0)) {

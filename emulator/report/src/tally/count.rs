@@ -105,8 +105,18 @@ impl<'c> Phase<'c> {
         let conversions = of_group(collection.conversions.all(), group, |conversion| conversion.group);
         let phase = collection.groups.get(usize::from(group)).map_or("", |(_, phase)| collection.names.name(*phase));
         let outline = outlines.iter().find(|outline| outline.key == experiment);
+        // Another phase can have other weights, and a coverage of 0 states none.
+        let has_weights = |outline: &Outline| {
+            outline.phase == phase && outline.variations.iter().any(|variation| variation.weight > 0.0)
+        };
+        let is_defined = outline.is_some_and(has_weights);
         let variations = match outline {
-            Some(outline) => outline.variations.clone(),
+            Some(outline) if is_defined => outline.variations.clone(),
+            Some(outline) => outline
+                .variations
+                .iter()
+                .map(|variation| VariationOutline { weight: 1.0, ..variation.clone() })
+                .collect(),
             None => {
                 let numbers: BTreeSet<u16> = exposures.iter().map(|exposure| exposure.variation).collect();
                 let mut keys: Vec<&str> = numbers.into_iter().map(|number| collection.names.name(number)).collect();
@@ -117,7 +127,6 @@ impl<'c> Phase<'c> {
         };
         let goals: BTreeSet<u16> = conversions.iter().map(|conversion| conversion.goal).collect();
         let goals = goals.into_iter().map(|goal| collection.names.name(goal)).collect();
-        let is_defined = outline.is_some();
         Self { collection, group, experiment, phase, exposures, conversions, variations, is_defined, goals }
     }
 

@@ -2,6 +2,8 @@
 
 use hashbrown::HashMap;
 
+use crate::plain::plain;
+
 /// The most names: a definition has far fewer, and a number takes 2 bytes.
 pub(super) const NAMES_MAX: usize = u16::MAX as usize;
 
@@ -13,13 +15,16 @@ pub(super) struct Interner {
 }
 
 impl Interner {
-    /// The number of a name.
+    /// The number of a name. Its control characters are replaced: names are printed on terminals.
     ///
     /// # Errors
     /// If there are too many names.
     pub(super) fn intern(&mut self, name: &str) -> Result<u16, &'static str> {
         if let Some(number) = self.numbers.get(name) {
             return Ok(*number);
+        }
+        if name.contains(char::is_control) {
+            return self.intern(&plain(name));
         }
         if self.names.len() >= NAMES_MAX {
             return Err("the lines before have 65,535 different names of experiments, variations and attributes");

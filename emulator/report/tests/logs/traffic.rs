@@ -179,6 +179,32 @@ fn a_definition_gives_order_weights_and_names() {
 }
 
 #[test]
+fn weights_of_another_phase_are_not_those_of_this_one() {
+    let variation = |key: &str, weight| VariationOutline { key: key.to_owned(), name: None, weight };
+    let outline = |phase: &str, weights: [f64; 2]| Outline {
+        key: "checkout".to_owned(),
+        phase: phase.to_owned(),
+        variations: vec![variation("treatment", weights[0]), variation("control", weights[1])],
+    };
+    for (outline, is_defined) in
+        [(outline("1", [0.1, 0.9]), true), (outline("2", [0.1, 0.9]), false), (outline("1", [0.0, 0.0]), false)]
+    {
+        let (tallies, _) = tallies_of(&[text(&plain()).as_bytes()], &Selection::default(), &[outline], None);
+        let [first, second] = &tallies[0].counts.variations[..] else { panic!("{tallies:?}") };
+        assert_eq!((&*first.key, tallies[0].is_defined), ("treatment", is_defined));
+        assert_eq!(first.weight == second.weight, !is_defined);
+    }
+}
+
+#[test]
+fn names_in_lines_have_no_control_characters() {
+    let lines = [exposure(1, "con\u{1b}[2Jtrol\n", NOON), exposure(2, "con\u{1b}[2Jtrol\n", NOON)];
+    let tally = tally(&lines);
+    let [variation] = &tally.counts.variations[..] else { panic!("{tally:?}") };
+    assert_eq!((&*variation.key, variation.visitors), ("con\u{fffd}[2Jtrol\u{fffd}", 2));
+}
+
+#[test]
 fn requests_belong_to_the_variation_with_their_version() {
     let mut lines = plain();
     lines.extend((0..100).map(|number| access("v2", if number < 3 { 503 } else { 200 }, 10.0, NOON)));

@@ -174,6 +174,17 @@ fn a_string_without_end_is_a_broken_line() {
     assert_eq!(summary.found.exposures, 4);
 }
 
+#[test]
+fn records_after_many_objects_of_a_line_are_found() {
+    // With a search per object, this takes minutes.
+    let line = format!(
+        "[{}{}]\n",
+        "{},".repeat(1_000_000),
+        lines().iter().map(Value::to_string).collect::<Vec<_>>().join(",")
+    );
+    check(&line);
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), cut in 0_usize..400, at in 0_usize..400) {
