@@ -12,7 +12,7 @@ const percent = (value) => formatUplift(isNumber(value) ? value / 100 : value);
 /** A chart of the looks of a goal, as in the report: {at, variation, uplift, sequential_interval}. */
 export function createTrend() {
   const time = el("span.at"), plot = el("div.trend-plot");
-  const node = el("figure.trend", el("figcaption", "Uplift against the control over time ", time), plot);
+  const node = el("figure.trend", el("figcaption", "Uplift over time: variation − control ", time), plot);
   let chart;
   function set(looks, { variations }) {
     const known = looks.filter(({ sequential_interval: interval }) => interval);
