@@ -212,7 +212,7 @@ step_growthbook() {
 
 step_statistics() {
   once gbstats debug_build
-  target/gbstats/bin/python .ci/statistics.py target/debug/nearedge
+  target/gbstats/bin/python .ci/compare_statistics.py target/debug/nearedge
 }
 
 step_loadtest() {

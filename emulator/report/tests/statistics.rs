@@ -1,4 +1,4 @@
-//! The statistics against values of gbstats 0.8.0 and scipy 1.17; `.ci/statistics.py` compares random documents.
+//! The statistics against values of gbstats 0.8.0 and scipy 1.17; `.ci/compare_statistics.py` compares random documents.
 
 use nearedge_report::statistics::comparison::{Effect, Scale};
 use nearedge_report::statistics::interval::{self, Interval};

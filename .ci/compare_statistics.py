@@ -2,7 +2,7 @@
 """Compares `nearedge experiment report --counts` with gbstats and scipy on random documents.
 
     pip install gbstats==0.8.0
-    .ci/statistics.py target/debug/nearedge [--documents 2000] [--seed 1]
+    .ci/compare_statistics.py target/debug/nearedge [--documents 2000] [--seed 1]
 
 Prints the largest relative deviation of each number, and fails above 1e-6. An interval's deviation is relative to its
 wider end, an estimate's to its interval, and a p-value below 1e-9 to 1e-9, because gbstats' `1 - t.cdf(…)` is rounded to
