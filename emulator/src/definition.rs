@@ -36,7 +36,7 @@ pub(crate) struct SiteDefinition {
     pub(crate) goals: Vec<String>,
     /// What is wrong with it, and how to fix it, in one line each.
     pub(crate) problems: Vec<String>,
-    /// What is wrong with its content, without the consequence for a function that starts.
+    /// The problems of its content, without their effect on a function that starts.
     pub(crate) reasons: Vec<String>,
     /// Whether the function can use it, in spite of its problems.
     pub(crate) is_usable: bool,

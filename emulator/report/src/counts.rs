@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// The largest number of visitors: above it, not every integer is a float.
 const MOST: u64 = 1 << 53;
 
-/// What an experiment has counted. The first variation is the control.
+/// The counts of an experiment. The first variation is the control.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "RawCounts")]
 pub struct Counts {
@@ -21,7 +21,7 @@ pub struct Counts {
     pub variations: Vec<VariationCounts>,
 }
 
-/// What a variation has counted.
+/// The counts of a variation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "RawVariation")]
 pub struct VariationCounts {
@@ -36,7 +36,7 @@ pub struct VariationCounts {
     pub goals: BTreeMap<String, GoalCounts>,
 }
 
-/// What a variation has counted for a goal.
+/// The counts of a variation for a goal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "RawGoal")]
 pub struct GoalCounts {
@@ -54,7 +54,7 @@ pub struct GoalCounts {
 ///
 /// # Errors
 ///
-/// What was expected and found in the first document that is not valid, with line and column.
+/// The first document that is not valid: the expectation, the finding, line and column.
 pub fn parse(text: &str) -> Result<Vec<Counts>, String> {
     let mut documents = serde_json::Deserializer::from_str(text).into_iter();
     let mut parsed = Vec::new();

@@ -1,4 +1,4 @@
-//! What the execution environments log about the definition of experiments.
+//! The log lines of execution environments about the definition of experiments.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -1,4 +1,4 @@
-//! What the handler logs about experiments: visitors, requests, and the state of the definition.
+//! The handler's log lines about experiments: visitors, requests, and the state of the definition.
 
 use std::fmt;
 use std::sync::Arc;
@@ -89,7 +89,7 @@ impl ExperimentLog {
         self.0.state.lock().definition.end(environment);
     }
 
-    /// What the environments have logged about the definition.
+    /// The log lines of the environments about the definition.
     pub fn definition(&self) -> DefinitionLog {
         self.0.state.lock().definition.clone()
     }

@@ -33,7 +33,7 @@ struct Definitions {
 /// Computed results, until there are new lines or a new definition.
 #[derive(Debug)]
 struct Computed {
-    /// What they are computed from.
+    /// The records that they are computed from.
     counted: Counted,
     definition: Option<Arc<SiteDefinition>>,
     experiments: Value,
@@ -135,7 +135,7 @@ impl Experiments {
     }
 }
 
-/// What the tally needs of a definition.
+/// The part of a definition that the tally needs.
 fn outlines(definition: Option<&SiteDefinition>) -> Vec<Outline> {
     let of_experiment = |experiment: &SiteExperiment| Outline {
         key: experiment.key.clone(),

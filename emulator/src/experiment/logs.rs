@@ -157,7 +157,7 @@ impl Logs {
         reason
     }
 
-    /// What the definition says about experiments.
+    /// The experiments of the definition.
     fn outlines(&self) -> Result<Vec<Outline>, String> {
         let Some(file) = &self.definition else { return Ok(Vec::new()) };
         let constraints = Constraints { feature: &self.feature, test_versions: None, cache_key: &[] };

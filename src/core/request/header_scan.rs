@@ -4,7 +4,7 @@
 
 use memchr::{memchr, memchr2, memmem};
 
-/// What starts the headers.
+/// The start of the headers in an event.
 const START: &[u8] = b"\"headers\":{";
 
 /// A field whose value the scan does not understand, or whose event it does not: parse it.

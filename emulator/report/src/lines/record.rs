@@ -1,4 +1,4 @@
-//! What is read of a log line.
+//! The records of log lines.
 
 use std::borrow::Cow;
 

@@ -23,7 +23,7 @@ pub struct Broken {
     pub reason: String,
 }
 
-/// What was read.
+/// The records that were read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
     /// The lines of all inputs.

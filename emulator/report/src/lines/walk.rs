@@ -17,9 +17,9 @@ pub(super) enum Part<'a> {
 /// Walks over a text that grows at its end and is discarded at its start.
 #[derive(Debug, Default)]
 pub(super) struct Walker {
-    /// Where each open object starts, and whether a part of it was taken; outermost first.
+    /// The start of each open object, and whether a part of it was taken; outermost first.
     open: Vec<(usize, bool)>,
-    /// Where the open string starts.
+    /// The start of the open string.
     string: Option<usize>,
     /// The text before this is read.
     at: usize,
@@ -80,7 +80,7 @@ impl Walker {
 
     /// Forgets the objects of which a part was taken, and returns how much of the text's start is no longer needed.
     pub(super) fn discard(&mut self) -> usize {
-        // What is around a taken object is not taken.
+        // An object around a taken object is not taken.
         let taken = self.open.iter().rposition(|(_, is_taken)| *is_taken).map_or(0, |index| index + 1);
         self.open.drain(..taken);
         let needed = self.open.first().map_or(self.at, |(start, _)| *start).min(self.string.unwrap_or(self.at));

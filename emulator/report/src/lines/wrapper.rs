@@ -24,7 +24,7 @@ use crate::lines::walk::{Part, Walker};
 /// The names of the members whose strings are lines, with the text up to the string.
 const MESSAGES: [&[u8]; 3] = [b"\"message\"", b"\"@message\"", b"\"value\""];
 
-/// What was found.
+/// The number of records found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Found {
     /// The exposures.
@@ -53,7 +53,7 @@ impl<'s> Wrapper<'s> {
         self.needles.iter().any(|needle| needle.find(text).is_some())
     }
 
-    /// Where the last text starts that a record may contain.
+    /// The start of the last text that belongs to a record.
     fn last_mention(&self, text: &[u8]) -> usize {
         self.needles.iter().filter_map(|needle| needle.find_iter(text).last()).max().unwrap_or_default()
     }

@@ -165,7 +165,7 @@ pub(super) fn sentences(left_out: &LeftOut) -> Vec<(u64, String)> {
     found
 }
 
-/// What was read, in one line, and what could not be read; `inputs` are the names of the inputs.
+/// A summary of the records in one line, and the inputs that failed; `inputs` are the names of the inputs.
 pub fn summary(summary: &Summary, inputs: &[String]) -> String {
     let found = summary.found;
     let mut out = format!(

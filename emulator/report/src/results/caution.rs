@@ -1,4 +1,4 @@
-//! What to look at before a decision.
+//! Cautions: facts to check before a decision.
 
 use std::fmt;
 

@@ -15,7 +15,7 @@ use crate::tally::result::{Segment, Tally};
 /// The results of an experiment from log lines.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// What was counted.
+    /// The counts.
     pub tally: Tally,
     /// The counts compared.
     pub results: Results,
@@ -27,7 +27,7 @@ pub struct Report {
     pub split: Vec<(Segment, Results)>,
     /// The estimates over time, for each goal.
     pub running: BTreeMap<String, Vec<Look>>,
-    /// What to look at before a decision.
+    /// The facts to check before a decision.
     pub cautions: Vec<Caution>,
 }
 

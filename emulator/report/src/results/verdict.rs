@@ -1,4 +1,4 @@
-//! What the results of a goal suggest to do.
+//! The verdict: the action that the results of a goal suggest.
 
 use std::fmt;
 

@@ -103,7 +103,7 @@ fn treatment_is_best(treatment: &Uplift, uplifts: &[Uplift]) -> f64 {
 
 /// Integrates over the noise of the control.
 ///
-/// Which uplift is best changes with the noise where an uplift starts to exceed another one, or 0.
+/// The noise at which one uplift starts to exceed another one, or 0: there, the best variation changes.
 fn over_noise(uplifts: &[Uplift], given: impl Fn(f64) -> f64) -> f64 {
     let noise = Change { middle: 0.0, width: 1.0 };
     let control = Uplift { estimate: 0.0, shared: 0.0, own: 0.0 };

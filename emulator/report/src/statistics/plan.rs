@@ -9,7 +9,7 @@ use super::sequential;
 /// No experiment gets more visitors.
 const MOST: f64 = 1e15;
 
-/// What an experiment shall detect.
+/// The effect that an experiment must detect.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Goal {
     /// The rate of the control.

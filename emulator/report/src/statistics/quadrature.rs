@@ -21,7 +21,7 @@ const NODES: [(f64, f64); 8] = [
     (0.989_400_934_991_649_9, 0.027_152_459_411_754_095),
 ];
 
-/// Where an integrand changes, as a normal distribution does: around `middle`, over distances of `width`.
+/// The range in which an integrand changes, as a normal distribution does: around `middle`, over distances of `width`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Change {
     pub(super) middle: f64,

@@ -1,4 +1,4 @@
-//! What a variation has measured for a goal.
+//! The measurements of a variation for a goal.
 
 /// Fewer conversions than this are too few for a verdict.
 ///

@@ -8,7 +8,7 @@ use crate::tally::event::{Conversion, Events, Exposure, NO_ATTRIBUTE};
 use crate::tally::interner::Interner;
 use crate::tally::visitor::Visitor;
 
-/// Which records are collected.
+/// Selects the records to collect.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
     /// Visitors whose first exposure is earlier do not count. In milliseconds since 1970.

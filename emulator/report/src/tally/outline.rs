@@ -1,4 +1,4 @@
-//! What a definition says about an experiment.
+//! The part of a definition that a tally needs.
 
 /// An experiment of a definition.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,4 +1,4 @@
-//! What was counted of an experiment, and what was not.
+//! The counts of an experiment, and the records that do not count.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ pub struct Tally {
     /// The counts per value of the attribute at the exposure, most visitors first. `None`: exposures without the attribute,
     /// or those of values that are too many.
     pub split: Vec<(Segment, Counts)>,
-    /// What does not count.
+    /// The records that do not count.
     pub left_out: LeftOut,
     /// The counts up to some times, in milliseconds since 1970. The last ones are the result.
     pub series: Vec<(i64, Counts)>,
@@ -47,7 +47,7 @@ pub enum Segment {
     Others(u64),
 }
 
-/// What does not count.
+/// The records that do not count.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
     /// Lines that repeat an exposure of the same visitor.

@@ -126,7 +126,7 @@ fn gzip_is_read_in_several_members_and_files() {
 
 #[test]
 fn gzip_that_ends_early_keeps_its_lines() {
-    // What does not repeat is not compressed, so that the end of the data is not all of it.
+    // Data without repetitions is not compressed, so that a cut leaves a readable part.
     let mut bytes = gzip(&text(&lines()));
     bytes.extend(gzip("more"));
     bytes.truncate(bytes.len() - 3);

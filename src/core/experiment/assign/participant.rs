@@ -1,4 +1,4 @@
-//! What an assignment needs, and what it results in.
+//! The input and the result of an assignment.
 
 use crate::experiment::cookie::ID_BYTES;
 use crate::experiment::count::{Count, Counts};
@@ -7,7 +7,7 @@ use crate::experiment::settings::ExperimentSettings;
 use crate::request::visit::Visit;
 use crate::response::Personal;
 
-/// What an assignment needs besides the request.
+/// The input of an assignment besides the request.
 #[derive(Clone, Copy)]
 pub struct Experiments<'a> {
     /// The active definition; `None` if none could be loaded.
@@ -43,9 +43,9 @@ pub struct Assignment<'a> {
     pub version: Option<&'a str>,
     /// The address to which an experiment redirects.
     pub redirect: Option<String>,
-    /// What the response must say because it is for this visitor.
+    /// The parts of the response that depend on the visitor.
     pub personal: Personal<'a>,
-    /// What the request counts.
+    /// The exposures and conversions of the request.
     pub counts: Option<Box<Counts>>,
 }
 

@@ -11,7 +11,7 @@ use crate::results::table::VariationResult;
 use crate::results::verdict::Verdict;
 use crate::statistics::interval::Interval;
 
-/// What causes a mismatch most often.
+/// The usual causes of a mismatch.
 const CAUSES: [&str; 4] = [
     "The weights were changed without a new phase.",
     "One variation redirects, loads slowly or fails, so that its visitors leave before they are counted.",
@@ -304,7 +304,7 @@ fn left_out(report: &Report) -> Markup {
     }
 }
 
-/// What the words of the file mean.
+/// The meaning of the terms in the file.
 pub(super) fn explanations() -> Markup {
     html! {
         details {

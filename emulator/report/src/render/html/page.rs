@@ -19,7 +19,7 @@ pub fn page(reports: &[Report], by: Option<&str>, summary: &Summary, inputs: &[S
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                // Whatever the lines contain: the file loads and runs nothing.
+                // The file loads and runs nothing, even if lines contain HTML.
                 meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
                 title { (title) }
                 style { (PreEscaped(include_str!("style.css"))) }

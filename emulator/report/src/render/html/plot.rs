@@ -20,7 +20,7 @@ pub(super) struct Row {
     pub(super) interval: Option<Interval>,
     /// The value in words.
     pub(super) text: String,
-    /// Where the value should be.
+    /// The position at which a value belongs.
     pub(super) expected: Option<f64>,
 }
 
