@@ -23,7 +23,7 @@ pub struct Broken {
     pub reason: String,
 }
 
-/// The records that were read.
+/// A summary of the input.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
     /// The lines of all inputs.
