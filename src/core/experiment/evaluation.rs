@@ -4,6 +4,7 @@
 use smallvec::SmallVec;
 
 use crate::experiment::attribute::{Attribute, Attributes, Operand, Prerequisite};
+use crate::experiment::condition::Targeted;
 use crate::experiment::feature::{Effect, Feature, Features, Rollout};
 use crate::experiment::hash::{Bucket, HashVersion};
 use crate::experiment::spec::{Experiment, Filter, Hashing, Parent, Status};
@@ -161,6 +162,8 @@ pub struct Evaluation<'d, 'v, V> {
     pub qa_mode: bool,
     /// The features that are being evaluated: each is a prerequisite of the one before it.
     path: SmallVec<[usize; 8]>,
+    /// The conditions evaluated so far.
+    targeted: Targeted,
 }
 
 /// The result of prerequisites.
@@ -174,7 +177,7 @@ enum Prerequisites {
 impl<'d, 'v, V: Visitor<'d>> Evaluation<'d, 'v, V> {
     /// An evaluation of `features` for `visitor`.
     pub fn new(features: &'d Features, visitor: &'v V) -> Self {
-        Self { features, visitor, enabled: true, qa_mode: false, path: SmallVec::new() }
+        Self { features, visitor, enabled: true, qa_mode: false, path: SmallVec::new(), targeted: Targeted::default() }
     }
 
     /// Evaluates the feature at an index.
@@ -200,7 +203,7 @@ impl<'d, 'v, V: Visitor<'d>> Evaluation<'d, 'v, V> {
                 Prerequisites::Gated => return FeatureResult::new(&NULL, Source::Prerequisite),
                 Prerequisites::Cyclic => return FeatureResult::new(&NULL, Source::CyclicPrerequisite),
             }
-            if rule.condition.as_ref().is_some_and(|condition| !condition.passes(self.visitor))
+            if rule.condition.as_ref().is_some_and(|condition| !self.targeted.passes(condition, self.visitor))
                 || self.is_filtered_out(&rule.filters)
             {
                 continue;
@@ -364,7 +367,7 @@ impl<'d, 'v, V: Visitor<'d>> Evaluation<'d, 'v, V> {
             self.is_filtered_out(&experiment.filters)
         };
         !is_outside
-            && experiment.condition.as_ref().is_none_or(|condition| condition.passes(self.visitor))
+            && experiment.condition.as_ref().is_none_or(|condition| self.targeted.passes(condition, self.visitor))
             && matches!(self.prerequisites(&experiment.parents), Prerequisites::Met)
     }
 }

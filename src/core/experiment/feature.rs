@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::experiment::condition::{Builder, Condition};
+use crate::experiment::condition::{Builder, Targeting};
 use crate::experiment::hash::{HashVersion, Range};
 use crate::experiment::spec::{
     Experiment, Filter, Hashing, Parent, prepare_condition, prepare_filters, read_range, text,
@@ -26,7 +26,7 @@ pub struct Rule {
     /// The id; may be empty.
     pub id: Box<str>,
     pub(super) parents: Vec<Parent>,
-    pub(super) condition: Option<Condition>,
+    pub(super) condition: Option<Targeting>,
     pub(super) filters: Vec<Filter>,
     /// What the rule does.
     pub effect: Effect,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::experiment::attribute::Attribute;
-use crate::experiment::condition::{Builder, Condition};
+use crate::experiment::condition::{Builder, Condition, Targeting};
 use crate::experiment::hash::{HashVersion, Range, Seed, are_usable, ranges};
 use crate::experiment::label::Label;
 use crate::experiment::pattern::Pattern;
@@ -37,7 +37,7 @@ pub struct Experiment {
     pub(super) ranges: Vec<Range>,
     pub(super) filters: Vec<Filter>,
     pub(super) namespace: Option<Namespace>,
-    pub(super) condition: Option<Condition>,
+    pub(super) condition: Option<Targeting>,
     pub(super) parents: Vec<Parent>,
     pub(super) targets: Option<Vec<Target>>,
     /// The deprecated field `url`: a regular expression.
@@ -334,13 +334,13 @@ fn whole(json: &Value, name: &str) -> u64 {
 }
 
 /// Prepares `condition`. An empty one always passes.
-pub(super) fn prepare_condition<'a>(json: &'a Value, builder: &mut Builder<'a>) -> Option<Condition> {
+pub(super) fn prepare_condition<'a>(json: &'a Value, builder: &mut Builder<'a>) -> Option<Targeting> {
     let condition =
         json.present("condition").filter(|condition| condition.as_object().is_none_or(|all| !all.is_empty()))?;
     builder.problems.enter("condition");
-    let condition = builder.condition(condition);
+    let targeting = builder.targeting(condition);
     builder.problems.leave();
-    Some(condition)
+    Some(targeting)
 }
 
 /// Reads a list of pairs, such as `ranges`.

@@ -1,7 +1,8 @@
 //! JSON → prepared conditions.
 
 use crate::experiment::attribute::Attribute;
-use crate::experiment::condition::tree::{Condition, List, Operator, Order, Test, ValueTest};
+use crate::experiment::condition::evaluate::REMEMBERED_MAX;
+use crate::experiment::condition::tree::{Condition, List, Operator, Order, Targeting, Test, ValueTest};
 use crate::experiment::condition::version::padded;
 use crate::experiment::pattern::Pattern;
 use crate::experiment::problem::Problems;
@@ -28,12 +29,22 @@ pub(in crate::experiment) struct Builder<'a> {
     of_request: bool,
     /// The attributes that the CDN has in its cache key, besides `path` and `host`.
     cache_key: &'a [String],
+    /// The different conditions of rules and experiments so far.
+    targetings: Vec<&'a Value>,
     pub(in crate::experiment) problems: Problems,
 }
 
 impl<'a> Builder<'a> {
     pub(in crate::experiment) fn new(groups: Option<&'a Value>) -> Self {
-        Self { groups, entered: Vec::new(), nodes: 0, of_request: true, cache_key: &[], problems: Problems::default() }
+        Self {
+            groups,
+            entered: Vec::new(),
+            nodes: 0,
+            of_request: true,
+            cache_key: &[],
+            targetings: Vec::new(),
+            problems: Problems::default(),
+        }
     }
 
     /// The same builder, with the further attributes of the CDN's cache key.
@@ -44,6 +55,17 @@ impl<'a> Builder<'a> {
     /// The parts built so far.
     pub(in crate::experiment) fn nodes(&self) -> usize {
         self.nodes
+    }
+
+    /// Prepares the condition of a rule or an experiment.
+    pub(in crate::experiment) fn targeting(&mut self, condition: &'a Value) -> Targeting {
+        let known = self.targetings.iter().position(|known| *known == condition);
+        let index = known.unwrap_or(self.targetings.len());
+        // Later ones are not remembered, which also bounds the comparisons.
+        if known.is_none() && index < REMEMBERED_MAX {
+            self.targetings.push(condition);
+        }
+        Targeting { condition: self.condition(condition), index }
     }
 
     /// Prepares a condition.

@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 
 use crate::experiment::attribute::{Attributes, Operand};
-use crate::experiment::condition::tree::{Condition, List, Operator, Order, Test, ValueTest};
+use crate::experiment::condition::tree::{Condition, List, Operator, Order, Targeting, Test, ValueTest};
 use crate::experiment::condition::version::padded;
 use crate::experiment::value::{Value, compare_text, number_text};
 
@@ -16,6 +16,32 @@ struct Malformed;
 
 /// True, false, or `None` if the result depends on something unknown.
 type Verdict = Result<Option<bool>, Malformed>;
+
+/// How many conditions of a definition are evaluated at most once for a visitor.
+pub(super) const REMEMBERED_MAX: usize = 64;
+
+/// The results of the first conditions for one visitor: the rules of a definition often share a few.
+#[derive(Debug, Default)]
+pub(in crate::experiment) struct Targeted {
+    known: u64,
+    passed: u64,
+}
+
+impl Targeted {
+    /// Whether the condition passes, which must not depend on anything but the visitor.
+    pub(in crate::experiment) fn passes(&mut self, targeting: &Targeting, attributes: &impl Attributes) -> bool {
+        let Targeting { condition, index } = targeting;
+        if *index >= REMEMBERED_MAX {
+            return condition.passes(attributes);
+        }
+        let bit = 1 << index;
+        if self.known & bit == 0 {
+            self.known |= bit;
+            self.passed |= u64::from(condition.passes(attributes)) << index;
+        }
+        self.passed & bit != 0
+    }
+}
 
 impl Condition {
     /// Whether the condition passes.
@@ -224,5 +250,44 @@ fn version_of(value: &Operand<'_>, expected: &Value) -> Option<String> {
         // An absent version is the lowest.
         (Operand::Null, Value::Text(_)) => Some(padded("0")),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::experiment::attribute::Attribute;
+    use crate::experiment::condition::Builder;
+
+    /// A visitor whose attributes are all 1, and who counts how often one is read.
+    #[derive(Default)]
+    struct Counting(Cell<usize>);
+
+    impl Attributes for Counting {
+        fn tested(&self, _: &Attribute) -> Operand<'_> {
+            self.0.set(self.0.get() + 1);
+            Operand::Number(1.0)
+        }
+
+        fn hashed(&self, _: &Attribute) -> Operand<'_> {
+            Operand::Null
+        }
+    }
+
+    #[test]
+    fn equal_conditions_are_evaluated_once_for_a_visitor() {
+        let conditions: Vec<Value> = (0..200)
+            .map(|number| serde_json::from_str(&format!(r#"{{"a{}": {}}}"#, number % 100, number % 2)).unwrap())
+            .collect();
+        let mut builder = Builder::new(None);
+        let targetings: Vec<Targeting> = conditions.iter().map(|condition| builder.targeting(condition)).collect();
+        let (mut targeted, visitor) = (Targeted::default(), Counting::default());
+        for (number, targeting) in targetings.iter().enumerate() {
+            assert_eq!(targeted.passes(targeting, &visitor), number % 2 == 1, "{number}");
+        }
+        // 36 of the 100 conditions are not remembered.
+        assert_eq!(visitor.0.get(), 100 + 36);
     }
 }

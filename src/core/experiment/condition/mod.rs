@@ -9,4 +9,5 @@ mod tree;
 mod version;
 
 pub(super) use self::build::{Builder, NODES_MAX};
-pub use self::tree::Condition;
+pub(super) use self::evaluate::Targeted;
+pub use self::tree::{Condition, Targeting};

@@ -8,6 +8,13 @@ use crate::experiment::value::Value;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Condition(pub(super) Vec<Test>);
 
+/// The condition of a rule or an experiment. Equal ones of a definition share an index.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Targeting {
+    pub(super) condition: Condition,
+    pub(super) index: usize,
+}
+
 /// A part of a condition.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Test {
