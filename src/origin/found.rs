@@ -13,7 +13,7 @@ pub(super) struct Found<'a> {
     /// The requested key.
     pub(super) requested: Option<ObjectKey>,
     /// The candidate that decided the outcome.
-    pub(super) served: Option<Candidate>,
+    pub(super) served: Option<&'a Candidate>,
     /// The variant that the object was found under.
     pub(super) variant: Option<&'a str>,
     /// Why S3 returned no object.

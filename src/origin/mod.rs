@@ -117,7 +117,7 @@ impl<S: Store> Origin<S> {
         let mut record = Record {
             status: 0,
             outcome: found.outcome.name(),
-            key: found.requested.clone(),
+            key: found.requested,
             variant: decision.variant.map(str::to_owned),
             is_defined: definition
                 .as_ref()
@@ -136,7 +136,7 @@ impl<S: Store> Origin<S> {
         let personal = decision.assignment.as_ref().map(|assignment| &assignment.personal);
         let (mut response, mut payload) = self.encode(found.outcome, found.variant, personal, request.method);
         // Only an object whose size S3 did not announce can be too large here.
-        if let (true, Some(candidate)) = (payload.size_bytes() > PAYLOAD_BYTES_MAX, &found.served) {
+        if let (true, Some(candidate)) = (payload.size_bytes() > PAYLOAD_BYTES_MAX, found.served) {
             let outcome = self.oversize(candidate, Part::Whole, response.body_bytes, deadline).await;
             record.outcome = outcome.name();
             record.oversize = true;
@@ -150,7 +150,7 @@ impl<S: Store> Origin<S> {
     }
 
     /// Runs the stages after the decision.
-    async fn carry_out<'a>(&self, request: &Request<'_>, decision: &Decision<'a>, deadline: Instant) -> Found<'a> {
+    async fn carry_out<'a>(&self, request: &Request<'_>, decision: &'a Decision<'_>, deadline: Instant) -> Found<'a> {
         match &decision.action {
             Action::Respond(outcome) => outcome.clone().into(),
             Action::Redirect { key, location } => {

@@ -20,8 +20,8 @@ impl<S: Store> Origin<S> {
     pub(super) async fn fetch_object<'a>(
         &self,
         request: &Request<'_>,
-        decision: &Decision<'a>,
-        (first, others, part): (&Candidate, &[Candidate], Part),
+        decision: &'a Decision<'_>,
+        (first, others, part): (&'a Candidate, &'a [Candidate], Part),
         deadline: Instant,
     ) -> Found<'a> {
         let variant = decision.variant;
@@ -69,7 +69,7 @@ impl<S: Store> Origin<S> {
             let exists = matches!(outcome, Outcome::Found(_) | Outcome::NotModified(_));
             return Found {
                 requested: Some(first.key.clone()),
-                served: Some(candidate.clone()),
+                served: Some(candidate),
                 variant: variant.filter(|_| candidate.of_variant && exists),
                 source,
                 waited,
