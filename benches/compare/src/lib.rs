@@ -10,12 +10,42 @@ pub const BUCKET: &str = "lambda-api-2022";
 /// A path that contains `/text` is a page, any other a picture. The reference sends both as base64; lambda_http sends
 /// a page as text.
 pub fn object(path: &str) -> Option<(&'static str, Vec<u8>)> {
-    let bytes = path.rsplit('/').next()?.parse().ok()?;
+    let name = path.rsplit('/').next()?;
+    if name == DEFINITION {
+        return Some(("application/json", definition()));
+    }
+    let bytes = name.parse().ok()?;
     let line = b"<p>The quick brown fox jumps over the lazy dog, and the one variant is as good as the other.</p>\n";
     Some(match path.contains("/text") {
         true => ("text/html", line.iter().copied().cycle().take(bytes).collect()),
         false => ("image/png", (0..=255_u8).rev().cycle().take(bytes).collect()),
     })
+}
+
+/// The key of a definition of experiments.
+pub const DEFINITION: &str = "experiments.json";
+
+/// A definition of 10 kB: rules with conditions of every common kind, and an experiment.
+pub fn definition() -> Vec<u8> {
+    let conditions = [
+        r#"{"country": {"$in": ["US", "CA", "MX"]}}"#,
+        r#"{"path": {"$regex": "^/checkout/[a-z]+/[0-9]+$"}}"#,
+        r#"{"deviceType": "mobile", "browser": {"$nin": ["safari", "wechat"]}}"#,
+        r#"{"$or": [{"language": {"$in": ["de", "fr"]}}, {"header.x-plan": {"$vgte": "2.10.0"}}]}"#,
+        r#"{"query.utm_source": "partner", "cookie.plan": {"$exists": true}}"#,
+    ];
+    let rules = (0..26).map(|rule| {
+        format!(
+            r#"{{"key": "experiment-{rule}", "seed": "seed-{rule}", "hashAttribute": "id", "hashVersion": 2, "phase": "0",
+  "variations": ["v1", "v2"], "weights": [0.5, 0.5], "coverage": 1, "name": "The name of experiment {rule}",
+  "meta": [{{"key": "control", "name": "The page of today"}}, {{"key": "treatment", "name": "The page with a change"}}],
+  "condition": {}}}"#,
+            conditions[rule % conditions.len()]
+        )
+    });
+    let rules: Vec<String> = rules.collect();
+    let rules = rules.join(",\n");
+    format!(r#"{{"features": {{"test_version": {{"defaultValue": "v1", "rules": [{rules}]}}}}}}"#).into_bytes()
 }
 
 /// Applies the walk-through's rules: the key, or `None` for a wrong secret.

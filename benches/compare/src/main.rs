@@ -225,6 +225,26 @@ impl Bench {
         report.starts = programs.iter().zip(starts).map(|(program, starts)| (program.name, median(starts))).collect();
     }
 
+    /// Measures a cold start without and with a definition of experiments, in turn: the start with a connection to S3 over
+    /// TLS, and the first response.
+    fn definition(&self, warm: &Program, report: &mut Report) {
+        let ca = self.ca.path().display().to_string();
+        let without = warm.env("AWS_CA_BUNDLE", &ca);
+        let with = without.env("experiments", compare::DEFINITION);
+        let (mut starts, mut ratios) = ([Vec::new(), Vec::new()], Vec::new());
+        for _ in 0..self.rounds * 9 {
+            let pair = [&without, &with].map(|program| {
+                let handler = Handler::start(program, &self.tls_url(), &[1]);
+                let response = handler.api.invoke(event("/10000"));
+                check(program.name, &response, "/10000");
+                micros(handler.start + response.latency) / 1e3
+            });
+            starts.iter_mut().zip(pair).for_each(|(starts, start)| starts.push(start));
+            ratios.push(pair[1] / pair[0]);
+        }
+        report.definition = (starts.map(median).into(), median(ratios));
+    }
+
     /// Measures the first invocation over plain HTTP and over TLS, and counts TLS handshakes after the start.
     fn firsts(&self, programs: &[Program], report: &mut Report) {
         let ca = self.ca.path().display().to_string();
@@ -408,6 +428,8 @@ fn main() {
         &with_python(vec![minimal.env("RESPONSE_BYTES", "240"), ours.clone(), alone, plain.clone(), moka.clone()]),
         &mut report,
     );
+    step("starts with a definition of experiments");
+    bench.definition(&warm, &mut report);
     step("first invocations");
     bench.firsts(&with_python(vec![warm, plain.clone()]), &mut report);
     step("hits");

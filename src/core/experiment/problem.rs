@@ -88,6 +88,11 @@ pub(super) struct Problems {
 const PROBLEMS_MAX: usize = 100;
 
 impl Problems {
+    /// The number of problems so far.
+    pub(super) fn len(&self) -> usize {
+        self.found.len()
+    }
+
     /// Enters a member of an object.
     pub(super) fn enter(&mut self, name: &str) {
         self.steps.push(Step::Member(name.to_owned()));

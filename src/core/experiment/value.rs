@@ -251,8 +251,21 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
+/// The number of members up to which comparing each with each is faster than sorting them.
+const SMALL_OBJECT: usize = 16;
+
 /// Sorts members as JavaScript does: array indices first, by number; then the other names in the order of insertion.
-fn in_order(mut members: Vec<(Box<str>, Value)>) -> Vec<(Box<str>, Value)> {
+fn in_order(members: Vec<(Box<str>, Value)>) -> Vec<(Box<str>, Value)> {
+    // Almost every object is small and in order: the start of the function waits for this.
+    let is_repeated = |index: usize| members[..index].iter().any(|(name, _)| *name == members[index].0);
+    let is_small = members.len() <= SMALL_OBJECT;
+    if is_small && !(0..members.len()).any(|index| is_repeated(index) || array_index(&members[index].0).is_some()) {
+        return members;
+    }
+    reorder(members)
+}
+
+fn reorder(mut members: Vec<(Box<str>, Value)>) -> Vec<(Box<str>, Value)> {
     // Of equal names the last value counts, at the first one's place. Sorting positions keeps this fast for large objects.
     let mut positions: Vec<usize> = (0..members.len()).collect();
     positions.sort_by(|left, right| members[*left].0.cmp(&members[*right].0));

@@ -1,5 +1,7 @@
 //! JSON → prepared conditions.
 
+use std::sync::Arc;
+
 use crate::experiment::attribute::Attribute;
 use crate::experiment::condition::evaluate::REMEMBERED_MAX;
 use crate::experiment::condition::tree::{Condition, List, Operator, Order, Targeting, Test, ValueTest};
@@ -30,8 +32,15 @@ pub(in crate::experiment) struct Builder<'a> {
     /// The attributes that the CDN has in its cache key, besides `path` and `host`.
     cache_key: &'a [String],
     /// The different conditions of rules and experiments so far.
-    targetings: Vec<&'a Value>,
+    targetings: Vec<Prepared<'a>>,
     pub(in crate::experiment) problems: Problems,
+}
+
+/// A condition that was prepared before, and how many parts it has.
+struct Prepared<'a> {
+    json: &'a Value,
+    condition: Arc<Condition>,
+    nodes: usize,
 }
 
 impl<'a> Builder<'a> {
@@ -59,13 +68,20 @@ impl<'a> Builder<'a> {
 
     /// Prepares the condition of a rule or an experiment.
     pub(in crate::experiment) fn targeting(&mut self, condition: &'a Value) -> Targeting {
-        let known = self.targetings.iter().position(|known| *known == condition);
-        let index = known.unwrap_or(self.targetings.len());
-        // Later ones are not remembered, which also bounds the comparisons.
-        if known.is_none() && index < REMEMBERED_MAX {
-            self.targetings.push(condition);
+        if let Some(index) = self.targetings.iter().position(|known| known.json == condition) {
+            let Prepared { condition, nodes, .. } = &self.targetings[index];
+            self.nodes += nodes;
+            return Targeting { condition: condition.clone(), index };
         }
-        Targeting { condition: self.condition(condition), index }
+        let before = (self.nodes, self.problems.len());
+        let prepared = Arc::new(self.condition(condition));
+        let index = self.targetings.len();
+        // Later ones are not remembered, which also bounds the comparisons. A problem is reported for every rule.
+        if index >= REMEMBERED_MAX || self.problems.len() > before.1 {
+            return Targeting { condition: prepared, index: REMEMBERED_MAX };
+        }
+        self.targetings.push(Prepared { json: condition, condition: prepared.clone(), nodes: self.nodes - before.0 });
+        Targeting { condition: prepared, index }
     }
 
     /// Prepares a condition.

@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn equal_conditions_are_evaluated_once_for_a_visitor() {
         let conditions: Vec<Value> = (0..200)
-            .map(|number| serde_json::from_str(&format!(r#"{{"a{}": {}}}"#, number % 100, number % 2)).unwrap())
+            .map(|number| serde_json::from_str(&format!(r#"{{"query.a{}": {}}}"#, number % 100, number % 2)).unwrap())
             .collect();
         let mut builder = Builder::new(None);
         let targetings: Vec<Targeting> = conditions.iter().map(|condition| builder.targeting(condition)).collect();

@@ -1,5 +1,7 @@
 //! Prepared conditions.
 
+use std::sync::Arc;
+
 use crate::experiment::attribute::Attribute;
 use crate::experiment::pattern::Pattern;
 use crate::experiment::value::Value;
@@ -8,10 +10,10 @@ use crate::experiment::value::Value;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Condition(pub(super) Vec<Test>);
 
-/// The condition of a rule or an experiment. Equal ones of a definition share an index.
+/// The condition of a rule or an experiment. Equal ones of a definition share the condition and its index.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Targeting {
-    pub(super) condition: Condition,
+    pub(super) condition: Arc<Condition>,
     pub(super) index: usize,
 }
 
