@@ -10,6 +10,7 @@ mod found;
 mod missing;
 mod object;
 mod oversize;
+mod site_file;
 
 use std::sync::Once;
 use std::time::Instant;
