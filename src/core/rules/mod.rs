@@ -6,6 +6,7 @@ mod access;
 mod action;
 mod experiment;
 mod goal;
+pub mod html;
 mod key;
 mod method;
 mod object;
