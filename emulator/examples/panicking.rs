@@ -30,15 +30,7 @@ impl Store for Panicking {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let Ok(secrets) = Secrets::new("lambdaapi_test") else { return ExitCode::FAILURE };
-    let policy = Policy {
-        secrets,
-        redirect_path: String::new(),
-        redirect_query: false,
-        test_versions: None,
-        variant_fallback: false,
-        index_document: "index.html".to_owned(),
-        spa_fallback: None,
-    };
+    let policy = Policy::new(secrets, "");
     let origin = Origin::new(
         Panicking,
         policy,

@@ -19,6 +19,7 @@ use nearedge_core::object::is_version;
 use nearedge_core::request::header_names::{AUTH_HEADER, HeaderNames, VERSION_HEADER, parse_header_name};
 use nearedge_core::response::Presentation;
 use nearedge_core::rules::Policy;
+use nearedge_core::rules::html::HtmlHandling;
 
 use crate::config::reader::{Reader, is_key};
 use crate::origin::{DefinitionsConfig, Exceptions, Oversize};
@@ -103,6 +104,11 @@ impl Config {
         let variant_fallback = reader.flag("variant_fallback", false);
         let index_document = reader.key("index_document").unwrap_or_else(|| "index.html".to_owned());
         let spa_fallback = reader.key("spa_fallback");
+        let spa_fallback_dots = reader.flag("spa_fallback_dots", false);
+        if spa_fallback_dots && spa_fallback.is_none() {
+            reader.reject("spa_fallback_dots", "has no effect without spa_fallback: set that to the key of the shell");
+        }
+        let html_handling = reader.html_handling();
         let missing_status = reader.missing_status();
         let variant_header = reader.flag("variant_header", true);
         let exceptions = Exceptions {
@@ -144,6 +150,8 @@ impl Config {
                     variant_fallback,
                     index_document,
                     spa_fallback,
+                    spa_fallback_dots,
+                    html_handling,
                 },
                 presentation: Presentation { missing_status, variant_header, vary: vary.into(), vary_cookie },
                 experiments,
@@ -354,6 +362,15 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
             self.reject("test_versions", problem);
         }
         Some(versions)
+    }
+
+    fn html_handling(&mut self) -> HtmlHandling {
+        let Some(text) = self.text("html_handling") else { return HtmlHandling::None };
+        HtmlHandling::ALL.into_iter().find(|mode| mode.name() == text).unwrap_or_else(|| {
+            let names = HtmlHandling::ALL.map(HtmlHandling::name).join(", ");
+            self.reject("html_handling", format!("is {text:?}: use one of {names}"));
+            HtmlHandling::None
+        })
     }
 
     fn oversize(&mut self) -> Oversize {

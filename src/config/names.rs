@@ -3,7 +3,7 @@
 use strsim::osa_distance;
 
 /// The settings of nearedge.
-const SETTINGS: [&str; 42] = [
+const SETTINGS: [&str; 44] = [
     "auth_header",
     "bucket",
     "cache_max_bytes",
@@ -24,6 +24,7 @@ const SETTINGS: [&str; 42] = [
     "experiments_log_ids",
     "experiments_path",
     "experiments_preview",
+    "html_handling",
     "index_document",
     "lambda_auth",
     "lambda_auth_next",
@@ -39,6 +40,7 @@ const SETTINGS: [&str; 42] = [
     "redirect_query",
     "s3_path_style",
     "spa_fallback",
+    "spa_fallback_dots",
     "stale_if_error_secs",
     "stale_while_revalidate_secs",
     "test_versions",

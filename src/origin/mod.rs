@@ -7,6 +7,7 @@
 mod definitions;
 mod exceptions;
 mod found;
+mod instead;
 mod missing;
 mod object;
 mod oversize;
@@ -162,8 +163,8 @@ impl<S: Store> Origin<S> {
                 // The record must not name a reason of S3's, which was not asked.
                 Found { missing: None, ..self.missing(key, Missing::NoSuchKey, part, deadline).await }
             }
-            Action::Fetch { first, others, part } => {
-                self.fetch_object(request, decision, (first, others, *part), deadline).await
+            Action::Fetch { first, others, part, otherwise } => {
+                self.fetch_object(request, decision, (first, others, *part, otherwise), deadline).await
             }
         }
     }

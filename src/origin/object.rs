@@ -8,7 +8,7 @@ use nearedge_core::object::{Body, Head, Object, base64_len};
 use nearedge_core::request::Request;
 use nearedge_core::response::payload::{PAYLOAD_BYTES_MAX, Payload};
 use nearedge_core::response::{Outcome, Personal, Response};
-use nearedge_core::rules::{Candidate, Decision};
+use nearedge_core::rules::{Candidate, Decision, Otherwise};
 use nearedge_core::store::{FetchError, FetchRequest, FetchResponse, Fetched, Missing, Part, Store};
 use tracing::warn;
 
@@ -21,7 +21,7 @@ impl<S: Store> Origin<S> {
         &self,
         request: &Request<'_>,
         decision: &'a Decision<'_>,
-        (first, others, part): (&'a Candidate, &'a [Candidate], Part),
+        (first, others, part, otherwise): (&'a Candidate, &'a [Candidate], Part, &Otherwise),
         deadline: Instant,
     ) -> Found<'a> {
         let variant = decision.variant;
@@ -49,6 +49,17 @@ impl<S: Store> Origin<S> {
         let mut source = None;
         let mut waited = Duration::ZERO;
         for candidate in std::iter::once(first).chain(others) {
+            if let Some(instead) = &candidate.instead {
+                // Boxed, because almost no request needs it.
+                let found = Box::pin(self.instead(&candidate.key, instead, part, deadline)).await;
+                source = found.source.map_or(source, |of_candidate| worst_source(source, of_candidate));
+                waited += found.waited;
+                match found.missing {
+                    Some(missing) => reason = missing,
+                    None => return Found { requested: Some(first.key.clone()), source, waited, ..found },
+                }
+                continue;
+            }
             let response = self.fetch(&FetchRequest { key: &candidate.key, ..request }, deadline).await;
             source = worst_source(source, response.source);
             waited += response.waited;
@@ -77,13 +88,20 @@ impl<S: Store> Origin<S> {
                 ..outcome.into()
             };
         }
-        let missing = self.missing(&first.key, reason, part, deadline).await;
-        let source = missing.source.map_or(source, |of_document| worst_source(source, of_document));
-        Found { source, waited: waited + missing.waited, ..missing }
+        let outcome = match otherwise {
+            Otherwise::Missing => {
+                let missing = self.missing(&first.key, reason, part, deadline).await;
+                let source = missing.source.map_or(source, |of_document| worst_source(source, of_document));
+                return Found { source, waited: waited + missing.waited, ..missing };
+            }
+            Otherwise::Redirect(status, location) => Outcome::Moved(*status, location.clone()),
+            Otherwise::Generated(status) => Outcome::Generated(*status, None),
+        };
+        Found { requested: Some(first.key.clone()), source, waited, ..outcome.into() }
     }
 
     /// Fetches from the store; logs the first denial, which may hide a missing permission.
-    async fn fetch(&self, request: &FetchRequest<'_>, deadline: Instant) -> FetchResponse {
+    pub(super) async fn fetch(&self, request: &FetchRequest<'_>, deadline: Instant) -> FetchResponse {
         let response = self.store.fetch(request, deadline).await;
         if matches!(response.result, Err(FetchError::Missing(Missing::AccessDenied))) {
             self.access_denied.call_once(|| {
@@ -108,7 +126,7 @@ impl<S: Store> Origin<S> {
 const FRAME_BYTES: u64 = 4096;
 
 /// Whether a response can hold an object, or this range of it, whatever else the response contains.
-fn certainly_fits(head: &Head, range: Option<&Range<u64>>) -> bool {
+pub(super) fn certainly_fits(head: &Head, range: Option<&Range<u64>>) -> bool {
     let len = range.map_or(head.size_bytes, |range| range.end.saturating_sub(range.start));
     base64_len(len).saturating_add(head.json().len() as u64 + FRAME_BYTES) <= PAYLOAD_BYTES_MAX
 }

@@ -19,7 +19,7 @@ impl<S: Store> Origin<S> {
         size_bytes: u64,
         deadline: Instant,
     ) -> Outcome {
-        let Candidate { key, of_variant } = candidate;
+        let Candidate { key, of_variant, .. } = candidate;
         match self.exceptions.oversize {
             Oversize::Reject => Outcome::TooLarge(key.clone(), size_bytes),
             // No URL leads to such a key: clients resolve dot segments.

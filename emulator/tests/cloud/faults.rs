@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use emulator::cloud::Options;
-use emulator::cloudwatch::MetricName;
 use emulator::fault::{Fault, S3Fault};
 use http::{Method, Request, StatusCode};
 
@@ -126,18 +125,13 @@ async fn an_unreachable_s3_is_a_503_and_redirects_still_work() {
 async fn a_truncated_body_is_retried_once() {
     let cloud = start(Options { environments: 1, ..options() }).await;
     for fault in [S3Fault::HalfBody, S3Fault::WrongLength] {
-        let before = s3_requests(&cloud);
+        let before = cloud.s3_requests();
         cloud.cloud.faults.set_s3(Some(fault));
         let response = cloud.api("/test.html", &[SECRET, ("test_version", "v1")]).await;
         assert_s3_error(&response, StatusCode::SERVICE_UNAVAILABLE);
-        wait_until(|| s3_requests(&cloud) == before + 2.0).await;
+        wait_until(|| cloud.s3_requests() == before + 2.0).await;
     }
     cloud.shut_down().await;
-}
-
-fn s3_requests(cloud: &TestCloud) -> f64 {
-    let name = MetricName::new("nearedge", "S3Requests", &[("service", "lambdaapi")]);
-    cloud.cloud.cloudwatch.values(&name, 0, u64::MAX / 2, u64::MAX / 2).concat().iter().sum()
 }
 
 #[tokio::test]

@@ -11,17 +11,9 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use crate::support::{SECRET, TestCloud, TestResponse, fake_s3, options, start, with_env};
+use crate::support::{SECRET, TestCloud, fake_s3, options, start, with_env};
 
 const V1: (&str, &str) = ("test_version", "v1");
-
-impl TestCloud {
-    /// Sends a request with the secret to the HTTP API.
-    async fn with(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> TestResponse {
-        let headers: Vec<_> = headers.iter().copied().chain([SECRET]).collect();
-        self.send(method, &format!("http://{}{path}", self.cloud.gateway), &headers).await
-    }
-}
 
 #[tokio::test]
 async fn metadata_passes_through_byte_for_byte() {

@@ -18,6 +18,7 @@ mod experiments_definition;
 mod experiments_page;
 mod faults;
 mod function;
+mod html_handling;
 mod http;
 mod keys;
 mod refused;

@@ -8,6 +8,7 @@ use aws_credential_types::Credentials;
 use aws_sdk_s3::config::{BehaviorVersion, Region};
 use bytes::Bytes;
 use emulator::cloud::{ACCESS_KEY_ID, Bootstrap, Cloud, Options, SECRET_ACCESS_KEY, Storage};
+use emulator::cloudwatch::MetricName;
 use emulator::fault::Faults;
 use emulator::journal::Journal;
 use emulator::s3::MissingKey;
@@ -155,6 +156,12 @@ impl TestCloud {
         TestResponse { status: parts.status, headers: parts.headers, body }
     }
 
+    /// Sends a request with the secret to the HTTP API.
+    pub(crate) async fn with(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> TestResponse {
+        let headers: Vec<_> = headers.iter().copied().chain([SECRET]).collect();
+        self.send(method, &format!("http://{}{path}", self.cloud.gateway), &headers).await
+    }
+
     /// Sends a GET to the HTTP API.
     pub(crate) async fn api(&self, path: &str, headers: &[(&str, &str)]) -> TestResponse {
         self.send(Method::GET, &format!("http://{}{path}", self.cloud.gateway), headers).await
@@ -177,6 +184,12 @@ impl TestCloud {
         let body = aws_sdk_s3::primitives::ByteStream::from(body.into());
         let put = self.s3().put_object().bucket(&self.cloud.bucket).key(key).body(body).content_type(content_type);
         put.send().await.unwrap();
+    }
+
+    /// The sum of the metric `S3Requests`.
+    pub(crate) fn s3_requests(&self) -> f64 {
+        let name = MetricName::new("nearedge", "S3Requests", &[("service", "lambdaapi")]);
+        self.cloud.cloudwatch.values(&name, 0, u64::MAX / 2, u64::MAX / 2).concat().iter().sum()
     }
 
     /// Waits for a matching line in the journal. The handler logs after it has responded.

@@ -12,19 +12,18 @@ use nearedge_core::request::Request;
 use nearedge_core::request::event::parse;
 use nearedge_core::request::visit::Visit;
 use nearedge_core::response::Outcome;
-use nearedge_core::rules::{Action, Policy, decide};
+use nearedge_core::rules::html::HtmlHandling;
+use nearedge_core::rules::{Action, Instead, Policy, decide};
 
 const SECRET: &str = "swordfish";
 
 fn policy() -> Policy {
+    let secrets = Secrets::new(SECRET).expect("expected a valid secret");
     Policy {
-        secrets: Secrets::new(SECRET).expect("expected a valid secret"),
-        redirect_path: "https://d1.cloudfront.net".to_owned(),
         redirect_query: true,
-        test_versions: None,
         variant_fallback: true,
-        index_document: "index.html".to_owned(),
         spa_fallback: Some("app.html".to_owned()),
+        ..Policy::new(secrets, "https://d1.cloudfront.net")
     }
 }
 
@@ -74,13 +73,20 @@ pub(crate) fn path(path: &str, variant: &str, query: &str) {
         test_version: Some(variant.into()),
         ..Request::default()
     };
-    if let Action::Fetch { first, others, .. } = decide(&request, &policy(), None).action {
+    let policies = HtmlHandling::ALL.map(|html_handling| Policy { html_handling, ..policy() });
+    for policy in policies {
+        let Action::Fetch { first, others, .. } = decide(&request, &policy, None).action else { continue };
         for candidate in std::iter::once(first).chain(others) {
             let is_below = candidate.key.as_str().strip_prefix(variant).is_some_and(|rest| rest.starts_with('/'));
             assert!(is_below || !candidate.of_variant);
             assert!(!candidate.key.as_str().is_empty() && !candidate.key.as_str().ends_with('/'));
             // The variant's key can be too long for S3 while its fallback is not.
             assert!(candidate.key.can_exist() || candidate.key.as_str().len() > KEY_BYTES_MAX);
+            if let Some(Instead::Redirect(redirect)) = candidate.instead {
+                let location = redirect.location;
+                assert!(location.bytes().all(|byte| byte.is_ascii_graphic()));
+                assert!(location.starts_with('/') && !location[1..].starts_with(['/', '\\']), "{location}");
+            }
         }
     }
     let redirected = Request { redirect: Some("true".into()), ..request };

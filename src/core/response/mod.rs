@@ -44,6 +44,10 @@ pub enum Outcome {
     ValueRefused(&'static str),
     /// A redirect to this Location, requested by the header `redirect` or made by an experiment.
     Redirected(String),
+    /// A redirect with this status and Location: by a rule of the site's redirects, or to the address of a page.
+    Moved(u16, String),
+    /// A response with this status that a rule generates, with this object as its body.
+    Generated(u16, Option<Object>),
     /// The object, a range of it, or its head.
     Found(Object),
     /// The client's copy of the object is current.
@@ -75,6 +79,8 @@ impl Outcome {
             Self::GoalUnknown => "goal_unknown",
             Self::ValueRefused(_) => "value_refused",
             Self::Redirected(_) => "redirected",
+            Self::Moved(..) => "moved",
+            Self::Generated(..) => "generated",
             Self::Found(Object { range: None, .. }) => "found",
             Self::Found(_) => "partial",
             Self::NotModified(_) => "not_modified",
@@ -210,15 +216,11 @@ impl<'a> Response<'a> {
         match outcome {
             Outcome::Found(object) => Self::object(object),
             Outcome::NotModified(head) => Self::empty(304, copy_fields(&head, allowed_in_304(&head))),
-            Outcome::ErrorDocument(Object { head, body, .. }) => {
-                // The fields that a client needs to decode the document. Its caching fields do not apply to this key.
-                let is_needed = |name: &str| name.starts_with("content-") && name != "content-disposition";
-                let mut headers = copy_fields(&head, is_needed);
-                headers.push(NO_STORE);
-                let content = Content::Object(body);
-                Self { content, body_bytes: head.size_bytes, ..Self::empty(presentation.missing_status, headers) }
-            }
+            Outcome::ErrorDocument(object) => Self::document(presentation.missing_status, object),
+            Outcome::Generated(status, Some(object)) => Self::document(status, object),
+            Outcome::Generated(status, None) => Self::empty(status, vec![NO_STORE]),
             Outcome::Redirected(location) => Self::redirect(302, location),
+            Outcome::Moved(status, location) => Self::redirect(status, location),
             // 307, not 302: the client must keep the method (RFC 9110 §15.4.8), and it keeps the Range too.
             Outcome::Oversized(location) => Self::redirect(307, location),
             Outcome::MethodsListed => Self::empty(204, vec![ALLOW, NO_STORE]),
@@ -274,6 +276,16 @@ impl<'a> Response<'a> {
             None => (200, size_bytes),
         };
         Self { head: Some(head), content: Content::Object(body), body_bytes, ..Self::empty(status, headers) }
+    }
+
+    /// A response with a document of the site as its body.
+    fn document(status: u16, Object { head, body, .. }: Object) -> Self {
+        // The fields that a client needs to decode the document. Its caching fields do not apply to this key.
+        let is_needed = |name: &str| name.starts_with("content-") && name != "content-disposition";
+        let mut headers = copy_fields(&head, is_needed);
+        headers.push(NO_STORE);
+        let content = Content::Object(body);
+        Self { content, body_bytes: head.size_bytes, ..Self::empty(status, headers) }
     }
 
     fn redirect(status: u16, location: String) -> Self {
@@ -393,7 +405,7 @@ mod tests {
             Outcome::Forbidden | Outcome::MethodRefused | Outcome::MethodsListed | Outcome::PathRefused => true,
             Outcome::VersionRefused | Outcome::Redirected(_) | Outcome::Found(_) | Outcome::NotModified(_) => true,
             Outcome::PreconditionFailed | Outcome::RangeNotSatisfiable(_) | Outcome::Oversized(_) => true,
-            Outcome::TooLarge(..) | Outcome::ErrorDocument(_) => true,
+            Outcome::TooLarge(..) | Outcome::ErrorDocument(_) | Outcome::Moved(..) | Outcome::Generated(..) => true,
             Outcome::GoalReached | Outcome::GoalUnknown | Outcome::ValueRefused(_) => true,
             Outcome::NotFetched(_, FetchError::Missing(_) | FetchError::Unavailable(_)) => true,
             Outcome::NotFetched(_, FetchError::TimedOut(_) | FetchError::Failed(_) | FetchError::Refused(_)) => true,
@@ -415,6 +427,8 @@ mod tests {
             Outcome::GoalUnknown,
             Outcome::ValueRefused("value is not a number"),
             Outcome::Redirected("https://d1/v1/x.html".into()),
+            Outcome::Moved(307, "/about/".into()),
+            Outcome::Generated(410, Some(object(None))),
             Outcome::Found(object(None)),
             Outcome::Found(object(Some(2..5))),
             Outcome::NotModified(object(None).head),

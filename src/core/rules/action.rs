@@ -35,6 +35,8 @@ pub enum Action {
         others: Vec<Candidate>,
         /// The whole object or its head.
         part: Part,
+        /// How to respond if no candidate exists.
+        otherwise: Otherwise,
     },
 }
 
@@ -45,6 +47,37 @@ pub struct Candidate {
     pub key: ObjectKey,
     /// Whether the key lies under the requested variant.
     pub of_variant: bool,
+    /// What happens if the object exists; `None` if it is the response.
+    pub instead: Option<Instead>,
+}
+
+/// What happens if the object of a candidate exists, instead of serving it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Instead {
+    /// A redirect to the address of the page.
+    Redirect(Box<AddressRedirect>),
+    /// The object is the body of a generated response with this status.
+    Body(u16),
+}
+
+/// A redirect to the address under which a page is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressRedirect {
+    /// The value of Location.
+    pub location: String,
+    /// The objects that would be served there instead; if one exists, there is no redirect.
+    pub unless: Vec<ObjectKey>,
+}
+
+/// How to respond if no candidate exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Otherwise {
+    /// As for a missing object.
+    Missing,
+    /// A redirect with this status and Location.
+    Redirect(u16, String),
+    /// A generated response with this status, without a body of its own.
+    Generated(u16),
 }
 
 impl Candidate {
@@ -52,9 +85,13 @@ impl Candidate {
     pub(super) fn new(variant: Option<&str>, unversioned: &str) -> Self {
         match variant {
             // Faster than `format!`, which calls the formatter of each part.
-            Some(variant) => Self { key: ObjectKey::new([variant, "/", unversioned].concat()), of_variant: true },
-            None => Self { key: ObjectKey::new(unversioned.to_owned()), of_variant: false },
+            Some(variant) => Self::of_key([variant, "/", unversioned].concat(), true),
+            None => Self::of_key(unversioned.to_owned(), false),
         }
+    }
+
+    fn of_key(key: String, of_variant: bool) -> Self {
+        Self { key: ObjectKey::new(key), of_variant, instead: None }
     }
 }
 

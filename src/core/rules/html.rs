@@ -22,6 +22,21 @@ pub enum HtmlHandling {
     DropTrailingSlash,
 }
 
+impl HtmlHandling {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::None, Self::AutoTrailingSlash, Self::ForceTrailingSlash, Self::DropTrailingSlash];
+
+    /// The name in settings, as in Cloudflare's.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::AutoTrailingSlash => "auto-trailing-slash",
+            Self::ForceTrailingSlash => "force-trailing-slash",
+            Self::DropTrailingSlash => "drop-trailing-slash",
+        }
+    }
+}
+
 /// The extension of pages.
 const HTML: &str = ".html";
 
@@ -57,7 +72,7 @@ impl HtmlHandling {
     /// The path is the address without repeated slashes: [`canonical`].
     pub fn alternatives(self, path: &str, index: &str) -> SmallVec<[Alternative; 4]> {
         let mut all = Alternatives { mode: self, index, list: SmallVec::new() };
-        all.fill(path);
+        all.fill(if path.is_empty() { "/" } else { path });
         all.list
     }
 }
@@ -182,7 +197,8 @@ impl Alternatives<'_> {
     /// Serves a file, by its path.
     fn serve(&mut self, file: String) {
         let key = key_of(file);
-        if !self.list.iter().any(|known| known.redirect.is_none() && known.key == key) {
+        let is_key = !key.is_empty() && !key.ends_with('/');
+        if is_key && !self.list.iter().any(|known| known.redirect.is_none() && known.key == key) {
             self.list.push(Alternative { key, redirect: None });
         }
     }
@@ -191,7 +207,7 @@ impl Alternatives<'_> {
     fn redirect(&mut self, file: String, path: String) {
         let key = key_of(file);
         // Not an address, and not the file's name either.
-        if path.is_empty() || path.ends_with("//") || key.is_empty() {
+        if path.is_empty() || path.ends_with("//") || key.is_empty() || key.ends_with('/') {
             return;
         }
         let mut there = served_at(self.mode, &path, self.index);

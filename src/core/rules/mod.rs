@@ -23,7 +23,7 @@ use crate::experiment::assign::{Assignment, Experiments};
 use crate::request::Request;
 use crate::store::Part;
 
-pub use self::action::{Action, Candidate};
+pub use self::action::{Action, AddressRedirect, Candidate, Instead, Otherwise};
 use self::action::{Draft, Stage};
 pub use self::policy::Policy;
 pub use self::redirect::location;

@@ -1,6 +1,7 @@
 //! The settings of the rules.
 
 use crate::access::secret::Secrets;
+use crate::rules::html::HtmlHandling;
 
 /// The settings of the rules, prepared once at the start.
 #[derive(Debug, Clone)]
@@ -19,4 +20,25 @@ pub struct Policy {
     pub index_document: String,
     /// The shell of a single-page application: the document for navigations without an object.
     pub spa_fallback: Option<String>,
+    /// Whether a path with an extension can be a navigation of a single-page application too.
+    pub spa_fallback_dots: bool,
+    /// How pages are addressed.
+    pub html_handling: HtmlHandling,
+}
+
+impl Policy {
+    /// A policy with the defaults of all other settings.
+    pub fn new(secrets: Secrets, redirect_path: impl Into<String>) -> Self {
+        Self {
+            secrets,
+            redirect_path: redirect_path.into(),
+            redirect_query: false,
+            test_versions: None,
+            variant_fallback: false,
+            index_document: "index.html".to_owned(),
+            spa_fallback: None,
+            spa_fallback_dots: false,
+            html_handling: HtmlHandling::None,
+        }
+    }
 }

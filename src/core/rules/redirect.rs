@@ -48,10 +48,23 @@ pub fn location(redirect_path: &str, key: &ObjectKey, query: Option<&str>) -> St
     let mut location = String::with_capacity(redirect_path.len() + 1 + key.as_str().len());
     location.push_str(redirect_path);
     location.push('/');
-    location.extend(utf8_percent_encode(key.as_str(), PATH_ENCODED));
-    if let Some(query) = query.filter(|query| !query.is_empty()) {
+    push_encoded(&mut location, key.as_str(), query.unwrap_or_default());
+    location
+}
+
+/// The Location of a decoded path of the site, with a query string. It cannot lead to another host: a path never starts with
+/// two slashes, or with a backslash, which browsers read as a slash.
+pub(super) fn site_location(path: &str, query: &str) -> String {
+    let mut location = String::with_capacity(path.len() + query.len() + 2);
+    location.push('/');
+    push_encoded(&mut location, path.trim_start_matches(['/', '\\']), query);
+    location
+}
+
+fn push_encoded(location: &mut String, path: &str, query: &str) {
+    location.extend(utf8_percent_encode(path, PATH_ENCODED));
+    if !query.is_empty() {
         location.push('?');
         location.extend(utf8_percent_encode(query, QUERY_ENCODED));
     }
-    location
 }

@@ -14,15 +14,7 @@ fn decide<'a>(request: &'a Request<'_>, policy: &Policy) -> Decision<'a> {
 }
 
 fn policy() -> Policy {
-    Policy {
-        secrets: Secrets::new("open").unwrap(),
-        redirect_path: "https://d1.cloudfront.net".to_owned(),
-        redirect_query: false,
-        test_versions: None,
-        variant_fallback: false,
-        index_document: "index.html".to_owned(),
-        spa_fallback: None,
-    }
+    Policy::new(Secrets::new("open").unwrap(), "https://d1.cloudfront.net")
 }
 
 fn get(path: &str) -> Request<'_> {

@@ -17,12 +17,7 @@ enum Found {
 }
 
 fn mode(name: &str) -> HtmlHandling {
-    match name {
-        "auto-trailing-slash" => HtmlHandling::AutoTrailingSlash,
-        "force-trailing-slash" => HtmlHandling::ForceTrailingSlash,
-        "drop-trailing-slash" => HtmlHandling::DropTrailingSlash,
-        _ => HtmlHandling::None,
-    }
+    HtmlHandling::ALL.into_iter().find(|mode| mode.name() == name).unwrap()
 }
 
 /// Carries out the alternatives; `keys` are those of the site.
@@ -129,12 +124,7 @@ proptest! {
     fn redirects_lead_to_a_page(
         keys in prop::collection::btree_set("(a|index|a/index|a/a|a/a/index|a/b)(\\.html)?(\\.html)?", 0..6),
         path in "/((a|b|index)/){0,2}(a|b|index)?(\\.html)?/?",
-        mode in prop::sample::select(vec![
-            HtmlHandling::None,
-            HtmlHandling::AutoTrailingSlash,
-            HtmlHandling::ForceTrailingSlash,
-            HtmlHandling::DropTrailingSlash,
-        ]),
+        mode in prop::sample::select(HtmlHandling::ALL.to_vec()),
     ) {
         let mut found = find(mode, &path, &keys);
         for _ in 0..2 {
