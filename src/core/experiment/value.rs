@@ -92,7 +92,7 @@ impl Value {
     }
 
     /// The type with its article, for messages.
-    pub(super) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
             Self::Bool(_) => "a boolean",
@@ -252,7 +252,7 @@ impl<'de> Deserialize<'de> for Value {
 }
 
 /// Sorts members as JavaScript does: array indices first, by number; then the other names in the order of insertion.
-fn in_order(mut members: Vec<(Box<str>, Value)>) -> Vec<(Box<str>, Value)> {
+pub(crate) fn in_order(mut members: Vec<(Box<str>, Value)>) -> Vec<(Box<str>, Value)> {
     // Of equal names the last value counts, at the first one's place. Sorting positions keeps this fast for large objects.
     let mut positions: Vec<usize> = (0..members.len()).collect();
     positions.sort_by(|left, right| members[*left].0.cmp(&members[*right].0));
