@@ -16,6 +16,7 @@
 //! - [`store`]: the trait that S3 and the cache implement
 //! - [`response`]: outcomes → HTTP responses → the JSON payload of Lambda
 //! - [`record`]: the record of one invocation; [`metric`]: the table of metrics
+//! - [`problem`]: problems of a JSON file, with line and column
 //! - [`error_chain`]: an error and its sources in one line
 
 pub mod access;
@@ -25,6 +26,7 @@ pub mod http;
 mod json;
 pub mod metric;
 pub mod object;
+pub mod problem;
 pub mod record;
 pub mod request;
 pub mod response;

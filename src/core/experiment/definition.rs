@@ -71,17 +71,7 @@ impl Definition {
                 "remove features that are not used, or values of saved groups",
             )]);
         }
-        let json: Value = serde_json::from_str(text).map_err(|error| {
-            let reason = error.to_string();
-            // serde_json appends the position, which the problem states already.
-            let reason = reason.split(" at line ").next().unwrap_or_default().to_owned();
-            vec![Problem::at(
-                error.line(),
-                error.column().max(1),
-                format!("invalid JSON: {reason}"),
-                "correct the syntax",
-            )]
-        })?;
+        let json: Value = serde_json::from_str(text).map_err(|error| vec![Problem::of_syntax(&error)])?;
         let mut builder = Builder::new(json.get("savedGroups")).with_cache_key(constraints.cache_key);
         let definition = build(&json, constraints, &mut builder);
         let Builder { problems, .. } = builder;
@@ -144,7 +134,7 @@ fn build<'a>(json: &'a Value, constraints: Constraints<'a>, builder: &mut Builde
     labels.sort_by(|left, right| (&left.key, &left.version).cmp(&(&right.key, &right.version)));
     labels.dedup_by(|left, right| (&left.key, &left.version) == (&right.key, &right.version));
     warn_of_long_cookies(&labels, &mut builder.problems);
-    let fields = std::mem::take(&mut builder.problems.fields);
+    let fields = std::mem::take(&mut builder.fields);
     let needs_attributes = fields.iter().any(|field| field.detail() == Detail::Attributes);
     let detail = if needs_attributes { Detail::Attributes } else { Detail::Visit };
     let counting = Counting::prepare(json, &labels, &fields, &mut builder.problems);

@@ -92,7 +92,7 @@ impl Value {
     }
 
     /// The type with its article, for messages.
-    pub(super) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
             Self::Bool(_) => "a boolean",
@@ -255,7 +255,7 @@ impl<'de> Deserialize<'de> for Value {
 const SMALL_OBJECT: usize = 16;
 
 /// Sorts members as JavaScript does: array indices first, by number; then the other names in the order of insertion.
-fn in_order(members: Vec<(Box<str>, Value)>) -> Vec<(Box<str>, Value)> {
+pub(crate) fn in_order(members: Vec<(Box<str>, Value)>) -> Vec<(Box<str>, Value)> {
     // Almost every object is small and in order: the start of the function waits for this.
     let is_repeated = |index: usize| members[..index].iter().any(|(name, _)| *name == members[index].0);
     let is_small = members.len() <= SMALL_OBJECT;

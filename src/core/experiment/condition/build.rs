@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::experiment::attribute::Attribute;
+use crate::experiment::attribute::{Attribute, Field};
 use crate::experiment::condition::evaluate::REMEMBERED_MAX;
 use crate::experiment::condition::tree::{Condition, List, Operator, Order, Targeting, Test, ValueTest};
 use crate::experiment::condition::version::padded;
@@ -33,6 +33,8 @@ pub(in crate::experiment) struct Builder<'a> {
     cache_key: &'a [String],
     /// The different conditions of rules and experiments so far.
     targetings: Vec<Prepared<'a>>,
+    /// The request's attributes that the definition uses.
+    pub(in crate::experiment) fields: Vec<Field>,
     pub(in crate::experiment) problems: Problems,
 }
 
@@ -52,6 +54,7 @@ impl<'a> Builder<'a> {
             of_request: true,
             cache_key: &[],
             targetings: Vec::new(),
+            fields: Vec::new(),
             problems: Problems::default(),
         }
     }
@@ -128,9 +131,21 @@ impl<'a> Builder<'a> {
     pub(in crate::experiment) fn attribute(&mut self, name: &str) -> Attribute {
         let attribute = Attribute::with_cache_key(name, self.cache_key);
         if self.of_request {
-            self.problems.use_attribute(&attribute);
+            self.use_attribute(&attribute);
         }
         attribute
+    }
+
+    /// Notes that the definition uses an attribute; warns if a request has no such attribute.
+    fn use_attribute(&mut self, attribute: &Attribute) {
+        match &attribute.field {
+            Some(field) if self.fields.contains(field) => {}
+            Some(field) => self.fields.push(field.clone()),
+            None => self.problems.warn(
+                format!("the attribute {} is absent from every request", attribute.name),
+                "use an attribute of the table in docs/first-test.md, such as country or query.NAME",
+            ),
+        }
     }
 
     fn conditions(&mut self, value: &'a Value) -> Option<Vec<Condition>> {

@@ -1,0 +1,176 @@
+//! The index of rules by path: the most specific rule of a path with one binary search.
+
+use crate::access::path::PathPattern;
+
+/// No entry.
+const NONE: u16 = u16::MAX;
+
+/// The rules by path.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Index {
+    /// Sorted by text. Each text starts with `/` and another byte.
+    entries: Vec<Entry>,
+    /// The positions in `entries` at which the texts with each second byte start, and the end.
+    starts: Vec<u16>,
+    /// The rule of `/*`.
+    root: Option<u16>,
+    /// The first segments of all texts, sorted.
+    heads: Vec<Box<[u8]>>,
+}
+
+/// A path or the prefix of paths.
+#[derive(Debug, Clone, PartialEq)]
+struct Entry {
+    text: Box<[u8]>,
+    is_prefix: bool,
+    rule: u16,
+    /// The longest other entry whose text starts this one.
+    parent: u16,
+}
+
+impl Entry {
+    fn matches(&self, path: &[u8]) -> bool {
+        match path.strip_prefix(&*self.text) {
+            // `/a.html/` is `/a.html` for a server that keeps objects as files.
+            Some(rest) => self.is_prefix || rest.is_empty() || rest == b"/",
+            None => false,
+        }
+    }
+}
+
+impl Index {
+    /// Builds the index of at most 65,534 patterns, by the positions of their rules.
+    pub(super) fn new<'a>(patterns: impl Iterator<Item = (&'a PathPattern, u16)>) -> Self {
+        let mut index = Self::default();
+        for (pattern, rule) in patterns {
+            match pattern {
+                PathPattern::All => index.root = Some(rule),
+                PathPattern::Exact(text) => index.push(text, false, rule),
+                PathPattern::Folder(text) => {
+                    index.push(text, true, rule);
+                    // The folder itself, unless it has a rule of its own: sorted after that one, and dropped.
+                    index.push(text.trim_end_matches('/'), false, rule | FOLDER);
+                }
+            }
+        }
+        index.entries.sort_by(|left, right| left.text.cmp(&right.text).then(left.rule.cmp(&right.rule)));
+        index.entries.dedup_by(|right, left| right.text == left.text);
+        index.entries.iter_mut().for_each(|entry| entry.rule &= !FOLDER);
+        index.link();
+        index
+    }
+
+    fn push(&mut self, text: &str, is_prefix: bool, rule: u16) {
+        self.entries.push(Entry { text: text.as_bytes().into(), is_prefix, rule, parent: NONE });
+    }
+
+    fn link(&mut self) {
+        // The entries that start the current one, by increasing length.
+        let mut open: Vec<usize> = Vec::new();
+        for at in 0..self.entries.len() {
+            while open.last().is_some_and(|last| !self.entries[at].text.starts_with(&self.entries[*last].text)) {
+                open.pop();
+            }
+            self.entries[at].parent = open.last().map_or(NONE, |last| *last as u16);
+            open.push(at);
+        }
+        let start = |byte: usize| self.entries.partition_point(|entry| usize::from(entry.text[1]) < byte) as u16;
+        self.starts = (0..=256).map(start).collect();
+        let head = |entry: &Entry| entry.text[1..].split(|byte| *byte == b'/').next().map(Into::into);
+        self.heads = self.entries.iter().filter_map(head).collect();
+        self.heads.sort();
+        self.heads.dedup();
+    }
+
+    /// The rule of the most specific pattern, other than `/*`, that matches a path.
+    pub(super) fn find(&self, path: &[u8]) -> Option<u16> {
+        let second = usize::from(*path.get(1)?);
+        let (start, end) = (usize::from(*self.starts.get(second)?), usize::from(*self.starts.get(second + 1)?));
+        let candidates = self.entries.get(start..end)?;
+        // The longest entry that starts the path, if any, is the last one that is not greater than the path, or one of its
+        // ancestors: all entries between the two start with it.
+        let at = candidates.partition_point(|entry| *entry.text <= *path).checked_sub(1)?;
+        let mut at = start + at;
+        loop {
+            let entry = self.entries.get(at)?;
+            if entry.matches(path) {
+                return Some(entry.rule);
+            }
+            at = usize::from(entry.parent);
+        }
+    }
+
+    /// The rule of `/*`.
+    pub(super) fn root(&self) -> Option<u16> {
+        self.root
+    }
+
+    /// Whether a pattern names this first segment.
+    pub(super) fn names(&self, head: &str) -> bool {
+        self.heads.binary_search_by(|known| (**known).cmp(head.as_bytes())).is_ok()
+    }
+}
+
+/// Marks the rule of a folder's own path while the index is built. There are fewer rules.
+const FOLDER: u16 = 1 << 15;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn index(texts: &[&str]) -> Index {
+        let patterns: Vec<PathPattern> = texts.iter().map(|text| PathPattern::parse(text).unwrap()).collect();
+        Index::new(patterns.iter().zip(0..))
+    }
+
+    #[test]
+    fn the_most_specific_pattern_is_found() {
+        let index = index(&["/a/*", "/a/b/*", "/a/b/c.html", "/a/b", "/ab", "/*", "/a/b/c/*"]);
+        for (path, rule) in [
+            ("/a/x", Some(0)),
+            ("/a", Some(0)),
+            ("/a/", Some(0)),
+            ("/ab", Some(4)),
+            ("/ab/", Some(4)),
+            ("/abc", None),
+            ("/a/b", Some(3)),
+            ("/a/b/", Some(1)),
+            ("/a/b/c.html", Some(2)),
+            ("/a/b/c.html/", Some(2)),
+            ("/a/b/c.html/x", Some(1)),
+            ("/a/b/c.htm", Some(1)),
+            ("/a/b/c", Some(6)),
+            ("/a/b/c/d", Some(6)),
+            ("/", None),
+            ("", None),
+            ("/b", None),
+            ("/A/x", None),
+        ] {
+            assert_eq!(index.find(path.as_bytes()), rule, "{path}");
+        }
+        assert_eq!(index.root(), Some(5));
+        assert!(index.names("a") && index.names("ab") && !index.names("b"));
+    }
+
+    proptest! {
+        #[test]
+        fn the_index_finds_what_a_scan_finds(
+            texts in prop::collection::btree_set("(/(a|b|ab)){1,3}(/\\*)?", 0..20),
+            path in "(/(a|b|ab|c)){1,4}/?",
+        ) {
+            let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
+            let exact = |text: &&&str| !text.ends_with('*') && path.strip_prefix(**text).is_some_and(|rest| matches!(rest, "" | "/"));
+            let folder = |text: &&&str| text.strip_suffix('*').is_some_and(|text| path.starts_with(text) || text.strip_suffix('/') == Some(&path));
+            // Of an exact path and the folder `/a/*`, the path `/a/` is in the folder.
+            let rank = |text: &&&str| match text.strip_suffix('*') {
+                Some(folder) if path.starts_with(folder) => folder.len() * 2,
+                Some(_) => path.len() * 2,
+                None => text.len() * 2 + 1,
+            };
+            let scanned = texts.iter().filter(|text| exact(text) || folder(text)).max_by_key(rank);
+            let found = index(&texts).find(path.as_bytes()).map(|rule| texts[usize::from(rule)]);
+            prop_assert_eq!(found, scanned.copied());
+        }
+    }
+}

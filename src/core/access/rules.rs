@@ -1,0 +1,191 @@
+//! The rules of access.json, and which of them guard a path.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use smallvec::SmallVec;
+
+use crate::access::index::Index;
+use crate::access::jwt::TokenRule;
+use crate::access::login::Login;
+use crate::access::path::PathPattern;
+use crate::access::reading::{Readings, is_plain};
+use crate::access::signed_url::LinkRule;
+use crate::object::is_version;
+
+/// A rule of access.json.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// The path as written.
+    pub path: Box<str>,
+    /// What the rule requires.
+    pub kind: RuleKind,
+    /// Whether guarded responses are `no-store` instead of `private`.
+    pub no_store: bool,
+    /// Where a client without a valid token logs in.
+    pub login: Option<Login>,
+    /// The position in the file, from 0; `None` for an object that is never served.
+    pub position: Option<usize>,
+    pub(super) pattern: PathPattern,
+    /// The position among all rules.
+    pub(super) id: usize,
+}
+
+/// What a rule requires of a request.
+#[derive(Debug, Clone)]
+pub enum RuleKind {
+    /// A token.
+    Token(Box<TokenRule>),
+    /// A signed link or its cookie.
+    Link(LinkRule),
+    /// Nothing.
+    Open,
+    /// The object holds keys, and is never served.
+    Hidden,
+}
+
+/// A path that leads to an object of the request, and the folder of the version that the origin puts before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// The folder, if the origin adds one.
+    pub version: Option<&'a str>,
+    /// The decoded path, with or without its leading slash.
+    pub path: &'a str,
+}
+
+impl<'a> From<&'a str> for Target<'a> {
+    fn from(path: &'a str) -> Self {
+        Self { version: None, path }
+    }
+}
+
+/// The first segments of paths that are folders of versions.
+#[derive(Clone, Copy)]
+pub enum Versions<'a> {
+    /// Nothing lists the versions: each segment may be one.
+    Any,
+    /// Those for which the function is true.
+    Listed(&'a dyn Fn(&str) -> bool),
+}
+
+/// The rules that a request must satisfy.
+pub type Guards<'r> = SmallVec<[&'r Rule; 2]>;
+
+/// The rules of access.json.
+#[derive(Debug, Clone)]
+pub struct AccessRules {
+    pub(super) rules: Vec<Rule>,
+    index: Index,
+    /// Distinguishes all rules that the process has parsed.
+    generation: u64,
+}
+
+/// The generation of the rules parsed last.
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+
+impl AccessRules {
+    /// Indexes at most 32,767 rules with distinct patterns.
+    pub(super) fn new(mut rules: Vec<Rule>) -> Self {
+        (0..).zip(&mut rules).for_each(|(id, rule)| rule.id = id);
+        let index = Index::new(rules.iter().map(|rule| &rule.pattern).zip(0..));
+        Self { rules, index, generation: 1 + GENERATION.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// The rules, in the order of the file.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// A number that no other parsed rules of this process have.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The objects in the bucket that hold keys of rules, and that the rules need, without repetitions.
+    pub fn jwks_objects(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.token_rules().filter_map(TokenRule::jwks).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Whether the keys of every rule are loaded.
+    pub fn is_complete(&self) -> bool {
+        self.token_rules().all(TokenRule::is_complete)
+    }
+
+    fn token_rules(&self) -> impl Iterator<Item = &TokenRule> {
+        self.rules.iter().filter_map(|rule| match &rule.kind {
+            RuleKind::Token(token) => Some(&**token),
+            _ => None,
+        })
+    }
+
+    /// The rules that guard a path; empty if it is open.
+    ///
+    /// The most specific rule of each reading of the path counts. The first segment may be the folder of a version: then
+    /// the rule of the rest counts too. An open rule opens a path only if no reading leads to another rule. Allocates
+    /// nothing for a path with one reading.
+    pub fn guards(&self, target: Target<'_>, versions: Versions<'_>) -> Guards<'_> {
+        let mut guards = Guards::new();
+        self.add_guards(target, versions, &mut guards);
+        guards
+    }
+
+    pub(super) fn add_guards<'r>(&'r self, target: Target<'_>, versions: Versions<'_>, guards: &mut Guards<'r>) {
+        let Target { version, path } = target;
+        let path = path.as_bytes();
+        let is_plain = is_plain(path);
+        if let Some(version) = version
+            && (!is_plain || !is_version(version) || self.index.names(version))
+        {
+            let slash: &[u8] = if path.first() == Some(&b'/') { b"" } else { b"/" };
+            let key = [b"/", version.as_bytes(), slash, path].concat();
+            // The rules of the version's folder only: `/*` would match every version, whatever rule the path has there.
+            self.read(&key, guards, |this, reading, guards| this.add(this.index.find(reading), guards));
+        }
+        if is_plain {
+            self.add_reading(path, versions, guards);
+        } else {
+            self.read(path, guards, |this, reading, guards| this.add_reading(reading, versions, guards));
+        }
+    }
+
+    fn read<'r>(&'r self, path: &[u8], guards: &mut Guards<'r>, add: impl Fn(&'r Self, &[u8], &mut Guards<'r>)) {
+        let readings = Readings::of(path);
+        if readings.is_cut {
+            // It may lead anywhere.
+            (0..).take(self.rules.len()).for_each(|rule| self.add(Some(rule), guards));
+            return;
+        }
+        readings.iter().for_each(|reading| add(self, reading, guards));
+    }
+
+    /// Adds the rules of one reading.
+    fn add_reading<'r>(&'r self, path: &[u8], versions: Versions<'_>, guards: &mut Guards<'r>) {
+        let whole = self.index.find(path);
+        self.add(whole, guards);
+        let end = memchr::memchr(b'/', path.get(1..).unwrap_or_default()).map(|at| at + 1);
+        let (is_listed, rest) = match (versions, end.map(|end| path.split_at(end))) {
+            (Versions::Any, Some((_, rest))) => (false, self.index.find(rest)),
+            (Versions::Listed(is_version), Some((first, rest))) => {
+                let is_listed = str::from_utf8(&first[1..]).is_ok_and(is_version);
+                (is_listed, if is_listed { self.index.find(rest) } else { None })
+            }
+            (_, None) => (false, None),
+        };
+        self.add(rest, guards);
+        // `/*` holds where nothing more specific does. Within the folder of a version that is listed, that can be a rule of the
+        // rest; where the first segment only may be a version, a rule of the rest is not allowed to lift it.
+        if whole.is_none() && (!is_listed || rest.is_none()) {
+            self.add(self.index.root(), guards);
+        }
+    }
+
+    fn add<'r>(&'r self, rule: Option<u16>, guards: &mut Guards<'r>) {
+        let Some(rule) = rule.and_then(|rule| self.rules.get(usize::from(rule))) else { return };
+        let is_new = || !guards.iter().any(|known| std::ptr::eq(*known, rule));
+        if !matches!(rule.kind, RuleKind::Open) && is_new() {
+            guards.push(rule);
+        }
+    }
+}
