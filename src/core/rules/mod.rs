@@ -8,10 +8,16 @@ mod experiment;
 mod goal;
 pub mod html;
 mod key;
+mod line_problem;
+mod line_reader;
 mod method;
 mod object;
+mod path_index;
+mod path_pattern;
+mod percent;
 mod policy;
 mod redirect;
+pub mod redirects;
 mod test_versions;
 mod variant;
 
@@ -25,6 +31,7 @@ use crate::store::Part;
 
 pub use self::action::{Action, AddressRedirect, Candidate, Instead, Otherwise};
 use self::action::{Draft, Stage};
+pub use self::line_problem::{LineProblem, Severity};
 pub use self::policy::Policy;
 pub use self::redirect::location;
 

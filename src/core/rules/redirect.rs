@@ -2,29 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 
 use crate::object::ObjectKey;
 use crate::rules::action::{Action, Candidate, Draft, Stage};
-
-/// Characters that a query must encode (RFC 3986 §3.4). The query arrives encoded, so `%` stays.
-const QUERY_ENCODED: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'<')
-    .add(b'>')
-    .add(b'[')
-    .add(b'\\')
-    .add(b']')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
-
-/// Characters that a path must encode (RFC 3986 §3.3), and `+`: S3, which serves the new address, reads it as a space.
-const PATH_ENCODED: &AsciiSet = &QUERY_ENCODED.add(b'%').add(b'+').add(b'?');
+use crate::rules::percent::{PATH_ENCODED, QUERY_ENCODED};
 
 /// Redirects to `redirect_path` if the header `redirect` is exactly `true`.
 ///
