@@ -196,6 +196,8 @@ pub enum Field {
     Referrer,
     /// A utm parameter of the query string, by the parameter's name.
     Utm(&'static str),
+    /// A claim of the visitor's token, by its path.
+    Claim(Box<[Box<str>]>),
 }
 
 /// Whether a request has an attribute with this name.
@@ -207,7 +209,9 @@ impl Field {
     /// The fields of a request that the attribute needs besides those of every visit.
     pub(super) fn detail(&self) -> Detail {
         match self {
-            Self::Id | Self::Path | Self::Query(_) | Self::Cookie(_) | Self::Header(_) | Self::Utm(_) => Detail::Visit,
+            Self::Id | Self::Path | Self::Query(_) | Self::Cookie(_) | Self::Header(_) | Self::Utm(_) | Self::Claim(_) => {
+                Detail::Visit
+            }
             _ => Detail::Attributes,
         }
     }
@@ -234,9 +238,14 @@ impl Field {
             Self::Language => (None, &["accept-language"]),
             Self::Browser | Self::Os | Self::Bot => (None, &["user-agent"]),
             Self::Referrer => (None, &["referer"]),
-            Self::Id | Self::Url | Self::Host | Self::Path | Self::Query(_) | Self::Cookie(_) | Self::Utm(_) => {
-                (None, &[])
-            }
+            Self::Id
+            | Self::Url
+            | Self::Host
+            | Self::Path
+            | Self::Query(_)
+            | Self::Cookie(_)
+            | Self::Utm(_)
+            | Self::Claim(_) => (None, &[]),
         };
         named.into_iter().chain(fixed.iter().copied())
     }
@@ -248,6 +257,7 @@ impl Field {
                 "query" => Some(Self::Query(rest.into())),
                 "cookie" => Some(Self::Cookie(rest.into())),
                 "header" => Some(Self::Header(rest.to_ascii_lowercase().into())),
+                "claims" => Some(Self::Claim(rest.split('.').map(Into::into).collect())),
                 _ => None,
             };
         }
@@ -282,6 +292,7 @@ impl fmt::Display for Field {
             Self::Query(name) => return write!(f, "query.{name}"),
             Self::Cookie(name) => return write!(f, "cookie.{name}"),
             Self::Header(name) => return write!(f, "header.{name}"),
+            Self::Claim(path) => return write!(f, "claims.{}", path.join(".")),
             Self::Id => "id",
             Self::Url => "url",
             Self::Host => "host",
@@ -309,7 +320,7 @@ mod tests {
     use super::*;
 
     /// The attributes of the contract, and how many header fields each needs.
-    const NAMES: [(&str, usize); 20] = [
+    const NAMES: [(&str, usize); 21] = [
         ("id", 0),
         ("url", 0),
         ("host", 0),
@@ -317,6 +328,7 @@ mod tests {
         ("query.Q", 0),
         ("cookie.C", 0),
         ("header.x-h", 1),
+        ("claims.a.b", 0),
         ("country", 1),
         ("region", 1),
         ("city", 1),

@@ -14,6 +14,7 @@ use crate::experiment::client::{browser, system};
 use crate::experiment::evaluation::{Assigned, Hashed, Sticky, Visitor};
 use crate::experiment::settings::ExperimentSettings;
 use crate::experiment::spec::Experiment;
+use crate::experiment::value::{Found, Value};
 use crate::experiment::url::{parameter, query_string_override};
 use crate::request::Request;
 use crate::request::visit::Visit;
@@ -47,6 +48,8 @@ pub(super) struct RequestVisitor<'a, 'i> {
     visit: &'a Visit<'a>,
     settings: &'a ExperimentSettings,
     id: Option<&'i str>,
+    /// The claims of the visitor's token.
+    claims: Option<&'i Value>,
     url: OnceCell<String>,
     pub(super) assignments: RefCell<Assignments<'a>>,
     pub(super) participations: RefCell<SmallVec<[Participation<'a>; 4]>>,
@@ -59,6 +62,7 @@ impl<'a, 'i> RequestVisitor<'a, 'i> {
         visit: &'a Visit<'a>,
         settings: &'a ExperimentSettings,
         id: Option<&'i str>,
+        claims: Option<&'i Value>,
         assignments: Assignments<'a>,
     ) -> Self {
         Self {
@@ -66,6 +70,7 @@ impl<'a, 'i> RequestVisitor<'a, 'i> {
             visit,
             settings,
             id,
+            claims,
             url: OnceCell::new(),
             assignments: RefCell::new(assignments),
             participations: RefCell::default(),
@@ -115,6 +120,11 @@ impl<'a, 'i> RequestVisitor<'a, 'i> {
             Field::Bot => Operand::Bool(self.is_bot()),
             Field::Referrer => optional(visit.field(&visit.referer, "referer")),
             Field::Utm(name) => optional(parameter(&self.request.query, name)),
+            Field::Claim(path) => match self.claims.map(|claims| claims.at_path(path)) {
+                None => Operand::Null,
+                Some(Found::Value(value)) => value.into(),
+                Some(Found::Length(length)) => Operand::Number(length as f64),
+            },
         }
     }
 
@@ -147,15 +157,9 @@ impl<'a, 'i> RequestVisitor<'a, 'i> {
         .find_map(|(flag, header, name)| (visit.field(flag, header)? == "true").then_some(name))
     }
 
-    /// The host of the site. The API is reached under its own name, unless it has a domain name of the site.
+    /// The host of the site.
     fn host(&self) -> Cow<'_, str> {
-        let of_aws = |domain: &str| {
-            [".amazonaws.com", ".amazonaws.com.cn", ".on.aws"].iter().any(|suffix| domain.ends_with(suffix))
-        };
-        let has_own = self.visit.domain_name.as_deref().is_some_and(|domain| !of_aws(domain));
-        let own = if has_own { self.visit.field(&self.visit.host, "host") } else { None };
-        let site = &*self.settings.site;
-        own.unwrap_or_else(|| Cow::Borrowed(site.split_once("://").map_or(site, |(_, host)| host)))
+        self.visit.site_host(&self.settings.site)
     }
 
     fn full_url(&self) -> String {

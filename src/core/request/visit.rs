@@ -140,6 +140,18 @@ impl Visit<'_> {
         header(self.event, name)
     }
 
+    /// The host that the viewer requested, for a site whose usual address is `site`, such as `https://www.example.com`.
+    ///
+    /// An API is reached under its own name, unless it has a domain name of the site.
+    pub fn site_host<'s>(&'s self, site: &'s str) -> Cow<'s, str> {
+        let of_aws = |domain: &str| {
+            [".amazonaws.com", ".amazonaws.com.cn", ".on.aws"].iter().any(|suffix| domain.ends_with(suffix))
+        };
+        let has_own = self.domain_name.as_deref().is_some_and(|domain| !of_aws(domain));
+        let own = if has_own { self.field(&self.host, "host") } else { None };
+        own.unwrap_or_else(|| Cow::Borrowed(site.split_once("://").map_or(site, |(_, host)| host)))
+    }
+
     /// Whether a browser navigates to a page: it says so, or it does not say what it fetches and accepts HTML.
     pub fn is_navigation(&self, request: &Request<'_>) -> bool {
         let navigates = match self.sec_fetch_dest.as_deref() {

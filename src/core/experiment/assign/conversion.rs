@@ -85,7 +85,7 @@ pub fn beacon<'a>(
     let cookies =
         [settings.cookies.set_visitor(&cookie), settings.cookies.set_assignments(&assignments.text(), is_preview)];
     let counted = found.into_iter().map(|conversion| conversion.count).collect();
-    let visitor = RequestVisitor::new(request, visit, settings, Some(state.id), Assignments::default());
+    let visitor = RequestVisitor::new(request, visit, settings, Some(state.id), None, Assignments::default());
     let counts = Counts::new(state.id, settings.hash_ids, attributes(definition, &visitor), counted);
     let personal = Personal { private: true, cookies: Some(Box::new(cookies)), ..Personal::default() };
     (Outcome::GoalReached, Some(Assignment { personal, counts: Some(Box::new(counts)), ..Assignment::default() }))

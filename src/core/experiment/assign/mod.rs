@@ -23,8 +23,8 @@ pub use self::conversion::beacon;
 use self::conversion::{Conversion, attributes, conversions};
 pub use self::participant::{Assignment, Experiments};
 
-/// Assigns the visitor of a request that does not state a version itself.
-pub fn assign<'a>(request: &'a Request<'a>, experiments: Experiments<'a>) -> Assignment<'a> {
+/// Assigns the visitor of a request that does not state a version itself; `claims` are those of the visitor's token.
+pub fn assign<'a>(request: &'a Request<'a>, experiments: Experiments<'a>, claims: Option<&Value>) -> Assignment<'a> {
     let Experiments { definition, settings, visit, new_id } = experiments;
     let Some(definition) = definition else {
         // Any answer may be another one as soon as there is a definition.
@@ -46,7 +46,7 @@ pub fn assign<'a>(request: &'a Request<'a>, experiments: Experiments<'a>) -> Ass
         (Some(_), Some(assignments)) => Assignments::read(assignments, &definition.labels),
         _ => Assignments::default(),
     };
-    let visitor = RequestVisitor::new(request, visit, settings, id.as_deref(), earlier);
+    let visitor = RequestVisitor::new(request, visit, settings, id.as_deref(), claims, earlier);
     let mut evaluation = Evaluation::new(&definition.plan.features, &visitor);
     // For other requests too, because a cache does not tell their answers from those to navigations.
     let redirect = redirect(definition, &visitor, &mut evaluation).filter(|_| navigates);

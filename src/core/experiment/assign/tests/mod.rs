@@ -97,7 +97,7 @@ impl Case {
     }
 
     fn assign(&self) -> Seen {
-        Seen::new(&assign(&self.request, self.experiments(&self.definition())))
+        Seen::new(&assign(&self.request, self.experiments(&self.definition()), None))
     }
 }
 
