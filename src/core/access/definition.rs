@@ -177,8 +177,10 @@ fn hide_keys(file: Option<&str>, rules: &mut Vec<Rule>, problems: &mut Problems)
             problems.reject(format!("the key {name:?} is no plain path, and cannot be hidden"), "rename the object");
             continue;
         };
-        if rules.iter().any(|rule| rule.pattern == pattern) {
-            problems.reject(format!("{path} holds keys and is never served"), "remove the rule with this path");
+        if let Some(position) = rules.iter().find(|rule| rule.pattern == pattern).and_then(|rule| rule.position) {
+            at_rule(position, "path", problems, |problems| {
+                problems.reject("the object holds keys and is never served", "remove the rule");
+            });
             continue;
         }
         let (path, kind) = (path.into(), RuleKind::Hidden);
@@ -190,13 +192,20 @@ fn hide_keys(file: Option<&str>, rules: &mut Vec<Rule>, problems: &mut Problems)
 fn warn_of_guarded_logins(rules: &AccessRules, problems: &mut Problems) {
     for rule in rules.rules() {
         let (Some(path), Some(position)) = (rule.login.as_ref().and_then(Login::path), rule.position) else { continue };
-        if rules.guards(path.into(), Versions::Any).is_empty() {
+        if rules.guards(path.into(), Versions::Listed(&|_| false)).is_empty() {
             continue;
         }
-        problems.enter("rules");
-        problems.enter_element(position);
-        problems.enter("login");
-        problems.warn(format!("the login page {path} is guarded itself"), "add an open rule for it");
-        (0..3).for_each(|_| problems.leave());
+        at_rule(position, "login", problems, |problems| {
+            problems.warn(format!("the login page {path} is guarded itself"), "add an open rule for it");
+        });
     }
+}
+
+/// Records a problem of a member of a rule.
+fn at_rule(position: usize, member: &str, problems: &mut Problems, record: impl FnOnce(&mut Problems)) {
+    problems.enter("rules");
+    problems.enter_element(position);
+    problems.enter(member);
+    record(problems);
+    (0..3).for_each(|_| problems.leave());
 }

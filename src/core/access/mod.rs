@@ -23,3 +23,5 @@ pub mod secret;
 pub mod signed_url;
 pub mod source;
 mod strict;
+#[cfg(test)]
+mod tests;

@@ -122,8 +122,8 @@ impl AccessRules {
 
     /// The rules that guard a path; empty if it is open.
     ///
-    /// The most specific rule of each reading of the path counts. The first segment may be the folder of a version: then
-    /// the rule of the rest counts too. An open rule opens a path only if no reading leads to another rule. Allocates
+    /// The most specific rule of each reading of the path counts. The first segment may be the folder of a version, or the
+    /// first ones of several: then the rule of the rest counts too. An open rule opens a path only if no reading leads to another rule. Allocates
     /// nothing for a path with one reading.
     pub fn guards(&self, target: Target<'_>, versions: Versions<'_>) -> Guards<'_> {
         let mut guards = Guards::new();
@@ -160,23 +160,27 @@ impl AccessRules {
         readings.iter().for_each(|reading| add(self, reading, guards));
     }
 
-    /// Adds the rules of one reading.
+    /// Adds the rules of one reading. `/*` holds where nothing more specific does.
     fn add_reading<'r>(&'r self, path: &[u8], versions: Versions<'_>, guards: &mut Guards<'r>) {
-        let whole = self.index.find(path);
-        self.add(whole, guards);
-        let end = memchr::memchr(b'/', path.get(1..).unwrap_or_default()).map(|at| at + 1);
-        let (is_listed, rest) = match (versions, end.map(|end| path.split_at(end))) {
-            (Versions::Any, Some((_, rest))) => (false, self.index.find(rest)),
-            (Versions::Listed(is_version), Some((first, rest))) => {
-                let is_listed = str::from_utf8(&first[1..]).is_ok_and(is_version);
-                (is_listed, if is_listed { self.index.find(rest) } else { None })
+        let mut rest = path;
+        let mut is_specific = false;
+        loop {
+            let found = self.index.find(rest);
+            self.add(found, guards);
+            is_specific |= found.is_some();
+            let Some(end) = memchr::memchr(b'/', rest.get(1..).unwrap_or_default()) else { break };
+            let (first, others) = rest.split_at(end + 1);
+            match versions {
+                Versions::Listed(is_version) if str::from_utf8(&first[1..]).is_ok_and(is_version) => rest = others,
+                Versions::Listed(_) => break,
+                Versions::Any => {
+                    // The first segment only may be a version, so a rule of the rest cannot lift `/*`.
+                    self.add(self.index.find(others), guards);
+                    break;
+                }
             }
-            (_, None) => (false, None),
-        };
-        self.add(rest, guards);
-        // `/*` holds where nothing more specific does. Within the folder of a version that is listed, that can be a rule of the
-        // rest; where the first segment only may be a version, a rule of the rest is not allowed to lift it.
-        if whole.is_none() && (!is_listed || rest.is_none()) {
+        }
+        if !is_specific {
             self.add(self.index.root(), guards);
         }
     }
