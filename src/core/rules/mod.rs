@@ -6,6 +6,8 @@ mod access;
 mod action;
 mod experiment;
 mod goal;
+pub mod headers;
+mod host;
 mod key;
 mod line_problem;
 mod line_reader;
