@@ -18,7 +18,7 @@ use nearedge_core::request::Request;
 use nearedge_core::request::event::parse;
 use nearedge_core::response::payload::Payload;
 use nearedge_core::response::{Outcome, Response};
-use nearedge_core::rules::{Action, decide};
+use nearedge_core::rules::{Action, Active, decide};
 use nearedge_core::store::{Source, Store};
 use serde_json::{Value, json};
 
@@ -75,14 +75,14 @@ fn decision(criterion: &mut Criterion) {
         ("forbid", forbidden),
         ("hostile/5kB path", request(&"/%".repeat(2_500))),
     ] {
-        let action = decide(&request, &policy, None).action;
+        let action = decide(&request, &policy, Active::default()).action;
         assert!(match name {
             "fetch" => matches!(action, Action::Fetch { .. }),
             "redirect" => matches!(action, Action::Redirect { .. }),
             "forbid" => matches!(action, Action::Respond(Outcome::Forbidden)),
             _ => matches!(action, Action::Missing { .. }),
         });
-        group.bench_function(name, |bencher| bencher.iter(|| decide(black_box(&request), &policy, None)));
+        group.bench_function(name, |bencher| bencher.iter(|| decide(black_box(&request), &policy, Active::default())));
     }
     group.finish();
 }

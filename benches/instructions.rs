@@ -21,7 +21,7 @@ use nearedge::telemetry::count_line::{self, CountMetrics};
 use nearedge_core::access::secret::Secrets;
 use nearedge_core::object::BodyEncoder;
 use nearedge_core::request::event::parse;
-use nearedge_core::rules::decide;
+use nearedge_core::rules::{Active, decide};
 use serde_json::{Value, json};
 
 /// A name, and a function that prepares the scenario and returns one repetition of it.
@@ -57,7 +57,7 @@ fn scenarios() -> Vec<Scenario> {
                 let (event, policy) = (usual(), policy());
                 Box::new(move || {
                     let request = parse(&event).unwrap();
-                    assert!(decide(black_box(&request), &policy, None).secret.is_some());
+                    assert!(decide(black_box(&request), &policy, Active::default()).secret.is_some());
                 })
             }),
         ),

@@ -183,7 +183,7 @@ fn disagreements(definition: &Definition, feature: &str, pages: &BTreeSet<(Strin
         let request = Request { path: path.into(), ..Request::default() };
         let experiments =
             Experiments { definition: Some(definition), settings: &settings, visit: &visit, new_id: &|| None };
-        assign(&request, experiments).version.map(str::to_owned)
+        assign(&request, experiments, None).version.map(str::to_owned)
     };
     let mut problems = Vec::new();
     for (page, asset) in pages {

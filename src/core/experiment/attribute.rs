@@ -209,9 +209,13 @@ impl Field {
     /// The fields of a request that the attribute needs besides those of every visit.
     pub(super) fn detail(&self) -> Detail {
         match self {
-            Self::Id | Self::Path | Self::Query(_) | Self::Cookie(_) | Self::Header(_) | Self::Utm(_) | Self::Claim(_) => {
-                Detail::Visit
-            }
+            Self::Id
+            | Self::Path
+            | Self::Query(_)
+            | Self::Cookie(_)
+            | Self::Header(_)
+            | Self::Utm(_)
+            | Self::Claim(_) => Detail::Visit,
             _ => Detail::Attributes,
         }
     }

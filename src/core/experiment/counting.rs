@@ -79,7 +79,10 @@ impl Counting {
         let mut previews: Vec<Mark> = labels.iter().map(|label| label.preview).collect();
         previews.sort_unstable();
         // Bots are never counted, and lines have the id anyway.
-        let logged = fields.iter().filter(|field| !matches!(field, Field::Id | Field::Bot | Field::Claim(_))).take(ATTRIBUTES_MAX);
+        let logged = fields
+            .iter()
+            .filter(|field| !matches!(field, Field::Id | Field::Bot | Field::Claim(_)))
+            .take(ATTRIBUTES_MAX);
         let attributes = logged.map(|field| (field.to_string().into(), field.clone())).collect();
         Self { goals, restrictions, attributes, kept, previews, in_metrics }
     }

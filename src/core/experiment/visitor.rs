@@ -14,8 +14,8 @@ use crate::experiment::client::{browser, system};
 use crate::experiment::evaluation::{Assigned, Hashed, Sticky, Visitor};
 use crate::experiment::settings::ExperimentSettings;
 use crate::experiment::spec::Experiment;
-use crate::experiment::value::{Found, Value};
 use crate::experiment::url::{parameter, query_string_override};
+use crate::experiment::value::{Found, Value};
 use crate::request::Request;
 use crate::request::visit::Visit;
 

@@ -13,7 +13,7 @@ use nearedge_core::request::event::parse;
 use nearedge_core::request::visit::Visit;
 use nearedge_core::response::Outcome;
 use nearedge_core::rules::html::HtmlHandling;
-use nearedge_core::rules::{Action, Instead, Policy, decide};
+use nearedge_core::rules::{Action, Active, Instead, Policy, decide};
 
 const SECRET: &str = "swordfish";
 
@@ -37,7 +37,8 @@ fn object() -> Metadata {
 pub(crate) fn event(bytes: &[u8]) {
     match parse(bytes) {
         Ok(request) => {
-            let is_accepted = decide(&request, &policy(), None).action != Action::Respond(Outcome::Forbidden);
+            let is_accepted =
+                decide(&request, &policy(), Active::default()).action != Action::Respond(Outcome::Forbidden);
             assert_eq!(is_accepted, request.lambda_auth.as_deref() == Some(SECRET));
         }
         Err(error) => assert!(!error.to_string().contains(SECRET)),
@@ -75,7 +76,7 @@ pub(crate) fn path(path: &str, variant: &str, query: &str) {
     };
     let policies = HtmlHandling::ALL.map(|html_handling| Policy { html_handling, ..policy() });
     for policy in policies {
-        let Action::Fetch { first, others, .. } = decide(&request, &policy, None).action else { continue };
+        let Action::Fetch { first, others, .. } = decide(&request, &policy, Active::default()).action else { continue };
         for candidate in std::iter::once(first).chain(others) {
             let is_below = candidate.key.as_str().strip_prefix(variant).is_some_and(|rest| rest.starts_with('/'));
             assert!(is_below || !candidate.of_variant);
@@ -90,7 +91,7 @@ pub(crate) fn path(path: &str, variant: &str, query: &str) {
         }
     }
     let redirected = Request { redirect: Some("true".into()), ..request };
-    if let Action::Redirect { location, .. } = decide(&redirected, &policy(), None).action {
+    if let Action::Redirect { location, .. } = decide(&redirected, &policy(), Active::default()).action {
         assert!(location.bytes().all(|byte| byte.is_ascii_graphic()));
         let path = location
             .strip_prefix("https://d1.cloudfront.net/")

@@ -6,6 +6,7 @@ pub mod payload;
 
 use std::borrow::Cow;
 
+use crate::access::check::Denial;
 use crate::object::{Body, Head, Metadata, Object, ObjectKey};
 use crate::store::FetchError;
 
@@ -44,6 +45,10 @@ pub enum Outcome {
     ValueRefused(&'static str),
     /// A redirect to this Location, requested by the header `redirect` or made by an experiment.
     Redirected(String),
+    /// The request does not satisfy a rule of access.
+    Denied(Denial),
+    /// No rules of access can be loaded, so that every object may be guarded.
+    AccessUnavailable,
     /// A redirect with this status and Location: by a rule of the site's redirects, or to the address of a page.
     Moved(u16, String),
     /// A response with this status that a rule generates, with this object as its body.
@@ -79,6 +84,15 @@ impl Outcome {
             Self::GoalUnknown => "goal_unknown",
             Self::ValueRefused(_) => "value_refused",
             Self::Redirected(_) => "redirected",
+            Self::Denied(denial) => match denial {
+                Denial::MissingToken { login: Some(_) } | Denial::InvalidToken { login: Some(_), .. } => "login",
+                Denial::MissingToken { .. } | Denial::InvalidToken { .. } => "unauthorized",
+                Denial::InsufficientScope | Denial::MissingSignature | Denial::InvalidSignature => "access_denied",
+                Denial::Expired => "link_expired",
+                Denial::Hidden => "missing",
+                Denial::Unavailable => "access_unavailable",
+            },
+            Self::AccessUnavailable => "access_unavailable",
             Self::Moved(..) => "moved",
             Self::Generated(..) => "generated",
             Self::Found(Object { range: None, .. }) => "found",
@@ -219,6 +233,8 @@ impl<'a> Response<'a> {
             Outcome::ErrorDocument(object) => Self::document(presentation.missing_status, object),
             Outcome::Generated(status, Some(object)) => Self::document(status, object),
             Outcome::Generated(status, None) => Self::empty(status, vec![NO_STORE]),
+            Outcome::Denied(denial) => Self::denied(denial),
+            Outcome::AccessUnavailable => Self::access_unavailable(),
             Outcome::Redirected(location) => Self::redirect(302, location),
             Outcome::Moved(status, location) => Self::redirect(status, location),
             // 307, not 302: the client must keep the method (RFC 9110 §15.4.8), and it keeps the Range too.
@@ -276,6 +292,33 @@ impl<'a> Response<'a> {
             None => (200, size_bytes),
         };
         Self { head: Some(head), content: Content::Object(body), body_bytes, ..Self::empty(status, headers) }
+    }
+
+    /// The response to a request that does not satisfy a rule of access. No text contains a part of the token.
+    fn denied(denial: Denial) -> Self {
+        let challenge = denial.challenge();
+        let (status, text) = match denial {
+            Denial::MissingToken { login: Some(url) } | Denial::InvalidToken { login: Some(url), .. } => {
+                return Self::redirect(302, url);
+            }
+            Denial::MissingToken { login: None } => (401, "this address needs a token"),
+            Denial::InvalidToken { login: None, .. } => (401, "the token is not valid"),
+            Denial::InsufficientScope => (403, "the token does not permit this address"),
+            Denial::MissingSignature => (403, "this address needs a signed link"),
+            Denial::InvalidSignature => (403, "the link is not valid"),
+            Denial::Expired => (410, "the link has expired"),
+            Denial::Hidden => (404, "no such object"),
+            Denial::Unavailable => return Self::access_unavailable(),
+        };
+        let mut response = Self::text(status, text);
+        // Some front doors rename this field, so that no client may depend on it.
+        response.headers.extend(challenge.map(|challenge| ("www-authenticate", Cow::Owned(challenge))));
+        response
+    }
+
+    fn access_unavailable() -> Self {
+        Self::text(503, "access rules are unavailable: retry after a moment")
+            .with([("retry-after", Cow::Borrowed(RETRY_AFTER_SECS))])
     }
 
     /// A response with a document of the site as its body.
@@ -407,6 +450,7 @@ mod tests {
             Outcome::PreconditionFailed | Outcome::RangeNotSatisfiable(_) | Outcome::Oversized(_) => true,
             Outcome::TooLarge(..) | Outcome::ErrorDocument(_) | Outcome::Moved(..) | Outcome::Generated(..) => true,
             Outcome::GoalReached | Outcome::GoalUnknown | Outcome::ValueRefused(_) => true,
+            Outcome::Denied(_) | Outcome::AccessUnavailable => true,
             Outcome::NotFetched(_, FetchError::Missing(_) | FetchError::Unavailable(_)) => true,
             Outcome::NotFetched(_, FetchError::TimedOut(_) | FetchError::Failed(_) | FetchError::Refused(_)) => true,
             Outcome::NotFetched(_, FetchError::Busy(_)) => true,
@@ -426,6 +470,11 @@ mod tests {
             Outcome::GoalReached,
             Outcome::GoalUnknown,
             Outcome::ValueRefused("value is not a number"),
+            Outcome::Denied(Denial::MissingToken { login: Some("https://id.example/login".into()) }),
+            Outcome::Denied(Denial::MissingToken { login: None }),
+            Outcome::Denied(Denial::InvalidSignature),
+            Outcome::Denied(Denial::Expired),
+            Outcome::AccessUnavailable,
             Outcome::Redirected("https://d1/v1/x.html".into()),
             Outcome::Moved(307, "/about/".into()),
             Outcome::Generated(410, Some(object(None))),

@@ -1,13 +1,17 @@
 //! The decisions of the stages.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 
+use crate::access::check::Grant;
 use crate::access::secret::SecretMatch;
-use crate::experiment::assign::{Assignment, Experiments};
+use crate::experiment::assign::Assignment;
 use crate::object::ObjectKey;
 use crate::request::Request;
 use crate::response::Outcome;
+use crate::rules::active::Active;
 use crate::rules::policy::Policy;
+use crate::rules::redirects::{Effect, Rule};
 use crate::store::Part;
 
 /// How the origin responds to a request.
@@ -99,12 +103,20 @@ impl Candidate {
 pub(super) struct Draft<'a, 'p> {
     pub(super) request: &'a Request<'a>,
     pub(super) policy: &'p Policy,
-    /// The active experiments.
-    pub(super) experiments: Option<Experiments<'a>>,
+    /// The active files of the site.
+    pub(super) active: Active<'a>,
     /// Set by the access stage.
     pub(super) secret: Option<SecretMatch>,
     /// Set by the method stage.
     pub(super) part: Part,
+    /// The decoded path of the object: that of the request, or of a rewrite.
+    pub(super) path: Cow<'a, str>,
+    /// The rule of the list of redirects that matches. Set by the stage of the list.
+    pub(super) rule: Option<&'a Rule>,
+    /// The effect of this rule, if it has not been applied yet.
+    pub(super) effect: Option<Effect>,
+    /// Set by the stages of access rules.
+    pub(super) grant: Option<Grant<'a>>,
     /// Set by the experiment stage.
     pub(super) assignment: Option<Assignment<'a>>,
     /// Set by the variant stage.

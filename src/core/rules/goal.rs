@@ -9,7 +9,7 @@ use crate::rules::action::{Draft, Stage, respond};
 /// Responds to a request below the path of goals, by GET, HEAD or POST: `navigator.sendBeacon` sends a POST
 /// ([Beacon §3.2](https://www.w3.org/TR/beacon/#sec-processing-model)).
 pub(super) fn answer_beacon(draft: &mut Draft<'_, '_>) -> Stage {
-    let Some(experiments) = draft.experiments else { return ControlFlow::Continue(()) };
+    let Some(experiments) = draft.active.experiments else { return ControlFlow::Continue(()) };
     let is_beacon = match draft.request.method {
         Method::Get | Method::Head => true,
         Method::Options => false,

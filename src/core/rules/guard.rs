@@ -4,8 +4,10 @@ use std::ops::ControlFlow;
 
 use crate::access::check::{Denial, Grant, Verdict};
 use crate::access::rules::{Target, Versions};
+use crate::object::ObjectKey;
 use crate::response::Outcome;
 use crate::rules::action::{Action, Draft, Stage, respond};
+use crate::rules::key::key_of_path;
 
 /// Refuses a request whose path is guarded, unless it satisfies the rules.
 pub(super) fn require_access(draft: &mut Draft<'_, '_>) -> Stage {
@@ -30,10 +32,8 @@ pub(super) fn require_access_to_objects(draft: &mut Draft<'_, '_>, action: Actio
         Some(variant) => (Some(variant), key.get(variant.len() + 1..).unwrap_or_default().to_owned()),
         None => (None, key.to_owned()),
     };
-    let targets: Vec<_> =
-        candidates.map(|candidate| target(candidate.key.as_str(), candidate.of_variant)).collect();
-    let targets: Vec<Target<'_>> =
-        targets.iter().map(|(version, path)| Target { version: *version, path }).collect();
+    let targets: Vec<_> = candidates.map(|candidate| target(candidate.key.as_str(), candidate.of_variant)).collect();
+    let targets: Vec<Target<'_>> = targets.iter().map(|(version, path)| Target { version: *version, path }).collect();
     match check(draft, &targets) {
         ControlFlow::Continue(()) => action,
         ControlFlow::Break(refused) => refused,
@@ -48,7 +48,8 @@ fn check(draft: &mut Draft<'_, '_>, targets: &[Target<'_>]) -> Stage {
     let of_experiments = draft.active.experiments.and_then(|experiments| experiments.definition);
     let is_version = |segment: &str| {
         let in_settings = draft.policy.test_versions.iter().flatten().any(|listed| listed == segment);
-        in_settings || of_experiments.is_some_and(|definition| definition.versions.iter().any(|given| **given == *segment))
+        in_settings
+            || of_experiments.is_some_and(|definition| definition.versions.iter().any(|given| **given == *segment))
     };
     // Without `test_versions`, a request may name any version itself.
     let versions = match draft.policy.test_versions {
@@ -64,7 +65,11 @@ fn check(draft: &mut Draft<'_, '_>, targets: &[Target<'_>]) -> Stage {
             });
             ControlFlow::Continue(())
         }
-        Verdict::Denied(Denial::Hidden) => respond(Outcome::Hidden),
+        // As for an object that does not exist.
+        Verdict::Denied(Denial::Hidden) => {
+            let key = key_of_path(&draft.request.path, &draft.policy.index_document).into_owned();
+            ControlFlow::Break(Action::Missing { key: ObjectKey::new(key) })
+        }
         Verdict::Denied(denial) => respond(Outcome::Denied(denial)),
     }
 }

@@ -8,10 +8,14 @@ use crate::rules::action::{Draft, Stage, respond};
 
 /// Returns the unversioned key of the path; responds 400 if the path contains a NUL, which no S3 key can.
 pub(super) fn unversioned<'a>(draft: &Draft<'a, '_>) -> Stage<Cow<'a, str>> {
-    if draft.request.path.contains('\0') {
+    let index_document = &draft.policy.index_document;
+    if draft.path.contains('\0') {
         return respond(Outcome::PathRefused);
     }
-    ControlFlow::Continue(key_of_path(&draft.request.path, &draft.policy.index_document))
+    ControlFlow::Continue(match &draft.path {
+        Cow::Borrowed(path) => key_of_path(path, index_document),
+        Cow::Owned(path) => Cow::Owned(key_of_path(path, index_document).into_owned()),
+    })
 }
 
 /// The path without its leading `/`, with the index document appended if it is empty or ends in `/`.

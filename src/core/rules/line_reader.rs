@@ -14,6 +14,8 @@ pub(super) struct Line<'t> {
     /// The number, from 1.
     pub(super) number: usize,
     pub(super) text: &'t str,
+    /// Whether the line is within the limits. If not, it is reported already, and only its start may be read.
+    pub(super) is_usable: bool,
 }
 
 /// Whether a character separates tokens. A byte order mark counts, as in JavaScript.
@@ -21,7 +23,7 @@ pub(super) fn is_blank(character: char) -> bool {
     character.is_whitespace() || character == '\u{feff}'
 }
 
-/// The lines of a file, without empty lines and comments. Lines beyond a limit are reported.
+/// The lines of a file, without empty lines and comments. Unusable lines are reported.
 pub(super) fn lines<'t>(text: &'t str, problems: &mut Problems) -> Vec<Line<'t>> {
     let mut lines = Vec::new();
     let mut end = 0;
@@ -37,6 +39,7 @@ pub(super) fn lines<'t>(text: &'t str, problems: &mut Problems) -> Vec<Line<'t>>
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
+        let mut is_usable = false;
         if line.len() > LINE_BYTES_MAX {
             let reason = format!("expected at most {LINE_BYTES_MAX} bytes in a line, found {}", line.len());
             problems.reject(number, line, Fault::new(reason, "shorten the line"));
@@ -44,8 +47,9 @@ pub(super) fn lines<'t>(text: &'t str, problems: &mut Problems) -> Vec<Line<'t>>
             let reason = format!("found the control character {}", part(&found.to_string()));
             problems.reject(number, line, Fault::new(reason, "remove it, or write it percent-encoded"));
         } else {
-            lines.push(Line { number, text: line });
+            is_usable = true;
         }
+        lines.push(Line { number, text: line, is_usable });
     }
     lines
 }
@@ -56,7 +60,8 @@ mod tests {
 
     fn read(text: &str) -> (Vec<(usize, &str)>, Vec<String>) {
         let mut problems = Problems::default();
-        let lines = lines(text, &mut problems).into_iter().map(|line| (line.number, line.text)).collect();
+        let lines = lines(text, &mut problems).into_iter().filter(|line| line.is_usable);
+        let lines = lines.map(|line| (line.number, line.text)).collect();
         (lines, problems.into_sorted().iter().map(ToString::to_string).collect())
     }
 

@@ -4,12 +4,17 @@
 
 mod access;
 mod action;
+mod active;
 mod experiment;
 mod goal;
+mod guard;
+pub mod headers;
+mod host;
 pub mod html;
 mod key;
 mod line_problem;
 mod line_reader;
+mod listed;
 mod method;
 mod object;
 mod path_index;
@@ -21,19 +26,23 @@ pub mod redirects;
 mod test_versions;
 mod variant;
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::ops::ControlFlow;
 
+use crate::access::check::Grant;
 use crate::access::secret::SecretMatch;
-use crate::experiment::assign::{Assignment, Experiments};
+use crate::experiment::assign::Assignment;
 use crate::request::Request;
 use crate::store::Part;
 
 pub use self::action::{Action, AddressRedirect, Candidate, Instead, Otherwise};
 use self::action::{Draft, Stage};
+pub use self::active::{AccessControl, Active, Viewer};
 pub use self::line_problem::{LineProblem, Severity};
 pub use self::policy::Policy;
 pub use self::redirect::location;
+use self::redirects::Rule;
 
 /// The stages that every request passes. The first one that breaks decides.
 ///
@@ -42,17 +51,20 @@ fn stages(draft: &mut Draft<'_, '_>) -> Stage<Infallible> {
     access::require_secret(draft)?;
     goal::answer_beacon(draft)?;
     method::select_part(draft)?;
+    guard::require_access(draft)?;
+    listed::apply_rule(draft)?;
     experiment::assign_visitor(draft)?;
     variant::select_variant(draft)?;
     let unversioned = key::unversioned(draft)?;
     let first = Candidate::new(draft.variant, &unversioned);
     let first = test_versions::require_listed(draft, first)?;
     let first = redirect::redirect(draft, first)?;
-    object::fetch(draft, first, &unversioned)
+    let fetch = object::fetch(draft, first, &unversioned);
+    ControlFlow::Break(guard::require_access_to_objects(draft, fetch))
 }
 
 /// The result of the rules for one request.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Decision<'a> {
     /// How the origin responds.
     pub action: Action,
@@ -62,15 +74,30 @@ pub struct Decision<'a> {
     pub variant: Option<&'a str>,
     /// What experiments decided; `None` if they are disabled, or if the request states a version itself.
     pub assignment: Option<Assignment<'a>>,
+    /// What the rules of access grant; `None` if none guards the request.
+    pub grant: Option<Grant<'a>>,
+    /// The rule of the list of redirects that applies if it is forced, or if the object is missing.
+    pub rule: Option<&'a Rule>,
 }
 
-/// Decides how to respond to `request`: a pure function of the request, the settings and the active experiments.
-pub fn decide<'a>(request: &'a Request<'_>, policy: &Policy, experiments: Option<Experiments<'a>>) -> Decision<'a> {
-    let mut draft =
-        Draft { request, policy, experiments, secret: None, part: Part::Whole, assignment: None, variant: None };
+/// Decides how to respond to `request`: a pure function of the request, the settings and the active files of the site.
+pub fn decide<'a>(request: &'a Request<'_>, policy: &Policy, active: Active<'a>) -> Decision<'a> {
+    let mut draft = Draft {
+        request,
+        policy,
+        active,
+        secret: None,
+        part: Part::Whole,
+        path: Cow::Borrowed(&request.path),
+        rule: None,
+        effect: None,
+        grant: None,
+        assignment: None,
+        variant: None,
+    };
     let ControlFlow::Break(action) = stages(&mut draft);
-    let Draft { secret, variant, assignment, .. } = draft;
-    Decision { action, secret, variant, assignment }
+    let Draft { secret, variant, assignment, grant, rule, .. } = draft;
+    Decision { action, secret, variant, assignment, grant, rule }
 }
 
 #[cfg(test)]

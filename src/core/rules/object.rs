@@ -1,38 +1,87 @@
 //! Stage: the keys to fetch.
 
-use std::ops::ControlFlow;
-
 use crate::object::ObjectKey;
 use crate::request::Request;
-use crate::rules::action::{Action, AddressRedirect, Candidate, Draft, Instead, Otherwise, Stage};
+use crate::rules::action::{Action, AddressRedirect, Candidate, Draft, Instead, Otherwise};
 use crate::rules::html::{HtmlHandling, canonical};
+use crate::rules::key::key_of_path;
 use crate::rules::policy::Policy;
 use crate::rules::redirect::site_location;
+use crate::rules::redirects::Effect;
 
-/// Fetches the first existing object among the key and its fallbacks. Ends the stages.
-pub(super) fn fetch<T>(draft: &Draft<'_, '_>, first: Candidate, unversioned: &str) -> Stage<T> {
+/// Fetches the first existing object among the key, its fallbacks, and the objects of the rule that applies otherwise.
+pub(super) fn fetch(draft: &mut Draft<'_, '_>, first: Candidate, unversioned: &str) -> Action {
+    let effect = draft.effect.take();
     let Draft { request, policy, variant, part, .. } = *draft;
-    let is_page = is_navigation(request, policy.spa_fallback_dots);
-    let shell = policy.spa_fallback.as_deref().filter(|_| first.key.can_exist() && is_page);
     let mut first = first;
-    let mut others = match policy.html_handling {
-        HtmlHandling::None => fallbacks(variant, unversioned, policy.variant_fallback),
+    let mut others = Vec::new();
+    match policy.html_handling {
+        HtmlHandling::None => others.extend(falls_back(draft).then(|| Candidate::new(None, unversioned))),
         mode => {
-            let mut pages = pages(draft, mode);
+            others = pages(draft, &draft.path, mode);
             // The list is empty only for a path of slashes.
-            if !pages.is_empty() {
-                first = pages.remove(0);
+            if !others.is_empty() {
+                first = others.remove(0);
             }
-            pages
+        }
+    }
+    let otherwise = match effect {
+        None => {
+            let is_page = policy.spa_fallback.is_some() && is_navigation(request, policy.spa_fallback_dots);
+            let shell = policy.spa_fallback.as_deref().filter(|_| first.key.can_exist() && is_page);
+            others.extend(shell.map(|shell| Candidate::new(variant, shell)));
+            others.extend(shell.filter(|_| falls_back(draft)).map(|shell| Candidate::new(None, shell)));
+            Otherwise::Missing
+        }
+        Some(Effect::Redirect { status, location }) => Otherwise::Redirect(status, location),
+        Some(Effect::Rewrite { path }) => {
+            others.extend(objects_of(draft, &path));
+            Otherwise::Missing
+        }
+        Some(Effect::Respond { status, path }) => {
+            let bodies = bodies_of(draft, status, &path);
+            if draft.rule.is_some_and(|rule| rule.forced) {
+                others.clear();
+                if let Some(body) = bodies.first() {
+                    first = body.clone();
+                }
+                others.extend(bodies.into_iter().skip(1));
+            } else {
+                others.extend(bodies);
+            }
+            Otherwise::Generated(status)
         }
     };
-    others.extend(shell.map(|shell| Candidate::new(variant, shell)));
-    others.extend(shell.filter(|_| falls_back(draft)).map(|shell| Candidate::new(None, shell)));
-    others.retain(|other| other.key.can_exist());
-    ControlFlow::Break(match first.key.can_exist() || !others.is_empty() {
-        true => Action::Fetch { first, others, part, otherwise: Otherwise::Missing },
-        false => Action::Missing { key: first.key },
-    })
+    let is_served = |candidate: &Candidate| candidate.key.can_exist() && !policy.is_hidden(candidate.key.as_str());
+    others.retain(is_served);
+    if !is_served(&first) {
+        if others.is_empty() && otherwise == Otherwise::Missing {
+            return Action::Missing { key: first.key };
+        }
+        if !others.is_empty() {
+            first = others.remove(0);
+        }
+    }
+    Action::Fetch { first, others, part, otherwise }
+}
+
+/// The objects that the path of a rewrite can mean.
+fn objects_of(draft: &Draft<'_, '_>, path: &str) -> Vec<Candidate> {
+    if draft.policy.html_handling != HtmlHandling::None {
+        return pages(draft, path, draft.policy.html_handling);
+    }
+    let key = key_of_path(path, &draft.policy.index_document);
+    let fallback = falls_back(draft).then(|| Candidate::new(None, &key));
+    std::iter::once(Candidate::new(draft.variant, &key)).chain(fallback).collect()
+}
+
+/// The objects that can be the body of a generated response: that of the variant, or else the unversioned one.
+fn bodies_of(draft: &Draft<'_, '_>, status: u16, path: &str) -> Vec<Candidate> {
+    let key = key_of_path(path, &draft.policy.index_document);
+    let variants = draft.variant.map(Some).into_iter().chain([None]);
+    variants
+        .map(|variant| Candidate { instead: Some(Instead::Body(status)), ..Candidate::new(variant, &key) })
+        .collect()
 }
 
 /// Whether an object that is missing from the variant is served from the unversioned key.
@@ -40,16 +89,10 @@ fn falls_back(draft: &Draft<'_, '_>) -> bool {
     draft.policy.variant_fallback && draft.variant.is_some()
 }
 
-/// The key that replaces an object which is missing from the variant.
-fn fallbacks(variant: Option<&str>, unversioned: &str, variant_fallback: bool) -> Vec<Candidate> {
-    let fallback = (variant_fallback && variant.is_some()).then(|| Candidate::new(None, unversioned));
-    fallback.into_iter().collect()
-}
-
 /// The pages that an address without extension can mean: first those of the variant, then the unversioned ones.
-fn pages(draft: &Draft<'_, '_>, mode: HtmlHandling) -> Vec<Candidate> {
+fn pages(draft: &Draft<'_, '_>, path: &str, mode: HtmlHandling) -> Vec<Candidate> {
     let Draft { request, policy: Policy { index_document, .. }, variant, .. } = draft;
-    let address = canonical(&request.path);
+    let address = canonical(path);
     let alternatives = mode.alternatives(&address, index_document);
     let mut candidates = Vec::with_capacity(alternatives.len());
     for variant in std::iter::once(*variant).chain(falls_back(draft).then_some(None)) {
@@ -57,7 +100,7 @@ fn pages(draft: &Draft<'_, '_>, mode: HtmlHandling) -> Vec<Candidate> {
             let unless = |keys: &[String]| keys.iter().map(|key| Candidate::new(variant, key).key).collect();
             let redirect = match &alternative.redirect {
                 Some(redirect) => Some((&*redirect.path, unless(&redirect.unless))),
-                None if *address != *request.path => Some((&*address, Vec::<ObjectKey>::new())),
+                None if *address != *path => Some((&*address, Vec::<ObjectKey>::new())),
                 None => None,
             };
             let instead = redirect.map(|(path, unless)| {

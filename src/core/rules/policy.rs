@@ -24,6 +24,8 @@ pub struct Policy {
     pub spa_fallback_dots: bool,
     /// How pages are addressed.
     pub html_handling: HtmlHandling,
+    /// The keys of the files that configure the origin, which are never served.
+    pub hidden: Vec<String>,
 }
 
 impl Policy {
@@ -39,6 +41,12 @@ impl Policy {
             spa_fallback: None,
             spa_fallback_dots: false,
             html_handling: HtmlHandling::None,
+            hidden: Vec::new(),
         }
+    }
+
+    /// Whether an object is never served.
+    pub fn is_hidden(&self, key: &str) -> bool {
+        self.hidden.iter().any(|hidden| hidden == key)
     }
 }

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 /// A decision without experiments.
 fn decide<'a>(request: &'a Request<'_>, policy: &Policy) -> Decision<'a> {
-    super::decide(request, policy, None)
+    super::decide(request, policy, Active::default())
 }
 
 fn policy() -> Policy {
@@ -61,15 +61,9 @@ fn without_the_secret_every_request_is_forbidden() {
                     ..get("/x")
                 };
                 let decision = decide(&request, &policy());
-                assert_eq!(
-                    decision,
-                    Decision {
-                        action: Action::Respond(Outcome::Forbidden),
-                        secret: None,
-                        variant: None,
-                        assignment: None
-                    }
-                );
+                assert_eq!(decision.action, Action::Respond(Outcome::Forbidden));
+                assert_eq!((decision.secret, decision.variant), (None, None));
+                assert!(decision.assignment.is_none() && decision.grant.is_none() && decision.rule.is_none());
             }
         }
     }

@@ -100,7 +100,7 @@ fn answer(definition: &Definition, settings: &ExperimentSettings, visit: &Visit,
     let request = parse_visit(event.as_bytes(), &mut visit).unwrap();
     let new_id = || Some(id);
     let experiments = Experiments { definition: Some(definition), settings, visit: &visit, new_id: &new_id };
-    let assignment = assign(&request, experiments);
+    let assignment = assign(&request, experiments, None);
     Answer {
         version: assignment.version.map(str::to_owned),
         redirect: assignment.redirect.clone(),

@@ -12,9 +12,7 @@ mod shadow;
 mod target;
 mod xml;
 
-use std::borrow::Cow;
-use std::cell::OnceCell;
-
+use crate::rules::host::RequestedHost;
 use crate::rules::line_problem::{LineProblem, Problems};
 use crate::rules::path_index::{Id, PathIndex};
 
@@ -154,8 +152,8 @@ impl Redirects {
     /// The lowest id whose effect `accept` takes.
     fn select<T>(&self, lookup: &Lookup<'_>, accept: impl Fn(Id, Found) -> Option<T>) -> Option<(Id, T)> {
         let path = lookup.path.strip_prefix('/')?;
-        let host = OnceCell::new();
-        let host = || &**host.get_or_init(|| host_name((lookup.host)()));
+        let host = RequestedHost::new(lookup.host);
+        let host = || host.name();
         let mut best: Option<(Id, T)> = None;
         self.index.candidates(path, |ids| {
             let before = best.as_ref().map_or(Id::MAX, |(id, _)| *id);
@@ -169,23 +167,6 @@ impl Redirects {
         });
         best
     }
-}
-
-/// The host in lower case, without its port.
-fn host_name(host: Cow<'_, str>) -> Cow<'_, str> {
-    let end = host.rfind(':').filter(|colon| host[colon + 1..].bytes().all(|byte| byte.is_ascii_digit()));
-    let mut host = match (host, end) {
-        (host, None) => host,
-        (Cow::Borrowed(host), Some(end)) => Cow::Borrowed(&host[..end]),
-        (Cow::Owned(mut host), Some(end)) => {
-            host.truncate(end);
-            Cow::Owned(host)
-        }
-    };
-    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        host.to_mut().make_ascii_lowercase();
-    }
-    host
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ const STATUS_DEFAULT: u16 = 302;
 /// Reads the rules of a file in its order.
 pub(super) fn rules(text: &str, problems: &mut Problems) -> Vec<Rule> {
     let mut rules = Vec::new();
-    for line in lines(text, problems) {
+    for line in lines(text, problems).into_iter().filter(|line| line.is_usable) {
         if rules.len() == RULES_MAX {
             let reason = format!("expected at most {RULES_MAX} rules");
             let fix = "join rules by * or placeholders; the file is ignored from this line on";

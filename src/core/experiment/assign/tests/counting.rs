@@ -211,7 +211,7 @@ fn lines_have_the_attributes_of_the_rules_but_no_secret() {
     case.request.lambda_auth = Some("hunter2secret".into());
     case.request.query = format!("q={long}").into();
     let definition = case.definition();
-    let assignment = assign(&case.request, case.experiments(&definition));
+    let assignment = assign(&case.request, case.experiments(&definition), None);
     let attributes = &assignment.counts.as_ref().unwrap().attributes;
     let names: Vec<&str> = attributes.iter().map(|(name, _)| &**name).collect();
     assert_eq!(names, ["country", "query.q"]);

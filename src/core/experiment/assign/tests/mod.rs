@@ -361,7 +361,7 @@ fn a_redirect_experiment_redirects_navigations_only() {
 fn without_a_definition_nothing_is_assigned_or_cached() {
     let case = navigation(HALVES);
     let experiments = Experiments { definition: None, settings: &case.settings, visit: &case.visit, new_id: &|| None };
-    let assignment = assign(&case.request, experiments);
+    let assignment = assign(&case.request, experiments, None);
     assert_eq!((assignment.version, assignment.personal.cookies.is_some()), (None, false));
     assert!(assignment.personal.private);
 }
@@ -374,7 +374,7 @@ fn without_random_bytes_a_visitor_gets_the_default() {
     let (definition, _) = Definition::parse(&text, constraints).unwrap();
     let experiments =
         Experiments { definition: Some(&definition), settings: &case.settings, visit: &case.visit, new_id: &|| None };
-    assert_eq!(assign(&case.request, experiments).personal.cookies, None);
+    assert_eq!(assign(&case.request, experiments, None).personal.cookies, None);
 }
 
 proptest! {
