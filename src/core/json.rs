@@ -51,7 +51,7 @@ fn write_escape(out: &mut Vec<u8>, byte: u8) {
 }
 
 /// Writes an object member and a comma. The name must not need escapes.
-pub(crate) fn write_member(out: &mut Vec<u8>, name: &'static str, value: &str) {
+pub(crate) fn write_member(out: &mut Vec<u8>, name: &str, value: &str) {
     out.push(b'"');
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\":");

@@ -127,7 +127,7 @@ fn visit(definition: &Definition, cookies: &[&str], navigates: bool, check: impl
     let request = Request { path: "/a".into(), query: "c=1&utm_source=x".into(), ..Request::default() };
     let experiments =
         Experiments { definition: Some(definition), settings: &settings, visit: &visit, new_id: &|| Some([7; 16]) };
-    check(&assign(&request, experiments));
+    check(&assign(&request, experiments, None));
 }
 
 /// Any text is a definition that can be evaluated and gives its versions only, or an error with a reason and a fix.

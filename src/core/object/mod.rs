@@ -39,24 +39,66 @@ pub struct Metadata {
     pub size_bytes: u64,
 }
 
+/// The header fields of objects that pass through to the client.
+const FIELDS: [&str; 8] = [
+    "content-type",
+    "etag",
+    "last-modified",
+    "cache-control",
+    "content-encoding",
+    "content-language",
+    "content-disposition",
+    "expires",
+];
+
+/// Some of the header fields of an object.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FieldSet(u8);
+
+impl FieldSet {
+    /// Adds a field; ignores names that no object has.
+    pub fn insert(&mut self, name: &str) {
+        if let Some(index) = FIELDS.iter().position(|field| *field == name) {
+            self.0 |= 1 << index;
+        }
+    }
+
+    /// Whether the set has the field with this name.
+    pub fn contains(self, name: &str) -> bool {
+        FIELDS.iter().position(|field| *field == name).is_some_and(|index| self.has(index))
+    }
+
+    /// Whether the set has no field.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    fn has(self, index: usize) -> bool {
+        self.0 >> index & 1 == 1
+    }
+}
+
 /// S3's default for an object uploaded without a type. Without a type, API Gateway would send text/plain.
 const UNTYPED: &str = "binary/octet-stream";
 
 impl Metadata {
     /// The names and values of the header fields that pass through to the client.
     pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        FIELDS.into_iter().zip(self.values()).filter_map(|(name, value)| Some((name, value?)))
+    }
+
+    /// The values of [`FIELDS`].
+    fn values(&self) -> [Option<&str>; FIELDS.len()] {
         [
-            ("content-type", Some(self.content_type.as_deref().unwrap_or(UNTYPED))),
-            ("etag", self.etag.as_deref()),
-            ("last-modified", self.last_modified.as_deref()),
-            ("cache-control", self.cache_control.as_deref()),
-            ("content-encoding", self.content_encoding.as_deref()),
-            ("content-language", self.content_language.as_deref()),
-            ("content-disposition", self.content_disposition.as_deref()),
-            ("expires", self.expires.as_deref()),
+            Some(self.content_type.as_deref().unwrap_or(UNTYPED)),
+            self.etag.as_deref(),
+            self.last_modified.as_deref(),
+            self.cache_control.as_deref(),
+            self.content_encoding.as_deref(),
+            self.content_language.as_deref(),
+            self.content_disposition.as_deref(),
+            self.expires.as_deref(),
         ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
     }
 }
 
@@ -67,8 +109,8 @@ pub struct Head(Arc<EncodedMetadata>);
 struct EncodedMetadata {
     metadata: Metadata,
     json: Box<[u8]>,
-    /// Where Cache-Control is in `json`.
-    cache_control: Range<usize>,
+    /// Where each of [`FIELDS`] ends in `json`.
+    ends: [usize; FIELDS.len()],
     /// Last-Modified, parsed once.
     modified: Option<SystemTime>,
 }
@@ -77,16 +119,15 @@ impl Head {
     /// Encodes the header fields of `metadata`.
     pub fn new(metadata: Metadata) -> Self {
         let mut json = Vec::with_capacity(512);
-        let mut cache_control = 0..0;
-        for (name, value) in metadata.fields() {
-            let start = json.len();
-            json::write_member(&mut json, name, value);
-            if name == "cache-control" {
-                cache_control = start..json.len();
+        let mut ends = [0; FIELDS.len()];
+        for ((name, value), end) in FIELDS.into_iter().zip(metadata.values()).zip(&mut ends) {
+            if let Some(value) = value {
+                json::write_member(&mut json, name, value);
             }
+            *end = json.len();
         }
         let modified = metadata.last_modified.as_deref().and_then(http_date);
-        Self(Arc::new(EncodedMetadata { metadata, json: json.into(), cache_control, modified }))
+        Self(Arc::new(EncodedMetadata { metadata, json: json.into(), ends, modified }))
     }
 
     /// The time of Last-Modified, if it is a date.
@@ -99,10 +140,14 @@ impl Head {
         &self.0.json
     }
 
-    /// [`json`](Self::json) in two parts, without Cache-Control.
-    pub fn json_without_cache_control(&self) -> [&[u8]; 2] {
-        let Range { start, end } = self.0.cache_control;
-        [&self.0.json[..start], &self.0.json[end..]]
+    /// [`json`](Self::json) in parts, without some fields.
+    pub fn json_without(&self, omitted: FieldSet) -> impl Iterator<Item = &[u8]> {
+        let mut start = 0;
+        let part = move |(index, end): (usize, &usize)| {
+            let range = std::mem::replace(&mut start, *end)..*end;
+            self.0.json.get(range).filter(|_| !omitted.has(index))
+        };
+        self.0.ends.iter().enumerate().filter_map(part)
     }
 }
 

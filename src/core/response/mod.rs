@@ -7,7 +7,8 @@ pub mod payload;
 use std::borrow::Cow;
 
 use crate::access::check::Denial;
-use crate::object::{Body, Head, Metadata, Object, ObjectKey};
+use crate::object::{Body, FieldSet, Head, Metadata, Object, ObjectKey};
+use crate::rules::headers::{Field, FieldChange, is_in_not_modified};
 use crate::store::FetchError;
 
 /// The value of Retry-After, in seconds.
@@ -140,6 +141,39 @@ pub struct Personal<'a> {
     pub cookies: Option<Box<[String; 2]>>,
 }
 
+/// What a response says because rules of access guard it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Guarded {
+    /// Whether the response is `no-store` instead of `private`.
+    pub no_store: bool,
+    /// The request header fields that carry tokens, for Vary.
+    pub vary: String,
+    /// The values of Set-Cookie, which open sessions.
+    pub cookies: Vec<String>,
+}
+
+/// What a response depends on besides its outcome.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'p, 'a> {
+    /// The variant of the served object.
+    pub variant: Option<&'a str>,
+    /// What experiments decided for the visitor.
+    pub personal: Option<&'p Personal<'a>>,
+    /// The rules of access that guard the request.
+    pub guarded: Option<&'p Guarded>,
+    /// The changes of the site's header rules.
+    pub changes: &'p [Field<'a>],
+    /// The settings.
+    pub presentation: &'a Presentation,
+}
+
+impl<'a> Context<'_, 'a> {
+    /// The context of a request that no visitor, rule or variant concerns.
+    pub fn new(presentation: &'a Presentation) -> Self {
+        Self { variant: None, personal: None, guarded: None, changes: &[], presentation }
+    }
+}
+
 /// The body of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
@@ -158,14 +192,14 @@ pub struct Response<'a> {
     pub status: u16,
     /// The object whose header fields, already encoded, come first.
     pub head: Option<Head>,
-    /// Whether the object's Cache-Control is left out.
-    pub private: bool,
+    /// The header fields of the object that are left out.
+    pub omitted: FieldSet,
     /// The other header fields, with unique lower-case names.
-    pub headers: Vec<(&'static str, Cow<'a, str>)>,
+    pub headers: Vec<(&'a str, Cow<'a, str>)>,
     /// The value of Server-Timing, as the content of a JSON string.
     pub server_timing: Option<Cow<'a, str>>,
     /// The values of Set-Cookie.
-    pub cookies: Option<Box<[String; 2]>>,
+    pub cookies: Vec<String>,
     /// The body.
     pub content: Content,
     /// The length of the body that a GET receives, even if `content` is empty.
@@ -173,13 +207,9 @@ pub struct Response<'a> {
 }
 
 impl<'a> Response<'a> {
-    /// Maps an outcome to its response. `variant` is the variant of the served object.
-    pub fn of(
-        outcome: Outcome,
-        variant: Option<&'a str>,
-        personal: Option<&Personal<'a>>,
-        presentation: &'a Presentation,
-    ) -> Self {
+    /// Maps an outcome to its response.
+    pub fn of(outcome: Outcome, context: &Context<'_, 'a>) -> Self {
+        let Context { variant, personal, guarded, changes, presentation } = *context;
         // These responses are the same for every variant.
         let varies = !matches!(
             outcome,
@@ -196,6 +226,11 @@ impl<'a> Response<'a> {
             let vary = if vary_cookie { &presentation.vary_cookie } else { &presentation.vary };
             response.headers.push(("vary", Cow::Borrowed(&**vary)));
         }
+        // The restrictions of caching come last.
+        changes.iter().for_each(|change| response.change(change));
+        if let Some(guarded) = guarded {
+            response.guard(guarded);
+        }
         if let Some(personal) = personal {
             response.personalize(personal);
         }
@@ -208,21 +243,68 @@ impl<'a> Response<'a> {
     /// Adds what the response says for one visitor.
     fn personalize(&mut self, personal: &Personal<'a>) {
         if personal.private {
-            self.private = true;
-            self.headers.retain(|(name, _)| *name != CACHE_CONTROL);
-            self.headers.push(PRIVATE);
+            self.set(PRIVATE);
         }
         self.server_timing.clone_from(&personal.server_timing);
         // A failure is no view of a page: the next visit is the first.
+        if let Some(cookies) = personal.cookies.as_deref().filter(|_| self.status < 500) {
+            self.cookies.extend_from_slice(cookies);
+        }
+    }
+
+    /// Removes a field of the object or of the origin.
+    fn remove(&mut self, name: &str) {
+        self.omitted.insert(name);
+        self.headers.retain(|(own, _)| *own != name);
+    }
+
+    fn set(&mut self, (name, value): (&'a str, Cow<'a, str>)) {
+        self.remove(name);
+        self.headers.push((name, value));
+    }
+
+    /// Applies a rule of the site's headers.
+    fn change(&mut self, field: &Field<'a>) {
+        // A cache would update its stored response with any other field (RFC 9110 §15.4.5).
+        if self.status == 304 && !is_in_not_modified(field.name) {
+            return;
+        }
+        match &field.change {
+            FieldChange::Remove => self.remove(field.name),
+            FieldChange::Set(value) => self.set((field.name, value.clone())),
+            FieldChange::Append(value) => match self.headers.iter_mut().find(|(name, _)| *name == field.name) {
+                Some((_, own)) => *own = Cow::Owned([own, ", ", value].concat()),
+                None => self.headers.push((field.name, value.clone())),
+            },
+        }
+    }
+
+    /// Restricts caching to the viewer.
+    fn guard(&mut self, guarded: &Guarded) {
+        let sent = self.fields().find(|(name, _)| *name == CACHE_CONTROL).map(|(_, value)| value);
+        let directives = || sent.unwrap_or_default().split(',').map(|directive| directive.trim().to_ascii_lowercase());
+        let is_kept = |directive: &String| directive.starts_with("max-age=") || directive == "no-cache";
+        let value = match guarded.no_store || directives().any(|directive| directive == "no-store") {
+            true => Cow::Borrowed("private, no-store"),
+            false => {
+                let kept: Vec<String> = directives().filter(is_kept).collect();
+                if kept.is_empty() { "private".into() } else { format!("private, {}", kept.join(", ")).into() }
+            }
+        };
+        self.set((CACHE_CONTROL, value));
+        // Expires would permit a shared cache what Cache-Control does not mention.
+        self.remove("expires");
+        self.change(&Field { name: "vary", change: FieldChange::Append(guarded.vary.clone().into()) });
         if self.status < 500 {
-            self.cookies.clone_from(&personal.cookies);
+            self.cookies.extend_from_slice(&guarded.cookies);
         }
     }
 
     /// All header fields except Server-Timing and Set-Cookie, in the order of the response.
-    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let is_sent = |(name, _): &(&str, &str)| !(self.private && *name == CACHE_CONTROL);
-        let of_object = self.head.iter().flat_map(|head| head.fields()).filter(is_sent);
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        let is_sent = |(name, _): &(&str, &str)| !self.omitted.contains(name);
+        let of_object = self.head.iter().flat_map(|head| head.fields()).map(|(name, value): (&str, &str)| (name, value));
+        let of_object = of_object.filter(is_sent);
         of_object.chain(self.headers.iter().map(|(name, value)| (*name, &**value)))
     }
 
@@ -335,14 +417,14 @@ impl<'a> Response<'a> {
         Self::empty(status, vec![("location", location.into()), NO_STORE])
     }
 
-    fn empty(status: u16, headers: Vec<(&'static str, Cow<'a, str>)>) -> Self {
+    fn empty(status: u16, headers: Vec<(&'a str, Cow<'a, str>)>) -> Self {
         Self {
             status,
             head: None,
-            private: false,
+            omitted: FieldSet::default(),
             headers,
             server_timing: None,
-            cookies: None,
+            cookies: Vec::new(),
             content: Content::Empty,
             body_bytes: 0,
         }
@@ -359,7 +441,7 @@ impl<'a> Response<'a> {
         Self { body_bytes: text.len() as u64, content: Content::Text(text), ..Self::empty(status, headers) }
     }
 
-    fn with<const N: usize>(mut self, headers: [(&'static str, Cow<'a, str>); N]) -> Self {
+    fn with<const N: usize>(mut self, headers: [(&'a str, Cow<'a, str>); N]) -> Self {
         self.headers.extend(headers);
         self
     }
@@ -388,7 +470,7 @@ fn allowed_in_304(head: &Head) -> impl Fn(&str) -> bool {
 }
 
 /// Copies the header fields of an object whose names match `is_selected`.
-fn copy_fields<'a>(metadata: &Metadata, is_selected: impl Fn(&str) -> bool) -> Vec<(&'static str, Cow<'a, str>)> {
+fn copy_fields<'a>(metadata: &Metadata, is_selected: impl Fn(&str) -> bool) -> Vec<(&'a str, Cow<'a, str>)> {
     metadata
         .fields()
         .filter(|(name, _)| is_selected(name))
@@ -409,7 +491,7 @@ mod tests {
     };
 
     fn respond(outcome: Outcome) -> Response<'static> {
-        Response::of(outcome, None, None, &PRESENTATION)
+        Response::of(outcome, &Context::new(&PRESENTATION))
     }
 
     fn header<'a>(response: &'a Response<'_>, name: &str) -> Option<&'a str> {
@@ -507,7 +589,7 @@ mod tests {
         );
         for (outcome, row) in outcomes().into_iter().zip(&rows) {
             assert!(is_listed(&outcome));
-            let response = Response::of(outcome, None, None, &PRESENTATION);
+            let response = Response::of(outcome, &Context::new(&PRESENTATION));
             let is_cacheable = header(&response, "cache-control") != Some("no-store");
             let names: Vec<_> = response.fields().map(|(name, _)| format!("`{name}`")).collect();
             assert_eq!(row[2], response.status.to_string(), "{row:?}");
@@ -529,7 +611,7 @@ mod tests {
     fn missing_status_can_be_the_references_200() {
         let presentation = Presentation { missing_status: 200, ..PRESENTATION };
         let outcome = Outcome::NotFetched(key(), FetchError::Missing(Missing::NoSuchKey));
-        assert_eq!(Response::of(outcome, None, None, &presentation).status, 200);
+        assert_eq!(Response::of(outcome, &Context::new(&presentation)).status, 200);
     }
 
     #[test]
@@ -572,7 +654,10 @@ mod tests {
     #[test]
     fn the_variant_header_can_be_disabled() {
         let variant = |presentation: &Presentation| {
-            let response = Response::of(Outcome::Found(object(None)), Some("v1"), None, presentation);
+            let response = Response::of(
+                Outcome::Found(object(None)),
+                &Context { variant: Some("v1"), ..Context::new(presentation) },
+            );
             header(&response, "x-variant").map(str::to_owned)
         };
         assert_eq!(variant(&PRESENTATION).as_deref(), Some("v1"));

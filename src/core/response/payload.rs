@@ -27,17 +27,17 @@ impl Payload {
     /// Encodes a response as JSON.
     pub fn encode(response: &Response<'_>) -> Self {
         let of_object = response.head.as_ref();
-        let object_fields = of_object.map_or([&b""[..]; 2], |head| match response.private {
-            true => head.json_without_cache_control(),
-            false => [head.json(), &[]],
-        });
-        let cookies_bytes =
-            response.cookies.iter().flat_map(|cookies| cookies.iter()).map(|cookie| cookie.len() + 16).sum::<usize>();
-        let mut head = Vec::with_capacity(object_fields[0].len() + object_fields[1].len() + 256 + cookies_bytes);
+        let cookies_bytes = response.cookies.iter().map(|cookie| cookie.len() + 16).sum::<usize>();
+        let capacity = of_object.map_or(0, |head| head.json().len()) + 256 + cookies_bytes;
+        let mut head = Vec::with_capacity(capacity);
         head.extend_from_slice(b"{\"statusCode\":");
         head.extend_from_slice(response.status.to_string().as_bytes());
         head.extend_from_slice(b",\"headers\":{");
-        object_fields.iter().for_each(|fields| head.extend_from_slice(fields));
+        match of_object {
+            Some(object) if response.omitted.is_empty() => head.extend_from_slice(object.json()),
+            Some(object) => object.json_without(response.omitted).for_each(|field| head.extend_from_slice(field)),
+            None => {}
+        }
         for (name, value) in &response.headers {
             write_member(&mut head, name, value);
         }
@@ -50,9 +50,9 @@ impl Payload {
             head.pop();
         }
         head.push(b'}');
-        if let Some(cookies) = &response.cookies {
+        if !response.cookies.is_empty() {
             head.extend_from_slice(b",\"cookies\":[");
-            for (index, cookie) in cookies.iter().enumerate() {
+            for (index, cookie) in response.cookies.iter().enumerate() {
                 if index > 0 {
                     head.push(b',');
                 }
@@ -97,7 +97,7 @@ mod tests {
     use std::borrow::Cow;
 
     use super::*;
-    use crate::object::{Body, BodyEncoder};
+    use crate::object::{Body, BodyEncoder, FieldSet};
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -111,10 +111,10 @@ mod tests {
         Response {
             status,
             head: None,
-            private: false,
+            omitted: FieldSet::default(),
             headers,
             server_timing: None,
-            cookies: None,
+            cookies: Vec::new(),
             content,
             body_bytes: 0,
         }
