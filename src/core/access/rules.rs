@@ -140,8 +140,10 @@ impl AccessRules {
         {
             let slash: &[u8] = if path.first() == Some(&b'/') { b"" } else { b"/" };
             let key = [b"/", version.as_bytes(), slash, path].concat();
-            // The rules of the version's folder only: `/*` would match every version, whatever rule the path has there.
-            self.read(&key, guards, |this, reading, guards| this.add(this.index.find(reading), guards));
+            // Without `/*`, which would match every version, whatever rule the path has in it.
+            self.read(&key, guards, |this, reading, guards| {
+                this.add_specific(reading, versions, guards);
+            });
         }
         if is_plain {
             self.add_reading(path, versions, guards);
@@ -162,6 +164,13 @@ impl AccessRules {
 
     /// Adds the rules of one reading. `/*` holds where nothing more specific does.
     fn add_reading<'r>(&'r self, path: &[u8], versions: Versions<'_>, guards: &mut Guards<'r>) {
+        if !self.add_specific(path, versions, guards) {
+            self.add(self.index.root(), guards);
+        }
+    }
+
+    /// Adds the rules of one reading other than `/*`. Returns whether one of them, even an open one, replaces `/*`.
+    fn add_specific<'r>(&'r self, path: &[u8], versions: Versions<'_>, guards: &mut Guards<'r>) -> bool {
         let mut rest = path;
         let mut is_specific = false;
         loop {
@@ -180,9 +189,7 @@ impl AccessRules {
                 }
             }
         }
-        if !is_specific {
-            self.add(self.index.root(), guards);
-        }
+        is_specific
     }
 
     fn add<'r>(&'r self, rule: Option<u16>, guards: &mut Guards<'r>) {

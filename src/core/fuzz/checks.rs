@@ -1,5 +1,13 @@
 //! Properties that hold for every input, shared by the fuzz targets (`fuzz/fuzz_targets`) and `tests/fuzz.rs`.
 
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use nearedge_core::access::check;
+use nearedge_core::access::credentials::{CookieValues, Credentials};
+use nearedge_core::access::known::KnownTokens;
+use nearedge_core::access::query::remove;
+use nearedge_core::access::rules::{AccessRules, Target, Versions};
 use nearedge_core::access::secret::Secrets;
 use nearedge_core::experiment::assign::{Assignment, Experiments, assign};
 use nearedge_core::experiment::definition::{Constraints, Definition};
@@ -162,4 +170,131 @@ pub(crate) fn cookies(visitor: &str, assignments: &str) {
         let kept: Vec<&str> = set.iter().filter_map(|cookie| cookie.split(';').next()).collect();
         visit(&definition, &kept, true, |next| assert!(next.personal.cookies.is_none() && next.counts.is_none()));
     });
+}
+
+/// Rules for a guarded folder and object, with open parts.
+const ACCESS: &str = r#"{"rules": [
+    {"path": "/members/*", "signed_url": {"keys": ["0123456789abcdef"], "parameter": "verify", "ttl_secs": 60, "cookie": "c"}},
+    {"path": "/members/free.html", "open": true},
+    {"path": "/members/free/*", "open": true},
+    {"path": "/secret.html", "jwt": {
+        "keys": {"keys": [{"kty": "oct", "k": "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE"}]},
+        "algorithms": ["HS256"], "from": ["header:authorization", "cookie:c", "query:verify"]}}
+]}"#;
+
+static RULES: LazyLock<AccessRules> =
+    LazyLock::new(|| AccessRules::parse(ACCESS, Some("access.json")).expect("expected valid rules").0);
+
+/// A request that sends one text wherever rules read credentials.
+struct Everywhere<'a> {
+    text: &'a str,
+    header: String,
+}
+
+impl Credentials for Everywhere<'_> {
+    fn header(&self, _: &str) -> Option<&str> {
+        Some(&self.header)
+    }
+
+    fn cookies(&self, _: &str) -> CookieValues<'_> {
+        CookieValues::from_elem(self.text, 2)
+    }
+
+    fn query(&self) -> &str {
+        self.text
+    }
+
+    fn page_url(&self) -> Option<Cow<'_, str>> {
+        None
+    }
+}
+
+/// The path that a lenient server makes of a spelling: decoded, with plain slashes, without dot segments.
+fn canonical(path: &str) -> String {
+    let mut bytes = path.as_bytes().to_vec();
+    for _ in 0..3 {
+        let mut decoded = Vec::new();
+        let mut rest = &bytes[..];
+        while let [first, others @ ..] = rest {
+            let code = others.get(..2).filter(|_| *first == b'%').and_then(|code| std::str::from_utf8(code).ok());
+            let code = code.filter(|code| code.bytes().all(|byte| byte.is_ascii_hexdigit()));
+            match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
+                Some(byte) => {
+                    decoded.push(byte);
+                    rest = &others[2..];
+                }
+                None => {
+                    decoded.push(*first);
+                    rest = others;
+                }
+            }
+        }
+        bytes = decoded;
+    }
+    let text = String::from_utf8_lossy(&bytes).replace('\\', "/");
+    let mut kept: Vec<&str> = Vec::new();
+    for segment in text.split('/').filter(|segment| !segment.is_empty()) {
+        match segment {
+            "." => {}
+            ".." => drop(kept.pop()),
+            _ => kept.push(segment),
+        }
+    }
+    kept.join("/")
+}
+
+/// No spelling of a guarded path, with or without the folder of a version, is open to a request without credentials.
+pub(crate) fn access(path: &str, version: &str) {
+    let rules = &*RULES;
+    let nobody = Everywhere { text: "", header: String::new() };
+    let listed = Versions::Listed(&|segment| matches!(segment, "v1" | "v2"));
+    let is_open = |target: Target<'_>, versions| {
+        !matches!(rules.check(&[target], versions, &nobody, &KnownTokens::new(), 0), check::Verdict::Denied(_))
+    };
+    let key = format!("/{version}/{path}");
+    for (target, whole) in [
+        (Target::from(path), path),
+        (Target { version: Some(version), path }, path),
+        (Target { version: Some(version), path }, &*key),
+        (Target::from(&*key), &*key),
+    ] {
+        let canonical = canonical(whole);
+        let mut unversioned = &*canonical;
+        while let Some((_, rest)) = unversioned.split_once('/').filter(|(first, _)| matches!(*first, "v1" | "v2")) {
+            unversioned = rest;
+        }
+        assert!(!(is_guarded(unversioned) && is_open(target, listed)), "{target:?} leads to {canonical:?}");
+        let rest = canonical.split_once('/').map_or("", |(_, rest)| rest);
+        let is_guarded = is_guarded(&canonical) || is_guarded(rest);
+        assert!(!(is_guarded && is_open(target, Versions::Any)), "{target:?} leads to {canonical:?} in any version");
+    }
+}
+
+/// Whether [`ACCESS`] guards an object.
+fn is_guarded(key: &str) -> bool {
+    let is_in = |folder: &str| key.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let is_free = key == "members/free.html" || is_in("members/free");
+    (is_in("members") && !is_free) || matches!(key, "secret.html" | "access.json")
+}
+
+/// No text is accepted as a token, a link or a session; a file of rules parses or has reasons.
+pub(crate) fn token(text: &str) {
+    let rules = &*RULES;
+    for (query, header) in [(text, format!("Bearer {text}")), (&*format!("verify={text}"), text.to_owned())] {
+        let sent = Everywhere { text: query, header };
+        for path in ["/secret.html", "/members/a.html", "/v1/secret.html"] {
+            let verdict = rules.check(&[path.into()], Versions::Any, &sent, &KnownTokens::new(), 1_800_000_000);
+            let check::Verdict::Denied(denial) = verdict else { panic!("{path} is not denied") };
+            let challenge = denial.challenge().unwrap_or_default();
+            assert!(challenge.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' '));
+        }
+        assert!(remove(query, &["verify"]).split('&').all(|pair| !pair.starts_with("verify=")));
+    }
+    match AccessRules::parse(text, Some("access.json")) {
+        Ok((rules, _)) => assert!(rules.rules().iter().all(|rule| rule.path.starts_with('/'))),
+        Err(problems) => {
+            assert!(!problems.is_empty() && problems.iter().all(|problem| !problem.fix.is_empty()));
+            assert!(problems.iter().all(|problem| !problem.to_string().contains('\n')));
+        }
+    }
 }

@@ -247,3 +247,88 @@ fn any_cookies_give_a_version_and_settle() {
     let assignments = text(&["a%20b", "a b", "c", "__", "0", "1", "2", "01", ".", "~", "%", ";", "\r\n", "日", "-"]);
     run((visitor(), assignments), |(visitor, assignments)| checks::cookies(&visitor, &assignments));
 }
+
+#[test]
+fn no_spelling_of_a_path_bypasses_a_rule() {
+    let paths = || {
+        text(&[
+            "/",
+            "//",
+            ".",
+            "..",
+            "/../",
+            "/./",
+            "%2f",
+            "%2F",
+            "%2e",
+            "%5c",
+            "%25",
+            "2e",
+            "2f",
+            "\\",
+            "members",
+            "free",
+            "free.html",
+            "a.html",
+            "secret.html",
+            "access.json",
+            "%6dembers",
+            "v1",
+            "v2",
+            "x",
+            "日",
+        ])
+    };
+    run(
+        (
+            paths(),
+            prop_oneof![4 => select(&["v1", "v2", "x", "members", ".."][..]).prop_map(str::to_owned), 1 => paths()],
+        ),
+        |(path, version)| {
+            checks::access(&path, &version);
+        },
+    );
+}
+
+#[test]
+fn no_text_is_accepted_as_a_token_or_link() {
+    // {"alg":"HS256"} and {"exp":9999999999}.
+    let tokens = text(&[
+        ".",
+        "-",
+        "eyJhbGciOiJIUzI1NiJ9",
+        "eyJhbGciOiJub25lIn0",
+        "eyJleHAiOjk5OTk5OTk5OTl9",
+        "=",
+        "&",
+        "verify=",
+        "1800000000",
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "c=",
+        "%76erify",
+        ",",
+        " ",
+    ]);
+    let rules = text(&[
+        "{\"rules\":[",
+        "]}",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "\"path\":\"/a/*\"",
+        "\"open\":true",
+        "\"jwt\":{",
+        "\"signed_url\":{",
+        "\"keys\":[\"0123456789abcdef\"]",
+        "\"keys\":{\"keys\":[{\"kty\":\"oct\"}]}",
+        "\"parameter\":\"verify\"",
+        "\"ttl_secs\":60",
+        "\"algorithms\":[\"HS256\"]",
+        "\"from\":[\"cookie:c\"]",
+        "null",
+    ]);
+    run(prop_oneof![2 => tokens, 1 => rules], |text| checks::token(&text));
+}
