@@ -10,7 +10,7 @@ pub type CookieValues<'a> = SmallVec<[&'a str; 2]>;
 /// The parts of a request that access control reads, each when a rule needs it.
 pub trait Credentials {
     /// The value of a header, by its name in lower case; repeated fields joined with commas.
-    fn header(&self, name: &str) -> Option<&str>;
+    fn header(&self, name: &str) -> Option<Cow<'_, str>>;
 
     /// The values of all cookies of this name, in the request's order.
     fn cookies(&self, name: &str) -> CookieValues<'_>;

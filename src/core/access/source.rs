@@ -54,11 +54,12 @@ impl Source {
                 if value.contains(',') {
                     return Err(TokenError::Repeated);
                 }
-                let token = match &**name {
-                    "authorization" => bearer(value),
-                    _ => Some(value.trim_ascii()),
+                let is_bearer = &**name == "authorization";
+                let token = match value {
+                    Cow::Borrowed(value) => token(value, is_bearer).map(Cow::Borrowed),
+                    Cow::Owned(value) => token(&value, is_bearer).map(|token| Cow::Owned(token.to_owned())),
                 };
-                Ok(token.filter(|token| !token.is_empty()).map(Cow::Borrowed).into_iter().collect())
+                Ok(token.filter(|token| !token.is_empty()).into_iter().collect())
             }
             Self::Cookie(name) => {
                 let values = credentials.cookies(name);
@@ -81,6 +82,11 @@ impl fmt::Display for Source {
         };
         write!(f, "{kind}:{name}")
     }
+}
+
+/// The token in the value of a header.
+fn token(value: &str, is_bearer: bool) -> Option<&str> {
+    if is_bearer { bearer(value) } else { Some(value.trim_ascii()) }
 }
 
 /// The token of `Bearer TOKEN`; `None` for another scheme, whose credentials are not for this origin (RFC 6750 §2.1).

@@ -20,8 +20,10 @@ use nearedge_core::request::Request;
 use nearedge_core::request::event::parse;
 use nearedge_core::request::visit::Visit;
 use nearedge_core::response::Outcome;
+use nearedge_core::rules::headers::{FieldChange, Headers};
 use nearedge_core::rules::html::HtmlHandling;
-use nearedge_core::rules::{Action, Active, Instead, Policy, decide};
+use nearedge_core::rules::redirects::{Effect, Lookup, Redirects, Viewer};
+use nearedge_core::rules::{Action, Active, Instead, LineProblem, Policy, decide};
 
 const SECRET: &str = "swordfish";
 
@@ -192,8 +194,8 @@ struct Everywhere<'a> {
 }
 
 impl Credentials for Everywhere<'_> {
-    fn header(&self, _: &str) -> Option<&str> {
-        Some(&self.header)
+    fn header(&self, _: &str) -> Option<Cow<'_, str>> {
+        Some(Cow::Borrowed(&self.header))
     }
 
     fn cookies(&self, _: &str) -> CookieValues<'_> {
@@ -296,5 +298,85 @@ pub(crate) fn token(text: &str) {
             assert!(!problems.is_empty() && problems.iter().all(|problem| !problem.fix.is_empty()));
             assert!(problems.iter().all(|problem| !problem.to_string().contains('\n')));
         }
+    }
+}
+
+/// A viewer with some facts.
+struct Guest;
+
+impl Viewer for Guest {
+    fn country(&self) -> Option<Cow<'_, str>> {
+        Some("CN".into())
+    }
+    fn language(&self) -> Option<Cow<'_, str>> {
+        Some("zh-CN,en;q=0.5".into())
+    }
+    fn has_cookie(&self, name: &str) -> bool {
+        name == "beta"
+    }
+    fn has_role(&self, role: &str) -> bool {
+        role == "admin"
+    }
+}
+
+/// Each line that is no comment is a rule, a field or a problem in one line.
+fn every_line_counts(text: &str, problems: &[LineProblem], is_used: impl Fn(usize, &str) -> bool) {
+    assert!(problems.iter().all(|problem| !problem.to_string().contains('\n') && !problem.fix.is_empty()));
+    for (index, line) in text.split('\n').enumerate() {
+        let line = line.trim_matches(|character: char| character.is_whitespace() || character == '\u{feff}');
+        let is_reported = problems.iter().any(|problem| problem.line == index + 1);
+        assert!(line.is_empty() || line.starts_with('#') || is_reported || is_used(index + 1, line), "{line:?}");
+    }
+}
+
+/// Any file of redirects is read. A Location is a safe header value with the host of its rule.
+pub(crate) fn redirects(text: &str, path: &str, query: &str) {
+    if let Ok((imported, _)) = Redirects::of_s3_routing_rules(text) {
+        assert!(imported.rules().iter().all(|rule| rule.is_redirect() && !rule.is_conditional()));
+    }
+    let (redirects, problems) = Redirects::parse(text);
+    every_line_counts(text, &problems, |line, _| redirects.rules().iter().any(|rule| rule.line == line));
+    let path = format!("/{path}");
+    let found = redirects.find(&Lookup { host: &|| "www.example.com".into(), path: &path, query, viewer: &Guest });
+    let Some(found) = found else { return };
+    let path = match &found.effect {
+        Effect::Redirect { location, .. } => {
+            assert!(location.bytes().all(|byte| byte.is_ascii_graphic()));
+            let host = |url: &str| {
+                let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+                rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default().to_ascii_lowercase())
+            };
+            assert_eq!(host(location), host(&found.rule.to));
+            assert!(host(location).is_some() || !matches!(location.as_bytes(), [b'/', b'/' | b'\\', ..]), "{location}");
+            location.split(['?', '#']).next().unwrap_or_default()
+        }
+        Effect::Rewrite { path } | Effect::Respond { path, .. } => {
+            assert!(path.starts_with('/') && !path.starts_with("//"));
+            path
+        }
+    };
+    assert!(!path.split('/').any(|segment| matches!(segment, "." | "..")), "expected no dot segment in {path}");
+}
+
+/// Any file of headers is read. Values are safe, and each name occurs once.
+pub(crate) fn headers(text: &str, path: &str, origin: &str) {
+    let (headers, problems) = Headers::parse(text);
+    // A field counts with its path: as a part of a rule, or because the path has a problem.
+    every_line_counts(text, &problems, |line, text| {
+        let is_path = ["/", "https://", "http://"].iter().any(|start| text.starts_with(start));
+        !is_path || headers.rules().iter().any(|rule| rule.line == line)
+    });
+    let path = format!("/{path}");
+    let fields = headers.fields(&|| "www.example.com".into(), &path, Some(origin));
+    for (position, field) in fields.iter().enumerate() {
+        assert!(fields.iter().take(position).all(|other| other.name != field.name));
+        assert!(!matches!(field.name, "set-cookie" | "content-length" | "connection" | "location"));
+        if let FieldChange::Set(value) | FieldChange::Append(value) = &field.change {
+            assert!(value.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')), "{value:?}");
+        }
+    }
+    if let Some(policy) = headers.cors(&|| "www.example.com".into(), &path) {
+        let simple = policy.simple(Some(origin));
+        assert!(simple.iter().all(|(_, value)| value.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t'))));
     }
 }

@@ -33,6 +33,11 @@ impl<'a> Cookies<'a> {
         self.iter().find_map(|cookie| cookie.strip_prefix(name)?.strip_prefix('='))
     }
 
+    /// The values of all cookies with this name.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.iter().filter_map(move |cookie| cookie.strip_prefix(name)?.strip_prefix('='))
+    }
+
     /// The values of the first cookies named `name` and `name_v`, and whether there are several of the latter, such as one
     /// of the host and one of its domain.
     pub(crate) fn pair(&self, name: &str) -> Pair<'_> {

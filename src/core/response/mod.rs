@@ -303,7 +303,8 @@ impl<'a> Response<'a> {
     /// All header fields except Server-Timing and Set-Cookie, in the order of the response.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         let is_sent = |(name, _): &(&str, &str)| !self.omitted.contains(name);
-        let of_object = self.head.iter().flat_map(|head| head.fields()).map(|(name, value): (&str, &str)| (name, value));
+        let of_object =
+            self.head.iter().flat_map(|head| head.fields()).map(|(name, value): (&str, &str)| (name, value));
         let of_object = of_object.filter(is_sent);
         of_object.chain(self.headers.iter().map(|(name, value)| (*name, &**value)))
     }

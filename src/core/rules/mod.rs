@@ -25,6 +25,7 @@ mod redirect;
 pub mod redirects;
 mod test_versions;
 mod variant;
+mod viewer;
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -43,6 +44,7 @@ pub use self::line_problem::{LineProblem, Severity};
 pub use self::policy::Policy;
 pub use self::redirect::location;
 use self::redirects::Rule;
+pub use self::viewer::RequestViewer;
 
 /// The stages that every request passes. The first one that breaks decides.
 ///

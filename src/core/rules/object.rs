@@ -54,13 +54,11 @@ pub(super) fn fetch(draft: &mut Draft<'_, '_>, first: Candidate, unversioned: &s
     };
     let is_served = |candidate: &Candidate| candidate.key.can_exist() && !policy.is_hidden(candidate.key.as_str());
     others.retain(is_served);
-    if !is_served(&first) {
-        if others.is_empty() && otherwise == Otherwise::Missing {
-            return Action::Missing { key: first.key };
-        }
-        if !others.is_empty() {
-            first = others.remove(0);
-        }
+    if others.is_empty() && otherwise == Otherwise::Missing && !is_served(&first) {
+        return Action::Missing { key: first.key };
+    }
+    if policy.is_hidden(first.key.as_str()) && !others.is_empty() {
+        first = others.remove(0);
     }
     Action::Fetch { first, others, part, otherwise }
 }

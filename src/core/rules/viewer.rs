@@ -1,37 +1,69 @@
 //! The viewer of a request, as the files of a site see one.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
+
+use percent_encoding::utf8_percent_encode;
 
 use crate::access::credentials::{CookieValues, Credentials};
 use crate::request::Request;
 use crate::request::visit::Visit;
 use crate::rules::active::Viewer;
-
-/// The most different header fields that the rules of access read of one request.
-const HEADERS_MAX: usize = 8;
+use crate::rules::percent::PATH_ENCODED;
 
 /// The viewer of a request.
+#[derive(Debug)]
 pub struct RequestViewer<'a> {
     request: &'a Request<'a>,
     visit: &'a Visit<'a>,
     /// The usual address of the site, such as `https://www.example.com`.
     site: &'a str,
-    /// The header fields that were read so far.
-    headers: [OnceCell<(Box<str>, Option<Cow<'a, str>>)>; HEADERS_MAX],
 }
 
 impl<'a> RequestViewer<'a> {
     /// The viewer of `request`, whose other fields are in `visit`.
     pub fn new(request: &'a Request<'a>, visit: &'a Visit<'a>, site: &'a str) -> Self {
-        Self { request, visit, site, headers: Default::default() }
+        Self { request, visit, site }
     }
 }
 
 impl Credentials for RequestViewer<'_> {
-    /// Reads at most eight different fields; a further one counts as absent, so that a rule refuses the request.
-    fn header(&self, name: &str) -> Option<&str> {
-        let read = |slot: &OnceCell<_>| -> Option<Option<&str>> { todo!() };
-        None
+    fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.visit.header(name)
+    }
+
+    fn cookies(&self, name: &str) -> CookieValues<'_> {
+        self.visit.cookies.all(name).collect()
+    }
+
+    fn query(&self) -> &str {
+        &self.request.query
+    }
+
+    fn page_url(&self) -> Option<Cow<'_, str>> {
+        if !self.visit.is_navigation(self.request) {
+            return None;
+        }
+        let scheme = self.site.split_once("://").map_or("https", |(scheme, _)| scheme);
+        let mut url = format!("{scheme}://{}", self.visit.site_host(self.site));
+        url.extend(utf8_percent_encode(&self.request.path, PATH_ENCODED));
+        if !self.request.query.is_empty() {
+            url.push('?');
+            url.push_str(&self.request.query);
+        }
+        Some(Cow::Owned(url))
+    }
+}
+
+impl Viewer for RequestViewer<'_> {
+    fn host(&self) -> Cow<'_, str> {
+        self.visit.site_host(self.site)
+    }
+
+    fn country(&self) -> Option<Cow<'_, str>> {
+        self.visit.field(&self.visit.country, "cloudfront-viewer-country")
+    }
+
+    fn language(&self) -> Option<Cow<'_, str>> {
+        self.visit.field(&self.visit.accept_language, "accept-language")
     }
 }

@@ -22,8 +22,8 @@ struct Sent {
 }
 
 impl Credentials for Sent {
-    fn header(&self, name: &str) -> Option<&str> {
-        (name == "authorization").then_some(&*self.authorization)
+    fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        (name == "authorization").then_some(Cow::Borrowed(&*self.authorization))
     }
 
     fn cookies(&self, _: &str) -> CookieValues<'_> {

@@ -332,3 +332,89 @@ fn no_text_is_accepted_as_a_token_or_link() {
     ]);
     run(prop_oneof![2 => tokens, 1 => rules], |text| checks::token(&text));
 }
+
+const REDIRECTS: &[&str] = &[
+    "\n",
+    " ",
+    "\t",
+    "/",
+    "/a",
+    "/:x",
+    "/*",
+    ":splat",
+    "//",
+    "\\",
+    "..",
+    "%2e",
+    "%2f",
+    "%zz",
+    "?",
+    "?q=:x",
+    "#",
+    "https://",
+    "www.example.com",
+    "https://:x.b.com/",
+    " /b ",
+    " 301",
+    " 200!",
+    " 404",
+    " k=:k ",
+    " Country=cn",
+    " Cookie=beta",
+    "\u{feff}",
+    "\u{85}",
+];
+
+const S3: &[&str] = &[
+    "<RoutingRules>",
+    "<RoutingRule>",
+    "<Condition>",
+    "</",
+    "<KeyPrefixEquals>a/</KeyPrefixEquals>",
+    "<Redirect><HostName>a.com</HostName></Redirect>",
+    "</RoutingRule>",
+    "</RoutingRules>",
+    "&amp;",
+    "<!--",
+    "[{\"Redirect\":{\"ReplaceKeyWith\":\"b\"}}]",
+    "{\"RoutingRules\":[",
+    "]}",
+];
+
+#[test]
+fn any_redirects_are_read_and_give_a_safe_location() {
+    let paths = || text(&["a", "/", "//", "..", ".", "\\", "\r", "\n", "\0", "@", "evil.com", "日"]);
+    let files = prop_oneof![4 => text(REDIRECTS), 1 => text(S3)];
+    run((files, paths(), text(&["k=", "&", "1", "%2f", "..", "\r\n", "日"])), |(file, path, query)| {
+        checks::redirects(&file, &path, &query);
+    });
+}
+
+const HEADERS: &[&str] = &[
+    "\n",
+    " ",
+    "/*\n",
+    "/a/:x\n",
+    "/a\u{7f}\n",
+    "https://www.example.com/*\n",
+    "X: 1\n",
+    "x: :splat, :x\n",
+    "! X\n",
+    "Vary: A\n",
+    "Access-Control-Allow-Origin: https://a.com https://b.com\n",
+    "Access-Control-Allow-Origin: *\n",
+    "Set-Cookie: a=b\n",
+    ":",
+    "!",
+    "#",
+    "\r",
+    "é",
+];
+
+#[test]
+fn any_headers_are_read_and_give_safe_values() {
+    let paths = text(&["a", "/", "x", ";", ",", "\"", "\r", "\n", "\0", "日"]);
+    run((text(HEADERS), paths, text(&["https://a.com", "https://B.com", "null", "\r\n"])), |(file, path, origin)| {
+        checks::headers(&file, &path, &origin);
+    });
+}

@@ -57,8 +57,8 @@ impl Sent {
 }
 
 impl Credentials for Sent {
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| &**value)
+    fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| Cow::Borrowed(&**value))
     }
 
     fn cookies(&self, name: &str) -> CookieValues<'_> {
