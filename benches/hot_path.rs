@@ -17,7 +17,7 @@ use nearedge_core::object::BodyEncoder;
 use nearedge_core::request::Request;
 use nearedge_core::request::event::parse;
 use nearedge_core::response::payload::Payload;
-use nearedge_core::response::{Outcome, Response};
+use nearedge_core::response::{Context, Outcome, Response};
 use nearedge_core::rules::{Action, Active, decide};
 use nearedge_core::store::{Source, Store};
 use serde_json::{Value, json};
@@ -91,7 +91,7 @@ fn payload_encode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("payload/encode");
     for (name, bytes) in SIZES {
         let (object, raw) = (object(bytes), raw(bytes));
-        let response = Response::of(Outcome::Found(object), Some("v2"), None, &PRESENTATION);
+        let response = Response::of(Outcome::Found(object), &Context { variant: Some("v2"), ..Context::new(&PRESENTATION) });
         let headers: serde_json::Map<String, Value> =
             response.fields().map(|(name, value)| (name.to_owned(), json!(value))).collect();
         let plain = || {

@@ -15,7 +15,7 @@ use crate::config::names::misspelt;
 use crate::http_client::{bundled_anchors, read_anchors};
 use crate::lambda::invocation::{self, LoopConfig, Telemetry, Tracing};
 use crate::lambda::{allocator, descriptors};
-use crate::origin::{Definitions, Origin};
+use crate::origin::{Origin, Site};
 use crate::storage::cache::Cache;
 use crate::storage::s3::{Limits, S3, S3Config};
 use crate::telemetry::exporter::{Exporter, FlushReason};
@@ -34,8 +34,8 @@ const BODY_BYTES_MIN: u64 = 16 << 20;
 /// Timeout for the last export of spans: Lambda kills the process half a second after SIGTERM.
 const LAST_FLUSH_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// Timeout for loading the definition of experiments before the first event.
-const DEFINITION_TIMEOUT: Duration = Duration::from_secs(2);
+/// Timeout for loading the files of the site before the first event.
+const SITE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs the function until the Runtime API closes; `env` returns the value of an environment variable, `names` are those of all
 /// variables.
@@ -102,16 +102,15 @@ async fn serve(config: Config, traces: Option<Traces>, started: Instant) -> Resu
     let exporter = tracing.as_ref().map(|tracing| tracing.exporter.clone());
     let telemetry = Telemetry { lines: config.telemetry.metrics.map(LineWriter::new), traces: tracing, started };
     let cache = Cache::new(store, config.cache);
-    let experiments = config.experiments.map(Definitions::new);
+    let site = Site::new(config.site);
     let mut warm_up_config = config.warm_up;
-    if let Some(experiments) = &experiments {
-        experiments.load(&cache, Instant::now() + DEFINITION_TIMEOUT).await;
+    if !site.is_empty() {
+        site.load(&cache, Instant::now() + SITE_TIMEOUT).await;
         // That has opened the connection, or S3 does not answer.
         warm_up_config.prewarm = false;
     }
     warm_up(&cache, &warm_up_config).await;
-    let origin =
-        Origin::new(cache, config.policy, config.presentation, config.exceptions).with_experiments(experiments);
+    let origin = Origin::new(cache, config.policy, config.presentation, config.exceptions).with_site(site);
     let settings = LoopConfig {
         concurrency: config.concurrency,
         deadline_margin: config.deadline_margin,

@@ -22,7 +22,7 @@ use nearedge_core::rules::Policy;
 use nearedge_core::rules::html::HtmlHandling;
 
 use crate::config::reader::{Reader, is_key};
-use crate::origin::{DefinitionsConfig, Exceptions, Oversize};
+use crate::origin::{DefinitionsConfig, Exceptions, Oversize, SiteConfig};
 use crate::storage::cache::CacheConfig;
 use crate::storage::s3::S3Config;
 use crate::telemetry::TelemetryConfig;
@@ -43,7 +43,7 @@ pub struct Config {
     /// The handling of missing and oversized objects.
     pub exceptions: Exceptions,
     /// The definition of experiments; `None` if they are disabled.
-    pub experiments: Option<DefinitionsConfig>,
+    pub site: SiteConfig,
     /// The bucket.
     pub s3: S3Config,
     /// The size of the cache and the lifetimes of its entries.
@@ -131,6 +131,9 @@ impl Config {
         let credentials_in_env = CREDENTIALS.iter().all(|name| reader.text(name).is_some());
         let cache = reader.cache();
         let experiments = reader.experiments(redirect_path.as_deref(), test_versions.as_deref(), cache.limits.ttl);
+        let site = reader.site(experiments, cache.limits.ttl);
+        let hidden = [&site.redirects, &site.headers].into_iter().flatten();
+        let hidden = hidden.map(|key| key.as_str().to_owned()).collect();
         let warm_up = WarmUp {
             prewarm: reader.flag("prewarm", true),
             preload: reader.preload(cache.max_bytes),
@@ -152,9 +155,10 @@ impl Config {
                     spa_fallback,
                     spa_fallback_dots,
                     html_handling,
+                    hidden,
                 },
                 presentation: Presentation { missing_status, variant_header, vary: vary.into(), vary_cookie },
-                experiments,
+                site,
                 exceptions,
                 s3: S3Config { bucket, path_style, ca_bundle, credentials_in_env },
                 cache,
@@ -362,6 +366,13 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
             self.reject("test_versions", problem);
         }
         Some(versions)
+    }
+
+    /// The files of the site that configure the origin.
+    fn site(&mut self, experiments: Option<DefinitionsConfig>, ttl: Duration) -> SiteConfig {
+        let mut key = |name| self.key(name).map(ObjectKey::new);
+        let (redirects, headers, access) = (key("redirects"), key("headers"), key("access"));
+        SiteConfig { experiments, redirects, headers, access, ttl }
     }
 
     fn html_handling(&mut self) -> HtmlHandling {

@@ -3,7 +3,8 @@
 use strsim::osa_distance;
 
 /// The settings of nearedge.
-const SETTINGS: [&str; 44] = [
+const SETTINGS: [&str; 47] = [
+    "access",
     "auth_header",
     "bucket",
     "cache_max_bytes",
@@ -24,6 +25,7 @@ const SETTINGS: [&str; 44] = [
     "experiments_log_ids",
     "experiments_path",
     "experiments_preview",
+    "headers",
     "html_handling",
     "index_document",
     "lambda_auth",
@@ -38,6 +40,7 @@ const SETTINGS: [&str; 44] = [
     "prewarm",
     "redirect_path",
     "redirect_query",
+    "redirects",
     "s3_path_style",
     "spa_fallback",
     "spa_fallback_dots",

@@ -4,13 +4,13 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use nearedge_core::object::{Body, Head, Object, ObjectKey};
-use nearedge_core::response::Outcome;
+use nearedge_core::response::{Context, Outcome};
 use nearedge_core::rules::Instead;
 use nearedge_core::store::{FetchError, FetchRequest, Fetched, Part, Source, Store};
 
 use crate::origin::Origin;
 use crate::origin::found::{Found, worst_source};
-use crate::origin::object::certainly_fits;
+use crate::origin::object::{certainly_fits, fits};
 
 impl<S: Store> Origin<S> {
     /// Responds if the object `key` exists. If it does not, the result is missing.
@@ -19,10 +19,11 @@ impl<S: Store> Origin<S> {
         key: &ObjectKey,
         instead: &Instead,
         part: Part,
+        context: &Context<'_, '_>,
         deadline: Instant,
     ) -> Found<'a> {
         match instead {
-            Instead::Body(status) => self.generated(key, *status, part, deadline).await,
+            Instead::Body(status) => self.generated(key, *status, part, context, deadline).await,
             Instead::Redirect(redirect) => {
                 let mut probe = Probe::default();
                 let Some(found) = probe.missing(self, key, deadline).await else {
@@ -41,12 +42,19 @@ impl<S: Store> Origin<S> {
     }
 
     /// The generated response with this object as its body.
-    async fn generated<'a>(&self, key: &ObjectKey, status: u16, part: Part, deadline: Instant) -> Found<'a> {
-        let fits = |head: &Head, _: Option<&Range<u64>>| {
+    async fn generated<'a>(
+        &self,
+        key: &ObjectKey,
+        status: u16,
+        part: Part,
+        context: &Context<'_, '_>,
+        deadline: Instant,
+    ) -> Found<'a> {
+        let has_room = |head: &Head, _: Option<&Range<u64>>| {
             let object = Object { head: head.clone(), range: None, body: Body::default() };
-            self.fits(Outcome::Generated(status, Some(object)), None, None)
+            fits(Outcome::Generated(status, Some(object)), context)
         };
-        let response = self.fetch(&FetchRequest::unconditional(key, part, &fits), deadline).await;
+        let response = self.fetch(&FetchRequest::unconditional(key, part, &has_room), deadline).await;
         let found = match response.result {
             Ok(Fetched::Object(object)) => Outcome::Generated(status, Some(object)).into(),
             Ok(Fetched::TooLarge(head)) => Outcome::TooLarge(key.clone(), head.size_bytes).into(),

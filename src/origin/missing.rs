@@ -4,11 +4,12 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use nearedge_core::object::{Body, Head, Object, ObjectKey};
-use nearedge_core::response::Outcome;
+use nearedge_core::response::{Context, Outcome};
 use nearedge_core::store::{FetchError, FetchRequest, Fetched, Missing, Part, Store};
 
 use crate::origin::Origin;
 use crate::origin::found::Found;
+use crate::origin::object::fits;
 
 impl<S: Store> Origin<S> {
     /// Responds with the error document, or with a text if there is none.
@@ -17,17 +18,18 @@ impl<S: Store> Origin<S> {
         key: &ObjectKey,
         reason: Missing,
         part: Part,
+        context: &Context<'_, '_>,
         deadline: Instant,
     ) -> Found<'a> {
         let mut outcome = Outcome::NotFetched(key.clone(), FetchError::Missing(reason));
         let (mut waited, mut source) = (Duration::ZERO, None);
         if let Some(document) = &self.exceptions.error_document {
-            let fits = |head: &Head, _: Option<&Range<u64>>| {
+            let has_room = |head: &Head, _: Option<&Range<u64>>| {
                 let object = Object { head: head.clone(), range: None, body: Body::default() };
-                self.fits(Outcome::ErrorDocument(object), None, None)
+                fits(Outcome::ErrorDocument(object), context)
             };
             // If the document cannot be fetched either, the text is enough.
-            let request = FetchRequest::unconditional(document, part, &fits);
+            let request = FetchRequest::unconditional(document, part, &has_room);
             let response = self.store.fetch(&request, deadline).await;
             waited = response.waited;
             source = Some(response.source);

@@ -4,17 +4,19 @@
 //! need the store are here, each in a file of its own name: `object`, `missing`, `oversize`. `definitions` holds the active
 //! definition of experiments.
 
-mod definitions;
 mod exceptions;
 mod found;
 mod instead;
 mod missing;
 mod object;
 mod oversize;
-mod site_file;
+mod site;
 
+use std::borrow::Cow;
 use std::sync::Once;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
+
+use nearedge_core::access::credentials::Credentials;
 
 use nearedge_core::experiment::assign::{Assignment, Experiments};
 use nearedge_core::experiment::cookie::ID_BYTES;
@@ -22,14 +24,16 @@ use nearedge_core::record::Record;
 use nearedge_core::request::visit::{Detail, Visit};
 use nearedge_core::request::{Method, Request};
 use nearedge_core::response::payload::{PAYLOAD_BYTES_MAX, Payload};
-use nearedge_core::response::{Content, Outcome, Personal, Presentation, Response};
-use nearedge_core::rules::{Action, Decision, Policy, decide};
+use nearedge_core::response::{Content, Context, Outcome, Presentation, Response};
+use nearedge_core::rules::headers::{Fields, Headers};
+use nearedge_core::rules::{AccessControl, Action, Active, Decision, Policy, RequestViewer, Viewer, decide};
 use nearedge_core::store::{Missing, Part, Store, StoreStats};
 use tracing::Span;
 
-pub use self::definitions::{Definitions, DefinitionsConfig};
 pub use self::exceptions::{Exceptions, Oversize};
 use self::found::Found;
+use self::site::ActiveFiles;
+pub use self::site::{DefinitionsConfig, Site, SiteConfig};
 use crate::telemetry::trace::child_span;
 
 /// The origin: the rules, and the store that holds the objects.
@@ -39,7 +43,7 @@ pub struct Origin<S> {
     policy: Policy,
     presentation: Presentation,
     exceptions: Exceptions,
-    experiments: Option<Definitions>,
+    site: Site,
     access_denied: Once,
 }
 
@@ -55,32 +59,30 @@ pub struct OriginResponse {
 impl<S: Store> Origin<S> {
     /// An origin with these settings, in front of `store`.
     pub fn new(store: S, policy: Policy, presentation: Presentation, exceptions: Exceptions) -> Self {
-        Self { store, policy, presentation, exceptions, experiments: None, access_denied: Once::new() }
+        Self { store, policy, presentation, exceptions, site: Site::default(), access_denied: Once::new() }
     }
 
-    /// The same origin with experiments.
+    /// The same origin with the files that configure it.
     #[must_use]
-    pub fn with_experiments(self, experiments: Option<Definitions>) -> Self {
-        Self { experiments, ..self }
+    pub fn with_site(self, site: Site) -> Self {
+        Self { site, ..self }
     }
 
-    /// Which fields of a request experiments need; `None` if they are disabled.
+    /// Which fields of a request the site's files need beside those of every request; `None` if none.
     pub fn visit_detail(&self) -> Option<Detail> {
-        self.experiments.as_ref().map(Definitions::detail)
+        self.site.detail()
     }
 
-    /// How many loads of the definition have failed since the start.
+    /// How many loads of the site's files have failed since the start.
     pub fn definition_errors(&self) -> u64 {
-        self.experiments.as_ref().map_or(0, Definitions::errors)
+        self.site.errors()
     }
 
-    /// Does what is due between two events: revalidates the objects that were served stale, and reloads the definition of
-    /// experiments. Drops what does not finish before `deadline`.
+    /// Does what is due between two events: revalidates the objects that were served stale, and reloads the files of the
+    /// site. Drops what does not finish before `deadline`.
     pub async fn refresh(&self, deadline: Instant) {
         self.store.revalidate_stale(deadline).await;
-        if let Some(experiments) = &self.experiments {
-            experiments.reload(&self.store, deadline).await;
-        }
+        self.site.reload(&self.store, deadline).await;
     }
 
     /// The counters of the store.
@@ -98,34 +100,47 @@ impl<S: Store> Origin<S> {
         self.policy.secrets.has_next()
     }
 
-    /// Responds to one request; `visit` has the fields that experiments use. No fetch outlives `deadline`.
+    /// Responds to one request; `visit` has the fields that the site's files use. No fetch outlives `deadline`.
     pub async fn respond(&self, request: &Request<'_>, visit: Option<&Visit<'_>>, deadline: Instant) -> OriginResponse {
         let span = child_span!("decision");
-        let definition = self.experiments.as_ref().and_then(Definitions::active);
-        let experiments = self.experiments.as_ref().zip(visit).map(|(experiments, visit)| Experiments {
-            definition: definition.as_deref(),
-            settings: experiments.settings(),
-            visit,
-            new_id: &new_id,
-        });
-        let mut decision = decide(request, &self.policy, experiments);
+        let files = self.site.active();
+        let site = self.policy.site();
+        let viewer = visit.map(|visit| RequestViewer::new(request, visit, site));
+        // The rules of access read the whole query, and the other stages the rest.
+        let visible = files.without_tokens(request);
+        let request = visible.as_ref().unwrap_or(request);
+        let active = self.active(&files, visit, viewer.as_ref());
+        let mut decision = decide(request, &self.policy, active);
         // A sampled invocation: the server span is the current one again.
         if !span.is_disabled() {
             drop(span);
             record_experiments(decision.assignment.as_ref());
         }
         let counts = decision.assignment.as_mut().and_then(|assignment| assignment.counts.take());
-        let found = self.carry_out(request, &decision, deadline).await;
+        let guarded = files.guarded(decision.grant.as_mut());
+        let changes = match (&files.headers, decision.secret) {
+            (Some(headers), Some(_)) => header_changes(headers, request, viewer.as_ref()),
+            _ => Fields::new(),
+        };
+        let context = Context {
+            variant: None,
+            personal: decision.assignment.as_ref().map(|assignment| &assignment.personal),
+            guarded: guarded.as_ref(),
+            changes: &changes,
+            presentation: &self.presentation,
+        };
+        let found = self.carry_out(request, &decision, &context, deadline).await;
         let mut record = Record {
             status: 0,
             outcome: found.outcome.name(),
             key: found.requested,
             variant: decision.variant.map(str::to_owned),
-            is_defined: definition
+            is_defined: files
+                .definition
                 .as_ref()
                 .zip(decision.variant)
                 .is_some_and(|(definition, variant)| definition.gives(variant)),
-            forced: self.experiments.is_some() && request.test_version.is_some(),
+            forced: self.site.experiments.is_some() && request.test_version.is_some(),
             counts: None,
             secret: decision.secret,
             body_bytes: 0,
@@ -135,14 +150,14 @@ impl<S: Store> Origin<S> {
             waited: found.waited,
             oversize: matches!(found.outcome, Outcome::Oversized(_) | Outcome::TooLarge(..)),
         };
-        let personal = decision.assignment.as_ref().map(|assignment| &assignment.personal);
-        let (mut response, mut payload) = self.encode(found.outcome, found.variant, personal, request.method);
+        let (mut response, mut payload) =
+            encode(found.outcome, &Context { variant: found.variant, ..context }, request.method);
         // Only an object whose size S3 did not announce can be too large here.
         if let (true, Some(candidate)) = (payload.size_bytes() > PAYLOAD_BYTES_MAX, found.served) {
-            let outcome = self.oversize(candidate, Part::Whole, response.body_bytes, deadline).await;
+            let outcome = self.oversize(candidate, Part::Whole, response.body_bytes, &decision, deadline).await;
             record.outcome = outcome.name();
             record.oversize = true;
-            (response, payload) = self.encode(outcome, None, personal, request.method);
+            (response, payload) = encode(outcome, &context, request.method);
         }
         record.status = response.status;
         // A failure sets no cookies, so that the next view is the first.
@@ -151,8 +166,36 @@ impl<S: Store> Origin<S> {
         OriginResponse { payload, record }
     }
 
+    /// The active files, as a decision needs them.
+    fn active<'a>(
+        &'a self,
+        files: &'a ActiveFiles,
+        visit: Option<&'a Visit<'a>>,
+        viewer: Option<&'a RequestViewer<'a>>,
+    ) -> Active<'a> {
+        let experiments = self.site.experiments.as_ref().zip(visit).map(|(experiments, visit)| Experiments {
+            definition: files.definition.as_deref(),
+            settings: experiments.settings(),
+            visit,
+            new_id: &new_id,
+        });
+        let access = files.access.as_ref().zip(self.site.known_tokens()).map(|(rules, known)| AccessControl {
+            rules: rules.as_deref(),
+            known,
+            now: unix_secs(),
+        });
+        let viewer = viewer.map(|viewer| viewer as &dyn Viewer);
+        Active { experiments, redirects: files.redirects.as_deref(), access, viewer }
+    }
+
     /// Runs the stages after the decision.
-    async fn carry_out<'a>(&self, request: &Request<'_>, decision: &'a Decision<'_>, deadline: Instant) -> Found<'a> {
+    async fn carry_out<'a>(
+        &self,
+        request: &Request<'_>,
+        decision: &'a Decision<'_>,
+        context: &Context<'_, 'a>,
+        deadline: Instant,
+    ) -> Found<'a> {
         match &decision.action {
             Action::Respond(outcome) => outcome.clone().into(),
             Action::Redirect { key, location } => {
@@ -161,29 +204,38 @@ impl<S: Store> Origin<S> {
             Action::Missing { key } => {
                 let part = if request.method == Method::Head { Part::Head } else { Part::Whole };
                 // The record must not name a reason of S3's, which was not asked.
-                Found { missing: None, ..self.missing(key, Missing::NoSuchKey, part, deadline).await }
+                Found { missing: None, ..self.missing(key, Missing::NoSuchKey, part, context, deadline).await }
             }
             Action::Fetch { first, others, part, otherwise } => {
-                self.fetch_object(request, decision, (first, others, *part, otherwise), deadline).await
+                self.fetch_object(request, decision, (first, others, *part, otherwise), context, deadline).await
             }
         }
     }
+}
 
-    fn encode<'a>(
-        &'a self,
-        outcome: Outcome,
-        variant: Option<&'a str>,
-        personal: Option<&Personal<'a>>,
-        method: Method,
-    ) -> (Response<'a>, Payload) {
-        let _span = child_span!("encoding");
-        let mut response = Response::of(outcome, variant, personal, &self.presentation);
-        if method == Method::Head {
-            response = response.without_body();
-        }
-        let payload = Payload::encode(&response);
-        (response, payload)
+fn encode<'a>(outcome: Outcome, context: &Context<'_, 'a>, method: Method) -> (Response<'a>, Payload) {
+    let _span = child_span!("encoding");
+    let mut response = Response::of(outcome, context);
+    if method == Method::Head {
+        response = response.without_body();
     }
+    let payload = Payload::encode(&response);
+    (response, payload)
+}
+
+/// The changes of the site's header rules for a request; those of a preflight request allow what it asks for.
+fn header_changes<'r>(headers: &'r Headers, request: &Request<'_>, viewer: Option<&RequestViewer<'_>>) -> Fields<'r> {
+    let host = || viewer.map_or(Cow::Borrowed(""), Viewer::host);
+    let origin = viewer.and_then(|viewer| viewer.header("origin"));
+    match request.method {
+        Method::Options => headers.preflight(&host, &request.path, origin.as_deref()),
+        _ => headers.fields(&host, &request.path, origin.as_deref()),
+    }
+}
+
+/// The current time in Unix seconds.
+fn unix_secs() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 
 /// Records the experiments and the variations of the visitor on the current span, as `new-checkout.treatment, KEY.VARIATION`.

@@ -7,7 +7,7 @@ use nearedge_core::http::range::{ByteRange, IfRange};
 use nearedge_core::object::{Body, Head, Object, base64_len};
 use nearedge_core::request::Request;
 use nearedge_core::response::payload::{PAYLOAD_BYTES_MAX, Payload};
-use nearedge_core::response::{Outcome, Personal, Response};
+use nearedge_core::response::{Context, Outcome, Personal, Response};
 use nearedge_core::rules::{Candidate, Decision, Otherwise};
 use nearedge_core::store::{FetchError, FetchRequest, FetchResponse, Fetched, Missing, Part, Store};
 use tracing::warn;
@@ -22,18 +22,18 @@ impl<S: Store> Origin<S> {
         request: &Request<'_>,
         decision: &'a Decision<'_>,
         (first, others, part, otherwise): (&'a Candidate, &'a [Candidate], Part, &Otherwise),
+        context: &Context<'_, 'a>,
         deadline: Instant,
     ) -> Found<'a> {
         let variant = decision.variant;
-        let personal = decision.assignment.as_ref().map(|assignment| &assignment.personal);
         let fits = |head: &Head, range: Option<&Range<u64>>| {
             certainly_fits(head, range) || {
                 let object = Object { head: head.clone(), range: range.cloned(), body: Body::default() };
-                self.fits(Outcome::Found(object), variant, personal)
+                fits(Outcome::Found(object), &Context { variant, ..*context })
             }
         };
         // A visitor's first answer is complete: the client's copy may be that of another variation.
-        let request = match personal {
+        let request = match context.personal {
             Some(Personal { cookies: Some(_), .. }) => FetchRequest::unconditional(&first.key, part, &fits),
             _ => FetchRequest {
                 fits: &fits,
@@ -51,7 +51,7 @@ impl<S: Store> Origin<S> {
         for candidate in std::iter::once(first).chain(others) {
             if let Some(instead) = &candidate.instead {
                 // Boxed, because almost no request needs it.
-                let found = Box::pin(self.instead(&candidate.key, instead, part, deadline)).await;
+                let found = Box::pin(self.instead(&candidate.key, instead, part, context, deadline)).await;
                 source = found.source.map_or(source, |of_candidate| worst_source(source, of_candidate));
                 waited += found.waited;
                 match found.missing {
@@ -75,7 +75,9 @@ impl<S: Store> Origin<S> {
                 Ok(Fetched::NotModified(head)) => Outcome::NotModified(head),
                 Ok(Fetched::PreconditionFailed) => Outcome::PreconditionFailed,
                 Ok(Fetched::Unsatisfiable(size)) => Outcome::RangeNotSatisfiable(size),
-                Ok(Fetched::TooLarge(head)) => self.oversize(candidate, part, head.size_bytes, deadline).await,
+                Ok(Fetched::TooLarge(head)) => {
+                    self.oversize(candidate, part, head.size_bytes, decision, deadline).await
+                }
             };
             let exists = matches!(outcome, Outcome::Found(_) | Outcome::NotModified(_));
             return Found {
@@ -90,7 +92,7 @@ impl<S: Store> Origin<S> {
         }
         let outcome = match otherwise {
             Otherwise::Missing => {
-                let missing = self.missing(&first.key, reason, part, deadline).await;
+                let missing = self.missing(&first.key, reason, part, context, deadline).await;
                 let source = missing.source.map_or(source, |of_document| worst_source(source, of_document));
                 return Found { source, waited: waited + missing.waited, ..missing };
             }
@@ -114,12 +116,12 @@ impl<S: Store> Origin<S> {
         }
         response
     }
+}
 
-    /// Whether a response can hold this outcome with its body, which is not read yet. Lambda's limit covers the whole JSON.
-    pub(super) fn fits(&self, without_body: Outcome, variant: Option<&str>, personal: Option<&Personal<'_>>) -> bool {
-        let response = Response::of(without_body, variant, personal, &self.presentation);
-        Payload::encode(&response).size_bytes().saturating_add(base64_len(response.body_bytes)) <= PAYLOAD_BYTES_MAX
-    }
+/// Whether a response can hold this outcome with its body, which is not read yet. Lambda's limit covers the whole JSON.
+pub(super) fn fits(without_body: Outcome, context: &Context<'_, '_>) -> bool {
+    let response = Response::of(without_body, context);
+    Payload::encode(&response).size_bytes().saturating_add(base64_len(response.body_bytes)) <= PAYLOAD_BYTES_MAX
 }
 
 /// Upper bound of a payload without the body and the object's own header fields.

@@ -238,7 +238,7 @@ impl<'r> Request<'r, '_> {
 }
 
 /// The parameters of the query that hold tokens and signatures.
-fn consumed_parameters<'r>(guards: &[&'r Rule]) -> SmallVec<[&'r str; 2]> {
+pub(super) fn consumed_parameters<'r>(guards: &[&'r Rule]) -> SmallVec<[&'r str; 2]> {
     let mut names = SmallVec::new();
     let mut add = |name: &'r str| {
         if !names.contains(&name) {

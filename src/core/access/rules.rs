@@ -4,12 +4,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
+use crate::access::check::consumed_parameters;
 use crate::access::index::Index;
 use crate::access::jwt::TokenRule;
 use crate::access::login::Login;
 use crate::access::path::PathPattern;
 use crate::access::reading::{Readings, is_plain};
 use crate::access::signed_url::LinkRule;
+use crate::access::source::Source;
 use crate::object::is_version;
 
 /// A rule of access.json.
@@ -106,6 +108,29 @@ impl AccessRules {
         names.sort_unstable();
         names.dedup();
         names
+    }
+
+    /// The parameters of the query that carry tokens and signatures for a path, whatever its first segment is.
+    pub fn parameters(&self, path: &str) -> SmallVec<[&str; 2]> {
+        consumed_parameters(&self.guards(path.into(), Versions::Any))
+    }
+
+    /// The request header fields that carry tokens, as a value of Vary.
+    pub fn vary(&self) -> String {
+        let mut names: Vec<&str> = Vec::new();
+        let sources = self.token_rules().flat_map(TokenRule::sources).filter_map(|source| match source {
+            Source::Header(name) => Some(&**name),
+            Source::Cookie(_) => Some("cookie"),
+            Source::Query(_) => None,
+        });
+        let has_session = |rule: &&Rule| matches!(&rule.kind, RuleKind::Link(link) if link.cookie().is_some());
+        let of_sessions = self.rules.iter().find(has_session).map(|_| "cookie");
+        for name in sources.chain(of_sessions) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names.join(", ")
     }
 
     /// Whether the keys of every rule are loaded.

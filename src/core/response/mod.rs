@@ -294,7 +294,9 @@ impl<'a> Response<'a> {
         self.set((CACHE_CONTROL, value));
         // Expires would permit a shared cache what Cache-Control does not mention.
         self.remove("expires");
-        self.change(&Field { name: "vary", change: FieldChange::Append(guarded.vary.clone().into()) });
+        if !guarded.vary.is_empty() {
+            self.change(&Field { name: "vary", change: FieldChange::Append(guarded.vary.clone().into()) });
+        }
         if self.status < 500 {
             self.cookies.extend_from_slice(&guarded.cookies);
         }

@@ -45,6 +45,13 @@ impl Policy {
         }
     }
 
+    /// The usual address of the site, such as `https://dxxxx.cloudfront.net`: `redirect_path` without its path.
+    pub fn site(&self) -> &str {
+        let host = self.redirect_path.find("://").map_or(0, |at| at + 3);
+        let end = self.redirect_path[host..].find('/').map_or(self.redirect_path.len(), |at| host + at);
+        &self.redirect_path[..end]
+    }
+
     /// Whether an object is never served.
     pub fn is_hidden(&self, key: &str) -> bool {
         self.hidden.iter().any(|hidden| hidden == key)

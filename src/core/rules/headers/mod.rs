@@ -65,6 +65,11 @@ impl Headers {
         &self.rules
     }
 
+    /// Whether a rule sets Access-Control-Allow-Origin, which may depend on the request's Origin.
+    pub fn uses_origins(&self) -> bool {
+        self.has_origins
+    }
+
     /// Whether a rule has a host.
     pub fn uses_hosts(&self) -> bool {
         self.rules.iter().any(|rule| rule.pattern.host.is_some())
@@ -95,6 +100,22 @@ impl Headers {
             select_origin(&mut fields, origin);
         }
         fields
+    }
+
+    /// The changes of the response to a preflight request.
+    pub fn preflight<'r, 'a>(
+        &'r self,
+        host: &'a dyn Fn() -> Cow<'a, str>,
+        path: &'a str,
+        origin: Option<&str>,
+    ) -> Fields<'r> {
+        let Some(policy) = self.cors(host, path) else { return Fields::new() };
+        let owned = |(name, value): (&'static str, Cow<'_, str>)| {
+            let value = Cow::Owned(value.into_owned());
+            let change = if name == "vary" { FieldChange::Append(value) } else { FieldChange::Set(value) };
+            Field { name, change }
+        };
+        policy.preflight(origin).into_iter().map(owned).collect()
     }
 
     /// The policy of a path for requests from other origins; `None` if no rule allows one.

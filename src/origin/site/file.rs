@@ -97,16 +97,19 @@ impl<F: FileFormat> SiteFile<F> {
         self.errors.load(Ordering::Relaxed)
     }
 
-    /// Loads the file if that is due. A load takes at most half a second, and ends before `deadline`.
-    pub(super) async fn reload<S: Store>(&self, store: &S, deadline: Instant) {
+    /// Loads the file if that is due, and returns whether it was. A load takes at most half a second, and ends before
+    /// `deadline`.
+    pub(super) async fn reload<S: Store>(&self, store: &S, deadline: Instant) -> bool {
         let now = Instant::now();
-        if self.begin(now) {
+        let is_due = self.begin(now);
+        if is_due {
             self.load(store, deadline.min(now + RELOAD_BUDGET)).await;
         }
+        is_due
     }
 
-    /// Loads the file. Returns whether there is an active version now.
-    pub(super) async fn load<S: Store>(&self, store: &S, deadline: Instant) -> bool {
+    /// Loads the file.
+    pub(super) async fn load<S: Store>(&self, store: &S, deadline: Instant) {
         self.begin(Instant::now());
         let fits = |head: &Head, _: Option<&Range<u64>>| head.size_bytes <= F::BYTES_MAX;
         let request = FetchRequest::unconditional(&self.key, Part::Whole, &fits);
@@ -139,7 +142,6 @@ impl<F: FileFormat> SiteFile<F> {
                 }
             }
         }
-        is_active
     }
 
     /// Starts a load if one is due, and delays the next one.

@@ -11,7 +11,7 @@ use nearedge_core::object::ObjectKey;
 use nearedge_core::request::visit::Detail;
 use nearedge_core::store::Store;
 
-use crate::origin::site_file::{FileFormat, ParsedFile, SiteFile};
+use crate::origin::site::file::{FileFormat, ParsedFile, SiteFile};
 
 /// The settings of experiments, and where their definition is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct DefinitionsConfig {
 
 /// Loads the definition and holds the last good one.
 #[derive(Debug)]
-pub struct Definitions(SiteFile<DefinitionFormat>);
+pub(in crate::origin) struct Definitions(SiteFile<DefinitionFormat>);
 
 /// The format of a definition.
 #[derive(Debug)]
@@ -66,14 +66,14 @@ impl FileFormat for DefinitionFormat {
 
 impl Definitions {
     /// Loads nothing yet.
-    pub fn new(config: DefinitionsConfig) -> Self {
+    pub(super) fn new(config: DefinitionsConfig) -> Self {
         let DefinitionsConfig { key, settings, test_versions, ttl } = config;
         let format = DefinitionFormat { settings, test_versions, needs_attributes: AtomicBool::new(false) };
         Self(SiteFile::new(key, ttl, format))
     }
 
     /// The settings of experiments.
-    pub(super) fn settings(&self) -> &ExperimentSettings {
+    pub(in crate::origin) fn settings(&self) -> &ExperimentSettings {
         &self.0.format.settings
     }
 
@@ -100,8 +100,8 @@ impl Definitions {
         self.0.reload(store, deadline).await;
     }
 
-    /// Loads the definition. Returns whether there is an active one now.
-    pub async fn load<S: Store>(&self, store: &S, deadline: Instant) -> bool {
-        self.0.load(store, deadline).await
+    /// Loads the definition.
+    pub(super) async fn load<S: Store>(&self, store: &S, deadline: Instant) {
+        self.0.load(store, deadline).await;
     }
 }
