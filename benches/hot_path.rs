@@ -91,7 +91,8 @@ fn payload_encode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("payload/encode");
     for (name, bytes) in SIZES {
         let (object, raw) = (object(bytes), raw(bytes));
-        let response = Response::of(Outcome::Found(object), &Context { variant: Some("v2"), ..Context::new(&PRESENTATION) });
+        let response =
+            Response::of(Outcome::Found(object), &Context { variant: Some("v2"), ..Context::new(&PRESENTATION) });
         let headers: serde_json::Map<String, Value> =
             response.fields().map(|(name, value)| (name.to_owned(), json!(value))).collect();
         let plain = || {

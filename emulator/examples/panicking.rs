@@ -35,7 +35,12 @@ async fn main() -> ExitCode {
         Panicking,
         policy,
         Presentation { missing_status: 404, variant_header: true, vary: "test_version".into(), vary_cookie: "".into() },
-        Exceptions { error_document: None, oversize: Oversize::Reject, presign_ttl: Duration::from_secs(300) },
+        Exceptions {
+            error_document: None,
+            oversize: Oversize::Reject,
+            object_redirects: false,
+            presign_ttl: Duration::from_secs(300),
+        },
     );
     let config = LoopConfig { concurrency: 1, deadline_margin: Duration::ZERO, header_names: None };
     let telemetry = Telemetry { lines: None, traces: None, started: Instant::now() };

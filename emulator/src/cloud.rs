@@ -503,6 +503,9 @@ fn metrics_variants(
     all
 }
 
+/// The settings whose files the local cloud uses if the site has them, and the names of these files.
+const SITE_FILES: [(&str, &str); 3] = [("redirects", "_redirects"), ("headers", "_headers"), ("access", "access.json")];
+
 /// The handler's environment variables: the walk-through's settings, the role's credentials, and the user's variables.
 fn handler_env(
     options: &Options,
@@ -531,6 +534,10 @@ fn handler_env(
             ("experiments_cookie_secure", "false".to_owned()),
             ("experiments_preview", "true".to_owned()),
         ]);
+    }
+    if let Storage::Folder { site, .. } = &options.storage {
+        let present = SITE_FILES.into_iter().filter(|(_, file)| site.join(file).is_file());
+        env.extend(present.map(|(setting, file)| (setting, file.to_owned())));
     }
     env.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(options.env.iter().cloned()).collect()
 }

@@ -114,6 +114,7 @@ impl Config {
         let exceptions = Exceptions {
             error_document: reader.key("error_document").map(ObjectKey::new),
             oversize: reader.oversize(),
+            object_redirects: reader.flag("object_redirects", false),
             presign_ttl: Duration::from_secs(reader.number("presign_ttl_secs", 300, 1..=604_800)),
         };
         let (auth, version) =

@@ -3,7 +3,7 @@
 use strsim::osa_distance;
 
 /// The settings of nearedge.
-const SETTINGS: [&str; 47] = [
+const SETTINGS: [&str; 48] = [
     "access",
     "auth_header",
     "bucket",
@@ -34,6 +34,7 @@ const SETTINGS: [&str; 47] = [
     "metrics_namespace",
     "metrics_variants",
     "missing_status",
+    "object_redirects",
     "oversize",
     "preload",
     "presign_ttl_secs",

@@ -22,6 +22,8 @@ pub struct Exceptions {
     pub error_document: Option<ObjectKey>,
     /// How the origin responds for an object that does not fit into a Lambda response.
     pub oversize: Oversize,
+    /// Whether objects with `x-amz-website-redirect-location` redirect.
+    pub object_redirects: bool,
     /// The lifetime of a presigned URL.
     pub presign_ttl: Duration,
 }

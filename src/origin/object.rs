@@ -71,6 +71,11 @@ impl<S: Store> Origin<S> {
                     continue;
                 }
                 Err(error) => Outcome::NotFetched(candidate.key.clone(), error),
+                Ok(Fetched::Object(Object { head, .. }) | Fetched::NotModified(head))
+                    if self.exceptions.object_redirects && redirect_of(&head).is_some() =>
+                {
+                    Outcome::Moved(301, redirect_of(&head).unwrap_or_default().to_owned())
+                }
                 Ok(Fetched::Object(object)) => Outcome::Found(object),
                 Ok(Fetched::NotModified(head)) => Outcome::NotModified(head),
                 Ok(Fetched::PreconditionFailed) => Outcome::PreconditionFailed,
@@ -122,6 +127,16 @@ impl<S: Store> Origin<S> {
 pub(super) fn fits(without_body: Outcome, context: &Context<'_, '_>) -> bool {
     let response = Response::of(without_body, context);
     Payload::encode(&response).size_bytes().saturating_add(base64_len(response.body_bytes)) <= PAYLOAD_BYTES_MAX
+}
+
+/// Where an object redirects, if that is an address which a header field can carry.
+///
+/// S3 accepts a path of the site, or an http or https URL.
+fn redirect_of(head: &Head) -> Option<&str> {
+    let location = head.redirect_location.as_deref()?;
+    let is_address = ["http://", "https://"].iter().any(|scheme| location.starts_with(scheme))
+        || location.starts_with('/') && !location[1..].starts_with(['/', '\\']);
+    (is_address && location.bytes().all(|byte| byte.is_ascii_graphic())).then_some(location)
 }
 
 /// Upper bound of a payload without the body and the object's own header fields.

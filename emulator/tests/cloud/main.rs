@@ -25,6 +25,7 @@ mod refused;
 mod rotation;
 mod rules;
 mod security;
+mod site_rules;
 mod support;
 mod telemetry;
 mod tls;

@@ -35,6 +35,9 @@ pub struct Metadata {
     pub content_disposition: Option<String>,
     /// Expires.
     pub expires: Option<String>,
+    /// `x-amz-website-redirect-location`: where S3's website endpoint would redirect
+    /// ([object redirects](https://docs.aws.amazon.com/AmazonS3/latest/userguide/how-to-page-redirect.html)).
+    pub redirect_location: Option<String>,
     /// The size of the whole object.
     pub size_bytes: u64,
 }

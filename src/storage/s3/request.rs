@@ -149,6 +149,7 @@ impl S3 {
             content_language: output.content_language,
             content_disposition: output.content_disposition,
             expires: output.expires_string,
+            redirect_location: output.website_redirect_location,
         });
         // Returning here drops the unread body, which closes the connection.
         if let Some(answer) = request.answer_without_body(&head, selected.as_ref().map(|(part, _)| part)) {
@@ -223,6 +224,7 @@ impl S3 {
             content_language: output.content_language,
             content_disposition: output.content_disposition,
             expires: output.expires_string,
+            redirect_location: output.website_redirect_location,
         }))
     }
 
@@ -269,6 +271,7 @@ impl S3 {
             cache_control: field("cache-control"),
             // The SDK moves Expires here, and drops it if it is not a date, such as `0`.
             expires: field("ExpiresString"),
+            redirect_location: field("x-amz-website-redirect-location"),
             ..Metadata::default()
         };
         if let Some(cached) = request.cached.filter(|cached| confirms(&received, cached)) {
@@ -322,6 +325,7 @@ impl S3 {
             content_language: output.content_language,
             content_disposition: output.content_disposition,
             expires: output.expires_string,
+            redirect_location: output.website_redirect_location,
         }))
     }
 }
