@@ -33,7 +33,10 @@ pub(super) fn require_access_to_objects(draft: &mut Draft<'_, '_>, action: Actio
         None => (None, key.to_owned()),
     };
     let targets: Vec<_> = candidates.map(|candidate| target(candidate.key.as_str(), candidate.of_variant)).collect();
-    let targets: Vec<Target<'_>> = targets.iter().map(|(version, path)| Target { version: *version, path }).collect();
+    // The path comes first, because links are signed for it.
+    let request = draft.request;
+    let of_objects = targets.iter().map(|(version, path)| Target { version: *version, path });
+    let targets: Vec<Target<'_>> = std::iter::once(Target::from(&*request.path)).chain(of_objects).collect();
     match check(draft, &targets) {
         ControlFlow::Continue(()) => action,
         ControlFlow::Break(refused) => refused,
