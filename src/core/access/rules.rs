@@ -202,7 +202,7 @@ impl AccessRules {
             let found = self.index.find(rest);
             self.add(found, guards);
             is_specific |= found.is_some();
-            let Some(end) = memchr::memchr(b'/', rest.get(1..).unwrap_or_default()) else { break };
+            let Some(end) = rest.iter().skip(1).position(|byte| *byte == b'/') else { break };
             let (first, others) = rest.split_at(end + 1);
             match versions {
                 Versions::Listed(is_version) if str::from_utf8(&first[1..]).is_ok_and(is_version) => rest = others,
