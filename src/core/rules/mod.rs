@@ -20,6 +20,7 @@ mod policy;
 mod redirect;
 pub mod redirects;
 mod test_versions;
+mod url_pattern;
 mod variant;
 
 use std::convert::Infallible;
