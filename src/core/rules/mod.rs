@@ -24,6 +24,7 @@ mod policy;
 mod redirect;
 pub mod redirects;
 mod test_versions;
+mod url_pattern;
 mod variant;
 mod viewer;
 

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::rules::headers::cors::{ALLOW_ORIGIN, allowed_origin};
 use crate::rules::headers::name::{NameId, Names};
-use crate::rules::headers::rule::HeaderMatch;
+use crate::rules::headers::rule::HeaderRule;
 
 /// The change of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,44 +31,59 @@ pub struct Field<'r> {
 /// The fields to change, each once, in the order of the file.
 pub type Fields<'r> = SmallVec<[Field<'r>; 8]>;
 
-/// The changes of rules in their order.
+/// The changes of rules in their order, while they are merged.
 ///
 /// The first value of a name replaces the response's own one, later ones are joined, as on Cloudflare. A rule
 /// removes fields before it sets others.
-pub(super) fn merge<'r>(matches: &[HeaderMatch<'r, '_>], names: &'r Names) -> Fields<'r> {
-    let mut fields = Fields::new();
-    let mut ids: SmallVec<[NameId; 8]> = SmallVec::new();
-    let mut change = |id: NameId, value: Option<Cow<'r, str>>| {
-        let known = ids.iter().position(|known| *known == id).and_then(|at| fields.get_mut(at));
-        match (known, value) {
-            (Some(field), None) => field.change = FieldChange::Remove,
-            (Some(Field { change: FieldChange::Set(known) | FieldChange::Append(known), .. }), Some(value)) => {
-                let known = known.to_mut();
-                known.push_str(", ");
-                known.push_str(&value);
-            }
-            (Some(field), Some(value)) => field.change = FieldChange::Set(value),
-            (None, value) => {
-                ids.push(id);
-                let name = names.text(id);
-                let change = match value {
-                    None => FieldChange::Remove,
-                    Some(value) if name == "vary" => FieldChange::Append(value),
-                    Some(value) => FieldChange::Set(value),
-                };
-                fields.push(Field { name, change });
-            }
-        }
-    };
-    for HeaderMatch { rule, captures, .. } in matches {
+pub(super) struct Merged<'r> {
+    names: &'r Names,
+    /// The name of each field.
+    ids: SmallVec<[NameId; 8]>,
+    fields: Fields<'r>,
+}
+
+impl<'r> Merged<'r> {
+    pub(super) fn new(names: &'r Names) -> Self {
+        Self { names, ids: SmallVec::new(), fields: Fields::new() }
+    }
+
+    /// Adds the changes of a rule.
+    pub(super) fn add(&mut self, rule: &'r HeaderRule, captures: &[&str]) {
         for id in &rule.removed {
-            change(*id, None);
+            match self.field(*id) {
+                Some(field) => field.change = FieldChange::Remove,
+                None => self.push(*id, FieldChange::Remove),
+            }
         }
+        let names = self.names;
         for (id, value) in &rule.set {
-            change(*id, Some(value.with(captures)));
+            let value = value.with(captures);
+            match self.field(*id) {
+                Some(Field { change: FieldChange::Set(known) | FieldChange::Append(known), .. }) => {
+                    let known = known.to_mut();
+                    known.push_str(", ");
+                    known.push_str(&value);
+                }
+                Some(field) => field.change = FieldChange::Set(value),
+                None if names.text(*id) == "vary" => self.push(*id, FieldChange::Append(value)),
+                None => self.push(*id, FieldChange::Set(value)),
+            }
         }
     }
-    fields
+
+    fn field(&mut self, id: NameId) -> Option<&mut Field<'r>> {
+        let at = self.ids.iter().position(|known| *known == id)?;
+        self.fields.get_mut(at)
+    }
+
+    fn push(&mut self, id: NameId, change: FieldChange<'r>) {
+        self.ids.push(id);
+        self.fields.push(Field { name: self.names.text(id), change });
+    }
+
+    pub(super) fn into_fields(self) -> Fields<'r> {
+        self.fields
+    }
 }
 
 /// Replaces a list of allowed origins by the request's origin, if that is in the list.

@@ -15,15 +15,14 @@ use smallvec::SmallVec;
 
 use crate::rules::host::RequestedHost;
 use crate::rules::line_problem::{LineProblem, Problems};
-use crate::rules::path_index::PathIndex;
+use crate::rules::path_index::{Id, PathIndex};
 use crate::rules::path_pattern::Captures;
 
 pub use self::cors::{CorsFields, CorsPolicy};
 pub use self::fields::{Field, FieldChange, Fields};
-use self::fields::{merge, select_origin};
+use self::fields::{Merged, select_origin};
 use self::name::Names;
 pub use self::name::is_in_not_modified;
-use self::rule::HeaderMatch;
 pub use self::rule::HeaderRule;
 
 /// The rules of a file, prepared once.
@@ -35,9 +34,6 @@ pub struct Headers {
     /// Whether a rule sets Access-Control-Allow-Origin.
     has_origins: bool,
 }
-
-/// The rules that match a request, in the order of the file.
-type HeaderMatches<'r, 'p> = SmallVec<[HeaderMatch<'r, 'p>; 4]>;
 
 impl Headers {
     /// Reads a file. Lines with errors are left out and reported; the other lines are used.
@@ -83,7 +79,8 @@ impl Headers {
 
     /// The rules that match a request. `host` returns the requested host, `path` is percent-decoded once.
     pub fn find<'r, 'a>(&'r self, host: &'a dyn Fn() -> Cow<'a, str>, path: &'a str) -> SmallVec<[&'r HeaderRule; 4]> {
-        self.matches(&RequestedHost::new(host), path).into_iter().map(|found| found.rule).collect()
+        let matching = self.matching(&RequestedHost::new(host), path);
+        matching.into_iter().filter_map(|id| self.rules.get(id as usize)).collect()
     }
 
     /// The changes that all matching rules make together, one for each field.
@@ -95,7 +92,7 @@ impl Headers {
         path: &'a str,
         origin: Option<&str>,
     ) -> Fields<'r> {
-        let mut fields = merge(&self.matches(&RequestedHost::new(host), path), &self.names);
+        let mut fields = self.merged(host, path);
         if self.has_origins {
             select_origin(&mut fields, origin);
         }
@@ -123,7 +120,7 @@ impl Headers {
         if !self.has_origins {
             return None;
         }
-        let mut fields = merge(&self.matches(&RequestedHost::new(host), path), &self.names);
+        let mut fields = self.merged(host, path);
         let mut take = |name: &str| {
             let at = fields.iter().position(|field| field.name == name)?;
             match fields.swap_remove(at).change {
@@ -141,25 +138,35 @@ impl Headers {
         })
     }
 
-    /// The rules that match a request, in the order of the file.
-    fn matches<'r, 'p>(&'r self, host: &'p RequestedHost<'_>, path: &'p str) -> HeaderMatches<'r, 'p> {
-        let mut matches = HeaderMatches::new();
-        let Some(rest) = path.strip_prefix('/') else { return matches };
+    fn merged<'r, 'a>(&'r self, host: &'a dyn Fn() -> Cow<'a, str>, path: &'a str) -> Fields<'r> {
+        let host = RequestedHost::new(host);
+        let mut merged = Merged::new(&self.names);
         let mut captures = Captures::new();
-        let mut is_sorted = true;
-        self.index.candidates(rest, |ids| {
-            for id in ids {
-                let Some(rule) = self.rules.get(*id as usize) else { break };
-                if rule.pattern.matches(|| host.name(), path, &mut captures) {
-                    is_sorted &= matches.last().is_none_or(|last: &HeaderMatch<'_, '_>| last.id < *id);
-                    matches.push(HeaderMatch { id: *id, rule, captures: std::mem::take(&mut captures) });
-                }
+        for id in self.matching(&host, path) {
+            let Some(rule) = self.rules.get(id as usize) else { break };
+            if rule.inserts {
+                rule.pattern.matches(|| host.name(), path, &mut captures);
             }
-        });
-        if !is_sorted {
-            matches.sort_unstable_by_key(|found| found.id);
+            merged.add(rule, &captures);
         }
-        matches
+        merged.into_fields()
+    }
+
+    /// The rules that match a request, in the order of the file.
+    fn matching(&self, host: &RequestedHost<'_>, path: &str) -> SmallVec<[Id; 8]> {
+        let mut matching = SmallVec::new();
+        let Some(rest) = path.strip_prefix('/') else { return matching };
+        let mut captures = Captures::new();
+        self.index.candidates(rest, |ids| {
+            let is_match = |id: &Id| {
+                self.rules.get(*id as usize).is_some_and(|HeaderRule { pattern, .. }| {
+                    pattern.is_decided_by_index() || pattern.matches(|| host.name(), path, &mut captures)
+                })
+            };
+            matching.extend(ids.iter().copied().filter(is_match));
+        });
+        matching.sort_unstable();
+        matching
     }
 }
 

@@ -12,7 +12,7 @@ use crate::rules::headers::rule::HeaderRule;
 use crate::rules::headers::value::Value;
 use crate::rules::line_problem::{Checked, Fault, Problems};
 use crate::rules::line_reader::{Line, is_blank, lines};
-use crate::rules::path_pattern::UrlPattern;
+use crate::rules::url_pattern::UrlPattern;
 
 /// The most rules of a file.
 const RULES_MAX: usize = 10_000;
@@ -75,7 +75,7 @@ pub(super) fn rules(text: &str, names: &mut Names, problems: &mut Problems) -> V
 fn path(line: Line<'_>) -> Checked<HeaderRule> {
     let pattern = UrlPattern::parse(line.text)?;
     let path = line.text.into();
-    Ok(HeaderRule { line: line.number, path, pattern, removed: Vec::new(), set: Vec::new() })
+    Ok(HeaderRule { line: line.number, path, pattern, removed: Vec::new(), set: Vec::new(), inserts: false })
 }
 
 fn finish(rule: HeaderRule, rules: &mut Vec<HeaderRule>, names: &Names, problems: &mut Problems) {
@@ -110,6 +110,7 @@ fn change(text: &str, rule: &mut HeaderRule, names: &mut Names) -> Checked<()> {
     let name = checked(name.trim_matches(is_blank), Change::Set)?;
     let value = Value::parse(value.trim_matches(is_blank), &rule.pattern.names)?;
     let id = names.id(&name)?;
+    rule.inserts |= value.inserts();
     match rule.set.iter_mut().find(|(known, _)| *known == id) {
         Some((_, known)) => known.join(value),
         None => rule.set.push((id, value)),

@@ -2,8 +2,7 @@
 
 use crate::rules::headers::name::NameId;
 use crate::rules::headers::value::Value;
-use crate::rules::path_index::Id;
-use crate::rules::path_pattern::{Captures, UrlPattern};
+use crate::rules::url_pattern::UrlPattern;
 
 /// A rule of the file.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,13 +16,6 @@ pub struct HeaderRule {
     pub(super) removed: Vec<NameId>,
     /// The fields to set, each once.
     pub(super) set: Vec<(NameId, Value)>,
-}
-
-/// A rule that matches a request, with the texts that its pattern captured.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct HeaderMatch<'r, 'p> {
-    /// The position of the rule.
-    pub(super) id: Id,
-    pub(super) rule: &'r HeaderRule,
-    pub(super) captures: Captures<'p>,
+    /// Whether a value has captures.
+    pub(super) inserts: bool,
 }

@@ -86,6 +86,11 @@ impl Value {
         self.pieces.map_or_else(|| vec![Piece::Text(self.text)], Into::into)
     }
 
+    /// Whether the value has captures.
+    pub(super) fn inserts(&self) -> bool {
+        self.pieces.is_some()
+    }
+
     /// The value as written.
     pub(super) fn written(&self) -> &str {
         &self.text

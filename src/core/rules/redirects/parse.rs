@@ -7,11 +7,11 @@
 
 use crate::rules::line_problem::{Checked, Fault, Problems, part};
 use crate::rules::line_reader::{Line, is_blank, lines};
-use crate::rules::path_pattern::UrlPattern;
 use crate::rules::redirects::condition::Conditions;
 use crate::rules::redirects::query::QueryPattern;
 use crate::rules::redirects::rule::{Rule, Target};
 use crate::rules::redirects::target::{Address, ObjectPath, Unknown};
+use crate::rules::url_pattern::UrlPattern;
 
 /// The most rules of a file.
 pub(super) const RULES_MAX: usize = 10_000;

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-use crate::rules::path_pattern::{Captures, UrlPattern};
+use crate::rules::path_pattern::Captures;
 use crate::rules::redirects::condition::{Conditions, Viewer};
 use crate::rules::redirects::query::QueryPattern;
 use crate::rules::redirects::target::{Address, Location, ObjectPath};
+use crate::rules::url_pattern::UrlPattern;
 
 /// The facts about a request that rules test.
 #[derive(Clone, Copy)]

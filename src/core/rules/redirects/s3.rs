@@ -7,13 +7,14 @@
 use serde_json::Value;
 
 use crate::rules::line_problem::{Checked, Fault, Problems, part};
-use crate::rules::path_pattern::{SPLAT, UrlPattern};
+use crate::rules::path_pattern::SPLAT;
 use crate::rules::redirects::condition::Conditions;
 use crate::rules::redirects::parse::RULES_MAX;
 use crate::rules::redirects::query::QueryPattern;
 use crate::rules::redirects::rule::{Rule, Target};
 use crate::rules::redirects::target::{Address, Unknown};
 use crate::rules::redirects::xml::{self, Element};
+use crate::rules::url_pattern::UrlPattern;
 
 /// A routing rule as names and values, without its groups.
 struct RoutingRule {
