@@ -522,6 +522,7 @@ mod tests {
             content_language: x(),
             content_disposition: x(),
             expires: x(),
+            redirect_location: None,
             size_bytes: 10,
         };
         Object { head: Head::new(metadata), range, body: body() }
