@@ -278,6 +278,7 @@ mod tests {
             variant: Some("v1".to_owned()),
             is_defined: false,
             forced: false,
+            rule: None,
             counts: None,
             secret: Some(SecretMatch::Current),
             body_bytes: 10,

@@ -25,6 +25,8 @@ pub struct Record {
     pub is_defined: bool,
     /// Whether the request states its version itself, although experiments assign versions.
     pub forced: bool,
+    /// The rules that decided, such as `redirects:12` or `access:/members/*`; `None` for almost all.
+    pub rule: Option<Box<str>>,
     /// What the request counts for its visitor; `None` for almost all.
     pub counts: Option<Box<Counts>>,
     /// Which secret the request presented.
@@ -53,6 +55,7 @@ impl Record {
             variant: None,
             is_defined: false,
             forced: false,
+            rule: None,
             counts: None,
             secret: None,
             body_bytes: 0,

@@ -141,6 +141,7 @@ impl<S: Store> Origin<S> {
                 .zip(decision.variant)
                 .is_some_and(|(definition, variant)| definition.gives(variant)),
             forced: self.site.experiments.is_some() && request.test_version.is_some(),
+            rule: rule_of(&decision),
             counts: None,
             secret: decision.secret,
             body_bytes: 0,
@@ -230,6 +231,17 @@ fn header_changes<'r>(headers: &'r Headers, request: &Request<'_>, viewer: Optio
     match request.method {
         Method::Options => headers.preflight(&host, &request.path, origin.as_deref()),
         _ => headers.fields(&host, &request.path, origin.as_deref()),
+    }
+}
+
+/// The rules of the site's files that decided, as log lines name them.
+fn rule_of(decision: &Decision<'_>) -> Option<Box<str>> {
+    let line = decision.rule.map(|rule| rule.line);
+    match (line, decision.guard) {
+        (None, None) => None,
+        (Some(line), None) => Some(format!("redirects:{line}").into()),
+        (None, Some(path)) => Some(format!("access:{path}").into()),
+        (Some(line), Some(path)) => Some(format!("access:{path} redirects:{line}").into()),
     }
 }
 

@@ -125,6 +125,7 @@ impl Entry for LineEntry<'_> {
             // Only if the dimension is `other`.
             ("test_version", requested.filter(|requested| *requested != variant)),
             ("assigned", record.forced.then_some("forced")),
+            ("rule", record.rule.as_deref()),
             ("cache", record.source.map(Source::name)),
             ("missing", record.missing.map(|missing| missing.name())),
             ("secret", record.secret.map(|secret| secret.name())),
@@ -200,6 +201,7 @@ mod tests {
             variant: Some(variant.to_owned()),
             is_defined: false,
             forced: false,
+            rule: None,
             counts: None,
             secret: Some(SecretMatch::Current),
             body_bytes: 5_120,

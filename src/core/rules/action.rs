@@ -115,6 +115,8 @@ pub(super) struct Draft<'a, 'p> {
     pub(super) rule: Option<&'a Rule>,
     /// The effect of this rule, if it has not been applied yet.
     pub(super) effect: Option<Effect>,
+    /// The path of the rule of access that guards the request. Set by the stages of access rules.
+    pub(super) guard: Option<&'a str>,
     /// Set by the stages of access rules.
     pub(super) grant: Option<Grant<'a>>,
     /// Set by the experiment stage.

@@ -59,7 +59,12 @@ fn check(draft: &mut Draft<'_, '_>, targets: &[Target<'_>]) -> Stage {
         Some(_) => Versions::Listed(&is_version),
         None => Versions::Any,
     };
-    match rules.check(targets, versions, viewer, access.known, access.now) {
+    let verdict = rules.check(targets, versions, viewer, access.known, access.now);
+    if draft.guard.is_none() && !matches!(verdict, Verdict::Open) {
+        let guards = targets.iter().find_map(|target| rules.guards(*target, versions).first().copied());
+        draft.guard = guards.map(|rule| &*rule.path);
+    }
+    match verdict {
         Verdict::Open => ControlFlow::Continue(()),
         Verdict::Granted(grant) => {
             draft.grant = Some(match draft.grant.take() {

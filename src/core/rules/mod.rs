@@ -77,6 +77,8 @@ pub struct Decision<'a> {
     pub variant: Option<&'a str>,
     /// What experiments decided; `None` if they are disabled, or if the request states a version itself.
     pub assignment: Option<Assignment<'a>>,
+    /// The path of the rule of access that guards the request.
+    pub guard: Option<&'a str>,
     /// What the rules of access grant; `None` if none guards the request.
     pub grant: Option<Grant<'a>>,
     /// The rule of the list of redirects that applies if it is forced, or if the object is missing.
@@ -94,13 +96,14 @@ pub fn decide<'a>(request: &'a Request<'_>, policy: &Policy, active: Active<'a>)
         path: Cow::Borrowed(&request.path),
         rule: None,
         effect: None,
+        guard: None,
         grant: None,
         assignment: None,
         variant: None,
     };
     let ControlFlow::Break(action) = stages(&mut draft);
-    let Draft { secret, variant, assignment, grant, rule, .. } = draft;
-    Decision { action, secret, variant, assignment, grant, rule }
+    let Draft { secret, variant, assignment, guard, grant, rule, .. } = draft;
+    Decision { action, secret, variant, assignment, guard, grant, rule }
 }
 
 #[cfg(test)]
