@@ -16,6 +16,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant, SystemTime};
 
 use fixture::experiment::{RETURNING, assigning_origin, definition, respond_to_visit};
+use fixture::rules::ruled_origin;
 use fixture::{HOUR, event, origin, policy, visit};
 use nearedge::telemetry::count_line::{self, CountMetrics};
 use nearedge_core::access::secret::Secrets;
@@ -115,7 +116,51 @@ fn scenarios() -> Vec<Scenario> {
         scenarios.push((name, Box::new(prepare)));
     }
     scenarios.extend(visits());
+    scenarios.extend(rules());
     scenarios
+}
+
+/// A hit of an origin with lists of redirects and headers, and of one with a rule of access and a token that it knows.
+fn rules() -> Vec<Scenario> {
+    let event = || event("/docs/test.html");
+    let lists: Scenario = (
+        "rules/hit/1,000 redirects, 100 headers",
+        Box::new(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let (redirects, headers) = (fixture::rules::redirects(), fixture::rules::headers());
+            let files = [("_redirects", &*redirects), ("_headers", &*headers)];
+            let origin = runtime.block_on(ruled_origin(10_000, &files));
+            assert!(origin.visit_detail().is_none());
+            let (event, deadline) = (event(), Instant::now() + HOUR);
+            let once = move || {
+                let response = runtime.block_on(fixture::respond(&origin, black_box(&event), deadline));
+                assert_eq!(response.record.status, 200);
+                let head =
+                    response.payload.parts()[0].windows(26).any(|part| part == b"\"x-frame-options\":\"DENY\",\"");
+                assert!(head, "expected the fields of a rule");
+            };
+            (0..3).for_each(|_| once());
+            Box::new(once)
+        }),
+    );
+    let mut with_token: Value = serde_json::from_slice(&event()).unwrap();
+    let access: Scenario = (
+        "rules/hit/a known token",
+        Box::new(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let (rules, token) = fixture::rules::access();
+            let origin = runtime.block_on(ruled_origin(10_000, &[("access.json", &rules)]));
+            with_token["headers"]["authorization"] = json!(format!("Bearer {token}"));
+            let (event, deadline) = (serde_json::to_vec(&with_token).unwrap(), Instant::now() + HOUR);
+            let once = move || {
+                let record = runtime.block_on(respond_to_visit(&origin, black_box(&event), deadline)).record;
+                assert_eq!((record.status, record.rule.as_deref()), (200, Some("access:/docs/*")));
+            };
+            (0..3).for_each(|_| once());
+            Box::new(once)
+        }),
+    );
+    vec![lists, access]
 }
 
 /// A browser's navigation without experiments, and with definitions of some rules.
