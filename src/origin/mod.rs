@@ -43,6 +43,8 @@ pub struct Origin<S> {
     policy: Policy,
     presentation: Presentation,
     exceptions: Exceptions,
+    /// The usual address of the site, such as `https://www.example.com`.
+    address: String,
     site: Site,
     access_denied: Once,
 }
@@ -59,7 +61,8 @@ pub struct OriginResponse {
 impl<S: Store> Origin<S> {
     /// An origin with these settings, in front of `store`.
     pub fn new(store: S, policy: Policy, presentation: Presentation, exceptions: Exceptions) -> Self {
-        Self { store, policy, presentation, exceptions, site: Site::default(), access_denied: Once::new() }
+        let address = policy.site().to_owned();
+        Self { store, policy, presentation, exceptions, address, site: Site::default(), access_denied: Once::new() }
     }
 
     /// The same origin with the files that configure it.
@@ -104,8 +107,7 @@ impl<S: Store> Origin<S> {
     pub async fn respond(&self, request: &Request<'_>, visit: Option<&Visit<'_>>, deadline: Instant) -> OriginResponse {
         let span = child_span!("decision");
         let files = self.site.active();
-        let site = self.policy.site();
-        let viewer = visit.map(|visit| RequestViewer::new(request, visit, site));
+        let viewer = visit.map(|visit| RequestViewer::new(request, visit, &self.address));
         // The rules of access read the whole query, and the other stages the rest.
         let visible = files.without_tokens(request);
         let request = visible.as_ref().unwrap_or(request);
@@ -117,10 +119,10 @@ impl<S: Store> Origin<S> {
             record_experiments(decision.assignment.as_ref());
         }
         let counts = decision.assignment.as_mut().and_then(|assignment| assignment.counts.take());
-        let guarded = files.guarded(decision.grant.as_mut());
+        let guarded = files.guarded(decision.grant.as_deref_mut());
         let changes = match (&files.headers, decision.secret) {
-            (Some(headers), Some(_)) => header_changes(headers, request, viewer.as_ref()),
-            _ => Fields::new(),
+            (Some(headers), Some(_)) => header_changes(headers, request, viewer.as_ref()).into_vec(),
+            _ => Vec::new(),
         };
         let context = Context {
             variant: None,

@@ -109,11 +109,25 @@ impl AccessRules {
             return Verdict::Open;
         }
         let path = targets.first().map_or("/", |target| target.path);
-        let request = Request { rules: self, path, credentials, known, now };
-        match request.satisfy(&guards) {
+        match self.satisfy(&guards, path, credentials, known, now) {
             Ok(grant) => Verdict::Granted(grant),
             Err(denial) => Verdict::Denied(denial),
         }
+    }
+
+    /// Checks the rules that guard a request, at a time in Unix seconds; links sign `path`.
+    ///
+    /// # Errors
+    /// With the reason of the first rule that the request does not satisfy.
+    pub fn satisfy<'r>(
+        &'r self,
+        guards: &[&'r Rule],
+        path: &str,
+        credentials: &dyn Credentials,
+        known: &KnownTokens,
+        now: u64,
+    ) -> Result<Grant<'r>, Denial> {
+        Request { rules: self, path, credentials, known, now }.satisfy(guards)
     }
 }
 

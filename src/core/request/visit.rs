@@ -69,11 +69,13 @@ pub(crate) struct Pair<'a> {
 }
 
 /// Which fields of a visit are parsed with the event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Detail {
     /// Those that every visit needs. The others are looked up in the event when they are used.
     #[default]
     Visit,
+    /// Those that rules of access and headers need, too.
+    Viewer,
     /// Those that attributes need, too.
     Attributes,
 }
@@ -89,6 +91,10 @@ pub struct Visit<'a> {
     pub sec_purpose: Option<Cow<'a, str>>,
     /// The header Purpose, its predecessor.
     pub purpose: Option<Cow<'a, str>>,
+    /// The header Authorization (RFC 9110 §11.6.2).
+    pub authorization: Option<Cow<'a, str>>,
+    /// The header Origin ([Fetch standard](https://fetch.spec.whatwg.org/#origin-header)).
+    pub origin: Option<Cow<'a, str>>,
     /// The header User-Agent.
     pub user_agent: Option<Cow<'a, str>>,
     /// The header Host.
@@ -136,7 +142,25 @@ impl Visit<'_> {
         match (field, self.detail) {
             (Some(value), _) => Some(Cow::Borrowed(value)),
             (None, Detail::Attributes) => None,
+            (None, Detail::Visit | Detail::Viewer) => self.header(name),
+        }
+    }
+
+    /// The header Authorization.
+    pub fn authorization(&self) -> Option<Cow<'_, str>> {
+        self.of_viewer(&self.authorization, "authorization")
+    }
+
+    /// The header Origin.
+    pub fn origin(&self) -> Option<Cow<'_, str>> {
+        self.of_viewer(&self.origin, "origin")
+    }
+
+    fn of_viewer<'s>(&'s self, field: &'s Option<Cow<'_, str>>, name: &str) -> Option<Cow<'s, str>> {
+        match (field, self.detail) {
+            (Some(value), _) => Some(Cow::Borrowed(value)),
             (None, Detail::Visit) => self.header(name),
+            (None, Detail::Viewer | Detail::Attributes) => None,
         }
     }
 
