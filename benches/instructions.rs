@@ -135,12 +135,11 @@ fn rules() -> Vec<Scenario> {
             let once = move || {
                 let response = runtime.block_on(fixture::respond(&origin, black_box(&event), deadline));
                 assert_eq!(response.record.status, 200);
-                let head =
-                    response.payload.parts()[0].windows(26).any(|part| part == b"\"x-frame-options\":\"DENY\",\"");
-                assert!(head, "expected the fields of a rule");
+                response
             };
-            (0..3).for_each(|_| once());
-            Box::new(once)
+            let head = (0..3).map(|_| String::from_utf8_lossy(&once().payload.parts()[0]).into_owned()).last();
+            assert!(head.unwrap().contains("\"x-frame-options\":\"DENY\""), "expected the fields of a rule");
+            Box::new(move || drop(once()))
         }),
     );
     let mut with_token: Value = serde_json::from_slice(&event()).unwrap();
@@ -200,7 +199,7 @@ fn visits() -> Vec<Scenario> {
                     assert!(black_box(&lines).ends_with(b"}\n"));
                     counts.counted.len()
                 });
-                assert_eq!((record.status, record.variant.is_some(), counted), (200, true, counts));
+                assert_eq!((record.status, record.variant().is_some(), counted), (200, true, counts));
             };
             (0..3).for_each(|_| once());
             Box::new(once)

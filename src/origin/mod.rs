@@ -20,7 +20,7 @@ use nearedge_core::access::credentials::Credentials;
 
 use nearedge_core::experiment::assign::{Assignment, Experiments};
 use nearedge_core::experiment::cookie::ID_BYTES;
-use nearedge_core::record::Record;
+use nearedge_core::record::{Record, RequestedVariant};
 use nearedge_core::request::visit::{Detail, Visit};
 use nearedge_core::request::{Method, Request};
 use nearedge_core::response::payload::{PAYLOAD_BYTES_MAX, Payload};
@@ -135,8 +135,8 @@ impl<S: Store> Origin<S> {
         let mut record = Record {
             status: 0,
             outcome: found.outcome.name(),
+            variant: RequestedVariant::new(decision.variant, found.requested.as_ref()),
             key: found.requested,
-            variant: decision.variant.map(str::to_owned),
             is_defined: files
                 .definition
                 .as_ref()

@@ -282,13 +282,16 @@ impl<'a> Response<'a> {
     /// Restricts caching to the viewer.
     fn guard(&mut self, guarded: &Guarded<'a>) {
         let sent = self.fields().find(|(name, _)| *name == CACHE_CONTROL).map(|(_, value)| value);
-        let directives = || sent.unwrap_or_default().split(',').map(|directive| directive.trim().to_ascii_lowercase());
-        let is_kept = |directive: &String| directive.starts_with("max-age=") || directive == "no-cache";
-        let value = match guarded.no_store || directives().any(|directive| directive == "no-store") {
+        let directives = || sent.unwrap_or_default().split(',').map(str::trim);
+        let is_kept = |directive: &&str| {
+            directive.eq_ignore_ascii_case("no-cache")
+                || directive.get(..8).is_some_and(|name| name.eq_ignore_ascii_case("max-age="))
+        };
+        let value = match guarded.no_store || directives().any(|name| name.eq_ignore_ascii_case("no-store")) {
             true => Cow::Borrowed("private, no-store"),
             false => {
-                let kept: Vec<String> = directives().filter(is_kept).collect();
-                if kept.is_empty() { "private".into() } else { format!("private, {}", kept.join(", ")).into() }
+                let add = |all: Cow<'static, str>, kept: &str| Cow::Owned([&all, ", ", kept].concat());
+                directives().filter(is_kept).fold(Cow::Borrowed("private"), add)
             }
         };
         self.set((CACHE_CONTROL, value));

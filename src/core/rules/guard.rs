@@ -30,13 +30,22 @@ pub(super) fn require_access_to_objects(draft: &mut Draft<'_, '_>, action: &Acti
     let request = draft.request;
     let mut targets: SmallVec<[Target<'_>; 4]> = SmallVec::new();
     targets.push(Target::from(&*request.path));
-    targets.extend(std::iter::once(first).chain(others).map(|candidate| {
+    let rooted = request.path.strip_prefix('/');
+    for candidate in std::iter::once(first).chain(others) {
         let key = candidate.key.as_str();
         match draft.variant.filter(|_| candidate.of_variant) {
-            Some(variant) => Target { version: Some(variant), path: key.get(variant.len() + 1..).unwrap_or_default() },
-            None => key.into(),
+            Some(variant) => {
+                let path = key.get(variant.len() + 1..).unwrap_or_default();
+                targets.push(Target { version: Some(variant), path });
+            }
+            // The object of the path itself, whose rules the request satisfies already.
+            None if Some(key) == rooted => {}
+            None => targets.push(key.into()),
         }
-    }));
+    }
+    if targets.len() == 1 {
+        return ControlFlow::Continue(());
+    }
     check(draft, &targets)
 }
 
