@@ -171,7 +171,7 @@ impl AccessRules {
         let readings = Readings::of(path);
         if readings.is_cut {
             // It may lead anywhere.
-            (0..).take(self.rules.len()).for_each(|rule| self.add(Some(rule), guards));
+            *guards = self.rules.iter().filter(|rule| !matches!(rule.kind, RuleKind::Open)).collect();
             return;
         }
         readings.iter().for_each(|reading| add(self, reading, guards));
