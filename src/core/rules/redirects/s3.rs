@@ -59,7 +59,7 @@ fn of_json(text: &str) -> Result<Vec<RoutingRule>, String> {
     Ok(list.iter().map(|rule| RoutingRule { text: rule.to_string(), members: members_of_json(rule) }).collect())
 }
 
-/// The names and values of an object; those of groups such as `Condition` count as its own.
+/// The names and values of an object and of its groups.
 fn members_of_json(rule: &Value) -> Vec<(String, String)> {
     let mut members = Vec::new();
     for (name, value) in rule.as_object().into_iter().flatten() {
@@ -178,7 +178,7 @@ fn target<'r>(member: &impl Fn(&str) -> Option<&'r str>, prefix: &str) -> Checke
     }
 }
 
-/// A prefix as a target has it: `#` and `?` are characters of the key.
+/// A prefix in a target: `#` and `?` are characters of the key.
 fn encoded(prefix: &str) -> String {
     prefix.replace('%', "%25").replace('#', "%23").replace('?', "%3F").replace(':', "%3A")
 }

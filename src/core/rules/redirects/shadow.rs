@@ -1,4 +1,6 @@
-//! Finds rules that no request reaches, because an earlier rule matches all their requests.
+//! Finds rules that no request reaches.
+//!
+//! An earlier rule matches all of their requests.
 
 use std::collections::HashMap;
 
