@@ -2,7 +2,7 @@
 //!
 //! An earlier rule matches all of their requests.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::rules::line_problem::Fault;
 use crate::rules::path_index::Id;
@@ -31,6 +31,8 @@ pub(super) fn find(rules: &[Rule]) -> Vec<(Id, Fault)> {
 struct Earlier<'r> {
     /// By pattern. Conditional rules are compared with their conditions.
     same: HashMap<(Option<&'r SegmentPattern>, &'r SegmentPattern), Vec<&'r Rule>>,
+    /// The lengths of the prefixes in `prefixes`.
+    lengths: BTreeSet<usize>,
     /// Unconditional rules that match all paths with a prefix.
     prefixes: HashMap<(Option<&'r SegmentPattern>, String), &'r Rule>,
 }
@@ -42,6 +44,7 @@ impl<'r> Earlier<'r> {
         if !rule.is_conditional()
             && let Some(prefix) = pattern.path.prefix()
         {
+            self.lengths.insert(prefix.len());
             self.prefixes.entry((pattern.host.as_ref(), prefix)).or_insert(rule);
         }
     }
@@ -65,8 +68,10 @@ impl<'r> Earlier<'r> {
             return None;
         }
         let certain = pattern.path.certain_prefix();
-        let ends = certain.char_indices().map(|(at, _)| at).chain([certain.len()]);
-        ends.flat_map(|end| hosts.iter().map(move |host| (*host, end)))
-            .find_map(|(host, end)| self.prefixes.get(&(host, certain[..end].to_owned())).copied())
+        let starts =
+            self.lengths.iter().map_while(|length| certain.get(..*length).or((*length < certain.len()).then_some("")));
+        starts
+            .flat_map(|start| hosts.iter().map(move |host| (*host, start.to_owned())))
+            .find_map(|key| self.prefixes.get(&key).copied())
     }
 }
