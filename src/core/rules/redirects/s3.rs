@@ -7,6 +7,7 @@
 use serde_json::Value;
 
 use crate::rules::line_problem::{Checked, Fault, Problems, part};
+use crate::rules::line_reader::FILE_BYTES_MAX;
 use crate::rules::path_pattern::SPLAT;
 use crate::rules::redirects::condition::Conditions;
 use crate::rules::redirects::parse::RULES_MAX;
@@ -31,6 +32,9 @@ pub(super) struct Imported {
 
 /// Reads a list of routing rules. The line of a rule is its position.
 pub(super) fn rules(text: &str, problems: &mut Problems) -> Result<Imported, String> {
+    if text.len() > FILE_BYTES_MAX {
+        return Err(format!("expected at most {FILE_BYTES_MAX} bytes, found {}", text.len()));
+    }
     let listed = if text.trim_start().starts_with(['\u{feff}', '<']) { of_xml(text)? } else { of_json(text)? };
     let mut rules = Vec::with_capacity(listed.len());
     for (routing_rule, position) in listed.iter().zip(1..) {
@@ -259,7 +263,7 @@ mod tests {
             assert_eq!(rules, ["2: /* https://c.com/:splat 301!"], "{rule}");
             assert!(problems[0].starts_with("line 1: ") && problems[0].contains(reason), "{problems:?}");
         }
-        for text in ["", "[", "{}", "1", "<A/>", "<RoutingRules>"] {
+        for text in [&*" ".repeat(1 << 21), "", "[", "{}", "1", "<A/>", "<RoutingRules>"] {
             assert!(Redirects::of_s3_routing_rules(text).is_err(), "{text}");
         }
     }

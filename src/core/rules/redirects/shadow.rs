@@ -68,8 +68,8 @@ impl<'r> Earlier<'r> {
             return None;
         }
         let certain = pattern.path.certain_prefix();
-        let starts =
-            self.lengths.iter().map_while(|length| certain.get(..*length).or((*length < certain.len()).then_some("")));
+        let lengths = self.lengths.iter().take_while(|length| **length <= certain.len());
+        let starts = lengths.filter_map(|length| certain.get(..*length));
         starts
             .flat_map(|start| hosts.iter().map(move |host| (*host, start.to_owned())))
             .find_map(|key| self.prefixes.get(&key).copied())
