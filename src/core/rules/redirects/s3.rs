@@ -224,6 +224,14 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_for_missing_objects_may_match_its_target() {
+        let of = |condition| format!(r#"[{{{condition}"Redirect": {{"ReplaceKeyWith": "error.html"}}}}]"#);
+        let (rules, problems) = import(&of(r#""Condition": {"HttpErrorCodeReturnedEquals": "404"}, "#));
+        assert_eq!((rules, problems), (vec!["1: /* /error.html 301".to_owned()], vec![]));
+        assert_eq!(import(&of("")).0, Vec::<String>::new(), "without the object it redirects for ever");
+    }
+
+    #[test]
     fn xml_gives_the_same_rules_as_json() {
         let xml = "<?xml version=\"1.0\"?><WebsiteConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">
             <IndexDocument><Suffix>index.html</Suffix></IndexDocument>
