@@ -1,6 +1,7 @@
 //! Scenarios for the regression check of instructions and allocations.
 //!
 //! Without arguments, prints the allocations of each scenario; with a scenario and a number, runs it so many times.
+//! Futures are pinned before they run, because a move into the runtime costs hundreds of instructions that no invocation has.
 //! `.ci/instructions.py` runs that under callgrind, whose counts, unlike times, are the same in each run.
 #![allow(
     clippy::unwrap_used,
@@ -13,6 +14,7 @@
 mod fixture;
 
 use std::hint::black_box;
+use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime};
 
 use fixture::experiment::{RETURNING, assigning_origin, definition, respond_to_visit};
@@ -80,7 +82,7 @@ fn scenarios() -> Vec<Scenario> {
             let (lines, origin) = (fixture::lines(), origin(10_000, HOUR));
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             let (event, deadline) = (event("/docs/test.html"), Instant::now() + HOUR);
-            let responses = (0..2).map(|_| runtime.block_on(fixture::respond(&origin, &event, deadline)));
+            let responses = (0..2).map(|_| runtime.block_on(pin!(fixture::respond(&origin, &event, deadline))));
             let record = responses.last().unwrap().record;
             Box::new(move || lines.write(black_box(&fixture::line(&record)), std::io::sink()).unwrap())
         }),
@@ -106,7 +108,7 @@ fn scenarios() -> Vec<Scenario> {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             let deadline = Instant::now() + HOUR;
             let once = move || {
-                let response = runtime.block_on(fixture::respond(&origin, black_box(&event), deadline));
+                let response = runtime.block_on(pin!(fixture::respond(&origin, black_box(&event), deadline)));
                 assert_eq!(response.record.status, status);
             };
             // Fills the cache. A range needs two requests: the first caches only the head.
@@ -133,7 +135,7 @@ fn rules() -> Vec<Scenario> {
             assert!(origin.visit_detail().is_none());
             let (event, deadline) = (event(), Instant::now() + HOUR);
             let once = move || {
-                let response = runtime.block_on(fixture::respond(&origin, black_box(&event), deadline));
+                let response = runtime.block_on(pin!(fixture::respond(&origin, black_box(&event), deadline)));
                 assert_eq!(response.record.status, 200);
                 response
             };
@@ -152,7 +154,7 @@ fn rules() -> Vec<Scenario> {
             with_token["headers"]["authorization"] = json!(format!("Bearer {token}"));
             let (event, deadline) = (serde_json::to_vec(&with_token).unwrap(), Instant::now() + HOUR);
             let once = move || {
-                let record = runtime.block_on(respond_to_visit(&origin, black_box(&event), deadline)).record;
+                let record = runtime.block_on(pin!(respond_to_visit(&origin, black_box(&event), deadline))).record;
                 assert_eq!((record.status, record.rule.as_deref()), (200, Some("access:/docs/*")));
             };
             (0..3).for_each(|_| once());
@@ -191,8 +193,8 @@ fn visits() -> Vec<Scenario> {
             let once = move || {
                 let event = black_box(&event);
                 let record = match definition {
-                    None => runtime.block_on(fixture::respond(&origin, event, deadline)).record,
-                    Some(_) => runtime.block_on(respond_to_visit(&origin, event, deadline)).record,
+                    None => runtime.block_on(pin!(fixture::respond(&origin, event, deadline))).record,
+                    Some(_) => runtime.block_on(pin!(respond_to_visit(&origin, event, deadline))).record,
                 };
                 let counted = record.counts.as_ref().map_or(0, |counts| {
                     let lines = count_line::write(counts, Some(&metrics), "8476a536", SystemTime::UNIX_EPOCH);

@@ -10,12 +10,12 @@ pub(super) struct UrlPattern {
     pub(super) host: Option<SegmentPattern>,
     /// The path behind its first `/`.
     pub(super) path: SegmentPattern,
-    /// The names of the captured texts: those of the host, then those of the path.
+    /// The names of the captures of the host, then of the path.
     pub(super) names: Box<[Box<str>]>,
 }
 
 impl UrlPattern {
-    /// Reads a path such as `/blog/:slug` or `/docs/*`, or a URL such as `https://old.example.com/*`.
+    /// Reads a path such as `/docs/:page`, or a URL such as `https://old.example.com/*`.
     ///
     /// The scheme is not compared: behind CloudFront the function sees HTTPS only.
     pub(super) fn parse(text: &str) -> Checked<Self> {

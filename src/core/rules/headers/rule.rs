@@ -1,4 +1,4 @@
-//! A rule of a file of headers: a pattern and changes of fields.
+//! A rule of `_headers`: a pattern and changes of fields.
 
 use crate::rules::headers::name::NameId;
 use crate::rules::headers::value::Value;

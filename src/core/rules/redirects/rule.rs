@@ -13,7 +13,9 @@ use crate::rules::url_pattern::UrlPattern;
 /// The facts about a request that rules test.
 #[derive(Clone, Copy)]
 pub struct Lookup<'a> {
-    /// Returns the host that the viewer requested, in any case, with or without a port. Only rules with a host call it.
+    /// Returns the requested host, in any case, with or without a port.
+    ///
+    /// Only rules with a host call it.
     pub host: &'a dyn Fn() -> Cow<'a, str>,
     /// The path, percent-decoded once, with its leading `/`.
     pub path: &'a str,
@@ -63,7 +65,9 @@ pub struct Rule {
     pub from: Box<str>,
     /// The target, as written or implied.
     pub to: Box<str>,
-    /// The status: 301, 302, 303, 307 or 308 redirects, 200 rewrites, 400 to 599 respond.
+    /// The status.
+    ///
+    /// 301, 302, 303, 307 and 308 redirect, 200 rewrites, 400 to 599 respond.
     pub status: u16,
     /// Whether the rule applies even if the requested object exists (`!`).
     pub forced: bool,
