@@ -42,7 +42,8 @@ impl<'a> Cookies<'a> {
     /// of the host and one of its domain.
     pub(crate) fn pair(&self, name: &str) -> Pair<'_> {
         let mut pair = Pair::default();
-        for cookie in self.iter() {
+        let first = name.as_bytes().first();
+        for cookie in self.iter().filter(|cookie| cookie.as_bytes().first() == first) {
             let Some(rest) = cookie.strip_prefix(name) else { continue };
             if let Some(value) = rest.strip_prefix('=') {
                 pair.visitor = pair.visitor.or(Some(value));
