@@ -145,6 +145,17 @@ impl AccessRules {
         guards
     }
 
+    /// The readings of a path with the rules that guard each of them, for explanations.
+    pub fn guards_by_reading(&self, target: Target<'_>, versions: Versions<'_>) -> Vec<(String, Guards<'_>)> {
+        let readings = Readings::of(target.path.as_bytes());
+        let guards_of = |reading: &[u8]| {
+            let reading = String::from_utf8_lossy(reading).into_owned();
+            let guards = self.guards(Target { path: &reading, ..target }, versions);
+            (reading, guards)
+        };
+        readings.iter().map(guards_of).collect()
+    }
+
     /// Adds the rules that guard a path to those of other paths: [`guards`](Self::guards).
     pub fn add_guards<'r>(&'r self, target: Target<'_>, versions: Versions<'_>, guards: &mut Guards<'r>) {
         let Target { version, path } = target;

@@ -46,6 +46,7 @@ pub use self::line_problem::{LineProblem, Severity};
 pub use self::policy::Policy;
 pub use self::redirect::location;
 use self::redirects::Rule;
+pub use self::url_pattern::UrlExample;
 pub use self::viewer::RequestViewer;
 
 /// The stages that every request passes. The first one that breaks decides.

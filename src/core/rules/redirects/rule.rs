@@ -8,7 +8,7 @@ use crate::rules::path_pattern::Captures;
 use crate::rules::redirects::condition::{Conditions, Viewer};
 use crate::rules::redirects::query::QueryPattern;
 use crate::rules::redirects::target::{Address, Location, ObjectPath};
-use crate::rules::url_pattern::UrlPattern;
+use crate::rules::url_pattern::{UrlExample, UrlPattern};
 
 /// The facts about a request that rules test.
 #[derive(Clone, Copy)]
@@ -89,6 +89,11 @@ impl Rule {
     /// Whether the rule requires query parameters or facts about the viewer.
     pub fn is_conditional(&self) -> bool {
         !self.query.is_empty() || !self.conditions.is_empty()
+    }
+
+    /// An example of a URL that the rule matches, apart from its conditions.
+    pub fn example(&self) -> UrlExample {
+        self.pattern.example()
     }
 
     /// Whether the target is an address, which the viewer is sent to.
