@@ -1,6 +1,7 @@
 //! Scenarios for the regression check of instructions and allocations.
 //!
 //! Without arguments, prints the allocations of each scenario; with a scenario and a number, runs it so many times.
+//! Futures are pinned before they run, because a move into the runtime costs hundreds of instructions that no invocation has.
 //! `.ci/instructions.py` runs that under callgrind, whose counts, unlike times, are the same in each run.
 #![allow(
     clippy::unwrap_used,
@@ -13,9 +14,11 @@
 mod fixture;
 
 use std::hint::black_box;
+use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime};
 
 use fixture::experiment::{RETURNING, assigning_origin, definition, respond_to_visit};
+use fixture::rules::ruled_origin;
 use fixture::{HOUR, event, origin, policy, visit};
 use nearedge::telemetry::count_line::{self, CountMetrics};
 use nearedge_core::access::secret::Secrets;
@@ -79,7 +82,7 @@ fn scenarios() -> Vec<Scenario> {
             let (lines, origin) = (fixture::lines(), origin(10_000, HOUR));
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             let (event, deadline) = (event("/docs/test.html"), Instant::now() + HOUR);
-            let responses = (0..2).map(|_| runtime.block_on(fixture::respond(&origin, &event, deadline)));
+            let responses = (0..2).map(|_| runtime.block_on(pin!(fixture::respond(&origin, &event, deadline))));
             let record = responses.last().unwrap().record;
             Box::new(move || lines.write(black_box(&fixture::line(&record)), std::io::sink()).unwrap())
         }),
@@ -105,7 +108,7 @@ fn scenarios() -> Vec<Scenario> {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             let deadline = Instant::now() + HOUR;
             let once = move || {
-                let response = runtime.block_on(fixture::respond(&origin, black_box(&event), deadline));
+                let response = runtime.block_on(pin!(fixture::respond(&origin, black_box(&event), deadline)));
                 assert_eq!(response.record.status, status);
             };
             // Fills the cache. A range needs two requests: the first caches only the head.
@@ -115,7 +118,50 @@ fn scenarios() -> Vec<Scenario> {
         scenarios.push((name, Box::new(prepare)));
     }
     scenarios.extend(visits());
+    scenarios.extend(rules());
     scenarios
+}
+
+/// A hit of an origin with lists of redirects and headers, and of one with a rule of access and a token that it knows.
+fn rules() -> Vec<Scenario> {
+    let event = || event("/docs/test.html");
+    let lists: Scenario = (
+        "rules/hit/1,000 redirects, 100 headers",
+        Box::new(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let (redirects, headers) = (fixture::rules::redirects(), fixture::rules::headers());
+            let files = [("_redirects", &*redirects), ("_headers", &*headers)];
+            let origin = runtime.block_on(ruled_origin(10_000, &files));
+            assert!(origin.visit_detail().is_none());
+            let (event, deadline) = (event(), Instant::now() + HOUR);
+            let once = move || {
+                let response = runtime.block_on(pin!(fixture::respond(&origin, black_box(&event), deadline)));
+                assert_eq!(response.record.status, 200);
+                response
+            };
+            let head = (0..3).map(|_| String::from_utf8_lossy(&once().payload.parts()[0]).into_owned()).last();
+            assert!(head.unwrap().contains("\"x-frame-options\":\"DENY\""), "expected the fields of a rule");
+            Box::new(move || drop(once()))
+        }),
+    );
+    let mut with_token: Value = serde_json::from_slice(&event()).unwrap();
+    let access: Scenario = (
+        "rules/hit/a known token",
+        Box::new(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let (rules, token) = fixture::rules::access();
+            let origin = runtime.block_on(ruled_origin(10_000, &[("access.json", &rules)]));
+            with_token["headers"]["authorization"] = json!(format!("Bearer {token}"));
+            let (event, deadline) = (serde_json::to_vec(&with_token).unwrap(), Instant::now() + HOUR);
+            let once = move || {
+                let record = runtime.block_on(pin!(respond_to_visit(&origin, black_box(&event), deadline))).record;
+                assert_eq!((record.status, record.rule.as_deref()), (200, Some("access:/docs/*")));
+            };
+            (0..3).for_each(|_| once());
+            Box::new(once)
+        }),
+    );
+    vec![lists, access]
 }
 
 /// A browser's navigation without experiments, and with definitions of some rules.
@@ -147,15 +193,15 @@ fn visits() -> Vec<Scenario> {
             let once = move || {
                 let event = black_box(&event);
                 let record = match definition {
-                    None => runtime.block_on(fixture::respond(&origin, event, deadline)).record,
-                    Some(_) => runtime.block_on(respond_to_visit(&origin, event, deadline)).record,
+                    None => runtime.block_on(pin!(fixture::respond(&origin, event, deadline))).record,
+                    Some(_) => runtime.block_on(pin!(respond_to_visit(&origin, event, deadline))).record,
                 };
                 let counted = record.counts.as_ref().map_or(0, |counts| {
                     let lines = count_line::write(counts, Some(&metrics), "8476a536", SystemTime::UNIX_EPOCH);
                     assert!(black_box(&lines).ends_with(b"}\n"));
                     counts.counted.len()
                 });
-                assert_eq!((record.status, record.variant.is_some(), counted), (200, true, counts));
+                assert_eq!((record.status, record.variant().is_some(), counted), (200, true, counts));
             };
             (0..3).for_each(|_| once());
             Box::new(once)

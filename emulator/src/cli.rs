@@ -11,6 +11,7 @@ use emulator::address::PORT_BASE;
 use emulator::experiment;
 use emulator::fault::{self, Fault};
 use emulator::policy;
+use emulator::rules;
 use emulator::s3::MissingKey;
 use http::{HeaderName, Uri};
 use nearedge_core::object::is_version;
@@ -211,6 +212,16 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: experiment::command::Command,
     },
+    /// Check _redirects, _headers and access.json, and explain what they do with a request; starts no cloud
+    Rules {
+        #[command(subcommand)]
+        command: rules::command::Command,
+    },
+    /// Sign a link that a rule of access.json with signed_url accepts
+    ///
+    /// Prints the URL with the signature. The path is percent-decoded before it is signed, and the query is kept. The exit
+    /// code is 0, also with warnings, and 2 if the key or the rules cannot be used.
+    Sign(rules::sign::Sign),
     /// Print a completion script for a shell, such as for `source <(nearedge completion bash)`
     Completion {
         /// The shell
@@ -231,7 +242,9 @@ Examples:
   cargo run -- --distribution deploy/aws.yaml      forward and cache as this distribution
   cargo run -- --missing-key access-denied         missing keys as with the walk-through's role
   cargo run --release -- --bootstrap ./bootstrap   run another handler
-  cargo run -- policy check deploy/aws.yaml        check a distribution for this origin";
+  cargo run -- policy check deploy/aws.yaml        check a distribution for this origin
+  cargo run -- rules check ./public                check _redirects, _headers and access.json
+  cargo run -- rules explain /old --site ./public  explain what happens to a request";
 
 fn fault_help() -> String {
     format!(

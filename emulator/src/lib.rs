@@ -44,6 +44,8 @@ pub mod identity;
 pub mod journal;
 pub mod lambda;
 pub mod policy;
+pub mod rules;
 pub mod s3;
 pub mod serve;
+mod site_file;
 pub mod xray;

@@ -21,6 +21,7 @@ use emulator::fault::Faults;
 use emulator::journal::{Format, HandlerLog, Journal};
 use emulator::policy;
 use emulator::policy::document::{self, Documents};
+use emulator::rules;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::{Cli, Command, LogFormat};
@@ -42,6 +43,8 @@ fn main() -> ExitCode {
     match &cli.command {
         Some(Command::Policy { command }) => return policy::command::run(command),
         Some(Command::Experiment { command }) => return experiment::command::run(command),
+        Some(Command::Rules { command }) => return rules::command::run(command),
+        Some(Command::Sign(arguments)) => return rules::sign::run(arguments),
         Some(Command::Completion { shell }) => return print_completion(*shell),
         None => {}
     }

@@ -267,6 +267,7 @@ impl Variants {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::RequestedVariant;
     use std::collections::{BTreeMap, HashSet};
     use std::time::Duration;
 
@@ -275,9 +276,10 @@ mod tests {
             status: 200,
             outcome: "found",
             key: None,
-            variant: Some("v1".to_owned()),
+            variant: RequestedVariant::new(Some("v1"), None),
             is_defined: false,
             forced: false,
+            rule: None,
             counts: None,
             secret: Some(SecretMatch::Current),
             body_bytes: 10,

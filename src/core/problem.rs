@@ -54,11 +54,7 @@ impl Problem {
 
     /// Finds the line and the column in the text of the file.
     fn locate(&mut self, text: &str) {
-        let offset = offset_of(text, &self.steps);
-        let before = &text[..text.floor_char_boundary(offset)];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        self.line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        self.column = before[line_start..].chars().count() + 1;
+        (self.line, self.column) = position(text, &self.steps);
     }
 }
 
@@ -74,11 +70,21 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A step of a path.
+/// A step of a path in a JSON file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Step {
+pub enum Step {
+    /// The member of an object with this name.
     Member(String),
+    /// The element of a list with this index.
     Element(usize),
+}
+
+/// The line and the column, from 1, of the value at the end of `steps`, or of the last value on the way that exists.
+pub fn position(text: &str, steps: &[Step]) -> (usize, usize) {
+    let offset = offset_of(text, steps);
+    let before = &text[..text.floor_char_boundary(offset)];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.bytes().filter(|byte| *byte == b'\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
 /// The problems found so far, and the current position in the file.

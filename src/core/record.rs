@@ -20,11 +20,13 @@ pub struct Record {
     /// The requested key; `None` if the request was refused before the key was known.
     pub key: Option<ObjectKey>,
     /// The requested variant, if it is well-formed.
-    pub variant: Option<String>,
+    pub variant: RequestedVariant,
     /// Whether the active definition of experiments names the variant.
     pub is_defined: bool,
     /// Whether the request states its version itself, although experiments assign versions.
     pub forced: bool,
+    /// The rules that decided, such as `redirects:12` or `access:/members/*`; `None` for almost all.
+    pub rule: Option<Box<str>>,
     /// What the request counts for its visitor; `None` for almost all.
     pub counts: Option<Box<Counts>>,
     /// Which secret the request presented.
@@ -43,16 +45,52 @@ pub struct Record {
     pub oversize: bool,
 }
 
+/// The requested variant. It costs no copy if the key starts with it, which is so for almost every request.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RequestedVariant(Requested);
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+enum Requested {
+    #[default]
+    None,
+    /// The first bytes of the key.
+    OfKey(usize),
+    Other(Box<str>),
+}
+
+impl RequestedVariant {
+    /// The variant of a request for `key`.
+    pub fn new(variant: Option<&str>, key: Option<&ObjectKey>) -> Self {
+        Self(match variant {
+            None => Requested::None,
+            Some(variant) if key.is_some_and(|key| key.as_str().starts_with(variant)) => {
+                Requested::OfKey(variant.len())
+            }
+            Some(variant) => Requested::Other(variant.into()),
+        })
+    }
+}
+
 impl Record {
+    /// The requested variant, if it is well-formed.
+    pub fn variant(&self) -> Option<&str> {
+        match &self.variant.0 {
+            Requested::None => None,
+            Requested::OfKey(len) => self.key.as_ref()?.as_str().get(..*len),
+            Requested::Other(variant) => Some(variant),
+        }
+    }
+
     /// The record of a warm-up event.
     pub fn warm_up() -> Self {
         Self {
             status: 200,
             outcome: WARM_UP,
             key: None,
-            variant: None,
+            variant: RequestedVariant::default(),
             is_defined: false,
             forced: false,
+            rule: None,
             counts: None,
             secret: None,
             body_bytes: 0,

@@ -340,9 +340,12 @@ impl<S: Store> Shared<S> {
                     let cold = self.reporter.is_first();
                     span = traces.policy.begin(&Incoming { request_id, header, request: &request, trusted, arn, cold });
                 }
-                let responded = self.respond(invocation, (&request, visit.as_ref()), &span, deadline);
-                // The span ends when Lambda has the response.
-                if span.is_disabled() { responded.await } else { responded.instrument(span.clone()).await }
+                let visit = (&request, visit.as_ref());
+                // The span ends when Lambda has the response. Each branch builds its future in place: it is large.
+                match span.is_disabled() {
+                    true => self.respond(invocation, visit, &span, deadline).await,
+                    false => Box::pin(self.respond(invocation, visit, &span, deadline)).instrument(span.clone()).await,
+                }
             }
             Err(_) if event::is_warm_up(&invocation.event) => {
                 let invocation_id = invocation.invocation_id.as_deref();

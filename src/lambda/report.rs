@@ -91,7 +91,7 @@ impl Reporter {
             && let Some(suppressed) = self.warnings.admit(Instant::now())
         {
             let key = record.key.as_ref().map(|key| key.as_str());
-            warn!(request_id, trace_id, key, variant = record.variant, suppressed, "{cause}");
+            warn!(request_id, trace_id, key, variant = record.variant(), suppressed, "{cause}");
         }
         let Some(lines) = &self.lines else {
             return log_plainly(request_id, trace_id, record, origin.stats(), duration);
@@ -131,7 +131,7 @@ fn log_plainly(request_id: &str, trace_id: Option<&str>, record: &Record, stats:
         request_id,
         trace_id,
         key = record.key.as_ref().map(|key| key.as_str()),
-        variant = record.variant.as_deref(),
+        variant = record.variant(),
         status = record.status,
         outcome = record.outcome,
         missing = record.missing.map(|missing| missing.name()),

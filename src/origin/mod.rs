@@ -20,7 +20,7 @@ use nearedge_core::access::credentials::Credentials;
 
 use nearedge_core::experiment::assign::{Assignment, Experiments};
 use nearedge_core::experiment::cookie::ID_BYTES;
-use nearedge_core::record::Record;
+use nearedge_core::record::{Record, RequestedVariant};
 use nearedge_core::request::visit::{Detail, Visit};
 use nearedge_core::request::{Method, Request};
 use nearedge_core::response::payload::{PAYLOAD_BYTES_MAX, Payload};
@@ -43,6 +43,8 @@ pub struct Origin<S> {
     policy: Policy,
     presentation: Presentation,
     exceptions: Exceptions,
+    /// The usual address of the site, such as `https://www.example.com`.
+    address: String,
     site: Site,
     access_denied: Once,
 }
@@ -59,7 +61,8 @@ pub struct OriginResponse {
 impl<S: Store> Origin<S> {
     /// An origin with these settings, in front of `store`.
     pub fn new(store: S, policy: Policy, presentation: Presentation, exceptions: Exceptions) -> Self {
-        Self { store, policy, presentation, exceptions, site: Site::default(), access_denied: Once::new() }
+        let address = policy.site().to_owned();
+        Self { store, policy, presentation, exceptions, address, site: Site::default(), access_denied: Once::new() }
     }
 
     /// The same origin with the files that configure it.
@@ -104,8 +107,7 @@ impl<S: Store> Origin<S> {
     pub async fn respond(&self, request: &Request<'_>, visit: Option<&Visit<'_>>, deadline: Instant) -> OriginResponse {
         let span = child_span!("decision");
         let files = self.site.active();
-        let site = self.policy.site();
-        let viewer = visit.map(|visit| RequestViewer::new(request, visit, site));
+        let viewer = visit.map(|visit| RequestViewer::new(request, visit, &self.address));
         // The rules of access read the whole query, and the other stages the rest.
         let visible = files.without_tokens(request);
         let request = visible.as_ref().unwrap_or(request);
@@ -117,10 +119,10 @@ impl<S: Store> Origin<S> {
             record_experiments(decision.assignment.as_ref());
         }
         let counts = decision.assignment.as_mut().and_then(|assignment| assignment.counts.take());
-        let guarded = files.guarded(decision.grant.as_mut());
+        let guarded = files.guarded(decision.grant.as_deref_mut());
         let changes = match (&files.headers, decision.secret) {
-            (Some(headers), Some(_)) => header_changes(headers, request, viewer.as_ref()),
-            _ => Fields::new(),
+            (Some(headers), Some(_)) => header_changes(headers, request, viewer.as_ref()).into_vec(),
+            _ => Vec::new(),
         };
         let context = Context {
             variant: None,
@@ -133,14 +135,15 @@ impl<S: Store> Origin<S> {
         let mut record = Record {
             status: 0,
             outcome: found.outcome.name(),
+            variant: RequestedVariant::new(decision.variant, found.requested.as_ref()),
             key: found.requested,
-            variant: decision.variant.map(str::to_owned),
             is_defined: files
                 .definition
                 .as_ref()
                 .zip(decision.variant)
                 .is_some_and(|(definition, variant)| definition.gives(variant)),
             forced: self.site.experiments.is_some() && request.test_version.is_some(),
+            rule: rule_of(&decision),
             counts: None,
             secret: decision.secret,
             body_bytes: 0,
@@ -230,6 +233,17 @@ fn header_changes<'r>(headers: &'r Headers, request: &Request<'_>, viewer: Optio
     match request.method {
         Method::Options => headers.preflight(&host, &request.path, origin.as_deref()),
         _ => headers.fields(&host, &request.path, origin.as_deref()),
+    }
+}
+
+/// The rules of the site's files that decided, as log lines name them.
+fn rule_of(decision: &Decision<'_>) -> Option<Box<str>> {
+    let line = decision.rule.map(|rule| rule.line);
+    match (line, decision.guard) {
+        (None, None) => None,
+        (Some(line), None) => Some(format!("redirects:{line}").into()),
+        (None, Some(path)) => Some(format!("access:{path}").into()),
+        (Some(line), Some(path)) => Some(format!("access:{path} redirects:{line}").into()),
     }
 }
 

@@ -105,7 +105,7 @@ impl Entry for LineEntry<'_> {
     fn write<'a>(&'a self, writer: &mut impl EntryWriter<'a>) {
         let LogLine { request_id, trace_id, measured, at } = self.line;
         let record = measured.record;
-        let requested = record.variant.as_deref();
+        let requested = record.variant();
         let error = record.error.as_ref().and_then(FetchError::cause).map(ToString::to_string);
         let variant = match requested {
             Some(requested) if record.is_defined => requested,
@@ -125,6 +125,7 @@ impl Entry for LineEntry<'_> {
             // Only if the dimension is `other`.
             ("test_version", requested.filter(|requested| *requested != variant)),
             ("assigned", record.forced.then_some("forced")),
+            ("rule", record.rule.as_deref()),
             ("cache", record.source.map(Source::name)),
             ("missing", record.missing.map(|missing| missing.name())),
             ("secret", record.secret.map(|secret| secret.name())),
@@ -178,6 +179,8 @@ fn unit(unit: Unit) -> metrique_writer_core::Unit {
 
 #[cfg(test)]
 mod tests {
+    use nearedge_core::record::RequestedVariant;
+
     use super::*;
     use nearedge_core::access::secret::SecretMatch;
     use nearedge_core::object::ObjectKey;
@@ -197,9 +200,10 @@ mod tests {
             status: 200,
             outcome: "found",
             key: Some(ObjectKey::new(key.to_owned())),
-            variant: Some(variant.to_owned()),
+            variant: RequestedVariant::new(Some(variant), None),
             is_defined: false,
             forced: false,
+            rule: None,
             counts: None,
             secret: Some(SecretMatch::Current),
             body_bytes: 5_120,

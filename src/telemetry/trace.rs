@@ -264,7 +264,7 @@ pub(crate) fn finish(span: &Span, record: &Record) {
     span.record("nearedge.body_bytes", i64::try_from(record.body_bytes).unwrap_or(i64::MAX));
     for (name, value) in [
         ("nearedge.key", record.key.as_ref().map(|key| key.as_str())),
-        ("nearedge.variant", record.variant.as_deref()),
+        ("nearedge.variant", record.variant()),
         ("nearedge.cache", record.source.map(Source::name)),
         ("nearedge.secret", record.secret.map(|secret| secret.name())),
         ("otel.status_description", error.as_deref()),

@@ -1,6 +1,7 @@
 //! End-to-end tests over real sockets and processes: CDN, HTTP API, Lambda, the real handler, S3.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests fail by panicking")]
 
+mod access;
 mod bucket;
 mod bucket_listing;
 mod bucket_refusal;

@@ -1,5 +1,6 @@
 //! Decides whether a request may have its object.
 
+use std::fmt;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -31,7 +32,6 @@ pub enum Verdict<'r> {
 }
 
 /// What a request that satisfies its rules may have.
-#[derive(Debug)]
 pub struct Grant<'r> {
     /// The claims of the token of the first rule with one.
     pub claims: Option<Arc<Claims>>,
@@ -43,6 +43,19 @@ pub struct Grant<'r> {
     pub set_cookies: Vec<String>,
     /// The parameters to remove from the query before further processing.
     pub consumed_parameters: SmallVec<[&'r str; 2]>,
+}
+
+/// Shows no session.
+impl fmt::Debug for Grant<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grant")
+            .field("claims", &self.claims)
+            .field("expires", &self.expires)
+            .field("no_store", &self.no_store)
+            .field("set_cookies", &self.set_cookies.len())
+            .field("consumed_parameters", &self.consumed_parameters)
+            .finish()
+    }
 }
 
 /// Why a request is denied. Only `response` maps this to status codes.
@@ -109,11 +122,25 @@ impl AccessRules {
             return Verdict::Open;
         }
         let path = targets.first().map_or("/", |target| target.path);
-        let request = Request { rules: self, path, credentials, known, now };
-        match request.satisfy(&guards) {
+        match self.satisfy(&guards, path, credentials, known, now) {
             Ok(grant) => Verdict::Granted(grant),
             Err(denial) => Verdict::Denied(denial),
         }
+    }
+
+    /// Checks the rules that guard a request, at a time in Unix seconds; links sign `path`.
+    ///
+    /// # Errors
+    /// With the reason of the first rule that the request does not satisfy.
+    pub fn satisfy<'r>(
+        &'r self,
+        guards: &[&'r Rule],
+        path: &str,
+        credentials: &dyn Credentials,
+        known: &KnownTokens,
+        now: u64,
+    ) -> Result<Grant<'r>, Denial> {
+        Request { rules: self, path, credentials, known, now }.satisfy(guards)
     }
 }
 

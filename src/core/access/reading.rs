@@ -11,6 +11,9 @@ const DECODINGS_MAX: u8 = 3;
 /// The most readings of a path.
 const READINGS_MAX: usize = 64;
 
+/// The longest path whose readings are listed, in bytes. A longer one leads to no key of S3, but takes long to read.
+const PATH_BYTES_MAX: usize = 4 * crate::object::KEY_BYTES_MAX;
+
 /// The readings of a path, the path itself first.
 pub(super) struct Readings {
     all: SmallVec<[Vec<u8>; 4]>,
@@ -21,7 +24,10 @@ pub(super) struct Readings {
 impl Readings {
     /// Lists the readings of a path.
     pub(super) fn of(path: &[u8]) -> Self {
-        let mut readings = Self { all: smallvec![rooted(path)], is_cut: false };
+        let mut readings = Self { all: smallvec![rooted(path)], is_cut: path.len() > PATH_BYTES_MAX };
+        if readings.is_cut {
+            return readings;
+        }
         let mut decodings: SmallVec<[u8; READINGS_MAX]> = smallvec![0];
         let mut index = 0;
         while let Some(current) = readings.all.get(index).cloned() {
@@ -171,6 +177,7 @@ mod tests {
         assert!(!Readings::of(b"/%252525").is_cut);
         assert!(!Readings::of(b"/%252561").is_cut);
         assert!(Readings::of(b"/%25252561").is_cut);
+        assert!(Readings::of(format!("/{}%", "a".repeat(PATH_BYTES_MAX)).as_bytes()).is_cut);
         assert!(!Readings::of(b"/%").is_cut && !Readings::of(b"/%2").is_cut && !Readings::of(b"/%zz").is_cut);
     }
 

@@ -79,6 +79,7 @@ pub struct AccessRules {
     index: Index,
     /// Distinguishes all rules that the process has parsed.
     generation: u64,
+    vary: Box<str>,
 }
 
 /// The generation of the rules parsed last.
@@ -89,7 +90,8 @@ impl AccessRules {
     pub(super) fn new(mut rules: Vec<Rule>) -> Self {
         (0..).zip(&mut rules).for_each(|(id, rule)| rule.id = id);
         let index = Index::new(rules.iter().map(|rule| &rule.pattern).zip(0..));
-        Self { rules, index, generation: 1 + GENERATION.fetch_add(1, Ordering::Relaxed) }
+        let vary = vary_of(&rules).into();
+        Self { rules, index, generation: 1 + GENERATION.fetch_add(1, Ordering::Relaxed), vary }
     }
 
     /// The rules, in the order of the file.
@@ -116,21 +118,8 @@ impl AccessRules {
     }
 
     /// The request header fields that carry tokens, as a value of Vary.
-    pub fn vary(&self) -> String {
-        let mut names: Vec<&str> = Vec::new();
-        let sources = self.token_rules().flat_map(TokenRule::sources).filter_map(|source| match source {
-            Source::Header(name) => Some(&**name),
-            Source::Cookie(_) => Some("cookie"),
-            Source::Query(_) => None,
-        });
-        let has_session = |rule: &&Rule| matches!(&rule.kind, RuleKind::Link(link) if link.cookie().is_some());
-        let of_sessions = self.rules.iter().find(has_session).map(|_| "cookie");
-        for name in sources.chain(of_sessions) {
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        names.join(", ")
+    pub fn vary(&self) -> &str {
+        &self.vary
     }
 
     /// Whether the keys of every rule are loaded.
@@ -156,7 +145,19 @@ impl AccessRules {
         guards
     }
 
-    pub(super) fn add_guards<'r>(&'r self, target: Target<'_>, versions: Versions<'_>, guards: &mut Guards<'r>) {
+    /// The readings of a path with the rules that guard each of them, for explanations.
+    pub fn guards_by_reading(&self, target: Target<'_>, versions: Versions<'_>) -> Vec<(String, Guards<'_>)> {
+        let readings = Readings::of(target.path.as_bytes());
+        let guards_of = |reading: &[u8]| {
+            let reading = String::from_utf8_lossy(reading).into_owned();
+            let guards = self.guards(Target { path: &reading, ..target }, versions);
+            (reading, guards)
+        };
+        readings.iter().map(guards_of).collect()
+    }
+
+    /// Adds the rules that guard a path to those of other paths: [`guards`](Self::guards).
+    pub fn add_guards<'r>(&'r self, target: Target<'_>, versions: Versions<'_>, guards: &mut Guards<'r>) {
         let Target { version, path } = target;
         let path = path.as_bytes();
         let is_plain = is_plain(path);
@@ -181,7 +182,7 @@ impl AccessRules {
         let readings = Readings::of(path);
         if readings.is_cut {
             // It may lead anywhere.
-            (0..).take(self.rules.len()).for_each(|rule| self.add(Some(rule), guards));
+            *guards = self.rules.iter().filter(|rule| !matches!(rule.kind, RuleKind::Open)).collect();
             return;
         }
         readings.iter().for_each(|reading| add(self, reading, guards));
@@ -224,4 +225,26 @@ impl AccessRules {
             guards.push(rule);
         }
     }
+}
+
+fn vary_of(rules: &[Rule]) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for rule in rules {
+        let sources = match &rule.kind {
+            RuleKind::Token(token) => token.sources(),
+            _ => &[],
+        };
+        let of_token = sources.iter().filter_map(|source| match source {
+            Source::Header(name) => Some(&**name),
+            Source::Cookie(_) => Some("cookie"),
+            Source::Query(_) => None,
+        });
+        let has_session = matches!(&rule.kind, RuleKind::Link(link) if link.cookie().is_some());
+        for name in of_token.chain(has_session.then_some("cookie")) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names.join(", ")
 }

@@ -18,7 +18,7 @@ use crate::problem::Problems;
 pub const KEY_BYTES_MIN: usize = 16;
 
 /// The longest key, in bytes.
-const KEY_BYTES_MAX: usize = 1024;
+pub const KEY_BYTES_MAX: usize = 1024;
 
 /// The longest validity: a year.
 const TTL_SECS_MAX: u32 = 366 * 24 * 3600;

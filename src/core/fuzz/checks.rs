@@ -319,7 +319,7 @@ impl Viewer for Guest {
     }
 }
 
-/// Each line that is no comment is a rule, a field or a problem in one line.
+/// Each line without a comment is a rule, a field or a problem.
 fn every_line_counts(text: &str, problems: &[LineProblem], is_used: impl Fn(usize, &str) -> bool) {
     assert!(problems.iter().all(|problem| !problem.to_string().contains('\n') && !problem.fix.is_empty()));
     for (index, line) in text.split('\n').enumerate() {

@@ -62,6 +62,7 @@ pub fn parse(event: &[u8]) -> Result<Request<'_>, EventError> {
 pub fn parse_visit<'a>(event: &'a [u8], visit: &mut Visit<'a>) -> Result<Request<'a>, EventError> {
     match visit.detail {
         Detail::Visit => parse_visit_fields::<VISIT_NAMES>(event, visit),
+        Detail::Viewer => parse_visit_fields::<VIEWER_NAMES>(event, visit),
         Detail::Attributes => parse_visit_fields::<{ NAMES.len() }>(event, visit),
     }
 }
@@ -225,7 +226,7 @@ struct Http<'a> {
 /// The header fields that the origin uses; the parser skips all others without copying them.
 ///
 /// First those of a [`Request`], then those of a [`Visit`].
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 27] = [
     "lambda_auth",
     "test_version",
     "redirect",
@@ -240,6 +241,8 @@ const NAMES: [&str; 25] = [
     "sec-fetch-dest",
     "sec-purpose",
     "purpose",
+    "authorization",
+    "origin",
     "user-agent",
     "host",
     "referer",
@@ -258,6 +261,9 @@ const REQUEST_NAMES: usize = 11;
 
 /// How many of [`NAMES`] every visit needs; the others are attributes, which only some definitions use.
 const VISIT_NAMES: usize = 14;
+
+/// How many of [`NAMES`] the rules of a site need.
+const VIEWER_NAMES: usize = 16;
 
 /// The positions in [`NAMES`] of the names of each length, which tells most names apart.
 const BY_LENGTH: [[u8; 4]; 33] = {
@@ -315,6 +321,8 @@ impl<'a, const N: usize> Headers<'a, N> {
             &mut visit.sec_fetch_dest,
             &mut visit.sec_purpose,
             &mut visit.purpose,
+            &mut visit.authorization,
+            &mut visit.origin,
             &mut visit.user_agent,
             &mut visit.host,
             &mut visit.referer,

@@ -42,7 +42,8 @@ impl<'a> Cookies<'a> {
     /// of the host and one of its domain.
     pub(crate) fn pair(&self, name: &str) -> Pair<'_> {
         let mut pair = Pair::default();
-        for cookie in self.iter() {
+        let first = name.as_bytes().first();
+        for cookie in self.iter().filter(|cookie| cookie.as_bytes().first() == first) {
             let Some(rest) = cookie.strip_prefix(name) else { continue };
             if let Some(value) = rest.strip_prefix('=') {
                 pair.visitor = pair.visitor.or(Some(value));
@@ -69,11 +70,13 @@ pub(crate) struct Pair<'a> {
 }
 
 /// Which fields of a visit are parsed with the event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Detail {
     /// Those that every visit needs. The others are looked up in the event when they are used.
     #[default]
     Visit,
+    /// Those that rules of access and headers need, too.
+    Viewer,
     /// Those that attributes need, too.
     Attributes,
 }
@@ -89,6 +92,10 @@ pub struct Visit<'a> {
     pub sec_purpose: Option<Cow<'a, str>>,
     /// The header Purpose, its predecessor.
     pub purpose: Option<Cow<'a, str>>,
+    /// The header Authorization (RFC 9110 §11.6.2).
+    pub authorization: Option<Cow<'a, str>>,
+    /// The header Origin ([Fetch standard](https://fetch.spec.whatwg.org/#origin-header)).
+    pub origin: Option<Cow<'a, str>>,
     /// The header User-Agent.
     pub user_agent: Option<Cow<'a, str>>,
     /// The header Host.
@@ -136,7 +143,25 @@ impl Visit<'_> {
         match (field, self.detail) {
             (Some(value), _) => Some(Cow::Borrowed(value)),
             (None, Detail::Attributes) => None,
+            (None, Detail::Visit | Detail::Viewer) => self.header(name),
+        }
+    }
+
+    /// The header Authorization.
+    pub fn authorization(&self) -> Option<Cow<'_, str>> {
+        self.of_viewer(&self.authorization, "authorization")
+    }
+
+    /// The header Origin.
+    pub fn origin(&self) -> Option<Cow<'_, str>> {
+        self.of_viewer(&self.origin, "origin")
+    }
+
+    fn of_viewer<'s>(&'s self, field: &'s Option<Cow<'_, str>>, name: &str) -> Option<Cow<'s, str>> {
+        match (field, self.detail) {
+            (Some(value), _) => Some(Cow::Borrowed(value)),
             (None, Detail::Visit) => self.header(name),
+            (None, Detail::Viewer | Detail::Attributes) => None,
         }
     }
 

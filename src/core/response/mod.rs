@@ -143,11 +143,11 @@ pub struct Personal<'a> {
 
 /// What a response says because rules of access guard it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Guarded {
+pub struct Guarded<'a> {
     /// Whether the response is `no-store` instead of `private`.
     pub no_store: bool,
     /// The request header fields that carry tokens, for Vary.
-    pub vary: String,
+    pub vary: &'a str,
     /// The values of Set-Cookie, which open sessions.
     pub cookies: Vec<String>,
 }
@@ -160,7 +160,7 @@ pub struct Context<'p, 'a> {
     /// What experiments decided for the visitor.
     pub personal: Option<&'p Personal<'a>>,
     /// The rules of access that guard the request.
-    pub guarded: Option<&'p Guarded>,
+    pub guarded: Option<&'p Guarded<'a>>,
     /// The changes of the site's header rules.
     pub changes: &'p [Field<'a>],
     /// The settings.
@@ -280,22 +280,25 @@ impl<'a> Response<'a> {
     }
 
     /// Restricts caching to the viewer.
-    fn guard(&mut self, guarded: &Guarded) {
+    fn guard(&mut self, guarded: &Guarded<'a>) {
         let sent = self.fields().find(|(name, _)| *name == CACHE_CONTROL).map(|(_, value)| value);
-        let directives = || sent.unwrap_or_default().split(',').map(|directive| directive.trim().to_ascii_lowercase());
-        let is_kept = |directive: &String| directive.starts_with("max-age=") || directive == "no-cache";
-        let value = match guarded.no_store || directives().any(|directive| directive == "no-store") {
+        let directives = || sent.unwrap_or_default().split(',').map(str::trim);
+        let is_kept = |directive: &&str| {
+            directive.eq_ignore_ascii_case("no-cache")
+                || directive.get(..8).is_some_and(|name| name.eq_ignore_ascii_case("max-age="))
+        };
+        let value = match guarded.no_store || directives().any(|name| name.eq_ignore_ascii_case("no-store")) {
             true => Cow::Borrowed("private, no-store"),
             false => {
-                let kept: Vec<String> = directives().filter(is_kept).collect();
-                if kept.is_empty() { "private".into() } else { format!("private, {}", kept.join(", ")).into() }
+                let add = |all: Cow<'static, str>, kept: &str| Cow::Owned([&all, ", ", kept].concat());
+                directives().filter(is_kept).fold(Cow::Borrowed("private"), add)
             }
         };
         self.set((CACHE_CONTROL, value));
         // Expires would permit a shared cache what Cache-Control does not mention.
         self.remove("expires");
         if !guarded.vary.is_empty() {
-            self.change(&Field { name: "vary", change: FieldChange::Append(guarded.vary.clone().into()) });
+            self.change(&Field { name: "vary", change: FieldChange::Append(guarded.vary.into()) });
         }
         if self.status < 500 {
             self.cookies.extend_from_slice(&guarded.cookies);

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use crate::access::check::Grant;
+use crate::access::rules::Guards;
 use crate::access::secret::SecretMatch;
 use crate::experiment::assign::Assignment;
 use crate::object::ObjectKey;
@@ -115,8 +116,10 @@ pub(super) struct Draft<'a, 'p> {
     pub(super) rule: Option<&'a Rule>,
     /// The effect of this rule, if it has not been applied yet.
     pub(super) effect: Option<Effect>,
+    /// The rules of access that the request satisfies, or the one that refuses it. Set by the stages of access rules.
+    pub(super) guards: Guards<'a>,
     /// Set by the stages of access rules.
-    pub(super) grant: Option<Grant<'a>>,
+    pub(super) grant: Option<Box<Grant<'a>>>,
     /// Set by the experiment stage.
     pub(super) assignment: Option<Assignment<'a>>,
     /// Set by the variant stage.

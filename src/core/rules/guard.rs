@@ -2,8 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use crate::access::check::{Denial, Grant, Verdict};
-use crate::access::rules::{Target, Versions};
+use smallvec::SmallVec;
+
+use crate::access::check::{Denial, Grant};
+use crate::access::rules::{Guards, Rule, Target, Versions};
 use crate::object::ObjectKey;
 use crate::response::Outcome;
 use crate::rules::action::{Action, Draft, Stage, respond};
@@ -19,28 +21,32 @@ pub(super) fn require_access(draft: &mut Draft<'_, '_>) -> Stage {
 }
 
 /// Refuses a request whose path leads to a guarded object: by a rewrite, an index document, or an address without extension.
-pub(super) fn require_access_to_objects(draft: &mut Draft<'_, '_>, action: Action) -> Action {
-    if draft.active.access.is_none() {
-        return action;
-    }
-    let candidates = match &action {
-        Action::Fetch { first, others, .. } => std::iter::once(first).chain(others),
-        // The header `redirect` leads to where the distribution serves objects straight from S3.
-        _ => return action,
+pub(super) fn require_access_to_objects(draft: &mut Draft<'_, '_>, action: &Action) -> Stage {
+    // The header `redirect` leads to where the distribution serves objects straight from S3.
+    let (Some(_), Action::Fetch { first, others, .. }) = (draft.active.access, action) else {
+        return ControlFlow::Continue(());
     };
-    let target = |key: &str, of_variant: bool| match draft.variant.filter(|_| of_variant) {
-        Some(variant) => (Some(variant), key.get(variant.len() + 1..).unwrap_or_default().to_owned()),
-        None => (None, key.to_owned()),
-    };
-    let targets: Vec<_> = candidates.map(|candidate| target(candidate.key.as_str(), candidate.of_variant)).collect();
     // The path comes first, because links are signed for it.
     let request = draft.request;
-    let of_objects = targets.iter().map(|(version, path)| Target { version: *version, path });
-    let targets: Vec<Target<'_>> = std::iter::once(Target::from(&*request.path)).chain(of_objects).collect();
-    match check(draft, &targets) {
-        ControlFlow::Continue(()) => action,
-        ControlFlow::Break(refused) => refused,
+    let mut targets: SmallVec<[Target<'_>; 4]> = SmallVec::new();
+    targets.push(Target::from(&*request.path));
+    let rooted = request.path.strip_prefix('/');
+    for candidate in std::iter::once(first).chain(others) {
+        let key = candidate.key.as_str();
+        match draft.variant.filter(|_| candidate.of_variant) {
+            Some(variant) => {
+                let path = key.get(variant.len() + 1..).unwrap_or_default();
+                targets.push(Target { version: Some(variant), path });
+            }
+            // The object of the path itself, whose rules the request satisfies already.
+            None if Some(key) == rooted => {}
+            None => targets.push(key.into()),
+        }
     }
+    if targets.len() == 1 {
+        return ControlFlow::Continue(());
+    }
+    check(draft, &targets)
 }
 
 fn check(draft: &mut Draft<'_, '_>, targets: &[Target<'_>]) -> Stage {
@@ -59,21 +65,32 @@ fn check(draft: &mut Draft<'_, '_>, targets: &[Target<'_>]) -> Stage {
         Some(_) => Versions::Listed(&is_version),
         None => Versions::Any,
     };
-    match rules.check(targets, versions, viewer, access.known, access.now) {
-        Verdict::Open => ControlFlow::Continue(()),
-        Verdict::Granted(grant) => {
+    let mut guards = Guards::new();
+    for target in targets {
+        rules.add_guards(*target, versions, &mut guards);
+    }
+    // Most objects have the rules of their path, which the request satisfies already.
+    let is_satisfied = |rule: &&Rule| draft.guards.iter().any(|known| std::ptr::eq(*known, *rule));
+    if guards.iter().all(is_satisfied) {
+        return ControlFlow::Continue(());
+    }
+    let path = targets.first().map_or("/", |target| target.path);
+    let verdict = rules.satisfy(&guards, path, viewer, access.known, access.now);
+    draft.guards = guards;
+    match verdict {
+        Ok(grant) => {
             draft.grant = Some(match draft.grant.take() {
-                None => grant,
-                Some(before) => both(before, grant),
+                None => Box::new(grant),
+                Some(before) => Box::new(both(*before, grant)),
             });
             ControlFlow::Continue(())
         }
         // As for an object that does not exist.
-        Verdict::Denied(Denial::Hidden) => {
+        Err(Denial::Hidden) => {
             let key = key_of_path(&draft.request.path, &draft.policy.index_document).into_owned();
             ControlFlow::Break(Action::Missing { key: ObjectKey::new(key) })
         }
-        Verdict::Denied(denial) => respond(Outcome::Denied(denial)),
+        Err(denial) => respond(Outcome::Denied(denial)),
     }
 }
 

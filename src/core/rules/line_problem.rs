@@ -1,4 +1,4 @@
-//! Problems of a file of rules: the line, the reason and the fix.
+//! Problems of a file of rules, with reasons and fixes.
 
 use std::fmt;
 
@@ -20,9 +20,9 @@ pub struct LineProblem {
     pub line: usize,
     /// The line without surrounding blanks, at most 200 characters. Control characters are escaped.
     pub text: String,
-    /// What was expected and what was found.
+    /// The expected and the found text.
     pub reason: String,
-    /// What to do.
+    /// The remedy.
     pub fix: String,
 }
 
@@ -33,7 +33,7 @@ impl fmt::Display for LineProblem {
     }
 }
 
-/// The reason why a part of a line is invalid, and the fix.
+/// The reason and the fix of an invalid part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) reason: String,
@@ -102,7 +102,7 @@ impl Problems {
     }
 }
 
-/// A part of a line, for a reason: at most 60 characters, control characters escaped.
+/// Quotes a part of a line in a reason: at most 60 characters.
 pub(super) fn part(text: &str) -> String {
     quoted(text, PART_CHARS_MAX)
 }

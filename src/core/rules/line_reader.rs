@@ -3,7 +3,7 @@
 use crate::rules::line_problem::{Fault, Problems, part};
 
 /// The largest file, in bytes.
-const FILE_BYTES_MAX: usize = 1 << 20;
+pub(super) const FILE_BYTES_MAX: usize = 1 << 20;
 
 /// The longest line, in bytes. Comments may be longer.
 const LINE_BYTES_MAX: usize = 4_000;

@@ -33,6 +33,7 @@ use std::convert::Infallible;
 use std::ops::ControlFlow;
 
 use crate::access::check::Grant;
+use crate::access::rules::Guards;
 use crate::access::secret::SecretMatch;
 use crate::experiment::assign::Assignment;
 use crate::request::Request;
@@ -45,6 +46,7 @@ pub use self::line_problem::{LineProblem, Severity};
 pub use self::policy::Policy;
 pub use self::redirect::location;
 use self::redirects::Rule;
+pub use self::url_pattern::UrlExample;
 pub use self::viewer::RequestViewer;
 
 /// The stages that every request passes. The first one that breaks decides.
@@ -62,8 +64,9 @@ fn stages(draft: &mut Draft<'_, '_>) -> Stage<Infallible> {
     let first = Candidate::new(draft.variant, &unversioned);
     let first = test_versions::require_listed(draft, first)?;
     let first = redirect::redirect(draft, first)?;
-    let fetch = object::fetch(draft, first, &unversioned);
-    ControlFlow::Break(guard::require_access_to_objects(draft, fetch))
+    let action = object::fetch(draft, first, &unversioned);
+    guard::require_access_to_objects(draft, &action)?;
+    ControlFlow::Break(action)
 }
 
 /// The result of the rules for one request.
@@ -77,8 +80,10 @@ pub struct Decision<'a> {
     pub variant: Option<&'a str>,
     /// What experiments decided; `None` if they are disabled, or if the request states a version itself.
     pub assignment: Option<Assignment<'a>>,
+    /// The path of the rule of access that guards the request.
+    pub guard: Option<&'a str>,
     /// What the rules of access grant; `None` if none guards the request.
-    pub grant: Option<Grant<'a>>,
+    pub grant: Option<Box<Grant<'a>>>,
     /// The rule of the list of redirects that applies if it is forced, or if the object is missing.
     pub rule: Option<&'a Rule>,
 }
@@ -94,13 +99,15 @@ pub fn decide<'a>(request: &'a Request<'_>, policy: &Policy, active: Active<'a>)
         path: Cow::Borrowed(&request.path),
         rule: None,
         effect: None,
+        guards: Guards::new(),
         grant: None,
         assignment: None,
         variant: None,
     };
     let ControlFlow::Break(action) = stages(&mut draft);
-    let Draft { secret, variant, assignment, grant, rule, .. } = draft;
-    Decision { action, secret, variant, assignment, grant, rule }
+    let Draft { secret, variant, assignment, guards, grant, rule, .. } = draft;
+    let guard = guards.first().map(|rule| &*rule.path);
+    Decision { action, secret, variant, assignment, guard, grant, rule }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! An index of path patterns: finds the patterns that can match a path.
+//! An index of path patterns, which finds candidates for a path.
 //!
 //! Paths without placeholders are in a hash table, all others in a trie of their first parts. A lookup in a thousand patterns
 //! compares a path with few of them, and allocates nothing.
@@ -34,9 +34,9 @@ impl PathIndex {
         Self { literals: LiteralTable::new(literals), nodes: trie.finish() }
     }
 
-    /// Calls `visit` with lists of patterns that can match a path behind its first `/`.
+    /// Calls `visit` with lists of patterns that can match a path.
     ///
-    /// Each list is in ascending order, the lists are not. Each pattern occurs at most once.
+    /// `path` is without its first `/`. Each list is in ascending order, the lists are not. Each pattern occurs at most once.
     pub(super) fn candidates(&self, path: &str, mut visit: impl FnMut(&[Id])) {
         let ids = self.literals.ids(path);
         if !ids.is_empty() {
@@ -67,7 +67,9 @@ impl PathIndex {
     }
 }
 
-/// A node of the trie: the text and the segments on the way to it are the first part of its patterns.
+/// A node of the trie.
+///
+/// The texts and the segments on the way to it are the first part of its patterns.
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Node {
     /// The patterns to try here.
@@ -148,7 +150,9 @@ impl Trie {
         &mut self.nodes[at as usize]
     }
 
-    /// Adds a node and returns its position, which fits: a file has at most 10,000 rules.
+    /// Adds a node and returns its position.
+    ///
+    /// A position fits into 32 bits, because a file has at most 10,000 rules.
     fn add(&mut self, draft: Draft) -> u32 {
         self.nodes.push(draft);
         (self.nodes.len() - 1) as u32
@@ -171,7 +175,7 @@ impl Trie {
 /// the fast hash needs no key.
 #[derive(Debug, Clone, PartialEq, Default)]
 struct LiteralTable {
-    /// The hash, and the position of the entry plus 1; 0 is a free place. The length is a power of two.
+    /// The hash and the number of the entry; 0 is free. The length is a power of two.
     places: Box<[(u32, u32)]>,
     entries: Box<[Literal]>,
 }

@@ -1,4 +1,4 @@
-//! Patterns of segments: a path or a host with `:placeholders` and one `*`.
+//! Patterns of paths and hosts, with `:placeholders` and one `*`.
 //!
 //! A placeholder matches one or more characters of a segment; `*` matches any text. All else matches itself, including its
 //! case. A pattern is percent-decoded once, because it is compared with decoded paths.
@@ -39,7 +39,7 @@ struct Splat {
     tail: Box<[Segment]>,
 }
 
-/// A pattern of segments: of a path behind its first `/`, or of a host.
+/// A pattern of a path without its first `/`, or of a host.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct SegmentPattern {
     /// `/` or `.`.
@@ -74,7 +74,9 @@ pub(super) enum Token<'t> {
     Splat,
 }
 
-/// Splits a text at its placeholders: a colon, a letter, and letters, digits or underscores.
+/// Splits a text at its placeholders and `*`.
+///
+/// A placeholder is a colon, a letter, and letters, digits or underscores.
 pub(super) fn tokens(text: &str) -> impl Iterator<Item = Token<'_>> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -226,7 +228,9 @@ impl SegmentPattern {
         Some(())
     }
 
-    /// The parts that a path certainly has, up to the first one that only [`Self::matches`] can decide.
+    /// The first parts of all matching paths.
+    ///
+    /// They end at the first part that only [`Self::matches`] can decide.
     pub(super) fn steps(&self) -> impl Iterator<Item = Step<'_>> {
         let has_more = |position: usize| position + 1 < self.head.len() || self.splat.is_some();
         let separator = if self.separator == b'/' { "/" } else { "." };
@@ -250,7 +254,7 @@ impl SegmentPattern {
         self.literal.as_deref()
     }
 
-    /// The text before a `*` that ends a pattern without placeholders: it matches all texts that start so.
+    /// The text before `*`, if all texts that start so match.
     pub(super) fn prefix(&self) -> Option<String> {
         let splat = self.splat.as_ref().filter(|splat| splat.after.is_empty() && splat.tail.is_empty())?;
         let mut prefix = String::new();

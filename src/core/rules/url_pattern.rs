@@ -10,12 +10,23 @@ pub(super) struct UrlPattern {
     pub(super) host: Option<SegmentPattern>,
     /// The path behind its first `/`.
     pub(super) path: SegmentPattern,
-    /// The names of the captured texts: those of the host, then those of the path.
+    /// The names of the captures of the host, then of the path.
     pub(super) names: Box<[Box<str>]>,
 }
 
+/// An example of a URL that a pattern matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UrlExample {
+    /// The host; `None` if the pattern matches every host.
+    pub host: Option<String>,
+    /// The decoded path.
+    pub path: String,
+    /// Whether the pattern matches no other path.
+    pub is_only: bool,
+}
+
 impl UrlPattern {
-    /// Reads a path such as `/blog/:slug` or `/docs/*`, or a URL such as `https://old.example.com/*`.
+    /// Reads a path such as `/docs/:page`, or a URL such as `https://old.example.com/*`.
     ///
     /// The scheme is not compared: behind CloudFront the function sees HTTPS only.
     pub(super) fn parse(text: &str) -> Checked<Self> {
@@ -55,6 +66,15 @@ impl UrlPattern {
     pub(super) fn of_prefix(prefix: &str) -> Self {
         let path = SegmentPattern::of_prefix(prefix);
         Self { host: None, path, names: [SPLAT.into()].into() }
+    }
+
+    /// An example of a URL that matches.
+    pub(super) fn example(&self) -> UrlExample {
+        UrlExample {
+            host: self.host.as_ref().map(SegmentPattern::example),
+            path: format!("/{}", self.path.example()),
+            is_only: self.path.literal().is_some(),
+        }
     }
 
     /// Whether all candidates of an index match.

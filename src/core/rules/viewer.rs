@@ -28,7 +28,11 @@ impl<'a> RequestViewer<'a> {
 
 impl Credentials for RequestViewer<'_> {
     fn header(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.visit.header(name)
+        match name {
+            "authorization" => self.visit.authorization(),
+            "origin" => self.visit.origin(),
+            _ => self.visit.header(name),
+        }
     }
 
     fn cookies(&self, name: &str) -> CookieValues<'_> {

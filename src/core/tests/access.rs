@@ -11,7 +11,7 @@ use base64_simd::URL_SAFE_NO_PAD;
 use nearedge_core::access::check::Verdict;
 use nearedge_core::access::credentials::{CookieValues, Credentials};
 use nearedge_core::access::known::KnownTokens;
-use nearedge_core::access::rules::{AccessRules, Versions};
+use nearedge_core::access::rules::{AccessRules, Target, Versions};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::json;
@@ -112,6 +112,14 @@ fn cost_of_access_control() {
         "{:8.0} ns  guards of {spelled}",
         nanoseconds(10_000, || drop(black_box(rules.guards(spelled.into(), versions))))
     );
+    for (name, path) in [
+        ("decodings", format!("/{}", "%252e%255c..//%2525".repeat(210))),
+        ("dot segments", format!("/{}", "a/../%2e%2e//".repeat(310))),
+        ("backslashes", format!("/{}//..%25", "\\".repeat(4_000))),
+    ] {
+        let duration = nanoseconds(20, || drop(black_box(rules.guards(Target::from(&*path), versions))));
+        println!("{duration:8.0} ns  guards of {} bytes of {name}", path.len());
+    }
     println!(
         "{:8.0} ns  known token of {} bytes",
         nanoseconds(20_000, || drop(black_box(check("/members/a", &known)))),

@@ -180,7 +180,7 @@ fn problem_lines(problems: &[LineProblem]) -> BTreeSet<u64> {
     problems.iter().map(|problem| problem.line as u64).collect()
 }
 
-/// The expected lines with problems; `None` if the case does not name them.
+/// The expected lines with problems, if the case names them.
 fn expected_lines(case: &Value) -> Option<BTreeSet<u64>> {
     list(case, "invalid").iter().map(|problem| problem["line_number"].as_u64()).collect()
 }
@@ -304,7 +304,7 @@ fn netlify_headers(case: &Value) -> Outcome {
     equal("rules", ours, theirs)
 }
 
-/// Compares a path of Netlify's headers with its regular expression, on some paths.
+/// Compares a pattern of Netlify's headers with its regular expression.
 fn netlify_path_pattern(case: &Value) -> Outcome {
     let theirs = regex_lite::Regex::new(&format!("(?i){}", text(case, "regex"))).unwrap();
     let (headers, _) = Headers::parse(&format!("{}\n x: 1", text(case, "for")));
@@ -335,7 +335,7 @@ impl Url {
     }
 }
 
-/// The file of a ruleset's redirects: static rules in the order of their lines, then dynamic ones.
+/// The file of a ruleset's redirects: static rules, then dynamic ones.
 fn redirects_of(ruleset: &Value) -> String {
     let redirects = &ruleset["redirects"];
     let mut fixed: Vec<&Value> = list(redirects, "static").iter().collect();

@@ -143,12 +143,10 @@ impl Site {
 
     /// Which fields of a request the active files need beside those of every request.
     pub(super) fn detail(&self) -> Option<Detail> {
-        if let Some(experiments) = &self.experiments {
-            return Some(experiments.detail());
-        }
-        let of_redirects = || self.redirects.as_ref().is_some_and(|file| file.format.needs_visit());
-        let of_headers = || self.headers.as_ref().is_some_and(|file| file.format.needs_visit());
-        (self.access.is_some() || of_redirects() || of_headers()).then_some(Detail::Visit)
+        let of_redirects = self.redirects.as_ref().is_some_and(|file| file.format.needs_visit());
+        let of_headers = self.headers.as_ref().is_some_and(|file| file.format.needs_visit());
+        let of_rules = (self.access.is_some() || of_redirects || of_headers).then_some(Detail::Viewer);
+        self.experiments.as_ref().map(Definitions::detail).max(of_rules)
     }
 
     /// How many loads have failed since the start.
@@ -174,7 +172,7 @@ impl ActiveFiles {
     }
 
     /// What the response to a guarded request says.
-    pub(super) fn guarded(&self, grant: Option<&mut Grant<'_>>) -> Option<Guarded> {
+    pub(super) fn guarded(&self, grant: Option<&mut Grant<'_>>) -> Option<Guarded<'_>> {
         let grant = grant?;
         let vary = self.access.as_ref()?.as_ref()?.vary();
         Some(Guarded { no_store: grant.no_store, vary, cookies: std::mem::take(&mut grant.set_cookies) })

@@ -144,6 +144,7 @@ fn a_link_opens_a_session_for_its_folder() {
     let (pair, attributes) = cookie.split_once(';').unwrap();
     assert_eq!(attributes, " Path=/preview/%E6%97%A5%20%E6%9C%AC/; HttpOnly; SameSite=Lax; Secure");
     let value = pair.strip_prefix("preview=").unwrap();
+    assert!(!format!("{grant:?}").contains(value), "{grant:?}");
     assert!(value.starts_with(&format!("{}-", NOW - 100)));
     let session = Sent::default().cookie("preview", value);
     let asset = granted(&rules, "/preview/日 本/css/a.css", &session);

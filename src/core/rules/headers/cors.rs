@@ -22,7 +22,7 @@ fn origins(list: &str) -> impl Iterator<Item = &str> {
     list.split([',', ' ', '\t']).filter(|origin| !origin.is_empty())
 }
 
-/// The value of Access-Control-Allow-Origin for a request, and whether it depends on the request.
+/// Selects the allowed origin to send. The flag tells whether the request decides it.
 ///
 /// `*` and a single origin are sent to every request. Of a list the request's origin is sent, with its own spelling.
 pub(super) fn allowed_origin<'a>(list: &'a str, origin: Option<&'a str>) -> (Option<&'a str>, bool) {
@@ -122,7 +122,7 @@ pub(super) fn faults<'v>(value: impl Fn(&str) -> Option<&'v str>) -> Vec<Fault> 
     faults
 }
 
-/// Whether a text is `*`, `null`, or a scheme, a host and perhaps a port.
+/// Whether a text is `*`, `null` or an origin.
 fn is_origin(text: &str) -> bool {
     let host = text.split_once("://").map(|(_, host)| host);
     matches!(text, "*" | "null")

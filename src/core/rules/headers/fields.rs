@@ -86,7 +86,7 @@ impl<'r> Merged<'r> {
     }
 }
 
-/// Replaces a list of allowed origins by the request's origin, if that is in the list.
+/// Replaces a list of allowed origins by the request's own, if listed.
 ///
 /// The response then depends on the origin, so it gets `Vary: Origin` for every request
 /// ([Fetch](https://fetch.spec.whatwg.org/#cors-protocol-and-http-caches)).

@@ -115,7 +115,9 @@ impl Headers {
         policy.preflight(origin).into_iter().map(owned).collect()
     }
 
-    /// The policy of a path for requests from other origins; `None` if no rule allows one.
+    /// The policy of a path for requests from other origins.
+    ///
+    /// `None` if no rule allows one.
     pub fn cors<'r, 'a>(&'r self, host: &'a dyn Fn() -> Cow<'a, str>, path: &'a str) -> Option<CorsPolicy<'r>> {
         if !self.has_origins {
             return None;

@@ -40,7 +40,7 @@ impl Names {
     }
 }
 
-/// Whether a name consists of the characters of a token (RFC 9110 §5.6.2).
+/// Whether a name is a token (RFC 9110 §5.6.2).
 fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }

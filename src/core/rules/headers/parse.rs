@@ -26,7 +26,7 @@ enum Open {
     Rule(Box<HeaderRule>),
 }
 
-/// Reads the rules of a file in its order, and adds the names of fields to `names`.
+/// Reads the rules of a file, and adds the fields to `names`.
 pub(super) fn rules(text: &str, names: &mut Names, problems: &mut Problems) -> Vec<HeaderRule> {
     let mut rules = Vec::new();
     let mut open = Open::None;

@@ -1,8 +1,8 @@
-//! A rule of a file of headers: a pattern and changes of fields.
+//! A rule of `_headers`: a pattern and changes of fields.
 
 use crate::rules::headers::name::NameId;
 use crate::rules::headers::value::Value;
-use crate::rules::url_pattern::UrlPattern;
+use crate::rules::url_pattern::{UrlExample, UrlPattern};
 
 /// A rule of the file.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,4 +18,11 @@ pub struct HeaderRule {
     pub(super) set: Vec<(NameId, Value)>,
     /// Whether a value has captures.
     pub(super) inserts: bool,
+}
+
+impl HeaderRule {
+    /// An example of a URL that the rule matches.
+    pub fn example(&self) -> UrlExample {
+        self.pattern.example()
+    }
 }

@@ -16,7 +16,9 @@ pub trait Viewer {
     fn has_role(&self, role: &str) -> bool;
 }
 
-/// The conditions of a rule: all lists that are not empty must hold, each by one of its values.
+/// The conditions of a rule.
+///
+/// All lists that are not empty must hold, each by one of its values.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(super) struct Conditions {
     pub(super) countries: Box<[Box<str>]>,
@@ -99,9 +101,9 @@ impl Conditions {
     }
 }
 
-/// The language with the highest weight in Accept-Language; the first one of several (RFC 9110 §12.5.4).
+/// The language with the highest weight in Accept-Language (RFC 9110 §12.5.4).
 ///
-/// A viewer that also understands another language is not sent to that.
+/// Of several it is the first one./// A viewer that also understands another language is not sent to that.
 fn preferred(accept_language: &str) -> &str {
     let mut best = ("", 0);
     for range in accept_language.split(',') {
@@ -121,7 +123,7 @@ fn milli(weight: &str) -> u32 {
     (weight.clamp(0.0, 1.0) * 1_000.0) as u32
 }
 
-/// Whether a language tag is `language` or one of its regions (RFC 4647 §3.3.1).
+/// Whether a tag is `language` or a region of it (RFC 4647 §3.3.1).
 fn matches_language(language: &str, tag: &str) -> bool {
     tag.get(..language.len()).is_some_and(|start| start.eq_ignore_ascii_case(language))
         && matches!(tag.as_bytes().get(language.len()), None | Some(b'-'))

@@ -26,9 +26,9 @@ const HOPS_TOTAL_MAX: usize = 100_000;
 const VISITS_MAX: usize = 8;
 
 /// A viewer for whom no condition holds.
-struct Nobody;
+struct PlainViewer;
 
-impl Viewer for Nobody {
+impl Viewer for PlainViewer {
     fn country(&self) -> Option<Cow<'_, str>> {
         None
     }
@@ -43,7 +43,9 @@ impl Viewer for Nobody {
     }
 }
 
-/// Finds the first rule that matches; no effect for a redirect to itself.
+/// Finds the first rule that matches, and its effect.
+///
+/// A redirect to itself has no effect.
 pub(super) trait First: Fn(&Lookup<'_>, &dyn Fn(Id) -> bool) -> Option<(Id, Option<Effect>)> {}
 
 impl<F: Fn(&Lookup<'_>, &dyn Fn(Id) -> bool) -> Option<(Id, Option<Effect>)>> First for F {}
@@ -82,6 +84,8 @@ fn follow(
     budget: &mut usize,
 ) -> Option<Vec<Id>> {
     let pattern = &rules.get(start as usize)?.pattern;
+    // Rules with a host can end the chain of one host, and not that of another one.
+    let is_any_host = pattern.host.is_none();
     let host = pattern.host.as_ref().map_or("host.invalid".to_owned(), |host| host.example());
     let mut path = format!("/{}", pattern.path.example());
     let mut query = String::new();
@@ -89,7 +93,7 @@ fn follow(
     let mut chain: Vec<(Id, String)> = Vec::new();
     for _ in 0..HOPS_MAX.min(*budget) {
         *budget -= 1;
-        let lookup = Lookup { host: &|| Cow::Borrowed(&host), path: &path, query: &query, viewer: &Nobody };
+        let lookup = Lookup { host: &|| Cow::Borrowed(&host), path: &path, query: &query, viewer: &PlainViewer };
         let Some((id, effect)) = first(&lookup, removed) else { break };
         if chain.is_empty() && id != start {
             // Another rule takes the example. Its own example shows its loop.
@@ -105,7 +109,7 @@ fn follow(
         if let Some(begin) = begin {
             return Some(chain.split_off(begin).into_iter().map(|(id, _)| id).collect());
         }
-        if is_literal && query.is_empty() && ending.get(id as usize) == Some(&true) {
+        if is_any_host && is_literal && query.is_empty() && ending.get(id as usize) == Some(&true) {
             break;
         }
         chain.push((id, request));
@@ -117,13 +121,15 @@ fn follow(
         match next {
             Some(next) => (path, query) = next,
             None => {
-                // Chains that end at a limit are not known to end.
-                mark_ending(rules, &chain, ending);
+                if is_any_host {
+                    mark_ending(rules, &chain, ending);
+                }
                 return None;
             }
         }
     }
-    if chain.len() < HOPS_MAX && *budget > 0 {
+    // A chain that was cut at a limit is not known to end.
+    if is_any_host && chain.len() < HOPS_MAX && *budget > 0 {
         mark_ending(rules, &chain, ending);
     }
     None

@@ -1,5 +1,6 @@
-//! Redirects, rewrites and generated responses: the file `_redirects` of Cloudflare and Netlify, and S3's routing rules.
+//! Redirects, rewrites and generated responses.
 //!
+//! They are read from the file `_redirects` of Cloudflare and Netlify, or from S3's routing rules.
 //! docs/rules.md describes the format. The first rule of the file that matches a request applies.
 
 mod condition;
@@ -14,6 +15,7 @@ mod xml;
 
 use crate::rules::host::RequestedHost;
 use crate::rules::line_problem::{LineProblem, Problems};
+use crate::rules::line_reader::is_blank;
 use crate::rules::path_index::{Id, PathIndex};
 
 pub use self::condition::Viewer;
@@ -36,7 +38,7 @@ pub struct Match<'r> {
     pub effect: Effect,
 }
 
-/// The facts that the rules of a file use, beside the path and the query string.
+/// The facts that rules use beside the path and the query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Uses {
     /// Cookies.
@@ -56,7 +58,7 @@ impl Redirects {
     pub fn parse(text: &str) -> (Self, Vec<LineProblem>) {
         let mut problems = Problems::default();
         let rules = parse::rules(text, &mut problems);
-        let lines: Vec<&str> = text.split('\n').map(str::trim).collect();
+        let lines: Vec<&str> = text.split('\n').map(|line| line.trim_matches(is_blank)).collect();
         // A rule without `!` redirects for ever as soon as the object at its target is missing.
         let redirects = Self::prepare(rules, &lines, |_| true, &mut problems);
         (redirects, problems.into_sorted())
@@ -76,7 +78,7 @@ impl Redirects {
         Ok((redirects, problems.into_sorted()))
     }
 
-    /// Removes the rules that close loops, and reports those that no request reaches.
+    /// Removes rules that close loops, and reports unreachable ones.
     fn prepare(rules: Vec<Rule>, lines: &[&str], can_loop: impl Fn(&Rule) -> bool, problems: &mut Problems) -> Self {
         let text_of = |rule: &Rule| lines.get(rule.line - 1).copied().unwrap_or_default();
         let mut redirects = Self::new(rules);
@@ -150,7 +152,9 @@ impl Redirects {
         Some(Match { rule: self.rules.get(id as usize)?, effect })
     }
 
-    /// The first rule that is not removed and matches, with its effect; no effect for a redirect to itself.
+    /// The first remaining rule that matches, with its effect.
+    ///
+    /// A redirect to itself has no effect.
     fn first(&self, lookup: &Lookup<'_>, removed: &dyn Fn(Id) -> bool) -> Option<(Id, Option<Effect>)> {
         self.select(lookup, |id, found| match found {
             _ if removed(id) => None,

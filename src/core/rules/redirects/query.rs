@@ -21,7 +21,7 @@ struct Parameter {
 pub(super) struct QueryPattern(Box<[Parameter]>);
 
 impl QueryPattern {
-    /// Reads tokens such as `page=news` or `id=:id`, and adds the names of captures to `names`.
+    /// Reads tokens such as `page=news`, and adds captures to `names`.
     pub(super) fn parse(pairs: &[&str], names: &mut Vec<Box<str>>) -> Checked<Self> {
         let mut parameters: Vec<Parameter> = Vec::with_capacity(pairs.len());
         for pair in pairs {

@@ -8,12 +8,14 @@ use crate::rules::path_pattern::Captures;
 use crate::rules::redirects::condition::{Conditions, Viewer};
 use crate::rules::redirects::query::QueryPattern;
 use crate::rules::redirects::target::{Address, Location, ObjectPath};
-use crate::rules::url_pattern::UrlPattern;
+use crate::rules::url_pattern::{UrlExample, UrlPattern};
 
 /// The facts about a request that rules test.
 #[derive(Clone, Copy)]
 pub struct Lookup<'a> {
-    /// Returns the host that the viewer requested, in any case, with or without a port. Only rules with a host call it.
+    /// Returns the requested host, in any case, with or without a port.
+    ///
+    /// Only rules with a host call it.
     pub host: &'a dyn Fn() -> Cow<'a, str>,
     /// The path, percent-decoded once, with its leading `/`.
     pub path: &'a str,
@@ -63,7 +65,9 @@ pub struct Rule {
     pub from: Box<str>,
     /// The target, as written or implied.
     pub to: Box<str>,
-    /// The status: 301, 302, 303, 307 or 308 redirects, 200 rewrites, 400 to 599 respond.
+    /// The status.
+    ///
+    /// 301, 302, 303, 307 and 308 redirect, 200 rewrites, 400 to 599 respond.
     pub status: u16,
     /// Whether the rule applies even if the requested object exists (`!`).
     pub forced: bool,
@@ -85,6 +89,11 @@ impl Rule {
     /// Whether the rule requires query parameters or facts about the viewer.
     pub fn is_conditional(&self) -> bool {
         !self.query.is_empty() || !self.conditions.is_empty()
+    }
+
+    /// An example of a URL that the rule matches, apart from its conditions.
+    pub fn example(&self) -> UrlExample {
+        self.pattern.example()
     }
 
     /// Whether the target is an address, which the viewer is sent to.

@@ -7,6 +7,7 @@
 use serde_json::Value;
 
 use crate::rules::line_problem::{Checked, Fault, Problems, part};
+use crate::rules::line_reader::FILE_BYTES_MAX;
 use crate::rules::path_pattern::SPLAT;
 use crate::rules::redirects::condition::Conditions;
 use crate::rules::redirects::parse::RULES_MAX;
@@ -31,6 +32,9 @@ pub(super) struct Imported {
 
 /// Reads a list of routing rules. The line of a rule is its position.
 pub(super) fn rules(text: &str, problems: &mut Problems) -> Result<Imported, String> {
+    if text.len() > FILE_BYTES_MAX {
+        return Err(format!("expected at most {FILE_BYTES_MAX} bytes, found {}", text.len()));
+    }
     let listed = if text.trim_start().starts_with(['\u{feff}', '<']) { of_xml(text)? } else { of_json(text)? };
     let mut rules = Vec::with_capacity(listed.len());
     for (routing_rule, position) in listed.iter().zip(1..) {
@@ -59,7 +63,7 @@ fn of_json(text: &str) -> Result<Vec<RoutingRule>, String> {
     Ok(list.iter().map(|rule| RoutingRule { text: rule.to_string(), members: members_of_json(rule) }).collect())
 }
 
-/// The names and values of an object; those of groups such as `Condition` count as its own.
+/// The names and values of an object and of its groups.
 fn members_of_json(rule: &Value) -> Vec<(String, String)> {
     let mut members = Vec::new();
     for (name, value) in rule.as_object().into_iter().flatten() {
@@ -178,7 +182,7 @@ fn target<'r>(member: &impl Fn(&str) -> Option<&'r str>, prefix: &str) -> Checke
     }
 }
 
-/// A prefix as a target has it: `#` and `?` are characters of the key.
+/// A prefix in a target: `#` and `?` are characters of the key.
 fn encoded(prefix: &str) -> String {
     prefix.replace('%', "%25").replace('#', "%23").replace('?', "%3F").replace(':', "%3A")
 }
@@ -217,6 +221,14 @@ mod tests {
         assert_eq!(rules, expected);
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert!(problems[0].starts_with("line 5: ") && problems[0].contains("line 1 matches all of its requests"));
+    }
+
+    #[test]
+    fn a_rule_for_missing_objects_may_match_its_target() {
+        let of = |condition| format!(r#"[{{{condition}"Redirect": {{"ReplaceKeyWith": "error.html"}}}}]"#);
+        let (rules, problems) = import(&of(r#""Condition": {"HttpErrorCodeReturnedEquals": "404"}, "#));
+        assert_eq!((rules, problems), (vec!["1: /* /error.html 301".to_owned()], vec![]));
+        assert_eq!(import(&of("")).0, Vec::<String>::new(), "without the object it redirects for ever");
     }
 
     #[test]
@@ -259,7 +271,7 @@ mod tests {
             assert_eq!(rules, ["2: /* https://c.com/:splat 301!"], "{rule}");
             assert!(problems[0].starts_with("line 1: ") && problems[0].contains(reason), "{problems:?}");
         }
-        for text in ["", "[", "{}", "1", "<A/>", "<RoutingRules>"] {
+        for text in [&*" ".repeat(1 << 21), "", "[", "{}", "1", "<A/>", "<RoutingRules>"] {
             assert!(Redirects::of_s3_routing_rules(text).is_err(), "{text}");
         }
     }

@@ -1,6 +1,8 @@
-//! Finds rules that no request reaches, because an earlier rule matches all their requests.
+//! Finds rules that no request reaches.
+//!
+//! An earlier rule matches all of their requests.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::rules::line_problem::Fault;
 use crate::rules::path_index::Id;
@@ -29,6 +31,8 @@ pub(super) fn find(rules: &[Rule]) -> Vec<(Id, Fault)> {
 struct Earlier<'r> {
     /// By pattern. Conditional rules are compared with their conditions.
     same: HashMap<(Option<&'r SegmentPattern>, &'r SegmentPattern), Vec<&'r Rule>>,
+    /// The lengths of the prefixes in `prefixes`.
+    lengths: BTreeSet<usize>,
     /// Unconditional rules that match all paths with a prefix.
     prefixes: HashMap<(Option<&'r SegmentPattern>, String), &'r Rule>,
 }
@@ -40,6 +44,7 @@ impl<'r> Earlier<'r> {
         if !rule.is_conditional()
             && let Some(prefix) = pattern.path.prefix()
         {
+            self.lengths.insert(prefix.len());
             self.prefixes.entry((pattern.host.as_ref(), prefix)).or_insert(rule);
         }
     }
@@ -63,8 +68,10 @@ impl<'r> Earlier<'r> {
             return None;
         }
         let certain = pattern.path.certain_prefix();
-        let ends = certain.char_indices().map(|(at, _)| at).chain([certain.len()]);
-        ends.flat_map(|end| hosts.iter().map(move |host| (*host, end)))
-            .find_map(|(host, end)| self.prefixes.get(&(host, certain[..end].to_owned())).copied())
+        let lengths = self.lengths.iter().take_while(|length| **length <= certain.len());
+        let starts = lengths.filter_map(|length| certain.get(..*length));
+        starts
+            .flat_map(|start| hosts.iter().map(move |host| (*host, start.to_owned())))
+            .find_map(|key| self.prefixes.get(&key).copied())
     }
 }

@@ -1,4 +1,4 @@
-//! Targets of rules: a Location, or the path of an object, with inserted captures.
+//! Targets of rules: addresses and paths of objects, with inserted captures.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -92,9 +92,9 @@ impl Address {
         Some(origin.split_once("://").map_or(origin, |(_, host)| host))
     }
 
-    /// The Location with these captures; `None` if a capture makes a dot segment.
+    /// The Location with these captures.
     ///
-    /// It consists of visible ASCII characters, and has the host of the target. The request's `query` is passed on if the
+    /// `None` if a capture makes a dot segment. It consists of visible ASCII characters, and has the host of the target. The request's `query` is passed on if the
     /// target has none.
     pub(super) fn location(&self, captures: &[Cow<'_, str>], query: &str) -> Option<Location> {
         let mut text = String::with_capacity(96);
@@ -263,7 +263,7 @@ fn pieces(
     Ok(pieces.into())
 }
 
-/// Encodes the characters of `set`, and each `%` that starts no encoded byte. Dots are decoded.
+/// Encodes the characters of `set`, and `%` without two digits. Dots are decoded.
 fn encoded(text: &str, set: &'static AsciiSet) -> Checked<String> {
     let mut out = String::with_capacity(text.len());
     for (number, piece) in text.split('%').enumerate() {
@@ -290,7 +290,7 @@ fn decoded(text: &str) -> Checked<String> {
     Ok(percent_decode_str(text).decode_utf8().map_err(invalid)?.into_owned())
 }
 
-/// The origin of a target in lower case: a scheme, a host and perhaps a port.
+/// Reads the scheme, the host and the port of a target.
 ///
 /// A placeholder in the host would let a request choose the host.
 fn checked_origin(origin: &str) -> Checked<Box<str>> {

@@ -103,6 +103,7 @@ fn a_capture_changes_neither_the_host_nor_the_folder() {
         ("/go/* /a/.:splat", "/go/.", None),
         ("/go/* /a/:splat 200", "/go/../x", None),
         ("/blog post=:id /posts/:id 200", "/blog?post=..%2fx", None),
+        ("/blog post=:id /posts/:id 200", "/blog?post=x%2fy", None),
         ("/blog post=:id /posts/:id 200", "/blog?post=..", None),
         ("/blog post=:id /posts/:id", "/blog?post=..", None),
     ] {
@@ -141,6 +142,7 @@ fn a_rule_that_closes_a_loop_is_left_out() {
             "http://a.com/* https://a.com/:splat",
             vec!["line 1: `http://a.com/* https://a.com/:splat`: the rule matches"],
         ),
+        ("https://a.com/b /c 200\nhttps://a.com/x /a\n/a /b\n/b /a", vec!["line 4: `/b /a`: the rule and line 3"]),
         ("/* /x/:splat Country=cn\n/a /b\n/b /a", vec!["line 3: `/b /a`: the rule and line 2"]),
     ] {
         let found = problems(rules);

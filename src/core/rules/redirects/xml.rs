@@ -1,4 +1,4 @@
-//! A reader of small XML documents, such as the website configuration of S3.
+//! A reader of small XML documents, such as S3's website configuration.
 //!
 //! It knows elements, text, comments and the predefined entities. Attributes and namespaces are skipped.
 
