@@ -143,6 +143,10 @@ refused 2 'is not a URL' ./smoke.sh d1.cloudfront.net
 refused 2 "unexpected argument 'x'" ./smoke.sh http://127.0.0.1:9 http://127.0.0.1:9 x
 refused 2 'is not a header name: set AUTH_HEADER' env AUTH_HEADER='x auth' ./smoke.sh http://127.0.0.1:9
 refused 2 'are both x-a' env AUTH_HEADER=x-a VERSION_HEADER=x-a ./smoke.sh http://127.0.0.1:9
+refused 2 'REDIRECT_FROM needs REDIRECT_TO' env REDIRECT_FROM=/old ./smoke.sh http://127.0.0.1:9
+refused 2 'REDIRECT_TO needs REDIRECT_FROM' env REDIRECT_TO=/new ./smoke.sh http://127.0.0.1:9
+refused 2 'GUARDED_TOKEN needs GUARDED_PATH' env GUARDED_TOKEN=a.b.c ./smoke.sh http://127.0.0.1:9
+refused 2 'is not a path' env GUARDED_PATH=members/a.html ./smoke.sh http://127.0.0.1:9
 refused 2 'are both v2' env VARIANT_A=v2 ./smoke.sh http://127.0.0.1:9
 
 # build.sh checks its prerequisites before it downloads or builds anything.

@@ -13,6 +13,10 @@
 #   VARIANT_A, VARIANT_B   two variants to compare (v1, v2)
 #   PAGE                   object that both variants have and that differs (test.html, index.html, or a page of SITE)
 #   PICTURE                second object of VARIANT_B (test.png, or a file that the page refers to)
+#   REDIRECT_FROM          path that a rule of _redirects redirects, with its query string (none)
+#   REDIRECT_TO            the Location that it must have
+#   GUARDED_PATH           path that a rule of access.json guards: 401 or 403 without a token or a link (none)
+#   GUARDED_TOKEN          token with which GUARDED_PATH must be 200, sent as Authorization: Bearer (none)
 #   SITE                   folder with the bucket's content, to compare objects with its files
 #   KNOWN                  checks whose names begin with this are skipped if they fail: known defects of the environment
 #
@@ -35,6 +39,7 @@ api=${api%/}
 secret=${LAMBDA_AUTH:-}
 auth_header=${AUTH_HEADER:-lambda_auth} version_header=${VERSION_HEADER:-test_version}
 a=${VARIANT_A:-v1} b=${VARIANT_B:-v2} page=${PAGE:-} picture=${PICTURE:-} site=${SITE:-}
+redirect_from=${REDIRECT_FROM:-} redirect_to=${REDIRECT_TO:-} guarded=${GUARDED_PATH:-} token=${GUARDED_TOKEN:-}
 command -v curl >/dev/null || die 'curl is missing: install it' 2
 [ -z "$api" ] || [ -n "$secret" ] || die 'API_URL needs the secret: LAMBDA_AUTH=… deploy/smoke.sh BASE_URL API_URL' 2
 for name in "$auth_header" "$version_header"; do
@@ -42,6 +47,12 @@ for name in "$auth_header" "$version_header"; do
 done
 [ "$auth_header" != "$version_header" ] || die "AUTH_HEADER and VERSION_HEADER are both $auth_header: the secret and the variant need two headers" 2
 [ -z "$site" ] || [ -d "$site" ] || die "SITE=$site is not a folder" 2
+[ -n "$redirect_from" ] && [ -z "$redirect_to" ] && die 'REDIRECT_FROM needs REDIRECT_TO, the Location that the rule leads to' 2
+[ -z "$redirect_to" ] || [ -n "$redirect_from" ] || die 'REDIRECT_TO needs REDIRECT_FROM, the path that a rule redirects' 2
+[ -z "$token" ] || [ -n "$guarded" ] || die 'GUARDED_TOKEN needs GUARDED_PATH, the path that it opens' 2
+for path in "$redirect_from" "$guarded"; do
+  [[ $path =~ ^(/[!-~]*)?$ ]] || die "'$path' is not a path: start REDIRECT_FROM and GUARDED_PATH with /, percent-encoded as in a URL" 2
+done
 [ "$a" != "$b" ] || die "VARIANT_A and VARIANT_B are both $a: name two variants" 2
 
 work=$(mktemp -d)
@@ -246,8 +257,13 @@ expect_header 'redirect: no-store' cache-control '.*no-store.*'
 if [ -n "$location" ]; then
   request "$location"
   expect_file 'the redirect leads to the object' "$page_a"
-  request "$cdn/$page_url" -H "$version_header:$a" -H redirect:true -L --max-redirs 3
-  expect_file 'a client that repeats its headers gets no redirect loop' "$page_a"
+  looped='a client that repeats its headers gets no redirect loop'
+  if [ -n "$guarded" ]; then
+    skip "$looped" "with access.json the folders of variants lead to the function, not to S3"
+  else
+    request "$cdn/$page_url" -H "$version_header:$a" -H redirect:true -L --max-redirs 3
+    expect_file "$looped" "$page_a"
+  fi
 fi
 request "$cdn/$page_url" -H "$version_header:$b" -H redirect:false
 expect_file 'redirect: false does not redirect' "$page_b"
@@ -308,6 +324,48 @@ if [ -n "$api" ]; then
   request "$api/$page_url" -K "$work/secret" -H "$auth_header: guessed"
   expect 'the secret and a wrong one at the API: 403' 403 'request is forbidden'
 fi
+if [ -n "$redirect_from" ]; then
+  echo '-- redirects'
+  request "$cdn$redirect_from"
+  case $status in
+  301 | 302 | 303 | 307 | 308) pass "$redirect_from: $status" ;;
+  *) fail "$redirect_from: a redirect" "expected 301, 302, 303, 307 or 308, got: $(response)" ;;
+  esac
+  if [ "$(header location)" = "$redirect_to" ]; then
+    pass "$redirect_from: its Location"
+  else
+    fail "$redirect_from: its Location" "expected $redirect_to, got '$(header location)'"
+  fi
+fi
+
+# S3's own 403 has no Cache-Control: it would mean that the request bypassed the function.
+if [ -n "$guarded" ]; then
+  echo '-- access'
+  for path in "$guarded" "/$a$guarded" "/$b$guarded" "/$guarded" "/smoke-no-such-folder/..$guarded"; do
+    request "$cdn$path" --path-as-is
+    case $status in
+    401 | 403)
+      pass "$path without a token: $status"
+      expect_header "$path without a token: no-store" cache-control '.*no-store.*'
+      ;;
+    *) fail "$path without a token: 401 or 403" "got: $(response | head -c 60)" ;;
+    esac
+  done
+  if [ -n "$token" ]; then
+    (umask 077 && printf 'Bearer %s\n' "$token" | secret_header Authorization >"$work/token")
+    request "$cdn$guarded" -K "$work/token"
+    expect "$guarded with GUARDED_TOKEN: 200" 200
+    expect_header "$guarded with GUARDED_TOKEN: not for shared caches" cache-control '.*(private|no-store).*'
+    request "$cdn$guarded"
+    case $status in
+    401 | 403) pass "$guarded again without a token: $status" ;;
+    *) fail "$guarded again without a token: 401 or 403" "a cache kept it, got: $(response | head -c 60)" ;;
+    esac
+  else
+    skip "$guarded with a token: 200" 'set GUARDED_TOKEN'
+  fi
+fi
+
 if [ -z "$secret" ]; then
   skip 'no response contains the secret' 'set LAMBDA_AUTH'
 elif grep -qaF -f "$work/plain" "$work/everything"; then

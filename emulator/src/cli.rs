@@ -128,6 +128,9 @@ pub(crate) struct Cli {
     /// Stage of the API; a named stage prefixes every path of the API
     #[arg(long, value_name = "STAGE", default_value = "$default", value_parser = stage, help_heading = "CDN and API")]
     pub(crate) stage: String,
+    /// Put a function URL in the API's place: it keeps paths encoded, and renames WWW-Authenticate
+    #[arg(long, conflicts_with = "stage", help_heading = "CDN and API")]
+    pub(crate) function_url: bool,
 
     /// Environment variable of the handler, such as variant_fallback=true; can be repeated
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = name_and_value, help_heading = "Function")]

@@ -22,7 +22,7 @@ use crate::console::experiments::Experiments;
 use crate::console::{self, Console};
 use crate::definition::{self, SiteDefinition};
 use crate::fault::Faults;
-use crate::gateway::event::Api;
+use crate::gateway::event::{Api, Endpoint};
 use crate::gateway::{self, Gateway};
 use crate::identity::letters;
 use crate::journal::Journal;
@@ -122,6 +122,8 @@ pub struct Options {
     pub caching: Caching,
     /// Stage of the API: `$default`, or a name that prefixes every path.
     pub stage: String,
+    /// Whether a function URL takes the place of the API.
+    pub function_url: bool,
     /// AWS region of all services.
     pub region: String,
     /// The handler.
@@ -164,6 +166,7 @@ impl Options {
             forwarded: Vec::new(),
             caching: Caching::default(),
             stage: "$default".to_owned(),
+            function_url: false,
             region: "us-east-1".to_owned(),
             bootstrap,
             foreign_handler: false,
@@ -278,11 +281,12 @@ impl Cloud {
         let stage_prefix = if options.stage == "$default" { String::new() } else { format!("/{}", options.stage) };
         let id = letters(10).to_lowercase();
         let api_id = id.clone();
-        let api = Api {
-            domain_name: format!("{id}.execute-api.{}.amazonaws.com", options.region),
-            id,
-            stage: options.stage.clone(),
+        let (front, domain_name) = if options.function_url {
+            (Endpoint::FunctionUrl, format!("{id}.lambda-url.{}.on.aws", options.region))
+        } else {
+            (Endpoint::HttpApi, format!("{id}.execute-api.{}.amazonaws.com", options.region))
         };
+        let api = Api { id, domain_name, stage: options.stage.clone(), endpoint: front };
         let api = Gateway {
             api,
             version_header: header_name("version_header", &version_header)?,

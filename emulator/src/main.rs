@@ -204,6 +204,7 @@ fn options(cli: Cli) -> Result<Options, String> {
         forwarded: cli.forwarded,
         caching,
         stage: cli.stage,
+        function_url: cli.function_url,
         region: cli.region,
         env,
         memory_mb: cli.memory,

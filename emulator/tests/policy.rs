@@ -12,6 +12,8 @@ mod experiments;
 mod names;
 #[path = "policy/route.rs"]
 mod route;
+#[path = "policy/rules.rs"]
+mod rules;
 #[path = "policy/shape.rs"]
 mod shape;
 
@@ -242,8 +244,9 @@ fn every_rule_has_a_seeded_fault() {
         "variants-unknown",
         "header-name",
     ];
-    // policy/experiments.rs seeds these.
-    let of_experiments = |id: &str| id.starts_with("experiment") || id.starts_with("beacon");
+    // policy/experiments.rs and policy/rules.rs seed these.
+    let prefixes = ["experiment", "beacon", "access-", "condition-", "cors-", "rules-"];
+    let of_experiments = |id: &str| prefixes.iter().any(|prefix| id.starts_with(prefix));
     let ids = ids_of_rules();
     for id in &ids {
         assert!(
@@ -323,6 +326,7 @@ proptest! {
     #[test]
     fn our_templates_have_no_findings_for_any_parameters(
         caching: bool, spa: bool, four: bool, rotating: bool, sends_next: bool, manager: bool, alias: bool, renamed: bool,
+        redirects: bool, headers: bool, access: bool,
         variants in proptest::sample::subsequence(vec!["v1", "blue", "2026.11", "a_b"], 2..=4),
         timeout in 3_u8..=28,
     ) {
@@ -334,6 +338,9 @@ proptest! {
         }
         if renamed { values.extend([("AuthHeader", "x-auth"), ("VersionHeader", "x-version")]); }
         if spa { values.push(("SpaFallback", "index.html")); }
+        if redirects { values.push(("Redirects", "_redirects")); }
+        if headers { values.push(("Headers", "_headers")); }
+        if access { values.push(("Access", "access.json")); }
         if rotating { values.push(("LambdaAuthNext", "x")); }
         if sends_next { values.push(("SecretSent", "next")); }
         if manager {
@@ -391,13 +398,16 @@ fn faults_are_found_in_templates() {
         (
             "host-forwarded",
             changed(
-                "- [!Ref VersionHeader, redirect, !If [HasSpaFallback, accept, !Ref AWS::NoValue]]\n        QueryStringsConfig: {QueryStringBehavior: all}",
-                "- [!Ref VersionHeader, redirect, host]\n        QueryStringsConfig: {QueryStringBehavior: all}",
+                "                - redirect\n                - !If [HasExperiments,",
+                "                - redirect,host\n                - !If [HasExperiments,",
             ),
         ),
         (
             "header-not-forwarded",
-            changed("84be39ad]\n          OriginRequestPolicyId: !Ref OriginRequestPolicy\n", "84be39ad]\n"),
+            changed(
+                "          OriginRequestPolicyId: !If [ForwardsAllHeaders, b689b0a8-53d0-40ab-baf2-68738e2966ac, !Ref OriginRequestPolicy]\n",
+                "",
+            ),
         ),
         (
             "secret-in-template",
@@ -432,8 +442,8 @@ fn faults_are_found_in_templates() {
         assert_eq!(ids(&check_template(&text, "eu-west-1", &[])), [id]);
     }
     let caching = changed(
-        "- [!Ref VersionHeader, redirect, !If [HasSpaFallback, accept, !Ref AWS::NoValue]]\n          QueryStringsConfig:",
-        "- [redirect]\n          QueryStringsConfig:",
+        "- - !Ref VersionHeader\n                  - redirect\n                  - !If [HasSpaFallback,",
+        "- - redirect\n                  - !If [HasSpaFallback,",
     );
     assert!(ids(&check_template(&caching, "eu-west-1", &[("Caching", "on")])).contains(&"header-not-in-key"));
     assert_eq!(check_template(&caching, "eu-west-1", &[]), [], "without caching the cache key is not used");

@@ -25,6 +25,18 @@ pub struct Api {
     pub domain_name: String,
     /// `$default`, or the name of a stage, which prefixes every path.
     pub stage: String,
+    /// The service that builds the events.
+    pub endpoint: Endpoint,
+}
+
+/// The service in front of the function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Endpoint {
+    /// An HTTP API of API Gateway.
+    #[default]
+    HttpApi,
+    /// A function URL of Lambda: its paths stay encoded, and it renames WWW-Authenticate.
+    FunctionUrl,
 }
 
 /// Why API Gateway rejects a request without invoking the function.
@@ -47,7 +59,10 @@ pub fn build(
     source_ip: IpAddr,
     request_id: &str,
 ) -> Result<Value, Unroutable> {
-    let path = decode_path(request.uri.path()).ok_or(Unroutable::BadPath)?;
+    let path = match api.endpoint {
+        Endpoint::HttpApi => decode_path(request.uri.path()).ok_or(Unroutable::BadPath)?,
+        Endpoint::FunctionUrl => request.uri.path().to_owned(),
+    };
     let proxied = if api.stage == "$default" {
         path.as_str()
     } else {
@@ -173,7 +188,12 @@ mod tests {
 
     fn event_of(request: http::request::Builder, body: &'static [u8], stage: &str) -> Result<Value, Unroutable> {
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        let api = Api { id: "local".into(), domain_name: "local.execute-api.x".into(), stage: stage.into() };
+        let api = Api {
+            id: "local".into(),
+            domain_name: "local.execute-api.x".into(),
+            stage: stage.into(),
+            endpoint: Endpoint::HttpApi,
+        };
         build(&api, &parts, &Bytes::from_static(body), Ipv4Addr::LOCALHOST.into(), "id")
     }
 
@@ -197,6 +217,15 @@ mod tests {
         }
         let bad = event_of(http::Request::builder().uri("/%ff"), b"", "$default");
         assert_eq!(bad.unwrap_err(), Unroutable::BadPath);
+    }
+
+    #[test]
+    fn a_function_url_keeps_the_path_encoded() {
+        let (parts, ()) = http::Request::builder().uri("/a%20b%3F%ff").body(()).unwrap().into_parts();
+        let (id, domain_name, stage) = ("local".into(), "local.lambda-url.x.on.aws".into(), "$default".into());
+        let api = Api { id, domain_name, stage, endpoint: Endpoint::FunctionUrl };
+        let event = build(&api, &parts, &Bytes::new(), Ipv4Addr::LOCALHOST.into(), "id").unwrap();
+        assert_eq!(event["rawPath"], json!("/a%20b%3F%ff"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! API Gateway: an HTTP API that invokes one function.
+//! API Gateway: an HTTP API that invokes one function; or the function's URL.
 //!
 //! [Quotas](https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html).
 
@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 
-use self::event::{Api, Unroutable};
+use self::event::{Api, Endpoint, Unroutable};
 use self::response::INTERNAL_SERVER_ERROR;
 use crate::cloudwatch::{CloudWatch, MetricName};
 use crate::identity;
@@ -138,10 +138,14 @@ impl Gateway {
         match invocation {
             Ok(Invocation { result: Ok(payload), cold_start }) => {
                 line.cold_start = cold_start;
-                response::to_response(&payload).unwrap_or_else(|error| {
+                let response = response::to_response(&payload).unwrap_or_else(|error| {
                     line.error = Some(error);
                     message(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL_SERVER_ERROR)
-                })
+                });
+                match self.api.endpoint {
+                    Endpoint::HttpApi => response,
+                    Endpoint::FunctionUrl => response::remap(response),
+                }
             }
             Ok(Invocation { result: Err(error), cold_start }) => {
                 line.cold_start = cold_start;

@@ -1,7 +1,7 @@
 //! Function response → HTTP response, as API Gateway builds it (HTTP API, payload format 2.0).
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, SET_COOKIE};
+use http::header::{CONTENT_TYPE, SET_COOKIE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value};
 
@@ -11,6 +11,24 @@ pub const INTERNAL_SERVER_ERROR: &str = r#"{"message":"Internal Server Error"}"#
 /// Fields of one connection, which an intermediary removes (RFC 9110 §7.6.1).
 const HOP_BY_HOP: [&str; 7] =
     ["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
+
+/// The name that WWW-Authenticate gets.
+const REMAPPED: HeaderName = HeaderName::from_static("x-amzn-remapped-www-authenticate");
+
+/// Renames WWW-Authenticate, as function URLs do.
+///
+/// AWS documents this only for REST APIs
+/// ([known issues](https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html)); several
+/// projects report it of function URLs. HTTP APIs are reported to pass the field.
+pub fn remap(mut response: Response<Bytes>) -> Response<Bytes> {
+    let headers = response.headers_mut();
+    let values: Vec<HeaderValue> = headers.get_all(WWW_AUTHENTICATE).iter().cloned().collect();
+    headers.remove(WWW_AUTHENTICATE);
+    for value in values {
+        headers.append(REMAPPED, value);
+    }
+    response
+}
 
 /// Converts a function response to HTTP.
 ///
@@ -129,6 +147,16 @@ mod tests {
     fn a_base64_body_is_decoded_byte_for_byte() {
         let response = respond(json!({"statusCode": 200, "isBase64Encoded": true, "body": "/wD+"}));
         assert_eq!(response.body().as_ref(), b"\xff\x00\xfe");
+    }
+
+    #[test]
+    fn only_a_function_url_renames_www_authenticate() {
+        let payload = json!({"statusCode": 401, "headers": {"WWW-Authenticate": "Bearer", "X-A": "1"}});
+        assert_eq!(respond(payload.clone()).headers()["www-authenticate"], "Bearer");
+        let renamed = remap(respond(payload));
+        assert!(!renamed.headers().contains_key("www-authenticate"));
+        assert_eq!(renamed.headers()["x-amzn-remapped-www-authenticate"], "Bearer");
+        assert_eq!((renamed.status(), &renamed.headers()["x-a"]), (StatusCode::UNAUTHORIZED, &"1".parse().unwrap()));
     }
 
     #[test]

@@ -73,6 +73,15 @@ pub struct Check {
     /// The function's experiments_path [default: that of the template's function, otherwise /.nearedge]
     #[arg(long, value_name = "PATH", requires = "experiments")]
     experiments_path: Option<String>,
+    /// The rules of access: checks that no guarded path leads past the function, and that tokens arrive
+    #[arg(long, value_name = "FILE")]
+    access: Option<PathBuf>,
+    /// The list of redirects: checks that what its rules test arrives
+    #[arg(long, value_name = "FILE")]
+    redirects: Option<PathBuf>,
+    /// The list of headers: checks what requests from other origins need
+    #[arg(long, value_name = "FILE")]
+    headers: Option<PathBuf>,
     /// The region of the deployment; regions that start with cn- are AWS China
     #[arg(long, value_name = "REGION", default_value = "us-east-1", value_parser = region)]
     region: String,
@@ -159,6 +168,7 @@ impl Check {
                 subject.redirect_path.clone_from(&self.redirect_path);
             }
             self.read_experiments(subject)?;
+            self.read_rules(subject)?;
             // The distributions of a template share its resources.
             for finding in check(subject) {
                 if !findings.contains(&finding) {
@@ -191,6 +201,14 @@ impl Check {
         experiments.preview |= self.experiments_preview;
         let listed = Some(&self.variants).filter(|variants| !variants.is_empty()).or(subject.test_versions.as_ref());
         experiments.load(file, listed.map(Vec::as_slice))
+    }
+
+    /// Reads the files of rules.
+    fn read_rules(&self, subject: &mut Subject) -> Result<(), String> {
+        let Self { access, redirects, headers, .. } = self;
+        access.iter().try_for_each(|file| subject.site.load_access(file))?;
+        redirects.iter().try_for_each(|file| subject.site.load_redirects(file))?;
+        headers.iter().try_for_each(|file| subject.site.load_headers(file))
     }
 
     fn write(&self, findings: &[Finding]) -> std::io::Result<()> {

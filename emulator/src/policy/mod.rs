@@ -13,6 +13,7 @@
 //!   either format
 //! - `managed`: CloudFront's managed policies
 //! - [`experiment`]: the settings of experiments, and their definition
+//! - [`site`]: the function's files of rules
 //! - [`rule`]: the rules
 //! - [`finding`]: their results
 
@@ -30,5 +31,6 @@ mod managed;
 pub mod path_pattern;
 pub mod policies;
 pub mod rule;
+pub mod site;
 pub mod subject;
 pub mod template;

@@ -9,6 +9,7 @@ use crate::policy::distribution::Distribution;
 use crate::policy::experiment::Experiments;
 use crate::policy::json::{items, number_or, text};
 use crate::policy::policies::Policies;
+use crate::policy::site::Site;
 use crate::policy::template::{Template, TemplateError};
 
 /// A distribution, and the settings of the function behind it.
@@ -36,6 +37,8 @@ pub struct Subject {
     pub test_versions: Option<Vec<String>>,
     /// The function's experiments.
     pub experiments: Experiments,
+    /// The function's files of rules.
+    pub site: Site,
     /// The function's timeout, in seconds.
     pub timeout_secs: u64,
     /// The types of the template's resources, by logical id.
@@ -81,6 +84,7 @@ impl Subject {
             spa_fallback: false,
             test_versions: None,
             experiments: Experiments::default(),
+            site: Site::default(),
             timeout_secs: TIMEOUT_SECS,
             resource_types: BTreeMap::new(),
             icp_recordals,
@@ -126,6 +130,7 @@ impl Subject {
             setting("test_versions").map(|versions| versions.split(',').map(|each| each.trim().to_owned()).collect());
         let is_enabled = setting("experiments").is_some_and(|key| !key.trim().is_empty());
         let experiments = Experiments { enabled: Some(is_enabled), ..Experiments::from_settings(setting) };
+        let site = Site::from_settings(setting);
         let mut subjects = Vec::new();
         for (id, properties) in template.resources("AWS::CloudFront::Distribution").map_err(message)? {
             let distribution = Distribution::parse(&template.resolve(&properties["DistributionConfig"]), &policies)?;
@@ -143,6 +148,7 @@ impl Subject {
                     spa_fallback: setting("spa_fallback").is_some(),
                     test_versions: variants.clone(),
                     experiments: experiments.clone(),
+                    site: site.clone(),
                     timeout_secs,
                     resource_types: template.resource_types().map_err(message)?,
                     icp_recordals: BTreeMap::new(),

@@ -77,11 +77,7 @@ fn a_template_without_the_new_names_is_reported() {
         };
         assert_eq!(check("", ""), Vec::<&str>::new(), "{file}");
         assert_eq!(check("HeaderName: !Ref AuthHeader", "HeaderName: lambda_auth"), ["secret-missing"], "{file}");
-        assert_eq!(
-            check("[!Ref VersionHeader, redirect", "[test_version, redirect"),
-            ["header-not-forwarded"],
-            "{file}"
-        );
+        assert_eq!(check("- - !Ref VersionHeader", "- - test_version"), ["header-not-forwarded"], "{file}");
         let setting = "          version_header: !If [HasVersionHeader, !Ref VersionHeader, !Ref AWS::NoValue]\n";
         assert_eq!(check(setting, ""), ["header-not-forwarded"], "the function still reads test_version: {file}");
     }
@@ -106,8 +102,8 @@ fn header_names_that_only_aws_knows_are_no_error() {
             .replace("Default: lambda_auth", &values[0])
             .replace("Default: test_version", &values[1]);
         text.replace(&format!("HeaderName: !Ref {name}"), "HeaderName: !ImportValue Name").replace(
-            "[!Ref VersionHeader, redirect",
-            if name == "VersionHeader" { "[!ImportValue Name, redirect" } else { "[!Ref VersionHeader, redirect" },
+            "- - !Ref VersionHeader",
+            if name == "VersionHeader" { "- - !ImportValue Name" } else { "- - !Ref VersionHeader" },
         )
     };
     assert_eq!(check_template(&unknown("AuthHeader"), "eu-west-1", &[]), []);

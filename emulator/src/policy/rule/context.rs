@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use crate::cloudfront::behavior::REMOVED;
+use crate::policy::caching::Caching;
 use crate::policy::distribution::{Behavior, Distribution, Origin};
 use crate::policy::experiment::Experiments;
 use crate::policy::json::is_unknown;
+use crate::policy::site::Site;
 use crate::policy::subject::Subject;
 
 /// A secret in a header whose name only AWS knows.
@@ -32,6 +35,17 @@ impl<'a> Context<'a> {
     /// The function's experiments, if it has any.
     pub(super) fn experiments(&self) -> Option<&'a Experiments> {
         Some(&self.subject.experiments).filter(|experiments| experiments.are_in_use())
+    }
+
+    /// The function's files of rules.
+    pub(super) fn site(&self) -> &'a Site {
+        &self.subject.site
+    }
+
+    /// The folders of versions; `None` if nothing lists them, so that each folder may be one.
+    pub(super) fn versions(&self) -> Option<&'a [String]> {
+        let subject = self.subject;
+        (subject.test_versions.is_some() || !subject.is_template).then_some(&*subject.variants)
     }
 
     /// Whether the API receives a header, in lower case; `None` if that depends on a name that only AWS knows.
@@ -69,6 +83,24 @@ impl<'a> Context<'a> {
     /// The other origins.
     pub(super) fn other_origins(&self) -> impl Iterator<Item = &'a Origin> {
         self.distribution.origins.iter().filter(|origin| !self.is_api(&origin.id))
+    }
+}
+
+/// Whether a header field reaches the origin; `None` if that depends on what only AWS knows. Legacy settings forward most
+/// fields without a list, outside the cache key, but not Authorization of GET and HEAD.
+pub(super) fn arrives(behavior: &Behavior, name: &str) -> Option<bool> {
+    let is_forwarded_unlisted = matches!(behavior.caching, Caching::Legacy(_))
+        && !REMOVED.contains(&name)
+        && name != "authorization"
+        && !name.starts_with("cloudfront-");
+    if is_forwarded_unlisted { Some(true) } else { behavior.caching.forwards_header(name) }
+}
+
+/// The list that forwards header fields without a part in the cache key.
+pub(super) fn list_name(behavior: &Behavior) -> &'static str {
+    match behavior.caching {
+        Caching::Legacy(_) => "ForwardedValues.Headers",
+        Caching::Policies { .. } => "the origin request policy",
     }
 }
 

@@ -7,14 +7,13 @@ use nearedge_core::experiment::attribute::Field;
 use nearedge_core::experiment::definition::Definition;
 use nearedge_core::experiment::spec::Experiment;
 
-use crate::cloudfront::behavior::REMOVED;
 use crate::cloudfront::limits::HEADERS_MAX;
 use crate::policy::caching::{CachePolicy, Caching, Names};
 use crate::policy::distribution::Behavior;
 use crate::policy::experiment::{BASE_HEADERS, Experiments};
 use crate::policy::finding::{Finding, Severity};
 use crate::policy::json::is_unknown;
-use crate::policy::rule::context::Context;
+use crate::policy::rule::context::{Context, arrives, list_name};
 
 /// Header fields that no origin request policy can list, or that reach the origin in another form, and what to test instead
 /// ([origin request policies](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/controlling-origin-requests.html)).
@@ -96,22 +95,6 @@ fn needed_headers(experiments: &Experiments) -> Vec<(&str, String)> {
         }
     }
     needed
-}
-
-/// Whether a header field reaches the origin; `None` if that depends on what only AWS knows. Legacy settings forward most
-/// fields without a list, outside the cache key.
-fn arrives(behavior: &Behavior, name: &str) -> Option<bool> {
-    let is_forwarded_unlisted =
-        matches!(behavior.caching, Caching::Legacy(_)) && !REMOVED.contains(&name) && !name.starts_with("cloudfront-");
-    if is_forwarded_unlisted { Some(true) } else { behavior.caching.forwards_header(name) }
-}
-
-/// The list that forwards header fields without a part in the cache key.
-fn list_name(behavior: &Behavior) -> &'static str {
-    match behavior.caching {
-        Caching::Legacy(_) => "ForwardedValues.Headers",
-        Caching::Policies { .. } => "the origin request policy",
-    }
 }
 
 /// The header fields that this list has, or would have with those that are missing.

@@ -3,13 +3,16 @@
 //! Each file contains the rules of one concern: a function from the context to findings. A new file is one more line of
 //! `RULES`.
 
+mod access;
 mod beacon;
 mod behavior;
 mod bucket;
 mod cache;
 mod certificate;
 mod china;
+mod condition;
 mod context;
+mod cors;
 mod error;
 mod experiment;
 mod header;
@@ -28,7 +31,7 @@ use crate::policy::subject::Subject;
 type Rule = fn(&Context<'_>) -> Vec<Finding>;
 
 /// All rules, in the order in which a request meets their concerns.
-const RULES: [Rule; 14] = [
+const RULES: [Rule; 17] = [
     certificate::check,
     route::check,
     behavior::check,
@@ -38,6 +41,9 @@ const RULES: [Rule; 14] = [
     error::check,
     experiment::check,
     beacon::check,
+    condition::check,
+    cors::check,
+    access::check,
     origin::check,
     secret::check,
     redirect::check,

@@ -5,7 +5,10 @@ use crate::policy::json::is_unknown;
 use crate::policy::rule::context::Context;
 
 pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
-    let targets = context.subject.variants.iter().filter_map(|variant| target(context, variant));
+    // With rules of access, variants' folders must lead to the API: a redirect there has no other place to go.
+    let has_access = context.site().access.is_in_use();
+    let targets =
+        context.subject.variants.iter().filter(|_| !has_access).filter_map(|variant| target(context, variant));
     targets.chain(redirect_path(context)).collect()
 }
 

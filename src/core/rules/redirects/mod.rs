@@ -131,6 +131,16 @@ impl Redirects {
         }
     }
 
+    /// The cookies that conditions test, without repetitions.
+    pub fn cookies(&self) -> Vec<&str> {
+        distinct(self.rules.iter().flat_map(|rule| &rule.conditions.cookies).map(|name| &**name))
+    }
+
+    /// The query parameters that rules require, decoded and without repetitions.
+    pub fn parameters(&self) -> Vec<&str> {
+        distinct(self.rules.iter().flat_map(|rule| rule.query.names()))
+    }
+
     /// The first rule that matches a request.
     ///
     /// A rule does not match if it would redirect the request to itself, or if a captured text has a segment `.` or `..`.
@@ -171,6 +181,13 @@ impl Redirects {
         });
         best
     }
+}
+
+fn distinct<'r>(names: impl Iterator<Item = &'r str>) -> Vec<&'r str> {
+    let mut names: Vec<&str> = names.collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 #[cfg(test)]

@@ -58,6 +58,11 @@ impl QueryPattern {
         Ok(Self(parameters.into()))
     }
 
+    /// The decoded names.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|parameter| &*parameter.name)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
