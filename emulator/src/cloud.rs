@@ -323,12 +323,9 @@ impl Cloud {
                 region: options.region.clone(),
                 credentials,
             },
-            // Straight from the bucket no rule of access would guard them.
-            bucket_prefixes: if extras.access { Vec::new() } else { variants.clone() },
+            bucket_prefixes: variants.clone(),
             behaviors,
             experiments: extras.experiments.is_some(),
-            access: extras.access,
-            cors: extras.headers,
             journal,
             id: format!("E{}", letters(13).to_uppercase()),
             cloudwatch: cloudwatch.clone(),

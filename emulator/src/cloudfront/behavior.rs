@@ -67,12 +67,6 @@ pub struct Extras {
     pub spa_fallback: bool,
     /// The settings of experiments; none if `experiments` is not set.
     pub experiments: Option<Experiments>,
-    /// Whether `redirects` is set.
-    pub redirects: bool,
-    /// Whether `headers` is set.
-    pub headers: bool,
-    /// Whether `access` is set.
-    pub access: bool,
 }
 
 impl Extras {
@@ -80,9 +74,7 @@ impl Extras {
     pub fn of_settings(setting: impl Fn(&str) -> Option<String>) -> Self {
         let is_set = |name: &str| setting(name).is_some_and(|value| !value.trim().is_empty());
         let (spa_fallback, has_experiments) = (is_set("spa_fallback"), is_set("experiments"));
-        let (redirects, headers, access) = (is_set("redirects"), is_set("headers"), is_set("access"));
-        let experiments = has_experiments.then(|| Experiments::from_settings(setting));
-        Self { spa_fallback, experiments, redirects, headers, access }
+        Self { spa_fallback, experiments: has_experiments.then(|| Experiments::from_settings(setting)) }
     }
 
     /// The headers that the cache key contains because of `experiments_cache_key`.
@@ -104,7 +96,7 @@ impl Extras {
     /// The query strings in the cache key: all for previews and for `experiments_cache_key`.
     fn key_queries(&self) -> Names {
         let previews = self.experiments.as_ref().is_some_and(|experiments| experiments.preview);
-        if previews || self.redirects || self.key_fields().next().is_some() { Names::All } else { Names::None }
+        if previews || self.key_fields().next().is_some() { Names::All } else { Names::None }
     }
 
     /// The attributes of `experiments_cache_key`, except for cookies.
@@ -113,9 +105,6 @@ impl Extras {
         names.filter_map(|name| Field::of_name(name)).filter(|field| !matches!(field, Field::Cookie(_)))
     }
 }
-
-/// The headers that requests of other origins need ([Fetch](https://fetch.spec.whatwg.org/#http-requests)).
-pub const CORS_HEADERS: [&str; 3] = ["origin", "access-control-request-method", "access-control-request-headers"];
 
 /// The headers that experiments read, in addition to those of the walk-through.
 ///
@@ -197,18 +186,12 @@ impl Behaviors {
         let selecting =
             || [version_header.as_str(), "redirect"].into_iter().chain(extras.spa_fallback.then_some("accept"));
         let of_experiments = extras.key_headers();
-        let of_rules = extras.headers.then_some("origin").into_iter().chain(extras.access.then_some("authorization"));
         let forwarded = forwarded.iter().map(HeaderName::as_str);
         let forwarded =
             selecting().chain(forwarded).chain(EXPERIMENT_HEADERS.into_iter().filter(|_| extras.experiments.is_some()));
-        let of_headers = CORS_HEADERS.into_iter().filter(|_| extras.headers);
         let get_and_head = ["GET", "HEAD"].map(str::to_owned);
         let request = RequestPolicy {
-            // The managed policy AllViewerExceptHostHeader.
-            headers: match extras.access {
-                true => Names::AllExcept(["host".to_owned()].into()),
-                false => Names::listed(forwarded.chain(of_headers)),
-            },
+            headers: Names::listed(forwarded),
             query_strings: Names::All,
             cookies: Names::All,
             added: BTreeSet::new(),
@@ -237,7 +220,7 @@ impl Behaviors {
             methods: get_and_head.iter().cloned().chain(["OPTIONS".to_owned()]).collect(),
             caches_options: false,
             cache: CachePolicy {
-                headers: Names::listed(selecting().chain(of_experiments.iter().map(String::as_str)).chain(of_rules)),
+                headers: Names::listed(selecting().chain(of_experiments.iter().map(String::as_str))),
                 query_strings: extras.key_queries(),
                 cookies: extras.key_cookies(),
                 codings,
@@ -248,12 +231,7 @@ impl Behaviors {
         };
         let codes = [400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504];
         Self {
-            // With rules of access the function serves variants too: straight from the bucket nothing would guard them.
-            list: beacons
-                .into_iter()
-                .chain(variants.iter().filter(|_| !extras.access).map(of_variant))
-                .chain([default])
-                .collect(),
+            list: beacons.into_iter().chain(variants.iter().map(of_variant)).chain([default]).collect(),
             error_ttl_secs: codes.into_iter().map(|code| (code, 0)).collect(),
         }
     }

@@ -74,10 +74,6 @@ pub struct Distribution {
     pub behaviors: Option<Behaviors>,
     /// Whether the headers that experiments read are forwarded too.
     pub experiments: bool,
-    /// Whether all headers except Host are forwarded, as rules of access need.
-    pub access: bool,
-    /// Whether the headers of requests from other origins are forwarded.
-    pub cors: bool,
     /// Receives the request lines.
     pub journal: Journal,
     /// The id of the distribution, for the metrics.

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
 use futures_util::FutureExt;
-use http::header::{CONNECTION, COOKIE, HOST, RANGE, TE, UPGRADE, USER_AGENT};
+use http::header::{COOKIE, RANGE, USER_AGENT};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
@@ -30,7 +30,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 
-use self::behavior::{Behavior, Behaviors, CORS_HEADERS, EXPERIMENT_HEADERS, Target};
+use self::behavior::{Behavior, Behaviors, EXPERIMENT_HEADERS, Target};
 use self::cache::answer::CONDITIONS;
 use self::cache::key::Key;
 use self::cache::{Cache, OriginRequest, OriginResponse, Source};
@@ -188,18 +188,9 @@ impl Edge {
             }
         }
         forwarded.remove(USER_AGENT);
-        let (experiments, cors) = (self.distribution.experiments, self.distribution.cors);
-        if self.distribution.access {
+        if self.distribution.experiments {
             viewer::describe(&mut parts.headers, peer);
-            forwarded = parts.headers.clone();
-            for name in [HOST, CONNECTION, UPGRADE, TE] {
-                forwarded.remove(name);
-            }
-        } else if experiments || cors {
-            viewer::describe(&mut parts.headers, peer);
-            let of_experiments = EXPERIMENT_HEADERS.into_iter().filter(|_| experiments);
-            let of_cors = CORS_HEADERS.into_iter().filter(|_| cors);
-            for name in of_experiments.chain(of_cors).map(HeaderName::from_static) {
+            for name in EXPERIMENT_HEADERS.map(HeaderName::from_static) {
                 forwarded.remove(&name);
                 for value in parts.headers.get_all(&name) {
                     forwarded.append(name.clone(), value.clone());
