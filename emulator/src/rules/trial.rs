@@ -16,7 +16,7 @@ use nearedge_core::request::visit::Visit;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 
-use crate::gateway::event::{Api, Unroutable, build};
+use crate::gateway::event::{Api, Endpoint, Unroutable, build};
 use crate::rules::object::{FolderStore, Objects};
 
 /// The secret of the tried function. It opens nothing else.
@@ -130,7 +130,7 @@ impl Trial {
         parts.headers.insert(HOST, host);
         // An API with a domain name of the site sees the viewer's host.
         let (id, stage) = ("api".to_owned(), "$default".to_owned());
-        let api = Api { id, domain_name: request.host.to_owned(), stage };
+        let api = Api { id, domain_name: request.host.to_owned(), stage, endpoint: Endpoint::HttpApi };
         let event = build(&api, &parts, &Bytes::new(), IpAddr::V4(Ipv4Addr::LOCALHOST), "explained");
         let event = event.map_err(|error| match error {
             Unroutable::BadPath => "the path is not percent-encoded UTF-8: API Gateway responds with 400".to_owned(),
