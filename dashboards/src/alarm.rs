@@ -90,10 +90,11 @@ pub fn all() -> Value {
     );
     add(
         "DefinitionBroken",
-        "The definition of the experiments cannot be loaded in three of five minutes: it is missing, invalid or too \
-         large, or S3 fails. The last good one stays active, but new environments assign no visitor. The log says what \
-         to correct. Environments load it every cache_ttl_secs, so a value above 60 delays the alarm. Runbook: Broken \
-         definition.",
+        "A file that configures the origin (experiments, redirects, headers or access) cannot be loaded in three of five \
+         minutes: it is missing, invalid or too large, or S3 fails. The last good one stays active, but new environments \
+         have none: they assign no visitor, apply no rule, and respond with 503 without rules of access. The log says \
+         what to correct. Environments load it every cache_ttl_secs, so a value above 60 delays the alarm. Runbook: \
+         Broken definition.",
         simple(own(Metric::DefinitionErrors), "Sum", 0.0),
     );
     add(

@@ -306,11 +306,13 @@ impl Cloud {
             Caching::On => Some(Behaviors::caching_on(&version_header, &variants, &options.forwarded, &extras)),
             Caching::By(behaviors) => Some(behaviors.clone()),
         };
+        let of_rules: Vec<HeaderName> =
+            extras.forwarded_headers().filter(|name| !options.forwarded.contains(name)).collect();
         let distribution = Distribution {
             domain_name: format!("{}.cloudfront.net", letters(13).to_lowercase()),
             api: authority(&address::loopback(gateway_address).to_string())?,
             api_path: stage_prefix.clone(),
-            forwarded: options.forwarded.clone(),
+            forwarded: [&options.forwarded[..], &of_rules].concat(),
             auth_header: header_name("auth_header", &auth_header)?,
             secret: origin_header.clone(),
             version_header: version_header.clone(),
@@ -323,7 +325,8 @@ impl Cloud {
                 region: options.region.clone(),
                 credentials,
             },
-            bucket_prefixes: variants.clone(),
+            // With rules of access, the function serves all paths.
+            bucket_prefixes: variants.iter().filter(|_| !extras.access).cloned().collect(),
             behaviors,
             experiments: extras.experiments.is_some(),
             journal,

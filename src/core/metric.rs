@@ -131,7 +131,7 @@ table! {
     AccessDenied, Count, Service, "Requests for a key to which S3 denies access, as for a missing key if the role lacks s3:ListBucket.";
     ObjectRefused, Count, Service, "Requests for an object that S3 refuses: archived, encrypted with SSE-C, or its KMS key is disabled.";
     Oversize, Count, Service, "Requests for an object that is too large for a Lambda response.";
-    DefinitionErrors, Count, Service, "Loads of the experiments' definition that failed: it is missing, invalid or too large, or S3 fails. The last good one stays active.";
+    DefinitionErrors, Count, Service, "Loads of a file that configures the origin (experiments, redirects, headers or access) that failed: it is missing, invalid or too large, or S3 fails. The last good one stays active.";
     Exposures, Count, Variation, "Visitors who see a variation for the first time in a phase of the experiment.";
     Conversions, Count, VariationAndGoal, "Visitors who reach a goal for the first time after the exposure.";
     SpansDropped, Count, Service, "Spans dropped because the queue was full or the collector did not accept them.";

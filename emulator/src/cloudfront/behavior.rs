@@ -67,6 +67,12 @@ pub struct Extras {
     pub spa_fallback: bool,
     /// The settings of experiments; none if `experiments` is not set.
     pub experiments: Option<Experiments>,
+    /// Whether `redirects` is set: conditions test the country and the language.
+    pub redirects: bool,
+    /// Whether `headers` is set: requests from other origins are answered.
+    pub headers: bool,
+    /// Whether `access` is set: nothing leads past the function, and tokens reach it.
+    pub access: bool,
 }
 
 impl Extras {
@@ -74,13 +80,30 @@ impl Extras {
     pub fn of_settings(setting: impl Fn(&str) -> Option<String>) -> Self {
         let is_set = |name: &str| setting(name).is_some_and(|value| !value.trim().is_empty());
         let (spa_fallback, has_experiments) = (is_set("spa_fallback"), is_set("experiments"));
-        Self { spa_fallback, experiments: has_experiments.then(|| Experiments::from_settings(setting)) }
+        let (redirects, headers, access) = (is_set("redirects"), is_set("headers"), is_set("access"));
+        let experiments = has_experiments.then(|| Experiments::from_settings(setting));
+        Self { spa_fallback, experiments, redirects, headers, access }
     }
 
-    /// The headers that the cache key contains because of `experiments_cache_key`.
+    /// The headers that the origin request policy lists because of rules. An origin request policy cannot list Authorization.
+    fn listed_headers(&self) -> impl Iterator<Item = &'static str> {
+        let of_cors = CORS_HEADERS.into_iter().filter(|_| self.headers);
+        let has_experiments = self.experiments.is_some();
+        of_cors.chain(CONDITION_HEADERS.into_iter().filter(move |_| self.redirects && !has_experiments))
+    }
+
+    /// The headers that reach the function because of rules, without caching.
+    pub fn forwarded_headers(&self) -> impl Iterator<Item = HeaderName> {
+        let all = self.listed_headers().chain(self.access.then_some("authorization"));
+        all.map(HeaderName::from_static)
+    }
+
+    /// The headers that the cache key contains because of `experiments_cache_key` and of rules.
     fn key_headers(&self) -> Vec<String> {
         let fields: Vec<Field> = self.key_fields().collect();
-        fields.iter().flat_map(Field::headers).map(str::to_owned).collect()
+        let of_rules = CONDITION_HEADERS.into_iter().filter(|_| self.redirects);
+        let of_rules = of_rules.chain(self.headers.then_some("origin")).chain(self.access.then_some("authorization"));
+        fields.iter().flat_map(Field::headers).chain(of_rules).map(str::to_owned).collect()
     }
 
     /// The cookies in the cache key: the assignments and the consent.
@@ -93,10 +116,10 @@ impl Extras {
         }
     }
 
-    /// The query strings in the cache key: all for previews and for `experiments_cache_key`.
+    /// The query strings in the cache key: all for previews, for `experiments_cache_key` and for redirects.
     fn key_queries(&self) -> Names {
         let previews = self.experiments.as_ref().is_some_and(|experiments| experiments.preview);
-        if previews || self.key_fields().next().is_some() { Names::All } else { Names::None }
+        if previews || self.redirects || self.key_fields().next().is_some() { Names::All } else { Names::None }
     }
 
     /// The attributes of `experiments_cache_key`, except for cookies.
@@ -105,6 +128,12 @@ impl Extras {
         names.filter_map(|name| Field::of_name(name)).filter(|field| !matches!(field, Field::Cookie(_)))
     }
 }
+
+/// The headers of requests from other origins.
+const CORS_HEADERS: [&str; 3] = ["origin", "access-control-request-method", "access-control-request-headers"];
+
+/// The headers that conditions of redirects test.
+const CONDITION_HEADERS: [&str; 2] = ["cloudfront-viewer-country", "accept-language"];
 
 /// The headers that experiments read, in addition to those of the walk-through.
 ///
@@ -185,10 +214,11 @@ impl Behaviors {
         let codings = Codings { gzip: true, brotli: true };
         let selecting =
             || [version_header.as_str(), "redirect"].into_iter().chain(extras.spa_fallback.then_some("accept"));
-        let of_experiments = extras.key_headers();
+        let in_key = extras.key_headers();
         let forwarded = forwarded.iter().map(HeaderName::as_str);
-        let forwarded =
-            selecting().chain(forwarded).chain(EXPERIMENT_HEADERS.into_iter().filter(|_| extras.experiments.is_some()));
+        let of_experiments = EXPERIMENT_HEADERS.into_iter().filter(|_| extras.experiments.is_some());
+        let of_settings: Vec<&str> = of_experiments.chain(extras.listed_headers()).collect();
+        let forwarded = selecting().chain(forwarded).chain(of_settings.iter().copied());
         let get_and_head = ["GET", "HEAD"].map(str::to_owned);
         let request = RequestPolicy {
             headers: Names::listed(forwarded),
@@ -220,7 +250,7 @@ impl Behaviors {
             methods: get_and_head.iter().cloned().chain(["OPTIONS".to_owned()]).collect(),
             caches_options: false,
             cache: CachePolicy {
-                headers: Names::listed(selecting().chain(of_experiments.iter().map(String::as_str))),
+                headers: Names::listed(selecting().chain(in_key.iter().map(String::as_str))),
                 query_strings: extras.key_queries(),
                 cookies: extras.key_cookies(),
                 codings,
@@ -231,7 +261,11 @@ impl Behaviors {
         };
         let codes = [400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504];
         Self {
-            list: beacons.into_iter().chain(variants.iter().map(of_variant)).chain([default]).collect(),
+            list: beacons
+                .into_iter()
+                .chain(variants.iter().filter(|_| !extras.access).map(of_variant))
+                .chain([default])
+                .collect(),
             error_ttl_secs: codes.into_iter().map(|code| (code, 0)).collect(),
         }
     }

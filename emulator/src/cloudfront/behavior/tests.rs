@@ -27,6 +27,13 @@ fn the_option_cache_equals_the_template_with_caching_on() {
     assert_eq!(caching_on(Extras::default()), template(&[("Caching", "on")]));
     let spa = Extras { spa_fallback: true, ..Extras::default() };
     assert_eq!(caching_on(spa), template(&[("Caching", "on"), ("SpaFallback", "app.html")]));
+    let headers = Extras { headers: true, ..Extras::default() };
+    assert_eq!(caching_on(headers), template(&[("Caching", "on"), ("Headers", "_headers")]));
+    let redirects = Extras { redirects: true, ..Extras::default() };
+    let conditions = ("ExperimentsHeaders", "cloudfront-viewer-country,accept-language");
+    assert_eq!(caching_on(redirects), template(&[("Caching", "on"), ("Redirects", "_redirects"), conditions]));
+    let access = Extras { access: true, ..Extras::default() };
+    assert_eq!(caching_on(access), template(&[("Caching", "on"), ("Access", "access.json")]));
 }
 
 /// The settings of the function with experiments and these ones.
