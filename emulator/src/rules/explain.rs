@@ -95,7 +95,10 @@ pub(super) struct Explained<'a, 'd> {
 impl Explain {
     fn explain(&self) -> Result<Explanation, Unreadable> {
         if !self.site.is_dir() {
-            return Err(Unreadable(format!("{} is not a folder: name the folder of the site with --site", self.site.display())));
+            return Err(Unreadable(format!(
+                "{} is not a folder: name the folder of the site with --site",
+                self.site.display()
+            )));
         }
         let (scheme, host, target) = split(&self.url).map_err(Unreadable)?;
         let mut sources = Sources::read(std::slice::from_ref(&self.site))?;
@@ -126,8 +129,14 @@ impl Explain {
         let redirects = site.redirects().map(|(_, redirects)| redirects);
         let decision = decide(&request, policy, Active { experiments, redirects, access, viewer: Some(&viewer) });
         let reply = reply(&site, &trial, &decision).map_err(Unreadable)?;
-        let explained =
-            Explained { site: &site, complete: &complete, request: &request, viewer: &viewer, decision: &decision, now };
+        let explained = Explained {
+            site: &site,
+            complete: &complete,
+            request: &request,
+            viewer: &viewer,
+            decision: &decision,
+            now,
+        };
         let url = format!("{scheme}://{host}{target}");
         Ok(Explanation { method: self.method.clone(), url, stages: stage::all(&explained), reply })
     }

@@ -146,8 +146,7 @@ fn read(content: &Content) -> io::Result<Vec<u8>> {
 
 /// A date as S3 sends it (RFC 9110 §5.6.7).
 fn http_date(time: OffsetDateTime) -> Option<String> {
-    let format = format_description!(
-        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-    );
+    let format =
+        format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
     time.format(format).ok()
 }

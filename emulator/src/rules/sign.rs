@@ -66,7 +66,9 @@ impl Sign {
             Some(rules) => parameter_of(rules, &path),
             None => (self.parameter.clone(), Vec::new()),
         };
-        if parameter.is_empty() || !parameter.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)) {
+        if parameter.is_empty()
+            || !parameter.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+        {
             return Err(format!("--parameter {parameter:?}: expected letters, digits and - . _ ~"));
         }
         let value = sign(&key, &path, self.at.unwrap_or(now));

@@ -119,11 +119,7 @@ impl Sources {
     ///
     /// # Errors
     /// If the folder cannot be read, or a setting is invalid.
-    pub(super) fn parse(
-        self,
-        site: &str,
-        settings: &[(String, String)],
-    ) -> Result<(Site, Vec<Finding>), Unreadable> {
+    pub(super) fn parse(self, site: &str, settings: &[(String, String)]) -> Result<(Site, Vec<Finding>), Unreadable> {
         let setting = |name: &str| {
             let value = settings.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.trim());
             value.filter(|value| !value.is_empty())
@@ -307,11 +303,7 @@ fn parse_redirects(name: &str, text: &str, findings: &mut Vec<Finding>) -> Optio
 }
 
 /// The parsed file, and its problems.
-fn keep<T>(
-    name: &str,
-    parsed: Result<(T, Vec<Problem>), Vec<Problem>>,
-    findings: &mut Vec<Finding>,
-) -> Option<T> {
+fn keep<T>(name: &str, parsed: Result<(T, Vec<Problem>), Vec<Problem>>, findings: &mut Vec<Finding>) -> Option<T> {
     let (parsed, problems) = match parsed {
         Ok((parsed, warnings)) => (Some(parsed), warnings),
         Err(problems) => (None, problems),

@@ -27,7 +27,8 @@ fn check_redirect(site: &Site, place: (&str, usize), rule: &Rule, findings: &mut
     let target = target_path(rule);
     let to = target.as_deref().map(|path| site.guards(path.into())).unwrap_or_default();
     if let Some(guard) = first(&from) {
-        let reason = format!("{} guards {}, so the rule applies only to requests that may pass", named(site, guard), rule.from);
+        let reason =
+            format!("{} guards {}, so the rule applies only to requests that may pass", named(site, guard), rule.from);
         let fix = "nothing, if this is intended; otherwise add an open rule for the path";
         findings.push(Finding::new(place, Severity::Note, reason, fix));
     }
@@ -43,7 +44,10 @@ fn check_redirect(site: &Site, place: (&str, usize), rule: &Rule, findings: &mut
     } else if let RuleKind::Link(link) = &guard.kind
         && link.cookie().is_none()
     {
-        let reason = format!("the target needs a link that {} accepts, and a link is valid for its own path only", named(site, guard));
+        let reason = format!(
+            "the target needs a link that {} accepts, and a link is valid for its own path only",
+            named(site, guard)
+        );
         let fix = "link to the target directly, or guard it by a rule with a session cookie";
         findings.push(Finding::new(place, Severity::Warning, reason, fix));
     }

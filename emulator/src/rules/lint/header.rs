@@ -32,7 +32,10 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
             let reason = match guard.first().filter(|guard| guard.position.is_some()) {
                 Some(guard) => {
                     let (access, line_of_guard) = site.place_of(guard);
-                    format!("`{line}` has no effect: {access}:{line_of_guard} guards {}, so responses are private", guard.path)
+                    format!(
+                        "`{line}` has no effect: {access}:{line_of_guard} guards {}, so responses are private",
+                        guard.path
+                    )
                 }
                 None => format!("`{line}` has no effect: the file is never served"),
             };

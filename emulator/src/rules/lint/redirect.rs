@@ -29,7 +29,12 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
             let shown = [&members[..], &members[..1]].concat().join(" → ");
             members.sort();
             if loops.insert(members) {
-                findings.push(Finding::new(place, Severity::Error, loop_reason(site, &shown), "redirect to the address of the page, or remove the rule"));
+                findings.push(Finding::new(
+                    place,
+                    Severity::Error,
+                    loop_reason(site, &shown),
+                    "redirect to the address of the page, or remove the rule",
+                ));
             }
             continue;
         }
@@ -63,7 +68,12 @@ fn is_hidden_by_object(site: &Site, rule: &Rule, chain: &Chain) -> bool {
     let is_served = || chain.first().is_some_and(|reply| reply.outcome == "found");
     // A rule without a target serves the path itself.
     let is_itself = rule.from == rule.to;
-    site.objects.is_complete() && !rule.forced && rule.example().is_only && !is_itself && rule.status != 200 && is_served()
+    site.objects.is_complete()
+        && !rule.forced
+        && rule.example().is_only
+        && !is_itself
+        && rule.status != 200
+        && is_served()
 }
 
 /// Whether the response in the end is one that the site has, for any version.
@@ -74,7 +84,10 @@ fn exists(site: &Site, host: &str, path: &str, rule: &Rule, chain: &Chain) -> bo
         let of_version = |version: &String| site.objects.exists(&format!("{version}/{key}"));
         return site.objects.exists(&key) || site.possible_versions().iter().any(of_version);
     }
-    let is_missing = |chain: &Chain| !chain.leaves && chain.last().is_some_and(|reply| reply.outcome == "missing" || reply.outcome == "error_document");
+    let is_missing = |chain: &Chain| {
+        !chain.leaves
+            && chain.last().is_some_and(|reply| reply.outcome == "missing" || reply.outcome == "error_document")
+    };
     if !is_missing(chain) {
         return true;
     }
@@ -88,7 +101,8 @@ fn inserts(rule: &Rule) -> bool {
         return true;
     }
     let is_of_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
-    let names = rule.from.split(':').skip(1).map(|rest| rest.split(|next| !is_of_name(next)).next().unwrap_or_default());
+    let names =
+        rule.from.split(':').skip(1).map(|rest| rest.split(|next| !is_of_name(next)).next().unwrap_or_default());
     names.filter(|name| !name.is_empty()).any(|name| rule.to.contains(&format!(":{name}")))
 }
 

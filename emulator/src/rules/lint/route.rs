@@ -28,7 +28,8 @@ pub(super) fn check(site: &Site, subject: &Subject, findings: &mut Vec<Finding>)
                 RuleKind::Hidden => "holds keys and must not be served",
                 _ => "is guarded",
             };
-            let reason = format!("{path} {kind}, but {} serves it directly from S3, without any check", behavior.name());
+            let reason =
+                format!("{path} {kind}, but {} serves it directly from S3, without any check", behavior.name());
             let fix = format!("send the path to the function by a behaviour above {}", behavior.name());
             findings.push(Finding::new(site.place_of(guard), Severity::Error, reason, fix));
         }
@@ -40,7 +41,8 @@ fn is_s3(distribution: &Distribution, behavior: &Behavior) -> bool {
     let origin = distribution.origins.iter().find(|origin| origin.id == behavior.first_origin());
     origin.is_some_and(|origin| {
         let domain = origin.domain.to_ascii_lowercase();
-        origin.custom.is_none() || domain.contains(".amazonaws.com") && (domain.contains(".s3.") || domain.contains(".s3-"))
+        origin.custom.is_none()
+            || domain.contains(".amazonaws.com") && (domain.contains(".s3.") || domain.contains(".s3-"))
     })
 }
 

@@ -126,7 +126,9 @@ fn describe(denial: &Denial) -> String {
     };
     match denial {
         Denial::MissingToken { login: to } => format!("the request has no token{}", login(to)),
-        Denial::InvalidToken { error, login: to } => format!("the token is refused: {}{}", error.description(), login(to)),
+        Denial::InvalidToken { error, login: to } => {
+            format!("the token is refused: {}{}", error.description(), login(to))
+        }
         Denial::InsufficientScope => "the token lacks a claim that the rule requires".to_owned(),
         Denial::MissingSignature => "the request has neither a signed link nor a session".to_owned(),
         Denial::InvalidSignature => "the signed link or the session is invalid".to_owned(),

@@ -103,13 +103,20 @@ fn objects(explained: &Explained<'_, '_>) -> Stage {
     let state = |key: &ObjectKey| if exists(key) { "exists" } else { "missing" };
     match &explained.decision.action {
         Action::Respond(_) => Stage::new(NAME, "skipped", "an earlier stage has decided"),
-        Action::Redirect { key, location } => Stage::new(NAME, "skipped", format!("{}: redirects to {location}", key.as_str())),
-        Action::Missing { key } => Stage::new(NAME, "missing", format!("{}: cannot exist, or is never served", key.as_str())),
+        Action::Redirect { key, location } => {
+            Stage::new(NAME, "skipped", format!("{}: redirects to {location}", key.as_str()))
+        }
+        Action::Missing { key } => {
+            Stage::new(NAME, "missing", format!("{}: cannot exist, or is never served", key.as_str()))
+        }
         Action::Fetch { first, others, otherwise, .. } => {
             let all: Vec<&Candidate> = std::iter::once(first).chain(others).collect();
-            let is_used = |candidate: &&&Candidate| exists(&candidate.key) && match &candidate.instead {
-                Some(Instead::Redirect(redirect)) => !redirect.unless.iter().any(exists),
-                _ => true,
+            let is_used = |candidate: &&&Candidate| {
+                exists(&candidate.key)
+                    && match &candidate.instead {
+                        Some(Instead::Redirect(redirect)) => !redirect.unless.iter().any(exists),
+                        _ => true,
+                    }
             };
             let used = all.iter().find(is_used).map(|candidate| &candidate.key);
             let mut stage = Stage::empty(NAME, if used.is_some() { "found" } else { "missing" });
@@ -120,7 +127,8 @@ fn objects(explained: &Explained<'_, '_>) -> Stage {
                     Some(Instead::Redirect(redirect)) => {
                         let unless: Vec<String> =
                             redirect.unless.iter().map(|key| format!("{} ({})", key.as_str(), state(key))).collect();
-                        let unless = if unless.is_empty() { String::new() } else { format!(" unless {}", unless.join(", ")) };
+                        let unless =
+                            if unless.is_empty() { String::new() } else { format!(" unless {}", unless.join(", ")) };
                         format!(", redirects to {}{unless}", redirect.location)
                     }
                 };
