@@ -26,6 +26,7 @@ mod refused;
 mod rotation;
 mod rules;
 mod security;
+mod site_files;
 mod site_rules;
 mod support;
 mod telemetry;
