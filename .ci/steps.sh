@@ -324,6 +324,7 @@ experiment_scenario() {
 step_browser() {
   once debug_build chromium playwright
   PACKAGES=target/browser node .ci/browser.mjs
+  PACKAGES=target/browser node .ci/access.mjs
 }
 step_experiments() {
   once debug_build chromium playwright

@@ -4,7 +4,7 @@ import { $, el, setText } from "/dom.js";
 import { formatDay, formatMs, formatTime, NO_VALUE } from "/format.js";
 import { NO_VARIANT, variantColour } from "/variant.js";
 
-const COLUMNS = ["time", "method", "path", "variant", "status", "outcome", "cache", "n"];
+const COLUMNS = ["time", "method", "path", "variant", "status", "outcome", "cache", "rule", "n"];
 
 /** Span → depth, in the order of the waterfall: each span before its children, siblings by start. */
 function depths(spans) {
@@ -83,7 +83,7 @@ function createRow() {
     if (key === shown) return;
     shown = key;
     trace = next;
-    const { path, status, outcome, cache } = next;
+    const { path, status, outcome, cache, rule } = next;
     const fields = { method: next.method ?? next.name, path, variant: next.variant ?? NO_VARIANT, status, outcome, cache };
     for (const name in fields) {
       fields[name] = String(fields[name] ?? NO_VALUE);
@@ -94,7 +94,10 @@ function createRow() {
     cells.variant.replaceChildren(swatch(variantColour(fields.variant)), fields.variant);
     cells.status.className = `status s${fields.status[0]} ${next.error ? "bad" : ""}`;
     setText(cells.n, formatMs(next.duration_ms));
-    row.text = [...Object.values(fields), fields.status[0] + "xx", next.error ? "error" : ""].join("\n").toLowerCase();
+    // Almost no request has one.
+    setText(cells.rule, rule ?? "");
+    cells.rule.title = rule ?? "";
+    row.text = [...Object.values(fields), rule ?? "", fields.status[0] + "xx", next.error ? "error" : ""].join("\n").toLowerCase();
     if (row.open) draw();
   };
   return row;

@@ -14,6 +14,7 @@ use crate::contents::{Contents, PATH_ENCODED, VariantExample};
 use crate::definition::SiteDefinition;
 use crate::journal::READY;
 use crate::s3::site::Site;
+use crate::site_summary::summaries;
 
 /// The addresses, commands and notes. As JSON it has the same fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -32,6 +33,8 @@ pub struct Banner {
     pub variants: Vec<String>,
     /// When a changed file shows.
     pub changes: Option<String>,
+    /// The active files of rules, one line for each.
+    pub rules: Vec<String>,
     /// The keys of the experiments that run.
     pub experiments: Vec<String>,
     /// Facts that make requests fail, and what to do about each.
@@ -69,6 +72,9 @@ impl fmt::Display for Banner {
         }
         if let Some(changes) = &self.changes {
             writeln!(f, "             {changes}")?;
+        }
+        for (line, rules) in self.rules.iter().enumerate() {
+            writeln!(f, "  {:<10} {rules}", if line == 0 { "rules" } else { "" })?;
         }
         for note in &self.notes {
             writeln!(f, "\nNote: {note}")?;
@@ -180,6 +186,9 @@ impl Banner {
             credentials: facts.credentials.clone(),
             ..Self::default()
         };
+        if let Some(((folder, site), config)) = facts.folder.zip(facts.config) {
+            banner.rules = summaries(folder, site, &config.site);
+        }
         banner.add_commands(&settings, contents.as_ref(), &variants);
         if let Some(Contents { has_index: false, page: None, example: Some(example), .. }) = &contents
             && !facts.definition.experiments.is_empty()

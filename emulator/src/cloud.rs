@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
@@ -31,6 +32,8 @@ use crate::lambda::service::Lambda;
 use crate::s3::site::Site;
 use crate::s3::{self, Bucket, MissingKey};
 use crate::serve::Server;
+use crate::site_edit::{EXPERIMENT_SETTINGS, SiteEdits};
+use crate::site_file;
 use crate::xray::{Daemon, XRay};
 
 /// The access key id of the local bucket. It is not a secret.
@@ -287,12 +290,21 @@ impl Cloud {
             (Endpoint::HttpApi, format!("{id}.execute-api.{}.amazonaws.com", options.region))
         };
         let api = Api { id, domain_name, stage: options.stage.clone(), endpoint: front };
+        let forwards_experiments = Arc::new(AtomicBool::new(extras.experiments.is_some()));
+        let edits = match &options.storage {
+            Storage::Folder { site, .. } => {
+                let (env, definition) = (&options.env, options.experiments.as_deref());
+                Some(Arc::new(SiteEdits::new(site, env, definition, forwards_experiments.clone())))
+            }
+            Storage::Endpoint { .. } => None,
+        };
         let api = Gateway {
             api,
             version_header: header_name("version_header", &version_header)?,
             lambda: lambda.clone(),
             journal: journal.clone(),
             cloudwatch: cloudwatch.clone(),
+            edits,
         };
         servers.push(gateway::serve(gateway, api));
 
@@ -328,7 +340,7 @@ impl Cloud {
             // With rules of access, the function serves all paths.
             bucket_prefixes: variants.iter().filter(|_| !extras.access).cloned().collect(),
             behaviors,
-            experiments: extras.experiments.is_some(),
+            experiments: forwards_experiments,
             journal,
             id: format!("E{}", letters(13).to_uppercase()),
             cloudwatch: cloudwatch.clone(),
@@ -510,9 +522,6 @@ fn metrics_variants(
     all
 }
 
-/// The settings whose files the local cloud uses if the site has them, and the names of these files.
-const SITE_FILES: [(&str, &str); 3] = [("redirects", "_redirects"), ("headers", "_headers"), ("access", "access.json")];
-
 /// The handler's environment variables: the walk-through's settings, the role's credentials, and the user's variables.
 fn handler_env(
     options: &Options,
@@ -535,16 +544,10 @@ fn handler_env(
     let own = options.env.iter().rev().find(|(name, _)| name == "experiments");
     // An empty value disables experiments, and the other settings would be errors then.
     if options.experiments.is_some() && own.is_none_or(|(_, key)| !key.trim().is_empty()) {
-        env.extend([
-            ("experiments", definition::KEY.to_owned()),
-            // The CDN has no TLS, and over http browsers ignore a cookie with this attribute, except on localhost.
-            ("experiments_cookie_secure", "false".to_owned()),
-            ("experiments_preview", "true".to_owned()),
-        ]);
+        env.extend(EXPERIMENT_SETTINGS.map(|(name, value)| (name, value.to_owned())));
     }
     if let Storage::Folder { site, .. } = &options.storage {
-        let present = SITE_FILES.into_iter().filter(|(_, file)| site.join(file).is_file());
-        env.extend(present.map(|(setting, file)| (setting, file.to_owned())));
+        env.extend(site_file::present(site, &site_file::RULES).map(|file| (file.setting, file.name.to_owned())));
     }
     env.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(options.env.iter().cloned()).collect()
 }

@@ -182,7 +182,7 @@ fn either(names: &[String]) -> String {
 }
 
 /// The text of an object, or why there is none.
-fn text(stored: &Stored) -> Result<String, String> {
+pub(crate) fn text(stored: &Stored) -> Result<String, String> {
     let bytes = match &stored.content {
         Content::Memory(bytes) => bytes.to_vec(),
         Content::File(path) => std::fs::read(path).map_err(|error| format!("cannot be read ({error})"))?,

@@ -47,5 +47,7 @@ pub mod policy;
 pub mod rules;
 pub mod s3;
 pub mod serve;
+mod site_edit;
 mod site_file;
+mod site_summary;
 pub mod xray;

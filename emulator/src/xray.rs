@@ -25,6 +25,9 @@ const PACKET_PREFIX: &[u8] = b"{\"format\":\"json\",\"version\":1}\nT1S";
 /// The maximum number of stored traces.
 const TRACES_MAX: usize = 200;
 
+/// The maximum number of stored rules of requests, whose traces may arrive later.
+const RULES_MAX: usize = 1_000;
+
 /// A received span.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Span {
@@ -56,6 +59,8 @@ struct State {
     /// The trace ids, the oldest first.
     order: VecDeque<String>,
     received: u64,
+    /// The rules that matched requests, by the id of the invocation, the oldest first.
+    rules: VecDeque<(String, String)>,
     /// All spans, if the store never evicts.
     all: Option<Vec<Span>>,
 }
@@ -157,6 +162,21 @@ impl XRay {
         }
     }
 
+    /// Stores which rule matched a request. A log line of the function names both.
+    pub fn record_rule(&self, line: &Value) {
+        let rule = match &line["rule"] {
+            Value::String(rule) => rule.clone(),
+            Value::Array(rules) => rules.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
+            _ => return,
+        };
+        let Some(id) = line["request_id"].as_str() else { return };
+        let mut state = self.0.lock();
+        if state.rules.len() >= RULES_MAX {
+            state.rules.pop_front();
+        }
+        state.rules.push_back((id.to_owned(), rule));
+    }
+
     /// The number of received spans, and the number of stored traces.
     pub fn counts(&self) -> (u64, usize) {
         let state = self.0.lock();
@@ -166,18 +186,20 @@ impl XRay {
     /// The newest `count` traces as JSON for the console, the newest first.
     pub fn latest(&self, count: usize) -> Value {
         let state = self.0.lock();
-        state.order.iter().rev().filter_map(|id| trace(id, state.traces.get(id)?)).take(count).collect()
+        state.order.iter().rev().filter_map(|id| trace(id, state.traces.get(id)?, &state.rules)).take(count).collect()
     }
 }
 
 /// A trace as JSON for the console; `None` while its server span is missing.
-fn trace(id: &str, spans: &[Span]) -> Option<Value> {
+fn trace(id: &str, spans: &[Span], rules: &VecDeque<(String, String)>) -> Option<Value> {
     let server = spans.iter().find(|span| span.attributes.contains_key("faas.invocation_id"))?;
     let start = spans.iter().map(|span| span.start_ns).min()?;
     let end = spans.iter().map(|span| span.end_ns).max()?;
     let attribute = |name: &str| server.attributes.get(name).cloned().unwrap_or_default();
     // An unknown method has only an original name.
     let method = Some(attribute("http.request.method_original")).filter(Value::is_string);
+    let invocation = attribute("faas.invocation_id");
+    let rule = rules.iter().rev().find(|(id, _)| invocation == **id).map(|(_, rule)| rule);
     let mut sorted: Vec<&Span> = spans.iter().collect();
     sorted.sort_by_key(|span| span.start_ns);
     let span_json = |span: &&Span| {
@@ -200,6 +222,7 @@ fn trace(id: &str, spans: &[Span]) -> Option<Value> {
         "variant": attribute("nearedge.variant"),
         "outcome": attribute("nearedge.outcome"),
         "cache": attribute("nearedge.cache"),
+        "rule": rule,
         "error": spans.iter().any(|span| span.error),
         "spans": sorted.iter().map(span_json).collect::<Vec<_>>(),
     }))

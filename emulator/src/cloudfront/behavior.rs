@@ -89,7 +89,9 @@ impl Extras {
     fn listed_headers(&self) -> impl Iterator<Item = &'static str> {
         let of_cors = CORS_HEADERS.into_iter().filter(|_| self.headers);
         let has_experiments = self.experiments.is_some();
-        of_cors.chain(CONDITION_HEADERS.into_iter().filter(move |_| self.redirects && !has_experiments))
+        let of_logins = NAVIGATION_HEADERS.into_iter().filter(move |_| self.access && !has_experiments);
+        let of_conditions = CONDITION_HEADERS.into_iter().filter(move |_| self.redirects && !has_experiments);
+        of_cors.chain(of_logins).chain(of_conditions)
     }
 
     /// The headers that reach the function because of rules, without caching.
@@ -131,6 +133,9 @@ impl Extras {
 
 /// The headers of requests from other origins.
 const CORS_HEADERS: [&str; 3] = ["origin", "access-control-request-method", "access-control-request-headers"];
+
+/// The headers by which a navigation is recognized, which a login needs.
+const NAVIGATION_HEADERS: [&str; 3] = ["accept", "sec-fetch-dest", "sec-purpose"];
 
 /// The headers that conditions of redirects test.
 const CONDITION_HEADERS: [&str; 2] = ["cloudfront-viewer-country", "accept-language"];

@@ -1,6 +1,7 @@
 //! The configuration of a distribution.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use aws_credential_types::Credentials;
 use http::uri::{Authority, Scheme};
@@ -73,7 +74,7 @@ pub struct Distribution {
     /// The cache behaviours; `None` caches nothing, and forwards what this distribution's other fields name.
     pub behaviors: Option<Behaviors>,
     /// Whether the headers that experiments read are forwarded too.
-    pub experiments: bool,
+    pub experiments: Arc<AtomicBool>,
     /// Receives the request lines.
     pub journal: Journal,
     /// The id of the distribution, for the metrics.

@@ -188,7 +188,7 @@ impl Edge {
             }
         }
         forwarded.remove(USER_AGENT);
-        if self.distribution.experiments {
+        if self.distribution.experiments.load(Ordering::Relaxed) {
             viewer::describe(&mut parts.headers, peer);
             for name in EXPERIMENT_HEADERS.map(HeaderName::from_static) {
                 forwarded.remove(&name);

@@ -6,6 +6,7 @@ pub mod event;
 pub mod response;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -23,6 +24,7 @@ use crate::journal::{Journal, RequestLine, Via};
 use crate::lambda::invocation::{EVENT_BYTES_MAX, Invocation, InvokeError};
 use crate::lambda::service::Lambda;
 use crate::serve::{self, Body, BoxError, Server};
+use crate::site_edit::SiteEdits;
 
 /// The largest request body.
 const BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
@@ -46,6 +48,8 @@ pub struct Gateway {
     pub journal: Journal,
     /// Receives the metrics.
     pub cloudwatch: CloudWatch,
+    /// The edits of the files that configure the function; `None` if the site is no folder.
+    pub(crate) edits: Option<Arc<SiteEdits>>,
 }
 
 /// Serves the API.
@@ -125,6 +129,9 @@ impl Gateway {
         };
         if event.len() > EVENT_BYTES_MAX {
             return message(StatusCode::PAYLOAD_TOO_LARGE, r#"{"message":"Request Entity Too Large"}"#);
+        }
+        if let Some(edits) = &self.edits {
+            edits.apply(&self.lambda, &self.journal);
         }
         // In a separate task, so that the invocation continues after a disconnect of the viewer or the timeout.
         let lambda = self.lambda.clone();

@@ -290,7 +290,7 @@ impl Lambda {
     fn forward_output(&self, id: u64, stream: Option<impl AsyncRead + Unpin + Send + 'static>) -> JoinHandle<()> {
         let journal = self.0.journal.clone();
         let (cloudwatch, faults) = (self.0.function.cloudwatch.clone(), self.0.function.faults.clone());
-        let experiments = self.0.function.experiments.clone();
+        let (experiments, xray) = (self.0.function.experiments.clone(), self.0.function.xray.clone());
         tokio::spawn(async move {
             let Some(stream) = stream else { return };
             let mut lines = BufReader::new(stream).split(b'\n');
@@ -300,6 +300,7 @@ impl Lambda {
                 let value = serde_json::from_slice(&line).ok();
                 experiments.put_line(id, &line, value.as_ref());
                 if let Some(value) = value {
+                    xray.record_rule(&value);
                     cloudwatch.put_line(&value);
                 }
                 journal.handler(id, &String::from_utf8_lossy(&line));

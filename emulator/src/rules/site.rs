@@ -94,7 +94,8 @@ impl Sources {
         for file in FILES {
             let path = folder.join(file.name);
             if path.exists() && !sources.files.iter().any(|(known, ..)| *known == file) {
-                sources.files.push((file, path.display().to_string(), read(&path)?));
+                let name = path.strip_prefix(".").unwrap_or(&path).display().to_string();
+                sources.files.push((file, name, read(&path)?));
             }
         }
         Ok(sources)

@@ -27,8 +27,10 @@ pub(crate) const REDIRECTS: &str = "\
 pub(crate) const HEADERS: &str = "\
 /*
   X-Frame-Options: DENY
+  Cache-Control: public, max-age=1
   Content-Security-Policy: default-src 'self'
 /new.html
+  ! Cache-Control
   Cache-Control: public, max-age=600
   ! ETag
 /data/*
@@ -139,6 +141,12 @@ async fn header_rules_apply_to_objects_errors_and_redirects() {
     assert_eq!(not_modified.status, StatusCode::NOT_MODIFIED);
     assert_eq!(not_modified.header("cache-control"), "public, max-age=600");
     assert_eq!(not_modified.header("x-frame-options"), "", "RFC 9110 §15.4.5");
+    // No rule lets a cache keep what describes the moment, or is for one client.
+    for path in ["/none", "/broken"] {
+        assert_eq!(get(&cloud, path, &[]).await.header("cache-control"), "no-store", "{path}");
+    }
+    assert_eq!(get(&cloud, "/gone", &[]).await.header("cache-control"), "public, max-age=1");
+    assert_eq!(get(&cloud, "/old", &[]).await.header("cache-control"), "public, max-age=1");
     let forbidden = cloud.api("/new.html", &[]).await;
     assert_eq!((forbidden.status, forbidden.header("x-frame-options")), (StatusCode::FORBIDDEN, ""));
     cloud.shut_down().await;

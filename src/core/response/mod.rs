@@ -25,6 +25,13 @@ const PRIVATE: (&str, Cow<'static, str>) = (CACHE_CONTROL, Cow::Borrowed("privat
 
 const CACHE_CONTROL: &str = "cache-control";
 
+/// The header fields that permit caching: RFC 9111 §5.2 and §5.3, RFC 9213, and the Edge Architecture Specification.
+const CACHING: [&str; 4] = [CACHE_CONTROL, "expires", "cdn-cache-control", "surrogate-control"];
+
+fn is_caching(name: &str) -> bool {
+    CACHING.contains(&name)
+}
+
 /// The result of a request, before it becomes a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -220,6 +227,12 @@ impl<'a> Response<'a> {
                 | Outcome::GoalUnknown
                 | Outcome::ValueRefused(_)
         );
+        // Any other response describes the current moment, or is for one client.
+        let is_lasting = match &outcome {
+            Outcome::Found(_) | Outcome::NotModified(_) | Outcome::Moved(..) => true,
+            Outcome::Generated(status, _) => *status < 500,
+            _ => false,
+        };
         let mut response = Self::without_vary(outcome, presentation);
         if varies {
             let vary_cookie = personal.is_some_and(|personal| personal.vary_cookie);
@@ -227,7 +240,9 @@ impl<'a> Response<'a> {
             response.headers.push(("vary", Cow::Borrowed(&**vary)));
         }
         // The restrictions of caching come last.
-        changes.iter().for_each(|change| response.change(change));
+        for change in changes.iter().filter(|change| is_lasting || !is_caching(change.name)) {
+            response.change(change);
+        }
         if let Some(guarded) = guarded {
             response.guard(guarded);
         }
@@ -243,6 +258,7 @@ impl<'a> Response<'a> {
     /// Adds what the response says for one visitor.
     fn personalize(&mut self, personal: &Personal<'a>) {
         if personal.private {
+            CACHING.iter().skip(1).for_each(|name| self.remove(name));
             self.set(PRIVATE);
         }
         self.server_timing.clone_from(&personal.server_timing);
@@ -295,8 +311,8 @@ impl<'a> Response<'a> {
             }
         };
         self.set((CACHE_CONTROL, value));
-        // Expires would permit a shared cache what Cache-Control does not mention.
-        self.remove("expires");
+        // The others would permit a shared cache what Cache-Control does not mention.
+        CACHING.iter().skip(1).for_each(|name| self.remove(name));
         if !guarded.vary.is_empty() {
             self.change(&Field { name: "vary", change: FieldChange::Append(guarded.vary.into()) });
         }
@@ -693,6 +709,30 @@ mod tests {
             assert!(names.iter().all(|name| name.bytes().all(|byte| !byte.is_ascii_uppercase())));
             names.sort_unstable();
             assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn rules_of_headers_cannot_loosen_the_caching_of_a_response() {
+        let set = |name, value: &'static str| Field { name, change: FieldChange::Set(value.into()) };
+        let changes = [set("cache-control", "public"), set("expires", "x"), set("cdn-cache-control", "max-age=9")];
+        let (private, guarded) = (Personal { private: true, ..Personal::default() }, Guarded::default());
+        for outcome in outcomes() {
+            let is_momentary = !matches!(
+                outcome,
+                Outcome::Found(_) | Outcome::NotModified(_) | Outcome::Moved(..) | Outcome::Generated(..)
+            );
+            let context = Context { changes: &changes, ..Context::new(&PRESENTATION) };
+            let caching = |context: &Context<'_, '_>| {
+                let response = Response::of(outcome.clone(), context);
+                CACHING.map(|name| header(&response, name).map(str::to_owned)).into_iter().flatten().collect::<Vec<_>>()
+            };
+            let name = outcome.name();
+            assert_eq!(caching(&context) == ["no-store"], is_momentary, "{name}");
+            let personal = caching(&Context { personal: Some(&private), ..context });
+            assert_eq!(personal, ["private, no-store"], "{name}");
+            let of_guarded = caching(&Context { guarded: Some(&guarded), ..context });
+            assert!(of_guarded == ["private"] || of_guarded == ["private, no-store"], "{name}: {of_guarded:?}");
         }
     }
 

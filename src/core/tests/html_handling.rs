@@ -1,5 +1,11 @@
 //! Cloudflare's test cases for `html_handling`, and properties of the alternatives.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "tests fail by panicking and print"
+)]
 
 use std::collections::BTreeSet;
 

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use nearedge_core::rules::html::HtmlHandling;
 use nearedge_core::rules::redirects::Rule;
-use percent_encoding::percent_decode_str;
+use percent_encoding::utf8_percent_encode;
 
+use crate::contents::PATH_ENCODED;
 use crate::rules::finding::{Finding, Severity};
 use crate::rules::lint::chain::{Chain, HOST};
 use crate::rules::site::Site;
@@ -21,7 +22,7 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
         if rule.is_conditional() {
             continue;
         }
-        let path = utf8_path(&example.path);
+        let path = encoded(&example.path);
         let Some(chain) = Chain::follow(site, host, &path, None) else { continue };
         if let Some(start) = chain.repeats {
             let mut members: Vec<String> = chain.requested[start..].to_vec();
@@ -44,9 +45,10 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
             continue;
         }
         if site.objects.is_complete() && !inserts(rule) && !exists(site, host, &path, rule, &chain) {
-            let what = if rule.is_redirect() { "a page at" } else { "an object for" };
-            let reason =
-                format!("the site has no {} {}", what.trim_start_matches("a ").trim_start_matches("an "), rule.to);
+            let reason = match rule.status {
+                400.. => format!("the site has no object for the body {}", rule.to),
+                _ => format!("{} leads to no object of the site, so the response is 404", rule.to),
+            };
             findings.push(Finding::new(place, Severity::Warning, reason, "correct the target, or add the object"));
         }
     }
@@ -105,7 +107,6 @@ fn inserts(rule: &Rule) -> bool {
 }
 
 /// A decoded path as a part of a URL.
-pub(super) fn utf8_path(path: &str) -> String {
-    debug_assert!(percent_decode_str(path).count() <= path.len());
-    percent_encoding::utf8_percent_encode(path, crate::contents::PATH_ENCODED).to_string()
+pub(super) fn encoded(path: &str) -> String {
+    utf8_percent_encode(path, PATH_ENCODED).to_string()
 }

@@ -46,19 +46,20 @@ fn is_s3(distribution: &Distribution, behavior: &Behavior) -> bool {
     })
 }
 
-/// The paths to check, decoded: every object of a folder; without one, examples of what rules and behaviours match.
+/// The paths to check, decoded: examples of what the rules guard, and every object of a folder; without one, examples of what
+/// versions and behaviours contain.
 fn paths(site: &Site, subject: &Subject) -> BTreeSet<String> {
-    if site.objects.is_complete() {
-        return site.objects.keys().into_iter().map(|key| format!("/{key}")).collect();
-    }
-    let mut paths = BTreeSet::new();
     let rules = site.access().map(|(_, rules)| rules.rules()).unwrap_or_default();
+    let mut paths: BTreeSet<String> = rules.iter().map(|rule| rule.path.replace('*', "example.html")).collect();
+    if site.objects.is_complete() {
+        paths.extend(site.objects.keys().into_iter().map(|key| format!("/{key}")));
+        return paths;
+    }
     let mut versions = site.versions();
     versions.extend(subject.variants.iter().cloned());
     for rule in rules {
         let path = rule.path.replace('*', "example.html");
         paths.extend(versions.iter().map(|version| format!("/{version}{path}")));
-        paths.insert(path);
     }
     for pattern in subject.distribution.behaviors.iter().filter_map(|behavior| behavior.pattern.as_deref()) {
         let example = pattern.replace('*', "example").replace('?', "x");

@@ -142,6 +142,10 @@ fn a_rule_that_closes_a_loop_is_left_out() {
             "http://a.com/* https://a.com/:splat",
             vec!["line 1: `http://a.com/* https://a.com/:splat`: the rule matches"],
         ),
+        (
+            "https://a.com/x https://a.com/y\nhttps://a.com/y /x",
+            vec!["line 2: `https://a.com/y /x`: the rule and line 1"],
+        ),
         ("https://a.com/b /c 200\nhttps://a.com/x /a\n/a /b\n/b /a", vec!["line 4: `/b /a`: the rule and line 3"]),
         ("/* /x/:splat Country=cn\n/a /b\n/b /a", vec!["line 3: `/b /a`: the rule and line 2"]),
     ] {
