@@ -264,7 +264,29 @@ step_scenarios() {
     echo "ok  $run"
   done
   stop_cloud
+  rules_scenario
   experiment_scenario
+}
+
+# The scenario `rules`, with rules of access, and without them: then it must fail.
+rules_scenario() {
+  local site=$CI_STATE/rules-site log=target/ci/rules.log code=0
+  local scenario=("$peers/python" loadtest/run rules "BASE_URL=$cdn" RATE=30 DURATION=5s P95_MS=4000 P99_MS=8000)
+  start_cloud target/debug/nearedge --site loadtest/rules-site
+  "${scenario[@]}" >"$log" 2>&1 || { tail -60 "$log"; fail 'rules'; }
+  stop_cloud
+  echo 'ok  rules RATE=30 DURATION=5s'
+
+  cp -r loadtest/rules-site "$site"
+  rm "$site/access.json"
+  start_cloud target/debug/nearedge --site "$site"
+  "${scenario[@]}" >"$log" 2>&1 || code=$?
+  if [ $code != 99 ] || ! grep -q 'WRONG guarded none .*/v1/files/a.txt: status 200, expected 403' "$log"; then
+    tail -60 "$log"
+    fail "expected the scenario rules to report unguarded paths and to exit with 99, found exit code $code"
+  fi
+  stop_cloud
+  echo 'ok  rules fails without rules of access'
 }
 
 # The scenario `experiment`, through a caching CDN: one that tells visitors apart, and one that mixes them.

@@ -28,6 +28,7 @@ mod rules;
 mod rules_command;
 mod security;
 mod site_edits;
+mod site_files;
 mod site_rules;
 mod support;
 mod telemetry;

@@ -10,9 +10,9 @@ use nearedge_core::access::signed_url::sign;
 use crate::support::{FREE_PORT, TestCloud, TestResponse, start, with_env};
 
 /// The key of signed links.
-const KEY: &str = "a key of at least 16 bytes";
+pub(crate) const KEY: &str = "a key of at least 16 bytes";
 
-const REDIRECTS: &str = "\
+pub(crate) const REDIRECTS: &str = "\
 /old        /new.html          301!
 /moved/*    /articles/:splat   302
 /app/*      /app.html          200
@@ -24,7 +24,7 @@ const REDIRECTS: &str = "\
 /this is no rule
 ";
 
-const HEADERS: &str = "\
+pub(crate) const HEADERS: &str = "\
 /*
   X-Frame-Options: DENY
   Cache-Control: public, max-age=1
@@ -39,14 +39,14 @@ const HEADERS: &str = "\
   Access-Control-Max-Age: 600
 ";
 
-const ACCESS: &str = r#"{"rules": [
+pub(crate) const ACCESS: &str = r#"{"rules": [
   {"path": "/files/*", "signed_url": {"keys": ["a key of at least 16 bytes"], "parameter": "verify", "ttl_secs": 3600}},
   {"path": "/preview/*", "signed_url": {"keys": ["a key of at least 16 bytes"], "parameter": "verify", "ttl_secs": 3600, "cookie": "preview"}},
   {"path": "/files/free.txt", "open": true}
 ]}"#;
 
 /// A site with some objects and these files.
-fn site(files: &[(&str, &str)]) -> tempfile::TempDir {
+pub(crate) fn site(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let objects = [
         "index.html",
@@ -73,16 +73,16 @@ fn site(files: &[(&str, &str)]) -> tempfile::TempDir {
     folder
 }
 
-fn options(site: &Path, env: &[(&str, &str)]) -> Options {
+pub(crate) fn options(site: &Path, env: &[(&str, &str)]) -> Options {
     let storage = Storage::Folder { site: site.to_owned(), address: FREE_PORT, missing_key: MissingKey::NoSuchKey };
     Options { storage, ..with_env(env) }
 }
 
-async fn get(cloud: &TestCloud, path: &str, headers: &[(&str, &str)]) -> TestResponse {
+pub(crate) async fn get(cloud: &TestCloud, path: &str, headers: &[(&str, &str)]) -> TestResponse {
     cloud.with(Method::GET, path, headers).await
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
 }
 
