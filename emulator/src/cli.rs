@@ -172,6 +172,10 @@ pub(crate) struct Cli {
     /// Do not freeze environments between invocations
     #[arg(long, help_heading = "Function")]
     pub(crate) no_freeze: bool,
+    /// Keep the environments when a file that configures the function changes: it notices after cache_ttl_secs, as on AWS.
+    /// Without this option, new environments load the file for the next request
+    #[arg(long, help_heading = "Function")]
+    pub(crate) no_reload: bool,
     /// Return 503 when all environments are busy, as at Lambda's concurrency limit, instead of waiting for one
     #[arg(long, help_heading = "Function")]
     pub(crate) throttle: bool,

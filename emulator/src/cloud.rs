@@ -147,6 +147,9 @@ pub struct Options {
     pub freeze: bool,
     /// Whether Lambda throttles an invocation when all environments are busy. Otherwise the invocation waits.
     pub throttle: bool,
+    /// Whether an edit of a file that configures the function applies to the next request. Otherwise the function notices it
+    /// itself, after `cache_ttl_secs`.
+    pub reload: bool,
     /// Fraction of invocations that X-Ray samples, 0 to 1.
     pub sampled: f64,
     /// The store of spans.
@@ -180,6 +183,7 @@ impl Options {
             concurrency: 1,
             freeze: true,
             throttle: false,
+            reload: true,
             sampled: 1.0,
             xray: XRay::default(),
         }
@@ -292,11 +296,11 @@ impl Cloud {
         let api = Api { id, domain_name, stage: options.stage.clone(), endpoint: front };
         let forwards_experiments = Arc::new(AtomicBool::new(extras.experiments.is_some()));
         let edits = match &options.storage {
-            Storage::Folder { site, .. } => {
+            Storage::Folder { site, .. } if options.reload => {
                 let (env, definition) = (&options.env, options.experiments.as_deref());
                 Some(Arc::new(SiteEdits::new(site, env, definition, forwards_experiments.clone())))
             }
-            Storage::Endpoint { .. } => None,
+            _ => None,
         };
         let api = Gateway {
             api,

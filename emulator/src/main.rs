@@ -213,6 +213,7 @@ fn options(cli: Cli) -> Result<Options, String> {
         concurrency: cli.concurrency.into(),
         freeze: !cli.no_freeze,
         throttle: cli.throttle,
+        reload: !cli.no_reload,
         sampled: cli.sampled,
         ..defaults
     })

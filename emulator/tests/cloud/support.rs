@@ -101,6 +101,8 @@ pub(crate) fn with_env(env: &[(&str, &str)]) -> Options {
         console: FREE_PORT,
         storage: storage(),
         environments: 2,
+        // Most tests are about the function, which notices edits itself.
+        reload: false,
         env,
         ..Options::new(handler, site())
     }

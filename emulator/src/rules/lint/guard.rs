@@ -89,7 +89,7 @@ fn check_logins(site: &Site, findings: &mut Vec<Finding>) {
         if all(&|chain| is_refused(chain)) {
             let reason = format!("the login page {path} leads to a guarded object: visitors cannot log in");
             findings.push(Finding::new(place, Severity::Warning, reason, "add an open rule for that object"));
-        } else if site.objects.is_complete() && all(&|chain| !chain.leaves && status(chain) == 404) {
+        } else if site.objects.is_complete() && all(&|chain| !chain.leaves && status(chain) >= 400) {
             let reason = format!("the site has no login page {path}");
             findings.push(Finding::new(place, Severity::Warning, reason, "add the page, or correct login"));
         }

@@ -57,7 +57,7 @@ fn paths(site: &Site, subject: &Subject) -> BTreeSet<String> {
     }
     let mut versions = site.versions();
     versions.extend(subject.variants.iter().cloned());
-    for rule in rules {
+    for rule in rules.iter().filter(|rule| !matches!(rule.kind, RuleKind::Hidden)) {
         let path = rule.path.replace('*', "example.html");
         paths.extend(versions.iter().map(|version| format!("/{version}{path}")));
     }
