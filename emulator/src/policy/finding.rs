@@ -26,6 +26,11 @@ pub struct Finding {
     pub fix: String,
 }
 
+/// An error; the caller sets its id.
+pub(super) fn error(place: String, why: String, fix: impl Into<String>) -> Finding {
+    Finding { severity: Severity::Error, id: Default::default(), place, why, fix: fix.into() }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let severity = match self.severity {

@@ -10,9 +10,8 @@ use crate::access::jwt::error::TokenError;
 use crate::access::jwt::{Claims, TokenRule};
 use crate::access::known::KnownTokens;
 use crate::access::query;
-use crate::access::rules::{AccessRules, Guards, Rule, RuleKind, Target, Versions};
+use crate::access::rules::{AccessRules, Guards, Rule, RuleKind, Target, Versions, consumed_parameters};
 use crate::access::signed_url::{LinkError, LinkRule};
-use crate::access::source::Source;
 
 /// The most tokens of a request that are verified.
 const TOKENS_MAX: usize = 4;
@@ -262,26 +261,4 @@ impl<'r> Request<'r, '_> {
             (Some(Err(LinkError::Invalid)), _) | (None, Some(Err(LinkError::Invalid))) => Err(Denial::InvalidSignature),
         }
     }
-}
-
-/// The parameters of the query that hold tokens and signatures.
-pub(super) fn consumed_parameters<'r>(guards: &[&'r Rule]) -> SmallVec<[&'r str; 2]> {
-    let mut names = SmallVec::new();
-    let mut add = |name: &'r str| {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    };
-    for rule in guards {
-        match &rule.kind {
-            RuleKind::Token(token) => token.sources().iter().for_each(|source| {
-                if let Source::Query(name) = source {
-                    add(name);
-                }
-            }),
-            RuleKind::Link(link) => add(link.parameter()),
-            RuleKind::Open | RuleKind::Hidden => {}
-        }
-    }
-    names
 }

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
-use crate::access::check::consumed_parameters;
 use crate::access::index::Index;
 use crate::access::jwt::TokenRule;
 use crate::access::login::Login;
@@ -247,4 +246,26 @@ fn vary_of(rules: &[Rule]) -> String {
         }
     }
     names.join(", ")
+}
+
+/// The parameters of the query that hold tokens and signatures.
+pub(super) fn consumed_parameters<'r>(guards: &[&'r Rule]) -> SmallVec<[&'r str; 2]> {
+    let mut names = SmallVec::new();
+    let mut add = |name: &'r str| {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    };
+    for rule in guards {
+        match &rule.kind {
+            RuleKind::Token(token) => token.sources().iter().for_each(|source| {
+                if let Source::Query(name) = source {
+                    add(name);
+                }
+            }),
+            RuleKind::Link(link) => add(link.parameter()),
+            RuleKind::Open | RuleKind::Hidden => {}
+        }
+    }
+    names
 }

@@ -1,11 +1,5 @@
 //! Cloudflare's test cases for `html_handling`, and properties of the alternatives.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stdout,
-    missing_docs,
-    reason = "tests fail by panicking and print"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, missing_docs, reason = "tests fail by panicking")]
 
 use std::collections::BTreeSet;
 

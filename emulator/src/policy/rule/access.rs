@@ -5,10 +5,10 @@ use nearedge_core::access::source::Source;
 
 use crate::policy::caching::{Caching, Names};
 use crate::policy::distribution::Behavior;
+use crate::policy::finding::error;
 use crate::policy::finding::{Finding, Severity};
 use crate::policy::json::is_unknown;
 use crate::policy::path_pattern::common;
-use crate::policy::rule::condition::error;
 use crate::policy::rule::context::{Context, arrives};
 
 /// Header fields that never have the viewer's value at the origin, or have it in another form.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::cloudfront::limits::HEADERS_MAX;
 use crate::policy::caching::{CachePolicy, Caching, Names};
 use crate::policy::distribution::Behavior;
-use crate::policy::finding::{Finding, Severity};
+use crate::policy::finding::{Finding, Severity, error};
 use crate::policy::rule::context::{Context, arrives, list_name};
 use crate::policy::rule::cors;
 
@@ -27,11 +27,6 @@ pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
         }
     }
     findings
-}
-
-/// An error; the caller sets its id.
-pub(super) fn error(place: String, why: String, fix: impl Into<String>) -> Finding {
-    Finding { severity: Severity::Error, id: Default::default(), place, why, fix: fix.into() }
 }
 
 /// Reports a given file that the function does not load.

@@ -2,7 +2,7 @@
 
 use crate::policy::distribution::Behavior;
 use crate::policy::finding::Finding;
-use crate::policy::rule::condition::error;
+use crate::policy::finding::error;
 use crate::policy::rule::context::{Context, arrives, list_name};
 
 /// The header fields of a preflight request.
