@@ -135,7 +135,7 @@ impl Extras {
 const CORS_HEADERS: [&str; 3] = ["origin", "access-control-request-method", "access-control-request-headers"];
 
 /// The headers by which a navigation is recognized, which a login needs.
-const NAVIGATION_HEADERS: [&str; 3] = ["accept", "sec-fetch-dest", "sec-purpose"];
+const NAVIGATION_HEADERS: [&str; 1] = ["accept"];
 
 /// The headers that conditions of redirects test.
 const CONDITION_HEADERS: [&str; 2] = ["cloudfront-viewer-country", "accept-language"];
