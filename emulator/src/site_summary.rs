@@ -11,6 +11,9 @@ use nearedge_core::rules::redirects::Redirects;
 use crate::definition::text;
 use crate::s3::site::Site;
 
+/// The numbers of rules and of problems, or why the file cannot be used.
+type Counted = Result<(usize, usize), String>;
+
 /// One line for each file of rules that the function loads.
 pub(crate) fn summaries(folder: &Path, site: &Site, config: &SiteConfig) -> Vec<String> {
     let content = |key: &str| {
@@ -18,7 +21,7 @@ pub(crate) fn summaries(folder: &Path, site: &Site, config: &SiteConfig) -> Vec<
     };
     let check = format!("`nearedge rules check {}`", folder.display());
     let mut lines = Vec::new();
-    let mut add = |key: &str, parse: &dyn Fn(&str) -> Result<(usize, usize), String>| {
+    let mut add = |key: &str, parse: &dyn Fn(&str) -> Counted| {
         let found = content(key).and_then(|text| parse(&text));
         lines.push(match found {
             Ok((rules, 0)) => format!("{key}: {rules} {}", plural(rules, "rule")),
