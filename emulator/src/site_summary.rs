@@ -11,8 +11,8 @@ use nearedge_core::rules::redirects::Redirects;
 use crate::definition::text;
 use crate::s3::site::Site;
 
-/// Counts the rules and the problems of a text; returns the reason if it cannot be used.
-type Parse<'a> = &'a dyn Fn(&str) -> Result<(usize, usize), String>;
+/// The numbers of rules and of problems, or why the file cannot be used.
+type Counted = Result<(usize, usize), String>;
 
 /// One line for each file of rules that the function loads.
 pub(crate) fn summaries(folder: &Path, site: &Site, config: &SiteConfig) -> Vec<String> {
@@ -21,7 +21,7 @@ pub(crate) fn summaries(folder: &Path, site: &Site, config: &SiteConfig) -> Vec<
     };
     let check = format!("`nearedge rules check {}`", folder.display());
     let mut lines = Vec::new();
-    let mut add = |key: &str, parse: Parse<'_>| {
+    let mut add = |key: &str, parse: &dyn Fn(&str) -> Counted| {
         let found = content(key).and_then(|text| parse(&text));
         lines.push(match found {
             Ok((rules, 0)) => format!("{key}: {rules} {}", plural(rules, "rule")),

@@ -263,21 +263,43 @@ mod tests {
     }
 
     #[test]
+    fn a_trace_names_the_rule_of_its_metrics_line() {
+        let xray = XRay::default();
+        let lines = [
+            json!({"request_id": "a", "rule": "_redirects:12"}),
+            json!({"request_id": "b", "rule": ["_headers:1", "_headers:4"]}),
+            json!({"request_id": "c"}),
+            json!({"rule": "no request"}),
+        ];
+        lines.iter().for_each(|line| xray.record_rule(line));
+        for id in ["a", "b", "c"] {
+            xray.record(span(id, id));
+        }
+        let rules: Vec<Value> = xray.latest(3).as_array().unwrap().iter().map(|trace| trace["rule"].clone()).collect();
+        assert_eq!(rules, [Value::Null, json!("_headers:1, _headers:4"), json!("_redirects:12")]);
+    }
+
+    /// A server span of an invocation.
+    fn span(trace: &str, invocation: &str) -> Span {
+        Span {
+            trace_id: format!("{trace:0>32}"),
+            id: "1".repeat(16),
+            parent: String::new(),
+            name: "GET".into(),
+            kind: "server",
+            start_ns: 1,
+            end_ns: 2_000_001,
+            error: false,
+            attributes: [("faas.invocation_id".to_owned(), json!(invocation))].into_iter().collect(),
+            service: String::new(),
+        }
+    }
+
+    #[test]
     fn the_oldest_traces_are_evicted() {
         let xray = XRay::default();
         for number in 0..TRACES_MAX + 5 {
-            xray.record(Span {
-                trace_id: format!("{number:032x}"),
-                id: "1".repeat(16),
-                parent: String::new(),
-                name: "GET".into(),
-                kind: "server",
-                start_ns: 1,
-                end_ns: 2_000_001,
-                error: false,
-                attributes: [("faas.invocation_id".to_owned(), json!("x"))].into_iter().collect(),
-                service: String::new(),
-            });
+            xray.record(span(&format!("{number:x}"), "x"));
         }
         assert_eq!(xray.counts(), (205, 200));
         let latest = xray.latest(1);

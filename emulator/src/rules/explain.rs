@@ -123,7 +123,7 @@ impl Explain {
             decision: &decision,
             now,
         };
-        let url = format!("{scheme}://{host}{target}");
+        let url = format!("{scheme}://{host}{}", without_values(&site, &complete.path, &target));
         Ok(Explanation { method: self.method.clone(), url, stages: stage::all(&explained), reply })
     }
 }
@@ -147,6 +147,17 @@ fn without_tokens<'a>(site: &Site, request: &Request<'a>) -> Request<'a> {
     let parameters = site.access().map(|(_, rules)| rules.parameters(&request.path)).unwrap_or_default();
     let query = remove(&request.query, &parameters).into_owned();
     Request { query: query.into(), ..request.clone() }
+}
+
+/// A path and a query in which the values of tokens and signatures are replaced.
+fn without_values(site: &Site, path: &str, target: &str) -> String {
+    let Some((start, query)) = target.split_once('?') else { return target.to_owned() };
+    let parameters = site.access().map(|(_, rules)| rules.parameters(path)).unwrap_or_default();
+    let pairs = query.split('&').map(|pair| match remove(pair, &parameters) {
+        Cow::Borrowed(_) => pair.to_owned(),
+        Cow::Owned(_) => format!("{}=…", pair.split('=').next().unwrap_or_default()),
+    });
+    format!("{start}?{}", pairs.collect::<Vec<_>>().join("&"))
 }
 
 /// The response of the origin. New visitors are assigned at random, so it is asked until it decides the same.

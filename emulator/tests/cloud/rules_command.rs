@@ -132,6 +132,10 @@ fn redirects_are_followed_over_the_objects_of_the_site() {
     );
     let drop = ["--html-handling", "drop-trailing-slash"];
     assert_finding(site.path(), &drop, "_redirects:6: error: ", "/x → /x/ → /x");
+    std::fs::write(site.path().join("_redirects"), "/shop/* /about.html 200\n").unwrap();
+    assert_finding(site.path(), &auto, "_redirects:1: warning: ", "redirects to /about instead of serving /about.html");
+    assert_eq!(check(site.path(), &[]).0, 0);
+    std::fs::write(site.path().join("_redirects"), redirects).unwrap();
     let (_, lines) = check(site.path(), &[]);
     assert!(!lines.iter().any(|line| line.contains("for ever")), "without html_handling there is no loop: {lines:#?}");
     assert_finding(site.path(), &[], "_redirects:2: warning: ", "never applies: /old.html exists");
@@ -143,11 +147,12 @@ fn redirects_are_followed_over_the_objects_of_the_site() {
     std::fs::write(site.path().join("v1/none.html"), "").unwrap();
     assert!(!check(site.path(), &[]).1.iter().any(|line| line.contains("/none.html")));
     assert_finding(site.path(), &["--test-versions", "v2"], "_redirects:3: warning: ", "/none.html leads to no object");
-    // Without the folder no object is known to be missing, but the loop is certain.
+    // Without the folder the pages are taken to exist, and no object is known to be missing.
     let file = site.path().join("_redirects");
     let (code, lines) = check(&file, &auto);
-    assert_eq!((code, lines.len()), (1, 2), "{lines:#?}");
+    assert_eq!((code, lines.len()), (1, 3), "{lines:#?}");
     assert!(lines[0].contains("/about → /about.html → /about"), "{lines:#?}");
+    assert!(lines[1].contains("redirects to /none instead of serving /none.html"), "{lines:#?}");
 }
 
 #[test]
@@ -340,7 +345,9 @@ fn an_explanation_shows_who_guards_which_reading() {
     assert_eq!(stage(&free, "access"), ("open".into(), "access.json:5 /members/free.html is open".into()));
     // The path is open, but not the object of its rewrite.
     let rewritten = explain(site.path(), "/secret", &[]);
-    assert!(stage(&rewritten, "access").1.contains("an object that the path leads to is guarded"), "{rewritten:#}");
+    let reasons = stage(&rewritten, "access").1;
+    assert!(reasons.contains("access.json:2 /members/* guards /members/a.html"), "{reasons}");
+    assert!(reasons.contains("an object that the path leads to is guarded: the request has no token"), "{reasons}");
     assert_eq!((stage(&rewritten, "redirects").0, &rewritten["response"]["status"]), ("rewrite".into(), &401.into()));
     let hidden = explain(site.path(), "/access.json", &[]);
     assert_eq!((stage(&hidden, "access").0, &hidden["response"]["status"]), ("denied".into(), &404.into()));
@@ -442,6 +449,7 @@ fn a_signed_link_is_accepted_by_the_real_rules() {
         assert!(!link.contains("old") && !link.contains(KEY), "{link}");
         let opened = explain(site.path(), link.trim(), &[]);
         assert_eq!((stage(&opened, "access").0, &opened["response"]["status"]), ("granted".into(), &200.into()));
+        assert!(opened["url"].as_str().unwrap().ends_with("?x=1&sig=…"), "no signature is printed: {opened:#}");
         assert!(!opened["response"].to_string().contains("sig="), "{opened:#}");
     }
     // The vector of docs/access.md's shell command.

@@ -7,7 +7,7 @@ use emulator::s3::MissingKey;
 use http::{Method, StatusCode};
 use nearedge_core::access::signed_url::sign;
 
-use crate::command::folder_of;
+use crate::command::{folder_of, start as command, text};
 use crate::support::{FREE_PORT, TestCloud, TestResponse, start, with_env};
 
 /// The key of signed links, and another one.
@@ -170,4 +170,23 @@ async fn no_request_is_lost_while_files_change() {
         }
     }
     cloud.shut_down().await;
+}
+
+#[tokio::test]
+async fn the_banner_lists_the_active_files() {
+    let site = folder_of(&["index.html"]);
+    for (name, content) in [("_redirects", "/a / 301\nx\n"), ("_headers", "/*\n  X-A: b\n"), ("access.json", "{}")] {
+        std::fs::write(site.path().join(name), content).unwrap();
+    }
+    let folder = text(site.path());
+    let (mut child, _lines, banner) = command(&["--site", folder]).await;
+    let check = format!("`nearedge rules check {folder}`");
+    for line in [
+        format!("  rules      _redirects: 1 rule, 1 problem: {check}"),
+        "             _headers: 1 rule".to_owned(),
+        format!("             access.json cannot be used, so every request is answered with 503, 1 error: {check}"),
+    ] {
+        assert!(banner.contains(&line), "{line}: {banner:#?}");
+    }
+    child.kill().await.unwrap();
 }

@@ -63,6 +63,14 @@ pub(super) fn stage(explained: &Explained<'_, '_>) -> Stage {
     }
     if let Action::Respond(Outcome::Denied(denial)) = &explained.decision.action {
         stage.decision = "denied";
+        let variant = explained.decision.variant;
+        let rewritten = explained.decision.rule.filter(|rule| !rule.is_redirect()).map(|rule| &*rule.to);
+        for path in [Some(path), rewritten].into_iter().flatten() {
+            for rule in explained.site.guards(Target { version: variant, path }) {
+                let text = format!("{} guards {path}: {}", rule.path, kind_of(rule));
+                stage.add_at(explained.site.place_of(rule), text);
+            }
+        }
         stage.add(format!("an object that the path leads to is guarded: {}", describe(denial)));
     }
     stage

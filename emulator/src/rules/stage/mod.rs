@@ -118,7 +118,7 @@ fn objects(explained: &Explained<'_, '_>) -> Stage {
                         _ => true,
                     }
             };
-            let used = all.iter().find(is_used).map(|candidate| &candidate.key);
+            let used = all.iter().find(is_used).copied();
             let mut stage = Stage::empty(NAME, if used.is_some() { "found" } else { "missing" });
             for candidate in &all {
                 let instead = match &candidate.instead {
@@ -132,7 +132,7 @@ fn objects(explained: &Explained<'_, '_>) -> Stage {
                         format!(", redirects to {}{unless}", redirect.location)
                     }
                 };
-                let mark = if Some(&candidate.key) == used { " ←" } else { "" };
+                let mark = if used.is_some_and(|used| std::ptr::eq(used, *candidate)) { " ←" } else { "" };
                 stage.add(format!("{} {}{instead}{mark}", candidate.key.as_str(), state(&candidate.key)));
             }
             if used.is_none() {
