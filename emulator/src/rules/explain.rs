@@ -1,5 +1,6 @@
 //! `rules explain`: what the real origin does with a request, stage by stage.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
