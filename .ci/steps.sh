@@ -379,9 +379,9 @@ load() { # PROGRAM ARGUMENT…
 }
 step_compare() { load loadtest/compare; }
 step_faults() { load loadtest/local/faults --seconds 3,4,5 s3-503 s3-half-body lambda-crash stdout-full; }
-step_soak() { load loadtest/local/soak --minutes 5 --rate 40; }
+step_soak() { load loadtest/local/soak --minutes 4 --rate 40; }
 
-step_fuzz() { FUZZ_SECONDS=60 cargo test --locked --workspace --test fuzz -- --nocapture; }
+step_fuzz() { FUZZ_SECONDS=30 cargo test --locked --workspace --test fuzz -- --nocapture; }
 step_builds() {
   CARGO_TARGET_DIR=target cargo check --manifest-path src/core/fuzz/Cargo.toml
   once compare_build
