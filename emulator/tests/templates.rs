@@ -563,7 +563,8 @@ fn with_access_authorization_reaches_the_function() {
     let without = [access, ("AccessAuthorization", "false")];
     assert_eq!(key_headers(&without), json!(["test_version", "redirect"]));
     for rendered in Rendered::all(&without) {
-        assert_eq!(listed_headers(&rendered), ["test_version", "redirect"]);
+        // Accept shows a navigation, which a login needs.
+        assert_eq!(listed_headers(&rendered), ["test_version", "redirect", "accept"]);
         let policy = &rendered.distribution()["DefaultCacheBehavior"]["OriginRequestPolicyId"];
         assert!(rendered.china || policy == "${OriginRequestPolicy}");
     }
