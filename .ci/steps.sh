@@ -268,7 +268,7 @@ step_scenarios() {
   experiment_scenario
 }
 
-# The scenario `rules`, with rules of access, and without them: then it must fail.
+# The scenario loadtest/rules.js, with rules of access, and without them: then it must fail.
 rules_scenario() {
   local site=$CI_STATE/rules-site log=target/ci/rules.log code=0
   local scenario=("$peers/python" loadtest/run rules "BASE_URL=$cdn" RATE=30 DURATION=5s P95_MS=4000 P99_MS=8000)
