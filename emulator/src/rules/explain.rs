@@ -8,7 +8,6 @@ use std::time::SystemTime;
 
 use clap::Args;
 use http::Uri;
-use nearedge_core::access::credentials::Credentials;
 use nearedge_core::access::known::KnownTokens;
 use nearedge_core::access::query::remove;
 use nearedge_core::experiment::assign::Experiments;
@@ -18,6 +17,7 @@ use nearedge_core::request::visit::{Detail, Visit};
 use nearedge_core::rules::{AccessControl, Active, Decision, RequestViewer, decide};
 
 use crate::policy::command::name_and_value;
+use crate::rules::explained::Explained;
 use crate::rules::explanation::Explanation;
 use crate::rules::site::{Site, Sources, Unreadable};
 use crate::rules::stage;
@@ -77,19 +77,6 @@ pub(super) fn run(arguments: &Explain) -> ExitCode {
             ExitCode::from(2)
         }
     }
-}
-
-/// A request, the decision about it, and what both depend on.
-pub(super) struct Explained<'a, 'd> {
-    pub(super) site: &'a Site,
-    /// The request as the rules of access see it.
-    pub(super) complete: &'a Request<'a>,
-    /// The request without tokens, as the other stages see it.
-    pub(super) request: &'a Request<'a>,
-    pub(super) viewer: &'a RequestViewer<'a>,
-    pub(super) decision: &'a Decision<'d>,
-    /// The time, in Unix seconds.
-    pub(super) now: u64,
 }
 
 impl Explain {
@@ -194,20 +181,4 @@ fn new_id() -> Option<[u8; ID_BYTES]> {
     let mut random = [0; ID_BYTES];
     fastrand::Rng::new().fill(&mut random);
     Some(random)
-}
-
-/// What a place of a request holds, without its value.
-pub(super) fn presence(credentials: &dyn Credentials, place: &nearedge_core::access::source::Source) -> &'static str {
-    use nearedge_core::access::source::Source;
-    let count = match place {
-        Source::Header(name) => usize::from(credentials.header(name).is_some()),
-        Source::Cookie(name) => credentials.cookies(name).len(),
-        Source::Query(name) => usize::from(has_parameter(credentials.query(), name)),
-    };
-    if count > 0 { "present" } else { "absent" }
-}
-
-/// Whether a query has a parameter, in any encoding of its name.
-pub(super) fn has_parameter(query: &str, name: &str) -> bool {
-    matches!(remove(query, &[name]), Cow::Owned(_))
 }

@@ -7,7 +7,7 @@ use nearedge_core::access::rules::{Rule, RuleKind, Target};
 use nearedge_core::response::Outcome;
 use nearedge_core::rules::Action;
 
-use crate::rules::explain::{Explained, has_parameter, presence};
+use crate::rules::explained::{Explained, has_parameter, presence};
 use crate::rules::explanation::Stage;
 
 const NAME: &str = "access";

@@ -7,7 +7,7 @@ use nearedge_core::response::Outcome;
 use nearedge_core::rules::{Action, Candidate, Instead, Otherwise, Viewer as _};
 use percent_encoding::percent_decode_str;
 
-use crate::rules::explain::Explained;
+use crate::rules::explained::Explained;
 use crate::rules::explanation::Stage;
 
 /// The decisions of all stages.
