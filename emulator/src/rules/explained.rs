@@ -1,4 +1,4 @@
-//! A request that is explained.
+//! What an explanation is about: a request, and the decision on it.
 
 use std::borrow::Cow;
 
