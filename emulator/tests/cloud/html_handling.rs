@@ -1,9 +1,10 @@
 //! Addresses of pages without extension, through the CDN with the real handler.
 
-use emulator::cloud::Options;
+use emulator::cloud::{Options, Storage};
+use emulator::s3::MissingKey;
 use http::{Method, StatusCode};
 
-use crate::support::{TestCloud, start, wait_until, with_env};
+use crate::support::{FREE_PORT, TestCloud, start, wait_until, with_env};
 
 async fn put_pages(cloud: &TestCloud, keys: &[&str]) {
     for key in keys {
@@ -82,6 +83,27 @@ async fn an_address_with_repeated_slashes_leads_to_the_page_on_the_same_host() {
         assert_eq!(answer(&cloud, path, &[]).await, expected, "{path}");
     }
     cloud.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_rewrite_serves_its_target_at_the_requested_address() {
+    for mode in ["auto-trailing-slash", "force-trailing-slash", "drop-trailing-slash"] {
+        let site = tempfile::tempdir().unwrap();
+        let rules = "/shop/* /app.html 200!\n/docs/* /manual 200\n/* /index.html 200\n";
+        for (name, text) in
+            [("_redirects", rules), ("app.html", "app"), ("manual.html", "manual"), ("index.html", "home")]
+        {
+            std::fs::write(site.path().join(name), text).unwrap();
+        }
+        let storage =
+            Storage::Folder { site: site.path().into(), address: FREE_PORT, missing_key: MissingKey::NoSuchKey };
+        let cloud = start(Options { storage, ..with_env(&[("html_handling", mode)]) }).await;
+        let manual = if mode == "force-trailing-slash" { "404" } else { "manual" };
+        for (path, expected) in [("/shop/7", "app"), ("/docs/7", manual), ("/anything", "home"), ("/", "home")] {
+            assert_eq!(answer(&cloud, path, &[]).await, expected, "{mode} {path}");
+        }
+        cloud.shut_down().await;
+    }
 }
 
 #[tokio::test]

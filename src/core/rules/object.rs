@@ -1,5 +1,7 @@
 //! Stage: the keys to fetch.
 
+use std::borrow::Cow;
+
 use crate::object::ObjectKey;
 use crate::request::Request;
 use crate::rules::action::{Action, AddressRedirect, Candidate, Draft, Instead, Otherwise};
@@ -18,7 +20,10 @@ pub(super) fn fetch(draft: &mut Draft<'_, '_>, first: Candidate, unversioned: &s
     match policy.html_handling {
         HtmlHandling::None => others.extend(falls_back(draft).then(|| Candidate::new(None, unversioned))),
         mode => {
-            others = pages(draft, &draft.path, mode);
+            others = match &draft.path {
+                Cow::Borrowed(path) => pages(draft, path, mode),
+                Cow::Owned(path) => rewritten_pages(draft, path, mode),
+            };
             // The list is empty only for a path of slashes.
             if !others.is_empty() {
                 first = others.remove(0);
@@ -66,7 +71,7 @@ pub(super) fn fetch(draft: &mut Draft<'_, '_>, first: Candidate, unversioned: &s
 /// The objects that the path of a rewrite can mean.
 fn objects_of(draft: &Draft<'_, '_>, path: &str) -> Vec<Candidate> {
     if draft.policy.html_handling != HtmlHandling::None {
-        return pages(draft, path, draft.policy.html_handling);
+        return rewritten_pages(draft, path, draft.policy.html_handling);
     }
     let key = key_of_path(path, &draft.policy.index_document);
     let fallback = falls_back(draft).then(|| Candidate::new(None, &key));
@@ -85,6 +90,23 @@ fn bodies_of(draft: &Draft<'_, '_>, status: u16, path: &str) -> Vec<Candidate> {
 /// Whether an object that is missing from the variant is served from the unversioned key.
 fn falls_back(draft: &Draft<'_, '_>) -> bool {
     draft.policy.variant_fallback && draft.variant.is_some()
+}
+
+/// The pages that the target of a rewrite can mean: the object of that name, or else the page of that address. The visitor
+/// stays at the requested address, so none redirects.
+fn rewritten_pages(draft: &Draft<'_, '_>, path: &str, mode: HtmlHandling) -> Vec<Candidate> {
+    let key = key_of_path(path, &draft.policy.index_document);
+    let pages = pages(draft, path, mode).into_iter().filter(|page| page.instead.is_none());
+    let mut candidates: Vec<Candidate> = Vec::new();
+    for candidate in pages {
+        let named = Candidate::new(draft.variant.filter(|_| candidate.of_variant), &key);
+        for candidate in [named, candidate] {
+            if !candidates.contains(&candidate) {
+                candidates.push(candidate);
+            }
+        }
+    }
+    candidates
 }
 
 /// The pages that an address without extension can mean: first those of the variant, then the unversioned ones.

@@ -38,14 +38,6 @@ pub(super) fn check(site: &Site, findings: &mut Vec<Finding>) {
             }
             continue;
         }
-        if let Some(address) = address_of_rewrite(rule, &chain) {
-            let mode = site.trial.config.policy.html_handling.name();
-            let reason =
-                format!("with html_handling={mode} the rule redirects to {address} instead of serving {}", rule.to);
-            let fix = format!("write the address of the page as the target: {address}");
-            findings.push(Finding::new(place, Severity::Warning, reason, fix));
-            continue;
-        }
         if is_hidden_by_object(site, rule, &chain) {
             let reason = format!("the rule never applies: {} exists, and the rule has no !", example.path);
             let fix = format!("write the status as {}!, or remove the object or the rule", rule.status);
@@ -69,12 +61,6 @@ fn loop_reason(site: &Site, shown: &str) -> String {
         mode => format!(" (with html_handling={})", mode.name()),
     };
     format!("the rule redirects for ever: {shown}{through}")
-}
-
-/// The address to which a rewrite redirects, because its target is the object of a page with another address.
-fn address_of_rewrite<'c>(rule: &Rule, chain: &'c Chain) -> Option<&'c str> {
-    let reply = chain.first().filter(|reply| rule.status == 200 && rule.from != rule.to && reply.outcome == "moved")?;
-    reply.header("location")
 }
 
 /// Whether the object at the only path of a rule hides the rule.
