@@ -95,7 +95,8 @@ impl Report {
         let start =
             |name| self.starts.iter().find(|(handler, _)| *handler == name).map_or(f64::NAN, |(_, start)| *start);
         target("P3", format!("start until first `/next` ÷ {ALONE}"), start(OURS) / start(ALONE), 1.5, true);
-        let what = "start to first response, S3 over TLS, with a definition of experiments of 10 kB ÷ without".to_owned();
+        let what =
+            "start to first response, S3 over TLS, with a definition of experiments of 10 kB ÷ without".to_owned();
         target("P11", what, self.definition.1, 1.05, true);
         if let Some((_, plain, tls, handshakes)) = self.firsts.iter().find(|(name, ..)| *name == OURS) {
             target("P4", "first invocation over TLS ÷ over plain HTTP".to_owned(), tls / plain, 2.0, true);
@@ -214,7 +215,10 @@ impl Report {
             let _ = writeln!(page, "| {name} | {start:.2} |");
         }
         let ((without, with), _) = self.definition;
-        let _ = writeln!(page, "\nFrom the start to the first response, with pre-warming, its default, and S3 over TLS: {without:.2} ms, {with:.2} ms with a definition of experiments of 10 kB.");
+        let _ = writeln!(
+            page,
+            "\nFrom the start to the first response, with pre-warming, its default, and S3 over TLS: {without:.2} ms, {with:.2} ms with a definition of experiments of 10 kB."
+        );
         page.push_str("\nFirst invocation: an object of 10 kB, in ms; nearedge with pre-warming, its default, which opens the connection during INIT.\n\n| | plain HTTP | TLS | new connections after the start |\n|---|---|---|---|\n");
         for (name, plain, tls, opened) in &self.firsts {
             let _ = writeln!(page, "| {name} | {plain:.2} | {tls:.2} | {opened} |");
