@@ -62,7 +62,8 @@ export async function checkResults({ problems, ok, open, check, shoot, startClou
   cpSync(join(site, "v1"), join(site, "v3"), { recursive: true });
   const three = [["control", "Blue button"], ["green", "Green button"], ["orange", "Orange button"]];
   replace(file, definition(rule("checkout-button", three, [0.34, 0.33, 0.33])));
-  const cloud = await startCloud("--site", site, "--experiments", file, "--env", "cache_ttl_secs=0");
+  // Not reloaded: a broken definition must leave the last good one active, as in AWS.
+  const cloud = await startCloud("--site", site, "--experiments", file, "--env", "cache_ttl_secs=0", "--no-reload");
   const address = `${cloud.console}/experiments`;
   const api = async () => (await fetch(`${cloud.console}/api/experiments`)).json();
   const page = await open(address);
