@@ -283,12 +283,13 @@ report_failure() {
 }
 
 site() {
-  local definition
+  local definition access
   command -v python3 >/dev/null || die 'python3 is missing: install Python 3.9 or newer' 2
   definition=$(query '' live_setting experiments) || die 'cannot read whether the function has a definition of experiments, which must stay as it is: nothing was uploaded'
+  access=$(query '' live_setting access) || die 'cannot read whether the function has rules of access, whose file must stay as it is: nothing was uploaded'
   would 'leave the definition of experiments and its old versions as they are, if the function has the setting experiments'
   python3 -X utf8 -B "$here/site.py" "${words[0]}" --bucket="$(output BucketName)" --variants="$(query '' fact output Variants)" \
-    --definition="$definition" --cache-control="$cache_control" ${dry_run:+--dry-run} ${force:+--force} ${site_options[@]+"${site_options[@]}"}
+    --definition="$definition" --access="$access" --cache-control="$cache_control" ${dry_run:+--dry-run} ${force:+--force} ${site_options[@]+"${site_options[@]}"}
 }
 
 status() {

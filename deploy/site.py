@@ -93,6 +93,10 @@ def decodes(decoder, block, final=False):
     return True
 
 
+# The usual name of the rules of access, which hold keys.
+ACCESS = "access.json"
+
+
 class Scan:
     """The files of a folder that belong to the site, what was skipped, and the errors that stop the upload."""
 
@@ -252,7 +256,7 @@ class Upload:
             keys = {file.key for file in files}
             # A key that ends in `/` is a folder of the S3 console.
             gone = [key for key in stored if key not in keys and not (key.endswith("/") and has_prefix(keys, key))]
-            gone = [key for key in gone if not is_definition(key, self.options.definition)]
+            gone = [key for key in gone if not is_definition(key, self.options.definition) and key != self.options.access]
             if self.options.delete:
                 self.delete(gone, pathlib.Path(work, "keys.json"))
             elif published := [key for key in gone if any(map(excluded_name, key.split("/")))]:
@@ -320,6 +324,7 @@ def main():
     parse.add_argument("--bucket", required=True)
     parse.add_argument("--variants", default="")
     parse.add_argument("--definition", default="")
+    parse.add_argument("--access", default="")
     parse.add_argument("--cache-control", required=True)
     for name in ("--immutable", "--include", "--exclude"):
         parse.add_argument(name, action="append", default=[])
@@ -338,6 +343,11 @@ def main():
         note(f"skipping {some(scan.skipped)}: hidden files, keys and backups (--include GLOB uploads them)")
     if definition := scan.drop(lambda key: is_definition(key, options.definition)):
         note(f"skipping {some(definition)}: experiment.sh put replaces the definition of experiments")
+    if not options.access and scan.drop(lambda key: key == ACCESS and not matches(key, options.include)):
+        note(
+            f"skipping {ACCESS}: without the setting access the function would serve it with its keys; "
+            f"first deploy.sh set Access={ACCESS} (--include {ACCESS} uploads it now)"
+        )
     if not scan.files:
         fail(f"{options.folder} contains no file to upload: nothing was changed", 2)
     for file in scan.files:

@@ -119,7 +119,7 @@ impl<S: Store> Origin<S> {
             record_experiments(decision.assignment.as_ref());
         }
         let counts = decision.assignment.as_mut().and_then(|assignment| assignment.counts.take());
-        let guarded = files.guarded(decision.grant.as_deref_mut());
+        let guarded = files.guarded(decision.grant.as_deref_mut(), decision.tested);
         let changes = match (&files.headers, decision.secret) {
             (Some(headers), Some(_)) => header_changes(headers, request, viewer.as_ref()).into_vec(),
             _ => Vec::new(),

@@ -57,11 +57,7 @@ async fn a_file_that_becomes_unusable_leaves_its_last_good_version_active() {
         let path = site.path().join(name);
         let cannot = format!("{setting}: the {noun} cannot be used, and the last good {noun} stays active: ");
         for (what, broken, reason) in [
-            (
-                "missing",
-                None,
-                "the object does not exist, or the role may not read it: upload it, or remove the setting",
-            ),
+            ("missing", None, "the object does not exist, or the role may not read it: upload it, "),
             ("no text", Some(&b"\xff"[..]), "it is not UTF-8: save it as UTF-8"),
         ] {
             let before = cloud.journal.lines().len();

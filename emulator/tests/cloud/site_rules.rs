@@ -115,6 +115,16 @@ async fn rules_redirect_rewrite_and_generate_responses() {
             assert!(method == Method::HEAD && found.is_empty() || found == expected, "{method} {path}: {found}");
         }
     }
+    // A response that depends on the viewer says so.
+    for (path, headers, vary, caching) in [
+        ("/cn", &[("cloudfront-viewer-country", "CN")][..], ", cloudfront-viewer-country", "no-store"),
+        ("/beta", &[("cookie", "beta=1")], ", cookie", "private"),
+        ("/new.html", &[], "", ""),
+    ] {
+        let response = get(&cloud, path, headers).await;
+        let expected = format!("test_version, redirect{vary}");
+        assert_eq!((response.header("vary"), response.header("cache-control")), (&*expected, caching), "{path}");
+    }
     cloud.wait_for_log(|line| line.contains("line 9: `/this is no rule`")).await;
     // Rewrites lead to the variant's object; generated responses have no x-variant.
     let rewritten = get(&cloud, "/old", &[("test_version", "v1")]).await;

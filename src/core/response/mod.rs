@@ -148,13 +148,15 @@ pub struct Personal<'a> {
     pub cookies: Option<Box<[String; 2]>>,
 }
 
-/// What a response says because rules of access guard it.
+/// What a response says because it depends on the viewer, by rules of access or conditions of redirects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Guarded<'a> {
-    /// Whether the response is `no-store` instead of `private`.
+    /// Whether no shared cache may keep the response.
+    pub private: bool,
+    /// Whether a private response is `no-store` too.
     pub no_store: bool,
-    /// The request header fields that carry tokens, for Vary.
-    pub vary: &'a str,
+    /// The request header fields that decided, for Vary.
+    pub vary: Cow<'a, str>,
     /// The values of Set-Cookie, which open sessions.
     pub cookies: Vec<String>,
 }
@@ -297,13 +299,25 @@ impl<'a> Response<'a> {
 
     /// Restricts caching to the viewer.
     fn guard(&mut self, guarded: &Guarded<'a>) {
+        if guarded.private {
+            self.make_private(guarded.no_store);
+        }
+        if !guarded.vary.is_empty() {
+            self.change(&Field { name: "vary", change: FieldChange::Append(guarded.vary.clone()) });
+        }
+        if self.status < 500 {
+            self.cookies.extend_from_slice(&guarded.cookies);
+        }
+    }
+
+    fn make_private(&mut self, no_store: bool) {
         let sent = self.fields().find(|(name, _)| *name == CACHE_CONTROL).map(|(_, value)| value);
         let directives = || sent.unwrap_or_default().split(',').map(str::trim);
         let is_kept = |directive: &&str| {
             directive.eq_ignore_ascii_case("no-cache")
                 || directive.get(..8).is_some_and(|name| name.eq_ignore_ascii_case("max-age="))
         };
-        let value = match guarded.no_store || directives().any(|name| name.eq_ignore_ascii_case("no-store")) {
+        let value = match no_store || directives().any(|name| name.eq_ignore_ascii_case("no-store")) {
             true => Cow::Borrowed("private, no-store"),
             false => {
                 let add = |all: Cow<'static, str>, kept: &str| Cow::Owned([&all, ", ", kept].concat());
@@ -313,12 +327,6 @@ impl<'a> Response<'a> {
         self.set((CACHE_CONTROL, value));
         // The others would permit a shared cache what Cache-Control does not mention.
         CACHING.iter().skip(1).for_each(|name| self.remove(name));
-        if !guarded.vary.is_empty() {
-            self.change(&Field { name: "vary", change: FieldChange::Append(guarded.vary.into()) });
-        }
-        if self.status < 500 {
-            self.cookies.extend_from_slice(&guarded.cookies);
-        }
     }
 
     /// All header fields except Server-Timing and Set-Cookie, in the order of the response.
@@ -716,7 +724,8 @@ mod tests {
     fn rules_of_headers_cannot_loosen_the_caching_of_a_response() {
         let set = |name, value: &'static str| Field { name, change: FieldChange::Set(value.into()) };
         let changes = [set("cache-control", "public"), set("expires", "x"), set("cdn-cache-control", "max-age=9")];
-        let (private, guarded) = (Personal { private: true, ..Personal::default() }, Guarded::default());
+        let (private, guarded) =
+            (Personal { private: true, ..Personal::default() }, Guarded { private: true, ..Guarded::default() });
         for outcome in outcomes() {
             let is_momentary = !matches!(
                 outcome,

@@ -11,6 +11,7 @@ use crate::object::ObjectKey;
 use crate::request::Request;
 use crate::response::Outcome;
 use crate::rules::active::Active;
+use crate::rules::listed::Tested;
 use crate::rules::policy::Policy;
 use crate::rules::redirects::{Effect, Rule};
 use crate::store::Part;
@@ -114,6 +115,8 @@ pub(super) struct Draft<'a, 'p> {
     pub(super) path: Cow<'a, str>,
     /// The rule of the list of redirects that matches. Set by the stage of the list.
     pub(super) rule: Option<&'a Rule>,
+    /// The facts that conditions of rules have tested. Set by the stage of the list.
+    pub(super) tested: Tested,
     /// The effect of this rule, if it has not been applied yet.
     pub(super) effect: Option<Effect>,
     /// The rules of access that the request satisfies, or the one that refuses it. Set by the stages of access rules.

@@ -43,6 +43,7 @@ pub use self::action::{Action, AddressRedirect, Candidate, Instead, Otherwise};
 use self::action::{Draft, Stage};
 pub use self::active::{AccessControl, Active, Viewer};
 pub use self::line_problem::{LineProblem, Severity};
+pub use self::listed::Tested;
 pub use self::policy::Policy;
 pub use self::redirect::location;
 use self::redirects::Rule;
@@ -84,6 +85,8 @@ pub struct Decision<'a> {
     pub guard: Option<&'a str>,
     /// What the rules of access grant; `None` if none guards the request.
     pub grant: Option<Box<Grant<'a>>>,
+    /// The facts about the viewer that conditions of rules have tested.
+    pub tested: Tested,
     /// The rule of the list of redirects that applies if it is forced, or if the object is missing.
     pub rule: Option<&'a Rule>,
 }
@@ -98,6 +101,7 @@ pub fn decide<'a>(request: &'a Request<'_>, policy: &Policy, active: Active<'a>)
         part: Part::Whole,
         path: Cow::Borrowed(&request.path),
         rule: None,
+        tested: Tested::default(),
         effect: None,
         guards: Guards::new(),
         grant: None,
@@ -105,9 +109,9 @@ pub fn decide<'a>(request: &'a Request<'_>, policy: &Policy, active: Active<'a>)
         variant: None,
     };
     let ControlFlow::Break(action) = stages(&mut draft);
-    let Draft { secret, variant, assignment, guards, grant, rule, .. } = draft;
+    let Draft { secret, variant, assignment, guards, grant, rule, tested, .. } = draft;
     let guard = guards.first().map(|rule| &*rule.path);
-    Decision { action, secret, variant, assignment, guard, grant, rule }
+    Decision { action, secret, variant, assignment, guard, grant, tested, rule }
 }
 
 #[cfg(test)]

@@ -59,6 +59,7 @@ impl FileFormat for AccessFormat {
     const NOUN: &'static str = "file";
     const WITHOUT: &'static str = "every request is answered with 503";
     const SMALLER: &'static str = "guard folders instead of single objects";
+    const MISSING: &'static str = "upload it, and keep the setting access, without which every guarded path is open";
     const CHECK: &'static str = "nearedge rules check";
 
     fn parse(&self, text: &str) -> Result<ParsedFile<AccessRules>, String> {
@@ -80,6 +81,7 @@ impl FileFormat for KeySetFormat {
     const NOUN: &'static str = "JWK Set";
     const WITHOUT: &'static str = "what its rules guard is answered with 503";
     const SMALLER: &'static str = "remove retired keys";
+    const MISSING: &'static str = "upload it, or correct its name in the rules";
     const CHECK: &'static str = "nearedge rules check";
 
     fn parse(&self, text: &str) -> Result<ParsedFile<String>, String> {

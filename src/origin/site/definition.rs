@@ -47,6 +47,7 @@ impl FileFormat for DefinitionFormat {
     const NOUN: &'static str = "definition";
     const WITHOUT: &'static str = "no visitor is assigned";
     const SMALLER: &'static str = "remove features that are not used";
+    const MISSING: &'static str = "upload it, or remove the setting experiments";
     const CHECK: &'static str = "nearedge experiment check";
 
     fn parse(&self, text: &str) -> Result<ParsedFile<Definition>, String> {

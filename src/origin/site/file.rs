@@ -38,6 +38,8 @@ pub(super) trait FileFormat {
     const WITHOUT: &'static str;
     /// How to make a file smaller.
     const SMALLER: &'static str;
+    /// What to do if the object does not exist.
+    const MISSING: &'static str;
     /// The command that prints all warnings.
     const CHECK: &'static str;
 
@@ -117,7 +119,7 @@ impl<F: FileFormat> SiteFile<F> {
         let response = Box::pin(store.fetch(&request, deadline)).await;
         // A stale copy hides that S3 fails, and that there may be a new version.
         let failure = match (response.hidden_error, response.result) {
-            (Some(error), _) | (None, Err(error)) => Some(Failure::of_storage(&error, F::SETTING)),
+            (Some(error), _) | (None, Err(error)) => Some(Failure::of_storage(&error, F::MISSING)),
             (None, Ok(Fetched::Object(object))) => {
                 if !self.is_parsed(object.head.etag.as_deref()) {
                     self.replace(object.body.decode(), object.head.etag.clone());
@@ -224,7 +226,7 @@ impl Failure {
         Self { kind: text.clone().into(), text }
     }
 
-    fn of_storage(error: &FetchError, setting: &str) -> Self {
+    fn of_storage(error: &FetchError, advice: &str) -> Self {
         let kind = match error {
             FetchError::Missing(_) => "missing",
             FetchError::Refused(_) => "refused",
@@ -233,11 +235,7 @@ impl Failure {
             FetchError::Failed(_) => "failed",
         };
         let text = error.cause().map_or_else(
-            || {
-                format!(
-                    "the object does not exist, or the role may not read it: upload it, or remove the setting {setting}"
-                )
-            },
+            || format!("the object does not exist, or the role may not read it: {advice}"),
             ToString::to_string,
         );
         Self { kind: kind.into(), text }

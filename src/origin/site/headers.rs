@@ -27,6 +27,7 @@ impl FileFormat for HeadersFormat {
     const NOUN: &'static str = "list";
     const WITHOUT: &'static str = "no rule applies";
     const SMALLER: &'static str = "replace similar paths by one with *";
+    const MISSING: &'static str = "upload it, or remove the setting headers";
     const CHECK: &'static str = "nearedge rules check";
 
     fn parse(&self, text: &str) -> Result<ParsedFile<Headers>, String> {

@@ -22,6 +22,7 @@ use nearedge_core::object::ObjectKey;
 use nearedge_core::request::Request;
 use nearedge_core::request::visit::Detail;
 use nearedge_core::response::Guarded;
+use nearedge_core::rules::Tested;
 use nearedge_core::rules::headers::Headers;
 use nearedge_core::rules::redirects::Redirects;
 use nearedge_core::store::Store;
@@ -171,10 +172,30 @@ impl ActiveFiles {
         }
     }
 
-    /// What the response to a guarded request says.
-    pub(super) fn guarded(&self, grant: Option<&mut Grant<'_>>) -> Option<Guarded<'_>> {
-        let grant = grant?;
-        let vary = self.access.as_ref()?.as_ref()?.vary();
-        Some(Guarded { no_store: grant.no_store, vary, cookies: std::mem::take(&mut grant.set_cookies) })
+    /// What a response says that depends on the viewer: by rules of access, or by the facts that conditions of redirects tested.
+    pub(super) fn guarded(&self, grant: Option<&mut Grant<'_>>, tested: Tested) -> Option<Guarded<'_>> {
+        let rules = self.access.as_ref().and_then(Option::as_ref);
+        let mut guarded = match grant.zip(rules) {
+            None if tested.is_empty() => return None,
+            None => Guarded::default(),
+            Some((grant, rules)) => Guarded {
+                private: true,
+                no_store: grant.no_store,
+                vary: rules.vary().into(),
+                cookies: std::mem::take(&mut grant.set_cookies),
+            },
+        };
+        let Tested { country, language, cookie, role } = tested;
+        // A role is that of a token, so that the names are those of the rules of access.
+        guarded.private |= cookie | role;
+        let names = [("cloudfront-viewer-country", country), ("accept-language", language), ("cookie", cookie)];
+        for (name, is_tested) in names {
+            if is_tested && !guarded.vary.contains(name) {
+                let vary = guarded.vary.to_mut();
+                vary.push_str(if vary.is_empty() { "" } else { ", " });
+                vary.push_str(name);
+            }
+        }
+        Some(guarded)
     }
 }

@@ -27,6 +27,7 @@ impl FileFormat for RedirectsFormat {
     const NOUN: &'static str = "list";
     const WITHOUT: &'static str = "no rule applies";
     const SMALLER: &'static str = "replace similar lines by one with * or :name";
+    const MISSING: &'static str = "upload it, or remove the setting redirects";
     const CHECK: &'static str = "nearedge rules check";
 
     fn parse(&self, text: &str) -> Result<ParsedFile<Redirects>, String> {
