@@ -8,8 +8,9 @@ use std::fmt;
 
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::request::text::Text;
 use crate::request::visit::{Cookies, Detail, Visit};
@@ -343,25 +344,8 @@ impl<'a, const N: usize> Headers<'a, N> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Cookies<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct CookiesVisitor;
-
-        impl<'de> Visitor<'de> for CookiesVisitor {
-            type Value = Cookies<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of cookies")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
-                let mut cookies = Cookies::default();
-                while let Some(Text(cookie)) = sequence.next_element()? {
-                    cookies.push(cookie);
-                }
-                Ok(cookies)
-            }
-        }
-
-        deserializer.deserialize_seq(CookiesVisitor)
+        let json = <&RawValue>::deserialize(deserializer)?.get();
+        Cookies::of_json(json).map_err(D::Error::custom)
     }
 }
 

@@ -5,27 +5,32 @@ use std::borrow::Cow;
 use crate::request::Request;
 use crate::request::header_names::header;
 
-/// The number of cookies that need no allocation.
-const COOKIES_INLINE: usize = 6;
-
 /// The cookies of a request, each as `NAME=VALUE`.
+///
+/// They stay a part of the event until they are read: a browser sends many, and experiments need two of them.
 #[derive(Debug, Clone, Default)]
 pub struct Cookies<'a> {
-    first: [Cow<'a, str>; COOKIES_INLINE],
-    len: usize,
-    others: Vec<Cow<'a, str>>,
+    /// A JSON array of strings without escapes.
+    json: &'a str,
+    /// The cookies, if a string has escapes.
+    parsed: Vec<String>,
 }
 
 impl<'a> Cookies<'a> {
-    /// Adds a cookie.
-    pub fn push(&mut self, cookie: Cow<'a, str>) {
-        match self.first.get_mut(self.len) {
-            Some(free) => {
-                *free = cookie;
-                self.len += 1;
-            }
-            None => self.others.push(cookie),
+    /// The cookies of a JSON array of strings.
+    ///
+    /// # Errors
+    /// If it is no such array.
+    pub(super) fn of_json(json: &'a str) -> serde_json::Result<Self> {
+        if json.starts_with('[') && memchr::memchr(b'\\', json.as_bytes()).is_none() {
+            return Ok(Self { json, parsed: Vec::new() });
         }
+        Ok(Self { json: "", parsed: serde_json::from_str(json)? })
+    }
+
+    /// Adds a cookie that is not a part of the event.
+    pub fn push(&mut self, cookie: String) {
+        self.parsed.push(cookie);
     }
 
     /// The value of the first cookie with this name.
@@ -56,7 +61,15 @@ impl<'a> Cookies<'a> {
     }
 
     fn iter(&self) -> impl Iterator<Item = &str> {
-        self.first.iter().take(self.len).chain(&self.others).map(|cookie| &**cookie)
+        let mut rest = self.json;
+        let plain = std::iter::from_fn(move || {
+            let (_, after) = rest.split_at_checked(memchr::memchr(b'"', rest.as_bytes())? + 1)?;
+            let end = memchr::memchr(b'"', after.as_bytes())?;
+            let (cookie, after) = after.split_at_checked(end)?;
+            rest = after.get(1..)?;
+            Some(cookie)
+        });
+        plain.chain(self.parsed.iter().map(String::as_str))
     }
 }
 

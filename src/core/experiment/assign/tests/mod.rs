@@ -62,7 +62,7 @@ struct Seen {
 
 impl Case {
     fn cookie(mut self, cookie: &str) -> Self {
-        self.visit.cookies.push(cookie.to_owned().into());
+        self.visit.cookies.push(cookie.to_owned());
         self
     }
 
