@@ -29,6 +29,8 @@ pub(crate) struct SiteEdits {
     definition: Option<PathBuf>,
     /// Whether the CDN forwards what experiments need.
     experiments: Arc<AtomicBool>,
+    /// Whether the site has had rules of access. Then no edit disables them: a file that is replaced is absent for a moment.
+    has_access: AtomicBool,
     seen: Mutex<Seen>,
 }
 
@@ -67,7 +69,8 @@ impl SiteEdits {
     ) -> Self {
         let definition = definition.filter(|file| **file != *folder.join(EXPERIMENTS.name)).map(Path::to_owned);
         let (folder, own) = (folder.to_owned(), own.to_vec());
-        let edits = Self { folder, own, definition, experiments, seen: Mutex::default() };
+        let has_access = folder.join(ACCESS.name).is_file().into();
+        let edits = Self { folder, own, definition, experiments, has_access, seen: Mutex::default() };
         *edits.seen.lock() = edits.stamps();
         edits
     }
@@ -95,15 +98,26 @@ impl SiteEdits {
             self.experiments.store(!value.is_empty(), Ordering::Relaxed);
         }
         journal.line(format_args!("{} changed: new execution environments load it", changed.join(", ")));
+        if variables.contains(&(ACCESS.setting, ACCESS.name)) && !self.folder.join(ACCESS.name).is_file() {
+            let name = ACCESS.name;
+            journal.line(format_args!(
+                "{name} is missing: every request is answered with 503, as in AWS; restore it, or restart without it"
+            ));
+        }
     }
 
-    /// The settings that name the existing files; an empty value for a file that does not exist.
+    /// The settings that name the existing files; an empty value for a file that does not exist, except for rules of access
+    /// that have existed.
     fn variables(&self) -> Vec<(&'static str, &'static str)> {
         let is_own = |name: &str| self.own.iter().any(|(known, _)| known == name);
         let exists = |file: SiteFile| self.folder.join(file.name).is_file();
+        if exists(ACCESS) {
+            self.has_access.store(true, Ordering::Relaxed);
+        }
+        let is_used = |file: SiteFile| exists(file) || file == ACCESS && self.has_access.load(Ordering::Relaxed);
         let rules = RULES.into_iter().filter(|file| !is_own(file.setting));
         let mut variables: Vec<_> =
-            rules.map(|file| (file.setting, if exists(file) { file.name } else { "" })).collect();
+            rules.map(|file| (file.setting, if is_used(file) { file.name } else { "" })).collect();
         // Without a definition, the user's settings of experiments would be errors.
         let depends = |name: &str| name.starts_with("experiments_");
         let has_dependent = self.own.iter().any(|(name, _)| depends(name));

@@ -85,9 +85,7 @@ async fn lists_that_appear_and_vanish_apply_too() {
         assert_eq!(get(&cloud, "/_redirects", &[]).await.status, StatusCode::NOT_FOUND);
         std::fs::write(site.path().join("_headers"), "/*\n  X-Edit: yes\n").unwrap();
         assert_eq!(get(&cloud, "/a.html", &[]).await.header("x-edit"), "yes");
-        std::fs::write(site.path().join("access.json"), access(KEYS[0])).unwrap();
-        assert_eq!(get(&cloud, "/a.html", &[]).await.status, StatusCode::FORBIDDEN);
-        for file in ["_redirects", "_headers", "access.json"] {
+        for file in ["_redirects", "_headers"] {
             std::fs::remove_file(site.path().join(file)).unwrap();
         }
         assert_eq!(get(&cloud, "/a.html", &[]).await.status, StatusCode::OK);
@@ -121,6 +119,29 @@ async fn edited_rules_of_access_and_their_keys_apply_to_the_next_response() {
     write("access.json", "{");
     assert_eq!(get(&cloud, "/a.html", &[]).await.status, StatusCode::SERVICE_UNAVAILABLE);
     cloud.shut_down().await;
+}
+
+#[tokio::test]
+async fn rules_of_access_that_vanish_open_nothing() {
+    for is_present_at_start in [true, false] {
+        let site = folder_of(&["a.html"]);
+        let file = site.path().join("access.json");
+        let write = || std::fs::write(&file, access(KEYS[0])).unwrap();
+        if is_present_at_start {
+            write();
+        }
+        let cloud = cloud(site.path()).await;
+        write();
+        assert_eq!(get(&cloud, "/a.html", &[]).await.status, StatusCode::FORBIDDEN);
+        std::fs::remove_file(&file).unwrap();
+        for path in ["/a.html", "/access.json"] {
+            assert_eq!(get(&cloud, path, &[]).await.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        }
+        cloud.wait_for_log(|line| line.contains("access.json is missing: every request is answered with 503")).await;
+        write();
+        assert_eq!(get(&cloud, "/a.html", &[]).await.status, StatusCode::FORBIDDEN);
+        cloud.shut_down().await;
+    }
 }
 
 #[tokio::test]
