@@ -10,7 +10,7 @@ use nearedge_core::http::date::{format_http_date, http_date};
 use crate::http_client::UNREADABLE_FIELDS;
 
 /// Fields that the SDK or nearedge reads.
-const USED: [&str; 21] = [
+const USED: [&str; 22] = [
     "content-type",
     "content-length",
     "content-range",
@@ -27,6 +27,8 @@ const USED: [&str; 21] = [
     "x-amz-storage-class",
     "x-amz-archive-status",
     "x-amz-restore",
+    // Where the object redirects.
+    "x-amz-website-redirect-location",
     // Whether HEAD tells that S3 can read the object.
     "x-amz-server-side-encryption",
     // For logs and spans.
@@ -43,7 +45,8 @@ const USED: [&str; 21] = [
 const LISTS: [&str; 3] = ["cache-control", "content-encoding", "content-language"];
 
 /// Fields that count as absent if they are empty.
-const METADATA: [&str; 11] = [
+const METADATA: [&str; 12] = [
+    "x-amz-website-redirect-location",
     "x-amz-storage-class",
     "x-amz-archive-status",
     "x-amz-restore",
