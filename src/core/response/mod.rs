@@ -25,11 +25,16 @@ const PRIVATE: (&str, Cow<'static, str>) = (CACHE_CONTROL, Cow::Borrowed("privat
 
 const CACHE_CONTROL: &str = "cache-control";
 
-/// The header fields that permit caching: RFC 9111 §5.2 and §5.3, RFC 9213, and the Edge Architecture Specification.
-const CACHING: [&str; 4] = [CACHE_CONTROL, "expires", "cdn-cache-control", "surrogate-control"];
-
+/// Whether a header field permits caching: RFC 9111 §5.2 to §5.4, the Edge Architecture Specification, and the fields that CDNs and
+/// nginx prefer to Cache-Control: RFC 9213 and its vendors' own names, such as `Cloudflare-CDN-Cache-Control`.
 fn is_caching(name: &str) -> bool {
-    CACHING.contains(&name)
+    let names = [CACHE_CONTROL, "expires", "pragma", "surrogate-control", "edge-control", "x-accel-expires"];
+    names.contains(&name) || name.ends_with("cdn-cache-control")
+}
+
+/// Whether a header field describes a text of the origin, such as an error message.
+fn describes_text(name: &str) -> bool {
+    matches!(name, "content-type" | "x-content-type-options" | "www-authenticate" | "allow" | "retry-after")
 }
 
 /// The result of a request, before it becomes a response.
@@ -242,8 +247,12 @@ impl<'a> Response<'a> {
             response.headers.push(("vary", Cow::Borrowed(&**vary)));
         }
         // The restrictions of caching come last.
-        for change in changes.iter().filter(|change| is_lasting || !is_caching(change.name)) {
-            response.change(change);
+        let is_text = matches!(response.content, Content::Text(_));
+        for change in changes {
+            let is_kept = !is_lasting && is_caching(change.name) || is_text && describes_text(change.name);
+            if !is_kept {
+                response.change(change);
+            }
         }
         if let Some(guarded) = guarded {
             response.guard(guarded);
@@ -260,8 +269,7 @@ impl<'a> Response<'a> {
     /// Adds what the response says for one visitor.
     fn personalize(&mut self, personal: &Personal<'a>) {
         if personal.private {
-            CACHING.iter().skip(1).for_each(|name| self.remove(name));
-            self.set(PRIVATE);
+            self.set_only_caching(PRIVATE);
         }
         self.server_timing.clone_from(&personal.server_timing);
         // A failure is no view of a page: the next visit is the first.
@@ -324,9 +332,14 @@ impl<'a> Response<'a> {
                 directives().filter(is_kept).fold(Cow::Borrowed("private"), add)
             }
         };
-        self.set((CACHE_CONTROL, value));
-        // The others would permit a shared cache what Cache-Control does not mention.
-        CACHING.iter().skip(1).for_each(|name| self.remove(name));
+        self.set_only_caching((CACHE_CONTROL, value));
+    }
+
+    /// Sets Cache-Control and removes every other field that permits caching.
+    fn set_only_caching(&mut self, cache_control: (&'a str, Cow<'a, str>)) {
+        self.omitted.insert("expires");
+        self.headers.retain(|(name, _)| !is_caching(name));
+        self.set(cache_control);
     }
 
     /// All header fields except Server-Timing and Set-Cookie, in the order of the response.
@@ -723,7 +736,10 @@ mod tests {
     #[test]
     fn rules_of_headers_cannot_loosen_the_caching_of_a_response() {
         let set = |name, value: &'static str| Field { name, change: FieldChange::Set(value.into()) };
-        let changes = [set("cache-control", "public"), set("expires", "x"), set("cdn-cache-control", "max-age=9")];
+        let others =
+            ["cdn-cache-control", "cloudflare-cdn-cache-control", "surrogate-control", "x-accel-expires", "pragma"];
+        let others = others.map(|name| set(name, "public, max-age=9"));
+        let changes = [&[set("cache-control", "public"), set("expires", "x")][..], &others].concat();
         let (private, guarded) =
             (Personal { private: true, ..Personal::default() }, Guarded { private: true, ..Guarded::default() });
         for outcome in outcomes() {
@@ -734,7 +750,8 @@ mod tests {
             let context = Context { changes: &changes, ..Context::new(&PRESENTATION) };
             let caching = |context: &Context<'_, '_>| {
                 let response = Response::of(outcome.clone(), context);
-                CACHING.map(|name| header(&response, name).map(str::to_owned)).into_iter().flatten().collect::<Vec<_>>()
+                let fields = response.fields().filter(|(name, _)| is_caching(name));
+                fields.map(|(_, value)| value.to_owned()).collect::<Vec<_>>()
             };
             let name = outcome.name();
             assert_eq!(caching(&context) == ["no-store"], is_momentary, "{name}");
@@ -742,6 +759,23 @@ mod tests {
             assert_eq!(personal, ["private, no-store"], "{name}");
             let of_guarded = caching(&Context { guarded: Some(&guarded), ..context });
             assert!(of_guarded == ["private"] || of_guarded == ["private, no-store"], "{name}: {of_guarded:?}");
+        }
+    }
+
+    #[test]
+    fn rules_of_headers_cannot_change_what_a_text_of_the_origin_is() {
+        let html = FieldChange::Set("text/html".into());
+        let names = ["content-type", "x-content-type-options", "www-authenticate", "allow", "retry-after"];
+        let removals = names.map(|name| Field { name, change: FieldChange::Remove });
+        let texts =
+            outcomes().into_iter().filter(|outcome| matches!(respond(outcome.clone()).content, Content::Text(_)));
+        for outcome in texts {
+            let is_text = |(name, _): &(&str, &str)| names.contains(name);
+            let plain = respond(outcome.clone());
+            for changes in [&removals[..], &[Field { name: "content-type", change: html.clone() }]] {
+                let changed = Response::of(outcome.clone(), &Context { changes, ..Context::new(&PRESENTATION) });
+                assert!(changed.fields().filter(is_text).eq(plain.fields().filter(is_text)), "{}", outcome.name());
+            }
         }
     }
 
