@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use nearedge_core::object::{Body, Head, Object, ObjectKey};
 use nearedge_core::response::{Context, Outcome};
+use nearedge_core::rules::Decision;
 use nearedge_core::store::{FetchError, FetchRequest, Fetched, Missing, Part, Store};
 
 use crate::origin::Origin;
@@ -12,9 +13,10 @@ use crate::origin::found::Found;
 use crate::origin::object::fits;
 
 impl<S: Store> Origin<S> {
-    /// Responds with the error document, or with a text if there is none.
+    /// Responds with the error document, or with a text if there is none that the client may see.
     pub(super) async fn missing<'a>(
         &self,
+        decision: &Decision<'_>,
         key: &ObjectKey,
         reason: Missing,
         part: Part,
@@ -23,7 +25,8 @@ impl<S: Store> Origin<S> {
     ) -> Found<'a> {
         let mut outcome = Outcome::NotFetched(key.clone(), FetchError::Missing(reason));
         let (mut waited, mut source) = (Duration::ZERO, None);
-        if let Some(document) = &self.exceptions.error_document {
+        let document = self.exceptions.error_document.as_ref();
+        if let Some(document) = document.filter(|document| decision.may_contain(document, &self.policy)) {
             let has_room = |head: &Head, _: Option<&Range<u64>>| {
                 let object = Object { head: head.clone(), range: None, body: Body::default() };
                 fits(Outcome::ErrorDocument(object), context)

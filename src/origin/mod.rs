@@ -207,7 +207,10 @@ impl<S: Store> Origin<S> {
             Action::Missing { key } => {
                 let part = if request.method == Method::Head { Part::Head } else { Part::Whole };
                 // The record must not name a reason of S3's, which was not asked.
-                Found { missing: None, ..self.missing(key, Missing::NoSuchKey, part, context, deadline).await }
+                Found {
+                    missing: None,
+                    ..self.missing(decision, key, Missing::NoSuchKey, part, context, deadline).await
+                }
             }
             Action::Fetch { first, others, part, otherwise } => {
                 self.fetch_object(request, decision, (first, others, *part, otherwise), context, deadline).await
@@ -239,7 +242,7 @@ fn header_changes<'r>(headers: &'r Headers, request: &Request<'_>, viewer: Optio
 /// The rules of the site's files that decided, as log lines name them.
 fn rule_of(decision: &Decision<'_>) -> Option<Box<str>> {
     let line = decision.rule.map(|rule| rule.line);
-    match (line, decision.guard) {
+    match (line, decision.guards.first().map(|guard| &guard.path)) {
         (None, None) => None,
         (Some(line), None) => Some(format!("redirects:{line}").into()),
         (None, Some(path)) => Some(format!("access:{path}").into()),

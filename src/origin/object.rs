@@ -71,7 +71,7 @@ impl<S: Store> Origin<S> {
                     continue;
                 }
                 Err(error) => Outcome::NotFetched(candidate.key.clone(), error),
-                Ok(Fetched::Object(Object { head, .. }) | Fetched::NotModified(head))
+                Ok(Fetched::Object(Object { head, .. }) | Fetched::NotModified(head) | Fetched::TooLarge(head))
                     if self.exceptions.object_redirects && redirect_of(&head).is_some() =>
                 {
                     Outcome::Moved(301, redirect_of(&head).unwrap_or_default().to_owned())
@@ -97,7 +97,7 @@ impl<S: Store> Origin<S> {
         }
         let outcome = match otherwise {
             Otherwise::Missing => {
-                let missing = self.missing(&first.key, reason, part, context, deadline).await;
+                let missing = self.missing(decision, &first.key, reason, part, context, deadline).await;
                 let source = missing.source.map_or(source, |of_document| worst_source(source, of_document));
                 return Found { source, waited: waited + missing.waited, ..missing };
             }

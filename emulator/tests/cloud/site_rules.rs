@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use emulator::cloud::{Options, Storage};
+use emulator::fault::{Fault, S3Fault};
 use emulator::s3::MissingKey;
-use http::{Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use nearedge_core::access::signed_url::sign;
 
 use crate::support::{FREE_PORT, TestCloud, TestResponse, start, with_env};
@@ -239,6 +240,55 @@ async fn a_preview_link_opens_a_folder_by_a_session() {
     assert_eq!(style.header("vary"), "test_version, redirect, cookie");
     assert_eq!(get(&cloud, "/files/a.txt", &[("cookie", session)]).await.status, StatusCode::FORBIDDEN);
     cloud.shut_down().await;
+}
+
+#[tokio::test]
+async fn the_error_document_is_subject_to_the_rules_of_access() {
+    for (document, is_shown) in [
+        ("errors/gone.html", true),
+        ("files/free.txt", true),
+        ("files/a.txt", false),
+        ("access.json", false),
+        ("_headers", false),
+    ] {
+        let site = site(&[("access.json", ACCESS), ("_headers", HEADERS)]);
+        let cloud = start(options(site.path(), &[("error_document", document)])).await;
+        let missing = get(&cloud, "/missing", &[]).await;
+        assert_eq!(missing.status, StatusCode::NOT_FOUND, "{document}");
+        let expected = if is_shown { document } else { "no file: missing" };
+        assert_eq!(missing.text(), expected, "{document}");
+        // A request that satisfies the rules of the document may see it.
+        let link = format!("/files/missing?verify={}", sign(KEY, "/files/missing", now()));
+        let is_hidden = ["access.json", "_headers"].contains(&document);
+        let expected = if is_hidden { "no file: files/missing" } else { document };
+        assert_eq!(get(&cloud, &link, &[]).await.text(), expected, "{document}");
+        cloud.shut_down().await;
+    }
+}
+
+#[tokio::test]
+async fn objects_with_a_redirect_location_redirect_if_the_setting_says_so() {
+    for (setting, location, expected) in [
+        ("true", "/new.html", Some("/new.html")),
+        ("true", "https://www.example.org/a?b", Some("https://www.example.org/a?b")),
+        ("true", "//evil.example/", None),
+        ("true", "javascript:alert(1)", None),
+        ("false", "/new.html", None),
+    ] {
+        let site = site(&[("access.json", ACCESS)]);
+        let cloud = start(options(site.path(), &[("object_redirects", setting)])).await;
+        let name = HeaderName::from_static("x-amz-website-redirect-location");
+        let fault = S3Fault::Header(name, HeaderValue::from_static(location));
+        cloud.cloud.faults.set(vec![Fault::S3(fault)]);
+        for _ in ["from S3", "from the cache"] {
+            let page = get(&cloud, "/app.html", &[]).await;
+            let (status, text) = if expected.is_some() { (301, "") } else { (200, "app.html") };
+            assert_eq!((page.status.as_u16(), page.text()), (status, text), "{setting} {location}");
+            assert_eq!(page.header("location"), expected.unwrap_or_default(), "{setting} {location}");
+        }
+        assert_eq!(get(&cloud, "/files/a.txt", &[]).await.status, StatusCode::FORBIDDEN, "{setting} {location}");
+        cloud.shut_down().await;
+    }
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use nearedge_core::experiment::settings::{CookieSettings, ExperimentSettings};
 use nearedge_core::http::conditional::{Conditions, Verdict};
 use nearedge_core::http::date::http_date;
 use nearedge_core::http::range::{ByteRange, IfRange};
-use nearedge_core::object::{KEY_BYTES_MAX, Metadata};
+use nearedge_core::object::Metadata;
 use nearedge_core::request::Request;
 use nearedge_core::request::event::parse;
 use nearedge_core::request::visit::Visit;
@@ -91,8 +91,7 @@ pub(crate) fn path(path: &str, variant: &str, query: &str) {
             let is_below = candidate.key.as_str().strip_prefix(variant).is_some_and(|rest| rest.starts_with('/'));
             assert!(is_below || !candidate.of_variant);
             assert!(!candidate.key.as_str().is_empty() && !candidate.key.as_str().ends_with('/'));
-            // The variant's key can be too long for S3 while its fallback is not.
-            assert!(candidate.key.can_exist() || candidate.key.as_str().len() > KEY_BYTES_MAX);
+            assert!(candidate.key.can_exist());
             if let Some(Instead::Redirect(redirect)) = candidate.instead {
                 let location = redirect.location;
                 assert!(location.bytes().all(|byte| byte.is_ascii_graphic()));

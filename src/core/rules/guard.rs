@@ -5,11 +5,13 @@ use std::ops::ControlFlow;
 use smallvec::SmallVec;
 
 use crate::access::check::{Denial, Grant};
-use crate::access::rules::{Guards, Rule, Target, Versions};
+use crate::access::rules::{AccessRules, Guards, Rule, Target, Versions};
 use crate::object::ObjectKey;
 use crate::response::Outcome;
+use crate::rules::Decision;
 use crate::rules::action::{Action, Draft, Stage, respond};
 use crate::rules::key::key_of_path;
+use crate::rules::policy::Policy;
 
 /// Refuses a request whose path is guarded, unless it satisfies the rules.
 pub(super) fn require_access(draft: &mut Draft<'_, '_>) -> Stage {
@@ -20,29 +22,39 @@ pub(super) fn require_access(draft: &mut Draft<'_, '_>) -> Stage {
     check(draft, &[Target::from(&*request.path)])
 }
 
-/// Refuses a request whose path leads to a guarded object: by a rewrite, an index document, or an address without extension.
+/// Refuses a request whose path leads to a guarded object: by a rewrite, an index document, or another address of a page.
 pub(super) fn require_access_to_objects(draft: &mut Draft<'_, '_>, action: &Action) -> Stage {
     // The header `redirect` leads to where the distribution serves objects straight from S3.
     let (Some(_), Action::Fetch { first, others, .. }) = (draft.active.access, action) else {
         return ControlFlow::Continue(());
     };
+    let (request, policy) = (draft.request, draft.policy);
+    let keys: SmallVec<[Target<'_>; 4]> = std::iter::once(first)
+        .chain(others)
+        .map(|candidate| {
+            let key = candidate.key.as_str();
+            let version = draft.variant.filter(|_| candidate.of_variant);
+            let path = version.map_or(key, |version| key.get(version.len() + 1..).unwrap_or_default());
+            Target { version, path }
+        })
+        .collect();
+    // The same page has other addresses, and a rule may name one of those.
+    let addresses: SmallVec<[_; 4]> = keys
+        .iter()
+        .flat_map(|target| {
+            let addresses = policy.html_handling.addresses(target.path, &policy.index_document);
+            addresses.into_iter().flatten().map(|address| (target.version, format!("/{address}")))
+        })
+        .collect();
     // The path comes first, because links are signed for it.
-    let request = draft.request;
-    let mut targets: SmallVec<[Target<'_>; 4]> = SmallVec::new();
+    let mut targets: SmallVec<[Target<'_>; 8]> = SmallVec::new();
     targets.push(Target::from(&*request.path));
-    let rooted = request.path.strip_prefix('/');
-    for candidate in std::iter::once(first).chain(others) {
-        let key = candidate.key.as_str();
-        match draft.variant.filter(|_| candidate.of_variant) {
-            Some(variant) => {
-                let path = key.get(variant.len() + 1..).unwrap_or_default();
-                targets.push(Target { version: Some(variant), path });
-            }
-            // The object of the path itself, whose rules the request satisfies already.
-            None if Some(key) == rooted => {}
-            None => targets.push(key.into()),
-        }
-    }
+    let own = |target: &Target<'_>| {
+        target.version.is_none() && target.path.trim_start_matches('/') == request.path.trim_start_matches('/')
+    };
+    let addresses = addresses.iter().map(|(version, path)| Target { version: *version, path });
+    // The path itself is allowed already.
+    targets.extend(keys.iter().copied().chain(addresses).filter(|target| !own(target)));
     if targets.len() == 1 {
         return ControlFlow::Continue(());
     }
@@ -87,10 +99,22 @@ fn check(draft: &mut Draft<'_, '_>, targets: &[Target<'_>]) -> Stage {
         }
         // As for an object that does not exist.
         Err(Denial::Hidden) => {
+            draft.grant = None;
             let key = key_of_path(&draft.request.path, &draft.policy.index_document).into_owned();
             ControlFlow::Break(Action::Missing { key: ObjectKey::new(key) })
         }
         Err(denial) => respond(Outcome::Denied(denial)),
+    }
+}
+
+impl Decision<'_> {
+    /// Whether a response may contain an object that the request does not name: a document that explains an error.
+    pub fn may_contain(&self, key: &ObjectKey, policy: &Policy) -> bool {
+        let is_satisfied = |guard: &&Rule| {
+            self.grant.is_some() && self.guards.iter().any(|satisfied| std::ptr::eq(*satisfied, *guard))
+        };
+        let is_open = |rules: &AccessRules| rules.guards(key.as_str().into(), Versions::Any).iter().all(is_satisfied);
+        !policy.is_hidden(key.as_str()) && self.access.is_none_or(|access| access.rules.is_some_and(is_open))
     }
 }
 
@@ -105,4 +129,148 @@ fn both<'r>(mut path: Grant<'r>, object: Grant<'r>) -> Grant<'r> {
         }
     }
     path
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+    use crate::access::credentials::{CookieValues, Credentials};
+    use crate::access::known::KnownTokens;
+    use crate::access::secret::Secrets;
+    use crate::request::Request;
+    use crate::rules::html::HtmlHandling;
+    use crate::rules::redirects::Redirects;
+    use crate::rules::{AccessControl, Active, Candidate, Instead, Viewer, decide};
+
+    /// A viewer who sends nothing.
+    struct Anonymous;
+
+    impl Credentials for Anonymous {
+        fn header(&self, _: &str) -> Option<Cow<'_, str>> {
+            None
+        }
+
+        fn cookies(&self, _: &str) -> CookieValues<'_> {
+            CookieValues::new()
+        }
+
+        fn query(&self) -> &str {
+            ""
+        }
+
+        fn page_url(&self) -> Option<Cow<'_, str>> {
+            None
+        }
+    }
+
+    impl Viewer for Anonymous {
+        fn host(&self) -> Cow<'_, str> {
+            "www.example.com".into()
+        }
+
+        fn country(&self) -> Option<Cow<'_, str>> {
+            None
+        }
+
+        fn language(&self) -> Option<Cow<'_, str>> {
+            None
+        }
+    }
+
+    const REDIRECTS: &str = "/rw/* /:splat 200!\n/gen/* /:splat 404!\n/late/* /:splat 200\n";
+
+    fn rules(paths: &[&str]) -> AccessRules {
+        let link = r#"{"keys": ["0123456789abcdef"], "parameter": "verify", "ttl_secs": 60}"#;
+        let rules: Vec<String> =
+            paths.iter().map(|path| format!(r#"{{"path": "{path}", "signed_url": {link}}}"#)).collect();
+        AccessRules::parse(&format!(r#"{{"rules": [{}]}}"#, rules.join(",")), Some("access.json")).unwrap().0
+    }
+
+    /// The keys that an anonymous viewer may receive.
+    fn open_keys(path: &str, rules: &AccessRules, policy: &Policy) -> Vec<String> {
+        let redirects = Redirects::parse(REDIRECTS).0;
+        let known = KnownTokens::new();
+        let access = Some(AccessControl { rules: Some(rules), known: &known, now: 0 });
+        let active = Active { redirects: Some(&redirects), access, viewer: Some(&Anonymous), ..Active::default() };
+        let request = Request { path: path.into(), lambda_auth: Some("open".into()), ..Request::default() };
+        match decide(&request, policy, active).action {
+            Action::Fetch { first, others, .. } => {
+                let is_body = |candidate: &Candidate| !matches!(candidate.instead, Some(Instead::Redirect(_)));
+                let bodies = std::iter::once(first).chain(others).filter(is_body);
+                bodies.map(|candidate| candidate.key.as_str().to_owned()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn policy(html_handling: HtmlHandling, versions: Option<&[&str]>) -> Policy {
+        let test_versions = versions.map(|versions| versions.iter().map(|version| (*version).to_owned()).collect());
+        let policy = Policy::new(Secrets::new("open").unwrap(), "https://www.example.com");
+        Policy { html_handling, test_versions, hidden: vec!["access.json".to_owned(), "_headers".to_owned()], ..policy }
+    }
+
+    #[test]
+    fn a_rule_for_a_page_guards_its_file_behind_rewrites_and_generated_responses() {
+        let rules = rules(&["/members/*", "/solo", "/docs"]);
+        for mode in HtmlHandling::ALL.into_iter().filter(|mode| *mode != HtmlHandling::None) {
+            for target in [
+                "solo",
+                "solo/",
+                "solo.html",
+                "members.html",
+                "v1/solo/",
+                "v1/members.html",
+                "docs/",
+                "docs/index.html",
+            ] {
+                for rule in ["", "rw/", "gen/", "late/"] {
+                    let open = open_keys(&format!("/{rule}{target}"), &rules, &policy(mode, Some(&["v1", "v2"])));
+                    let pages = ["solo.html", "members.html", "v1/solo.html", "v1/members.html", "docs/index.html"];
+                    assert!(!open.iter().any(|key| pages.contains(&&**key)), "{mode:?} /{rule}{target}: {open:?}");
+                }
+            }
+            assert!(!open_keys("/rw/free/", &rules, &policy(mode, None)).is_empty(), "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn the_files_of_rules_are_no_bodies_of_generated_responses() {
+        let rules = rules(&["/members/*"]);
+        for key in ["access.json", "_headers"] {
+            for rule in ["", "rw/", "gen/", "late/"] {
+                let open = open_keys(&format!("/{rule}{key}"), &rules, &policy(HtmlHandling::None, None));
+                assert!(!open.iter().any(|open| open == key), "/{rule}{key}: {open:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(3_000))]
+
+        #[test]
+        fn an_open_object_has_no_guarded_address(
+            path in "/(rw/|gen/|late/)?((a|b|v1|index)/){0,2}(a|b|index|)(\\.html|/)?",
+            guarded in select(vec!["/a", "/a/*", "/b/a", "/a/b/*", "/a/b", "/index", "/a/index", "/a.html", "/a/b.html"]),
+            mode in select(HtmlHandling::ALL.to_vec()),
+        ) {
+            let rules = rules(&[guarded]);
+            let policy = policy(mode, Some(&["v1"]));
+            for key in open_keys(&path, &rules, &policy) {
+                let base = key.strip_suffix(".html").unwrap_or(&key);
+                let folder = key.strip_suffix("/index.html").unwrap_or(base);
+                for address in [key.clone(), base.to_owned(), format!("{base}/"), folder.to_owned(), format!("{folder}/")] {
+                    let address = format!("/{address}");
+                    let pages = mode.alternatives(&address, "index.html");
+                    let is_served = pages.iter().find(|page| page.key == key).is_some_and(|page| page.redirect.is_none());
+                    let guards = rules.guards((&*address).into(), Versions::Listed(&|segment: &str| segment == "v1"));
+                    prop_assert!(!is_served || guards.is_empty(), "{} is served at {}", key, address);
+                }
+            }
+        }
+    }
 }

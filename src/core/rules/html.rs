@@ -67,6 +67,20 @@ struct Alternatives<'a> {
 }
 
 impl HtmlHandling {
+    /// The addresses that can serve the page of a key, other than the key's own path: as the document of its folder, and as
+    /// the page without its extension. Without the leading slash.
+    pub fn addresses<'k>(self, key: &'k str, index: &str) -> [Option<Cow<'k, str>>; 2] {
+        let folder = || key.strip_suffix(index)?.strip_suffix('/');
+        let page = || key.strip_suffix(HTML).filter(|page| !page.is_empty());
+        let with_slash = |base: &'k str| Cow::Owned([base, "/"].concat());
+        match self {
+            Self::None => [folder().map(with_slash), None],
+            Self::AutoTrailingSlash => [folder().map(with_slash), page().map(Cow::Borrowed)],
+            Self::ForceTrailingSlash => [folder().map(with_slash), page().map(with_slash)],
+            Self::DropTrailingSlash => [folder().map(Cow::Borrowed), page().map(Cow::Borrowed)],
+        }
+    }
+
     /// The ways to respond to a decoded path, the preferred one first.
     ///
     /// The path is the address without repeated slashes: [`canonical`].

@@ -81,8 +81,10 @@ pub struct Decision<'a> {
     pub variant: Option<&'a str>,
     /// What experiments decided; `None` if they are disabled, or if the request states a version itself.
     pub assignment: Option<Assignment<'a>>,
-    /// The path of the rule of access that guards the request.
-    pub guard: Option<&'a str>,
+    /// The rules of access that the request satisfies, or the one that refuses it.
+    pub guards: Guards<'a>,
+    /// The rules of access; `None` if they are disabled.
+    pub access: Option<AccessControl<'a>>,
     /// What the rules of access grant; `None` if none guards the request.
     pub grant: Option<Box<Grant<'a>>>,
     /// The facts about the viewer that conditions of rules have tested.
@@ -109,9 +111,8 @@ pub fn decide<'a>(request: &'a Request<'_>, policy: &Policy, active: Active<'a>)
         variant: None,
     };
     let ControlFlow::Break(action) = stages(&mut draft);
-    let Draft { secret, variant, assignment, guards, grant, rule, tested, .. } = draft;
-    let guard = guards.first().map(|rule| &*rule.path);
-    Decision { action, secret, variant, assignment, guard, grant, tested, rule }
+    let Draft { secret, variant, assignment, active: Active { access, .. }, guards, grant, rule, tested, .. } = draft;
+    Decision { action, secret, variant, assignment, guards, access, grant, tested, rule }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::object::ObjectKey;
 use crate::request::Request;
+use crate::response::Outcome;
 use crate::rules::action::{Action, AddressRedirect, Candidate, Draft, Instead, Otherwise};
 use crate::rules::html::{HtmlHandling, canonical};
 use crate::rules::key::key_of_path;
@@ -59,11 +60,15 @@ pub(super) fn fetch(draft: &mut Draft<'_, '_>, first: Candidate, unversioned: &s
     };
     let is_served = |candidate: &Candidate| candidate.key.can_exist() && !policy.is_hidden(candidate.key.as_str());
     others.retain(is_served);
-    if others.is_empty() && otherwise == Otherwise::Missing && !is_served(&first) {
-        return Action::Missing { key: first.key };
-    }
-    if policy.is_hidden(first.key.as_str()) && !others.is_empty() {
-        first = others.remove(0);
+    if !is_served(&first) {
+        match (others.is_empty(), &otherwise) {
+            (false, _) => first = others.remove(0),
+            (true, Otherwise::Missing) => return Action::Missing { key: first.key },
+            (true, Otherwise::Redirect(status, location)) => {
+                return Action::Respond(Outcome::Moved(*status, location.clone()));
+            }
+            (true, Otherwise::Generated(status)) => return Action::Respond(Outcome::Generated(*status, None)),
+        }
     }
     Action::Fetch { first, others, part, otherwise }
 }

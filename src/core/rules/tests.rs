@@ -121,7 +121,7 @@ fn variant_fallback_adds_the_unversioned_key() {
     assert_eq!(candidates(&version("/t", "v1"), &policy), ["v1/t*", "t"]);
     assert_eq!(candidates(&get("/t"), &policy), ["t"], "a request without a variant has no fallback");
     let longest = format!("/{}", "k".repeat(1024));
-    assert_eq!(candidates(&version(&longest, "v1"), &policy)[1], longest[1..], "only the variant's key is too long");
+    assert_eq!(candidates(&version(&longest, "v1"), &policy), [&longest[1..]], "only the variant's key is too long");
 }
 
 #[test]
