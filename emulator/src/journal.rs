@@ -16,6 +16,8 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use crate::mask::mask;
+
 /// The first line of the message that the cloud is ready. Scripts wait for it.
 pub const READY: &str = "nearedge is ready";
 
@@ -275,7 +277,7 @@ impl RequestLine {
         let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
         Self {
             method: request.method().to_string(),
-            path: escaped(path).collect(),
+            path: escaped(&mask(path)).collect(),
             variant: variant.map(|variant| escaped(&variant).take(64).collect()),
             via,
             status: StatusCode::OK,

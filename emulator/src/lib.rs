@@ -43,6 +43,7 @@ pub mod gateway;
 pub mod identity;
 pub mod journal;
 pub mod lambda;
+mod mask;
 pub mod policy;
 pub mod rules;
 pub mod s3;

@@ -16,6 +16,7 @@ use nearedge_core::request::Request;
 use nearedge_core::request::visit::{Detail, Visit};
 use nearedge_core::rules::{AccessControl, Active, Decision, RequestViewer, decide};
 
+use crate::mask::mask;
 use crate::policy::command::name_and_value;
 use crate::rules::explained::Explained;
 use crate::rules::explanation::Explanation;
@@ -66,14 +67,17 @@ pub(super) fn run(arguments: &Explain) -> ExitCode {
     match arguments.explain() {
         Ok(explanation) => {
             let mut out = io::stdout().lock();
+            let mut text = Vec::new();
             let written = match arguments.json {
-                true => writeln!(out, "{}", explanation.json()),
-                false => explanation.write(out),
+                true => writeln!(text, "{}", explanation.json()),
+                false => explanation.write(&mut text),
             };
+            // A redirect of an open path carries the whole query on.
+            let written = written.and_then(|()| out.write_all(mask(&String::from_utf8_lossy(&text)).as_bytes()));
             if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(Unreadable(reason)) => {
-            drop(writeln!(io::stderr(), "rules explain: {reason}"));
+            drop(writeln!(io::stderr(), "rules explain: {}", mask(&reason)));
             ExitCode::from(2)
         }
     }
