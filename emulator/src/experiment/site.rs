@@ -178,7 +178,7 @@ fn disagreements(definition: &Definition, feature: &str, pages: &BTreeSet<(Strin
     let version = |path: &str, visitor: u32| {
         let mut visit = Visit::default();
         // An id of this visitor; the assignment itself is what is compared.
-        visit.cookies.push(format!("nearedge=1.{visitor:0>22}.").into());
+        visit.cookies.push(format!("nearedge=1.{visitor:0>22}."));
         let path = if path == "index.html" { "/".to_owned() } else { format!("/{path}") };
         let request = Request { path: path.into(), ..Request::default() };
         let experiments =
