@@ -49,7 +49,7 @@ pub(crate) fn summaries(folder: &Path, site: &Site, config: &SiteConfig) -> Vec<
     if let Some(key) = &config.access {
         add(key.as_str(), &|text| match AccessRules::parse(text, Some(key.as_str())) {
             Ok((rules, problems)) => {
-                let listed = rules.rules().iter().filter(|rule| rule.position.is_some()).count();
+                let listed = rules.listed().count();
                 Ok((listed, problems.len()))
             }
             Err(problems) => {

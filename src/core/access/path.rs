@@ -32,6 +32,9 @@ impl PathPattern {
         if rest.split('/').any(|segment| matches!(segment, "." | "..")) || path.contains("//") || path.contains('\\') {
             return Err(("expected a path without dot segments, // and backslashes", plain));
         }
+        if text.trim() != text {
+            return Err(("expected a path without white space at its end", plain));
+        }
         if path.contains(['?', '#']) || path.chars().any(char::is_control) {
             return Err(("expected a path without query, fragment and control characters", plain));
         }
@@ -60,7 +63,7 @@ mod tests {
         assert_eq!(PathPattern::parse("/100%.html"), Ok(PathPattern::Exact("/100%.html".into())));
         for text in [
             "", "/", "*", "a", "a/*", "/a*", "/a/*/b", "/a/**", "/*a", "/a/", "//a", "/a//*", "/a/../b", "/./*",
-            "/a/..", "/a\\b", "/a?b", "/a#b", "/a\nb", "/a%20b", "/a\0", "/a/*/*", "/*/*",
+            "/a/..", "/a\\b", "/a?b", "/a#b", "/a\nb", "/a%20b", "/a\0", "/a/*/*", "/*/*", "/a ",
         ] {
             assert!(PathPattern::parse(text).is_err(), "{text:?}");
         }

@@ -98,6 +98,11 @@ impl AccessRules {
         &self.rules
     }
 
+    /// The rules of the file, without those that hide objects with keys.
+    pub fn listed(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().filter(|rule| rule.position.is_some())
+    }
+
     /// A number that no other parsed rules of this process have.
     pub fn generation(&self) -> u64 {
         self.generation

@@ -64,7 +64,7 @@ impl FileFormat for AccessFormat {
 
     fn parse(&self, text: &str) -> Result<ParsedFile<AccessRules>, String> {
         let (parsed, warnings) = AccessRules::parse(text, Some(&self.key)).map_err(first_of)?;
-        let summary = format!("{} rules", parsed.rules().len());
+        let summary = format!("{} rules", parsed.listed().count());
         Ok(ParsedFile { parsed, summary, warnings: warnings.iter().map(Problem::to_string).collect() })
     }
 }
