@@ -11,9 +11,9 @@ use crate::object::ObjectKey;
 use crate::request::Request;
 use crate::response::Outcome;
 use crate::rules::active::Active;
-use crate::rules::listed::Tested;
 use crate::rules::policy::Policy;
 use crate::rules::redirects::{Effect, Rule};
+use crate::rules::tested::Tested;
 use crate::store::Part;
 
 /// How the origin responds to a request.

@@ -8,8 +8,8 @@ use crate::access::check::{Denial, Grant};
 use crate::access::rules::{AccessRules, Guards, Rule, Target, Versions};
 use crate::object::ObjectKey;
 use crate::response::Outcome;
-use crate::rules::Decision;
 use crate::rules::action::{Action, Draft, Stage, respond};
+use crate::rules::active::AccessControl;
 use crate::rules::key::key_of_path;
 use crate::rules::policy::Policy;
 
@@ -107,15 +107,16 @@ fn check(draft: &mut Draft<'_, '_>, targets: &[Target<'_>]) -> Stage {
     }
 }
 
-impl Decision<'_> {
-    /// Whether a response may contain an object that the request does not name: a document that explains an error.
-    pub fn may_contain(&self, key: &ObjectKey, policy: &Policy) -> bool {
-        let is_satisfied = |guard: &&Rule| {
-            self.grant.is_some() && self.guards.iter().any(|satisfied| std::ptr::eq(*satisfied, *guard))
-        };
-        let is_open = |rules: &AccessRules| rules.guards(key.as_str().into(), Versions::Any).iter().all(is_satisfied);
-        !policy.is_hidden(key.as_str()) && self.access.is_none_or(|access| access.rules.is_some_and(is_open))
-    }
+/// Whether a response may contain an object that the request does not name: it is not hidden, and its rules are satisfied.
+pub(super) fn is_open(
+    key: &ObjectKey,
+    policy: &Policy,
+    access: Option<AccessControl<'_>>,
+    satisfied: &[&Rule],
+) -> bool {
+    let is_satisfied = |guard: &&Rule| satisfied.iter().any(|satisfied| std::ptr::eq(*satisfied, *guard));
+    let is_open = |rules: &AccessRules| rules.guards(key.as_str().into(), Versions::Any).iter().all(is_satisfied);
+    !policy.is_hidden(key.as_str()) && access.is_none_or(|access| access.rules.is_some_and(is_open))
 }
 
 /// The grant of a request that satisfies the rules of its path and those of its object.
@@ -145,7 +146,7 @@ mod tests {
     use crate::request::Request;
     use crate::rules::html::HtmlHandling;
     use crate::rules::redirects::Redirects;
-    use crate::rules::{AccessControl, Active, Candidate, Instead, Viewer, decide};
+    use crate::rules::{Active, Candidate, Instead, Viewer, decide};
 
     /// A viewer who sends nothing.
     struct Anonymous;

@@ -10,6 +10,7 @@ use crate::response::Outcome;
 use crate::rules::action::{Draft, Stage, respond};
 use crate::rules::active::Viewer;
 use crate::rules::redirects::{self, Effect, Lookup};
+use crate::rules::tested::Tested;
 
 /// Applies the first rule that matches: a forced one now, any other if the object is missing.
 pub(super) fn apply_rule<'a>(draft: &mut Draft<'a, '_>) -> Stage {
@@ -34,26 +35,6 @@ pub(super) fn apply_rule<'a>(draft: &mut Draft<'a, '_>) -> Stage {
             draft.effect = Some(effect);
             ControlFlow::Continue(())
         }
-    }
-}
-
-/// The facts about the viewer that conditions of rules have tested, so that the response depends on them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tested {
-    /// The country.
-    pub country: bool,
-    /// The language.
-    pub language: bool,
-    /// A cookie.
-    pub cookie: bool,
-    /// A role of the viewer's token.
-    pub role: bool,
-}
-
-impl Tested {
-    /// Whether no fact was tested.
-    pub fn is_empty(self) -> bool {
-        self == Self::default()
     }
 }
 

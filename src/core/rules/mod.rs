@@ -24,6 +24,7 @@ mod policy;
 mod redirect;
 pub mod redirects;
 mod test_versions;
+mod tested;
 mod url_pattern;
 mod variant;
 mod viewer;
@@ -36,6 +37,7 @@ use crate::access::check::Grant;
 use crate::access::rules::Guards;
 use crate::access::secret::SecretMatch;
 use crate::experiment::assign::Assignment;
+use crate::object::ObjectKey;
 use crate::request::Request;
 use crate::store::Part;
 
@@ -43,10 +45,10 @@ pub use self::action::{Action, AddressRedirect, Candidate, Instead, Otherwise};
 use self::action::{Draft, Stage};
 pub use self::active::{AccessControl, Active, Viewer};
 pub use self::line_problem::{LineProblem, Severity};
-pub use self::listed::Tested;
 pub use self::policy::Policy;
 pub use self::redirect::location;
 use self::redirects::Rule;
+pub use self::tested::Tested;
 pub use self::url_pattern::UrlExample;
 pub use self::viewer::RequestViewer;
 
@@ -91,6 +93,14 @@ pub struct Decision<'a> {
     pub tested: Tested,
     /// The rule of the list of redirects that applies if it is forced, or if the object is missing.
     pub rule: Option<&'a Rule>,
+}
+
+impl Decision<'_> {
+    /// Whether a response may contain an object that the request does not name: a document that explains an error.
+    pub fn may_contain(&self, key: &ObjectKey, policy: &Policy) -> bool {
+        let satisfied = if self.grant.is_some() { &self.guards[..] } else { &[] };
+        guard::is_open(key, policy, self.access, satisfied)
+    }
 }
 
 /// Decides how to respond to `request`: a pure function of the request, the settings and the active files of the site.
