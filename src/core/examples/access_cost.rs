@@ -1,5 +1,5 @@
 //! The cost of access control, printed by:
-//! `cargo test --release -p nearedge-core --test access -- --ignored --nocapture`
+//! `cargo run --release -p nearedge-core --example access_cost`
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, missing_docs, reason = "a measurement")]
 #![allow(clippy::disallowed_methods, reason = "the measurement reads the clock; the core does not")]
 
@@ -83,9 +83,7 @@ fn nanoseconds(runs: u32, mut work: impl FnMut()) -> f64 {
     batches[batches.len() / 2]
 }
 
-#[test]
-#[ignore = "a measurement for release builds"]
-fn cost_of_access_control() {
+fn main() {
     let key = key();
     let rules = rules(&key);
     let token = token(&key);
