@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// What replaces a secret value.
+/// The replacement of a secret value.
 const MASK: &str = "…";
 
 /// The text without the values of queries (`name=value`) that are JWTs or signatures of links.

@@ -37,7 +37,7 @@ pub(crate) struct SiteEdits {
 /// The files by path; `None` if one does not exist.
 type Seen = BTreeMap<PathBuf, Option<Stamp>>;
 
-/// What tells two versions of a file apart.
+/// The metadata that differs between two versions of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     inode: u64,

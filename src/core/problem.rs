@@ -25,9 +25,9 @@ pub struct Problem {
     pub line: usize,
     /// The column, from 1; 0 if it is unknown.
     pub column: usize,
-    /// What was expected and what was found.
+    /// The expectation, and the text found instead.
     pub reason: String,
-    /// What to do.
+    /// The advice to the user.
     pub fix: String,
     steps: Vec<Step>,
 }

@@ -1,4 +1,4 @@
-//! What an explanation is about: a request, and the decision on it.
+//! The subject of an explanation: a request, and the decision on it.
 
 use std::borrow::Cow;
 
@@ -23,7 +23,7 @@ pub(super) struct Explained<'a, 'd> {
     pub(super) now: u64,
 }
 
-/// What a place of a request holds, without its value.
+/// The content of a place for tokens in a request, without its value.
 pub(super) fn presence(credentials: &dyn Credentials, place: &Source) -> &'static str {
     let count = match place {
         Source::Header(name) => usize::from(credentials.header(name).is_some()),

@@ -40,9 +40,9 @@ pub(super) struct Finding {
     pub(super) path: String,
     /// The effect.
     pub(super) severity: Severity,
-    /// What is wrong.
+    /// The fault.
     pub(super) reason: String,
-    /// What to do.
+    /// The advice to the user.
     pub(super) fix: String,
 }
 

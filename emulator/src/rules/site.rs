@@ -257,7 +257,7 @@ fn read(path: &Path) -> Result<String, Unreadable> {
     String::from_utf8(bytes).map_err(|_| Unreadable(format!("{name} is not UTF-8: save it as UTF-8")))
 }
 
-/// What a file is, by its name or else by its content.
+/// The kind of a file, by its name or else by its content.
 fn role(path: &Path, text: &str) -> Option<SiteFile> {
     let name = path.file_name()?.to_string_lossy();
     if let Some(file) = FILES.into_iter().find(|file| *name == *file.name) {

@@ -12,7 +12,7 @@ async fn put_pages(cloud: &TestCloud, keys: &[&str]) {
     }
 }
 
-/// What a path leads to: the body, the Location, or the status.
+/// The result of a path: the body, the Location, or the status.
 async fn answer(cloud: &TestCloud, path: &str, headers: &[(&str, &str)]) -> String {
     let response = cloud.with(Method::GET, path, headers).await;
     match response.status {

@@ -1,4 +1,4 @@
-//! What access control, conditions and CORS need from a distribution: each fault is found, and the configuration without it
+//! The requirements of access control, conditions and CORS on a distribution: each fault is found, and the configuration without it
 //! has no finding.
 
 use std::io::Write;

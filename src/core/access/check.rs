@@ -30,7 +30,7 @@ pub enum Verdict<'r> {
     Denied(Denial),
 }
 
-/// What a request that satisfies its rules may have.
+/// The permissions of a request that satisfies its rules.
 pub struct Grant<'r> {
     /// The claims of the token of the first rule with one.
     pub claims: Option<Arc<Claims>>,

@@ -18,7 +18,7 @@ use crate::object::is_version;
 pub struct Rule {
     /// The path as written.
     pub path: Box<str>,
-    /// What the rule requires.
+    /// The requirement of the rule.
     pub kind: RuleKind,
     /// Whether guarded responses are `no-store` instead of `private`.
     pub no_store: bool,
@@ -31,7 +31,7 @@ pub struct Rule {
     pub(super) id: usize,
 }
 
-/// What a rule requires of a request.
+/// The requirement of a rule on a request.
 #[derive(Debug, Clone)]
 pub enum RuleKind {
     /// A token.

@@ -53,11 +53,11 @@ pub struct Candidate {
     pub key: ObjectKey,
     /// Whether the key lies under the requested variant.
     pub of_variant: bool,
-    /// What happens if the object exists; `None` if it is the response.
+    /// The response if the object exists; `None` if that is the object.
     pub instead: Option<Instead>,
 }
 
-/// What happens if the object of a candidate exists, instead of serving it.
+/// The response if the object of a candidate exists, other than the object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Instead {
     /// A redirect to the address of the page.

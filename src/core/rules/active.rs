@@ -1,4 +1,4 @@
-//! What a decision uses beside the request and the settings: the active files of the site.
+//! The inputs of a decision beside the request and the settings: the active files of the site.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -87,7 +87,7 @@ pub struct Decision<'a> {
     pub guards: Guards<'a>,
     /// The rules of access; `None` if they are disabled.
     pub access: Option<AccessControl<'a>>,
-    /// What the rules of access grant; `None` if none guards the request.
+    /// The permissions by the rules of access; `None` if no rule guards the request.
     pub grant: Option<Box<Grant<'a>>>,
     /// The facts about the viewer that conditions of rules have tested.
     pub tested: Tested,

@@ -1,4 +1,4 @@
-//! What conditions of rules have tested.
+//! The facts about the viewer that conditions of rules have tested.
 
 /// The facts about the viewer that conditions of rules have tested, so that the response depends on them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -32,13 +32,13 @@ pub(super) trait FileFormat {
     const BYTES_MAX: u64;
     /// The setting that names the file.
     const SETTING: &'static str;
-    /// What the file is.
+    /// A noun for the file in messages.
     const NOUN: &'static str;
-    /// What happens while no version can be used.
+    /// The consequence while no version can be used, for messages.
     const WITHOUT: &'static str;
     /// How to make a file smaller.
     const SMALLER: &'static str;
-    /// What to do if the object does not exist.
+    /// The advice if the object does not exist.
     const MISSING: &'static str;
     /// The command that prints all warnings.
     const CHECK: &'static str;
@@ -53,7 +53,7 @@ pub(super) trait FileFormat {
 /// A version that can be used.
 pub(super) struct ParsedFile<T> {
     pub(super) parsed: T,
-    /// What it contains, such as `2 versions, 1 experiment`.
+    /// A summary of its contents, such as `2 versions, 1 experiment`.
     pub(super) summary: String,
     pub(super) warnings: Vec<String>,
 }
@@ -70,14 +70,14 @@ pub(super) struct SiteFile<F: FileFormat> {
     errors: AtomicU64,
 }
 
-/// What the last load resulted in.
+/// The result of the last load.
 #[derive(Debug, Default)]
 struct State {
     /// When the next load is due; `None` before the first.
     due: Option<Instant>,
     /// The entity tag of the version that was parsed last.
     etag: Option<String>,
-    /// What is wrong with that version.
+    /// The fault of that version.
     broken: Option<String>,
     /// The kind of the failure that was logged last, which is not repeated.
     logged: Option<Cow<'static, str>>,
@@ -216,7 +216,7 @@ impl<F: FileFormat> SiteFile<F> {
 
 /// Why a load failed.
 struct Failure {
-    /// What two equal failures have in common: the texts of S3's errors contain times and ids.
+    /// The same text for two equal failures: the texts of S3's errors contain times and ids.
     kind: Cow<'static, str>,
     text: String,
 }

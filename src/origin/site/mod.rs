@@ -172,7 +172,7 @@ impl ActiveFiles {
         }
     }
 
-    /// What a response says that depends on the viewer: by rules of access, or by the facts that conditions of redirects tested.
+    /// The parts of a response that depend on the viewer: by rules of access, or by the facts that conditions of redirects tested.
     pub(super) fn guarded(&self, grant: Option<&mut Grant<'_>>, tested: Tested) -> Option<Guarded<'_>> {
         let rules = self.access.as_ref().and_then(Option::as_ref);
         let mut guarded = match grant.zip(rules) {

@@ -95,7 +95,7 @@ fn unlistable(behavior: &Behavior) -> Option<Finding> {
 const AUTHORIZATION: &str = "with caching, list Authorization in the cache policy; without, use the managed policy \
                              AllViewerExceptHostHeader (the templates in deploy/ do this with Access)";
 
-/// What to change so that a place of tokens arrives.
+/// The change that makes the distribution forward a place of tokens.
 fn fix(source: &Source, behavior: &Behavior) -> String {
     match (source, &behavior.caching) {
         (Source::Header(name), Caching::Legacy(_)) => format!("list {name} in ForwardedValues.Headers"),

@@ -38,7 +38,7 @@ fn off<T>(file: &crate::policy::site::RulesFile<T>) -> Option<Finding> {
     file.is_off().then(|| Finding { id: "rules-off", ..error(format!("the function's {setting}"), why, fix) })
 }
 
-/// What the conditions of a list of redirects read.
+/// The facts that the conditions of a list of redirects read.
 struct Needed<'a> {
     /// The header fields and the conditions that read them.
     headers: Vec<(&'static str, &'static str)>,

@@ -12,7 +12,7 @@ use crate::rules::explanation::Stage;
 
 const NAME: &str = "access";
 
-/// What the rules of access decide.
+/// The decision of the rules of access.
 pub(super) fn stage(explained: &Explained<'_, '_>) -> Stage {
     let Some(file) = &explained.site.access else { return Stage::new(NAME, "off", "the site has no access.json") };
     let Some(rules) = &file.parsed else {

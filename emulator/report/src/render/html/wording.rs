@@ -14,7 +14,7 @@ const PERCENT: &str = "\u{a0}%";
 pub(super) struct Wording {
     /// `good`, `warn`, `bad` or `wait`.
     pub(super) tone: &'static str,
-    /// What to do.
+    /// The advice to the user.
     pub(super) headline: String,
     /// Why, and what to do next.
     pub(super) next: String,
