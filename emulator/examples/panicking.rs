@@ -34,11 +34,12 @@ async fn main() -> ExitCode {
     let origin = Origin::new(
         Panicking,
         policy,
-        Presentation { missing_status: 404, variant_header: true, vary: "test_version".into(), vary_cookie: "".into() },
+        Presentation::new("test_version"),
         Exceptions {
             error_document: None,
             oversize: Oversize::Reject,
             object_redirects: false,
+            compress_guarded: false,
             presign_ttl: Duration::from_secs(300),
         },
     );

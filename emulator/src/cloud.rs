@@ -328,6 +328,7 @@ impl Cloud {
             domain_name: format!("{}.cloudfront.net", letters(13).to_lowercase()),
             api: authority(&address::loopback(gateway_address).to_string())?,
             api_path: stage_prefix.clone(),
+            codings: extras.codings(),
             forwarded: [&options.forwarded[..], &of_rules].concat(),
             auth_header: header_name("auth_header", &auth_header)?,
             secret: origin_header.clone(),

@@ -241,6 +241,7 @@ fn every_rule_has_a_seeded_fault() {
         "redirect-path",
         "query-not-forwarded",
         "accept-not-forwarded",
+        "accept-encoding-not-forwarded",
         "variants-unknown",
         "header-name",
     ];
@@ -439,14 +440,19 @@ fn faults_are_found_in_templates() {
         ("origin-timeout", changed("OriginReadTimeout: 30", "OriginReadTimeout: 5")),
     ];
     for (id, text) in cases {
-        assert_eq!(ids(&check_template(&text, "eu-west-1", &[])), [id]);
+        assert_eq!(ids(&check_template(&text, "eu-west-1", &[("Compress", "off")])), [id]);
     }
     let caching = changed(
-        "- - !Ref VersionHeader\n                  - redirect\n                  - !If [HasSpaFallback,",
-        "- - redirect\n                  - !If [HasSpaFallback,",
+        "- - !Ref VersionHeader\n                  - redirect\n                  - !If [SelectsByAccept,",
+        "- - redirect\n                  - !If [SelectsByAccept,",
     );
     assert!(ids(&check_template(&caching, "eu-west-1", &[("Caching", "on")])).contains(&"header-not-in-key"));
-    assert_eq!(check_template(&caching, "eu-west-1", &[]), [], "without caching the cache key is not used");
+    let off = check_template(&caching, "eu-west-1", &[("Compress", "off")]);
+    assert_eq!(off, [], "without caching and copies the cache key is not used");
+    let uncoded = changed("EnableAcceptEncodingGzip: true", "EnableAcceptEncodingGzip: false")
+        .replace("EnableAcceptEncodingBrotli: true", "EnableAcceptEncodingBrotli: false");
+    assert_eq!(ids(&check_template(&uncoded, "eu-west-1", &[])), ["accept-encoding-not-forwarded"]);
+    assert_eq!(check_template(&uncoded, "eu-west-1", &[("Compress", "off")]), []);
 }
 
 #[test]

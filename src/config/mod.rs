@@ -3,8 +3,9 @@
 //! nearedge's own settings follow the reference's style: lower case with underscores. Variables of AWS and its SDKs
 //! keep their names.
 //!
-//! - `reader`: single settings by type; `telemetry`, `experiments`: the settings of traces and metrics, and of experiments
+//! - `reader`: single settings by type; `copies`, `experiments`, `telemetry`: the settings of these features
 
+mod copies;
 mod experiments;
 pub(crate) mod names;
 mod reader;
@@ -17,13 +18,14 @@ use nearedge_core::http::freshness::Limits;
 use nearedge_core::object::ObjectKey;
 use nearedge_core::object::is_version;
 use nearedge_core::request::header_names::{AUTH_HEADER, HeaderNames, VERSION_HEADER, parse_header_name};
-use nearedge_core::response::Presentation;
+use nearedge_core::response::{Presentation, Vary};
 use nearedge_core::rules::Policy;
 use nearedge_core::rules::html::HtmlHandling;
 
 use crate::config::reader::{Reader, is_key};
 use crate::origin::{DefinitionsConfig, Exceptions, Oversize, SiteConfig};
 use crate::storage::cache::CacheConfig;
+use crate::storage::copies::CopiesConfig;
 use crate::storage::s3::S3Config;
 use crate::telemetry::TelemetryConfig;
 use crate::telemetry::log::LogFilter;
@@ -115,6 +117,7 @@ impl Config {
             error_document: reader.key("error_document").map(ObjectKey::new),
             oversize: reader.oversize(),
             object_redirects: reader.flag("object_redirects", false),
+            compress_guarded: reader.flag("compress_guarded", false),
             presign_ttl: Duration::from_secs(reader.number("presign_ttl_secs", 300, 1..=604_800)),
         };
         let (auth, version) =
@@ -124,13 +127,13 @@ impl Config {
         }
         // Whether a request receives the shell depends on its Accept field.
         let accept = if spa_fallback.is_some() { ", accept" } else { "" };
-        let vary = format!("{version}, redirect{accept}");
-        let vary_cookie = format!("{vary}, cookie").into();
+        let vary = Vary::new(&format!("{version}, redirect{accept}"));
         let header_names = HeaderNames::new(auth, version);
         let path_style = reader.path_style();
         let ca_bundle = reader.ca_bundle();
         let credentials_in_env = CREDENTIALS.iter().all(|name| reader.text(name).is_some());
         let cache = reader.cache();
+        let negotiation = cache.copies.negotiation();
         let experiments = reader.experiments(redirect_path.as_deref(), test_versions.as_deref(), cache.limits.ttl);
         let site = reader.site(experiments, cache.limits.ttl);
         let hidden = [&site.redirects, &site.headers].into_iter().flatten();
@@ -158,7 +161,7 @@ impl Config {
                     html_handling,
                     hidden,
                 },
-                presentation: Presentation { missing_status, variant_header, vary: vary.into(), vary_cookie },
+                presentation: Presentation { missing_status, variant_header, vary, negotiation },
                 site,
                 exceptions,
                 s3: S3Config { bucket, path_style, ca_bundle, credentials_in_env },
@@ -432,8 +435,10 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
     fn cache(&mut self) -> CacheConfig {
         let memory_bytes = self.memory_bytes();
         let seconds = |secs| Duration::from_secs(secs);
+        let max_bytes = self.number("cache_max_bytes", memory_bytes / 8 * 3, 0..=memory_bytes);
+        let copies = self.copies(memory_bytes);
         CacheConfig {
-            max_bytes: self.number("cache_max_bytes", memory_bytes / 8 * 3, 0..=memory_bytes),
+            max_bytes,
             object_max_bytes: self.number("cache_object_max_bytes", 1 << 20, 0..=memory_bytes),
             limits: Limits {
                 ttl: seconds(self.number("cache_ttl_secs", 10, 0..=YEAR_SECS)),
@@ -441,6 +446,8 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
                 stale_if_error: seconds(self.number("stale_if_error_secs", 300, 0..=YEAR_SECS)),
             },
             missing_ttl: seconds(self.number("cache_missing_ttl_secs", 2, 0..=YEAR_SECS)),
+            // Copies are cache entries.
+            copies: if max_bytes > 0 { copies } else { CopiesConfig::default() },
         }
     }
 

@@ -3,7 +3,7 @@
 use strsim::osa_distance;
 
 /// The settings of nearedge.
-const SETTINGS: [&str; 48] = [
+const SETTINGS: [&str; 52] = [
     "access",
     "auth_header",
     "bucket",
@@ -11,6 +11,8 @@ const SETTINGS: [&str; 48] = [
     "cache_missing_ttl_secs",
     "cache_object_max_bytes",
     "cache_ttl_secs",
+    "compress",
+    "compress_guarded",
     "deadline_margin_ms",
     "error_document",
     "experiments",
@@ -25,6 +27,7 @@ const SETTINGS: [&str; 48] = [
     "experiments_log_ids",
     "experiments_path",
     "experiments_preview",
+    "formats",
     "headers",
     "html_handling",
     "index_document",
@@ -36,6 +39,7 @@ const SETTINGS: [&str; 48] = [
     "missing_status",
     "object_redirects",
     "oversize",
+    "precompressed",
     "preload",
     "presign_ttl_secs",
     "prewarm",

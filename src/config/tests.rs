@@ -128,7 +128,7 @@ fn variables_of_the_sdk_are_checked() {
 fn documents_must_be_keys_and_oversize_a_known_word() {
     let config = read(&[("error_document", "404.html"), ("spa_fallback", "app.html"), ("oversize", "reject")]).unwrap();
     assert_eq!(config.exceptions.error_document.unwrap().as_str(), "404.html");
-    assert_eq!(config.presentation.vary, "test_version, redirect, accept");
+    assert_eq!(config.presentation.vary, Vary::new("test_version, redirect, accept"));
     assert_eq!(config.exceptions.oversize, Oversize::Reject);
     assert_eq!(rejected(&[("error_document", "/404.html")]), ["error_document"]);
     assert_eq!(rejected(&[("index_document", "docs/"), ("oversize", "shrink")]), ["index_document", "oversize"]);

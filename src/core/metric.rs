@@ -283,6 +283,7 @@ mod tests {
             counts: None,
             secret: Some(SecretMatch::Current),
             body_bytes: 10,
+            copy: None,
             missing: None,
             error: None,
             source: Some(Source::Hit),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::access::secret::SecretMatch;
 use crate::experiment::count::Counts;
-use crate::object::ObjectKey;
+use crate::object::{CopyKind, ObjectKey};
 use crate::store::{FetchError, Missing, Source};
 
 /// The outcome of a warm-up event, which is not a request.
@@ -33,6 +33,8 @@ pub struct Record {
     pub secret: Option<SecretMatch>,
     /// The length of the response body as the client receives it.
     pub body_bytes: u64,
+    /// The copy that the client received: its kind, and the size of its source in bytes.
+    pub copy: Option<(CopyKind, u64)>,
     /// Why S3 returned no object, if it was requested from S3.
     pub missing: Option<Missing>,
     /// The S3 error, even if the client received a cached copy.
@@ -94,6 +96,7 @@ impl Record {
             counts: None,
             secret: None,
             body_bytes: 0,
+            copy: None,
             missing: None,
             error: None,
             source: None,

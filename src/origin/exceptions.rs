@@ -24,6 +24,8 @@ pub struct Exceptions {
     pub oversize: Oversize,
     /// Whether objects with `x-amz-website-redirect-location` redirect.
     pub object_redirects: bool,
+    /// Whether copies are sent of objects that a rule of access guards.
+    pub compress_guarded: bool,
     /// The lifetime of a presigned URL.
     pub presign_ttl: Duration,
 }

@@ -54,7 +54,8 @@ impl<S: Store> Origin<S> {
             let object = Object { head: head.clone(), range: None, body: Body::default() };
             fits(Outcome::Generated(status, Some(object)), context)
         };
-        let response = self.fetch(&FetchRequest::unconditional(key, part, &has_room), deadline).await;
+        let request = FetchRequest::unconditional(key, part, &has_room);
+        let response = self.fetch(&FetchRequest { accepts: context.accepts, ..request }, deadline).await;
         let found = match response.result {
             Ok(Fetched::Object(object)) => Outcome::Generated(status, Some(object)).into(),
             Ok(Fetched::TooLarge(head)) => Outcome::TooLarge(key.clone(), head.size_bytes).into(),

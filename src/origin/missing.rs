@@ -33,7 +33,7 @@ impl<S: Store> Origin<S> {
             };
             // If the document cannot be fetched either, the text is enough.
             let request = FetchRequest::unconditional(document, part, &has_room);
-            let response = self.store.fetch(&request, deadline).await;
+            let response = self.store.fetch(&FetchRequest { accepts: context.accepts, ..request }, deadline).await;
             waited = response.waited;
             source = Some(response.source);
             if let Ok(Fetched::Object(object)) = response.result {

@@ -20,6 +20,7 @@ use nearedge_core::access::credentials::Credentials;
 
 use nearedge_core::experiment::assign::{Assignment, Experiments};
 use nearedge_core::experiment::cookie::ID_BYTES;
+use nearedge_core::object::Head;
 use nearedge_core::record::{Record, RequestedVariant};
 use nearedge_core::request::visit::{Detail, Visit};
 use nearedge_core::request::{Method, Request};
@@ -128,6 +129,7 @@ impl<S: Store> Origin<S> {
             variant: None,
             personal: decision.assignment.as_ref().map(|assignment| &assignment.personal),
             guarded: guarded.as_ref(),
+            accepts: self.negotiates(&decision).then(|| request.accepts()),
             changes: &changes,
             presentation: &self.presentation,
         };
@@ -147,6 +149,7 @@ impl<S: Store> Origin<S> {
             counts: None,
             secret: decision.secret,
             body_bytes: 0,
+            copy: None,
             missing: found.missing,
             error: found.error,
             source: found.source,
@@ -166,7 +169,16 @@ impl<S: Store> Origin<S> {
         // A failure sets no cookies, so that the next view is the first.
         record.counts = counts.filter(|_| response.status < 500);
         record.body_bytes = content_len(&response.content);
+        record.copy = response.head.as_ref().and_then(Head::copy).filter(|_| record.body_bytes > 0);
         OriginResponse { payload, record }
+    }
+
+    /// Whether a copy of the object may be sent.
+    ///
+    /// The length of a coded response reveals what secrets in it have in common with the request, if both are in it: BREACH
+    /// (<https://www.breachattack.com>). Objects do not reflect requests, but those that a rule guards may hold secrets.
+    fn negotiates(&self, decision: &Decision<'_>) -> bool {
+        self.presentation.negotiation.is_enabled() && (decision.grant.is_none() || self.exceptions.compress_guarded)
     }
 
     /// The active files, as a decision needs them.

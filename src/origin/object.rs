@@ -34,8 +34,11 @@ impl<S: Store> Origin<S> {
         };
         // A visitor's first answer is complete: the client's copy may be that of another variation.
         let request = match context.personal {
-            Some(Personal { cookies: Some(_), .. }) => FetchRequest::unconditional(&first.key, part, &fits),
+            Some(Personal { cookies: Some(_), .. }) => {
+                FetchRequest { accepts: context.accepts, ..FetchRequest::unconditional(&first.key, part, &fits) }
+            }
             _ => FetchRequest {
+                accepts: context.accepts,
                 fits: &fits,
                 key: &first.key,
                 part,

@@ -207,6 +207,7 @@ mod tests {
             counts: None,
             secret: Some(SecretMatch::Current),
             body_bytes: 5_120,
+            copy: None,
             missing: None,
             error: error.map(|text| FetchError::Failed(std::io::Error::other(text.to_owned()).into())),
             source: Some(Source::Hit),

@@ -13,6 +13,7 @@ use crate::cloudfront::cache::freshness::{Rules, TTL_SECS_MAX};
 use crate::cloudfront::forward;
 use crate::cloudfront::limits;
 use crate::policy::caching::{CachePolicy, Caching, Codings, Names, RequestPolicy, Ttl};
+use crate::policy::copies::Copies;
 use crate::policy::distribution::{self, Distribution};
 use crate::policy::experiment::Experiments;
 use crate::policy::path_pattern::matches;
@@ -71,6 +72,8 @@ pub struct Extras {
     pub redirects: bool,
     /// Whether `headers` is set: requests from other origins are answered.
     pub headers: bool,
+    /// Which copies of objects the function sends.
+    pub copies: Copies,
     /// Whether `access` is set: nothing leads past the function, and tokens reach it.
     pub access: bool,
 }
@@ -81,17 +84,25 @@ impl Extras {
         let is_set = |name: &str| setting(name).is_some_and(|value| !value.trim().is_empty());
         let (spa_fallback, has_experiments) = (is_set("spa_fallback"), is_set("experiments"));
         let (redirects, headers, access) = (is_set("redirects"), is_set("headers"), is_set("access"));
+        let copies = Copies::from_settings(&setting);
         let experiments = has_experiments.then(|| Experiments::from_settings(setting));
-        Self { spa_fallback, experiments, redirects, headers, access }
+        Self { spa_fallback, experiments, redirects, headers, copies, access }
+    }
+
+    /// The codings of the template's cache policy.
+    pub fn codings(&self) -> Codings {
+        let codings = self.copies.codings;
+        Codings { gzip: codings, brotli: codings }
     }
 
     /// The headers that the origin request policy lists because of rules. An origin request policy cannot list Authorization.
     fn listed_headers(&self) -> impl Iterator<Item = &'static str> {
         let of_cors = CORS_HEADERS.into_iter().filter(|_| self.headers);
         let has_experiments = self.experiments.is_some();
-        let of_logins = NAVIGATION_HEADERS.into_iter().filter(move |_| self.access && !has_experiments);
+        let of_media =
+            ACCEPT_HEADERS.into_iter().filter(move |_| (self.access || self.copies.formats) && !has_experiments);
         let of_conditions = CONDITION_HEADERS.into_iter().filter(move |_| self.redirects && !has_experiments);
-        of_cors.chain(of_logins).chain(of_conditions)
+        of_cors.chain(of_media).chain(of_conditions)
     }
 
     /// The headers that reach the function because of rules, without caching.
@@ -134,8 +145,8 @@ impl Extras {
 /// The headers of requests from other origins.
 const CORS_HEADERS: [&str; 3] = ["origin", "access-control-request-method", "access-control-request-headers"];
 
-/// The headers by which a navigation is recognized, which a login needs.
-const NAVIGATION_HEADERS: [&str; 1] = ["accept"];
+/// The headers by which a navigation is recognized, which a login needs, and an image format is selected.
+const ACCEPT_HEADERS: [&str; 1] = ["accept"];
 
 /// The headers that conditions of redirects test.
 const CONDITION_HEADERS: [&str; 2] = ["cloudfront-viewer-country", "accept-language"];
@@ -216,9 +227,13 @@ impl Behaviors {
         extras: &Extras,
     ) -> Self {
         let ttl = Ttl { minimum: 0, default: DEFAULT_TTL_SECS, maximum: MAX_TTL_SECS };
+        // With Caching=on the template's policies have both, whatever the function sends: CloudFront then compresses.
         let codings = Codings { gzip: true, brotli: true };
-        let selecting =
-            || [version_header.as_str(), "redirect"].into_iter().chain(extras.spa_fallback.then_some("accept"));
+        let selecting = || {
+            [version_header.as_str(), "redirect"]
+                .into_iter()
+                .chain((extras.spa_fallback || extras.copies.formats).then_some("accept"))
+        };
         let in_key = extras.key_headers();
         let forwarded = forwarded.iter().map(HeaderName::as_str);
         let of_experiments = EXPERIMENT_HEADERS.into_iter().filter(|_| extras.experiments.is_some());

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use crate::cloudfront::behavior::Behaviors;
 use crate::cloudwatch::CloudWatch;
 use crate::journal::Journal;
+use crate::policy::caching::Codings;
 
 /// The second origin: a bucket with origin access control.
 #[derive(Debug, Clone)]
@@ -61,6 +62,8 @@ pub struct Distribution {
     pub api_path: String,
     /// Headers that the origin request policy forwards in addition to the walk-through's.
     pub forwarded: Vec<HeaderName>,
+    /// The codings in the normalized Accept-Encoding, without cache behaviours.
+    pub codings: Codings,
     /// The name of the custom origin header with the secret.
     pub auth_header: HeaderName,
     /// Its value.

@@ -202,7 +202,7 @@ impl Edge {
             path: parts.uri.path_and_query().map_or("/", PathAndQuery::as_str),
             viewer: &parts.headers,
             forwarded,
-            codings: None,
+            codings: forward::codings(&parts.headers, self.distribution.codings),
             peer,
             id,
         };

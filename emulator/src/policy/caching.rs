@@ -79,6 +79,11 @@ impl Ttl {
         Self { minimum: minimum.min(secs), default: default.min(secs), maximum: maximum.min(secs) }
     }
 
+    /// Whether responses are cached for a second at most, as a cache policy needs that enables content codings only.
+    pub fn is_brief(self) -> bool {
+        self.minimum <= 1 && self.default <= 1 && self.maximum <= 1
+    }
+
     /// Whether all three are zero, which disables caching
     /// ([cache policies](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cache-key-understand-cache-policy.html)).
     pub fn is_zero(self) -> bool {

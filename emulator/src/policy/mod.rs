@@ -20,6 +20,7 @@
 mod attribute;
 pub mod caching;
 pub mod command;
+pub mod copies;
 pub mod distribution;
 pub mod document;
 pub mod experiment;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use nearedge_core::request::header_names::{AUTH_HEADER, VERSION_HEADER};
 use serde_json::Value;
 
+use crate::policy::copies::Copies;
 use crate::policy::distribution::Distribution;
 use crate::policy::experiment::Experiments;
 use crate::policy::json::{items, number_or, text};
@@ -33,6 +34,8 @@ pub struct Subject {
     pub redirect_query: bool,
     /// Whether the function's `spa_fallback` is set.
     pub spa_fallback: bool,
+    /// Which copies of objects the function sends.
+    pub copies: Copies,
     /// The function's `test_versions`, if known.
     pub test_versions: Option<Vec<String>>,
     /// The function's experiments.
@@ -82,6 +85,7 @@ impl Subject {
             redirect_path: None,
             redirect_query: false,
             spa_fallback: false,
+            copies: Copies::UNKNOWN,
             test_versions: None,
             experiments: Experiments::default(),
             site: Site::default(),
@@ -146,6 +150,7 @@ impl Subject {
                     redirect_path: setting("redirect_path"),
                     redirect_query: setting("redirect_query").as_deref() == Some("true"),
                     spa_fallback: setting("spa_fallback").is_some(),
+                    copies: function.map_or(Copies::UNKNOWN, |_| Copies::from_settings(setting)),
                     test_versions: variants.clone(),
                     experiments: experiments.clone(),
                     site: site.clone(),

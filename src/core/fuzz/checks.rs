@@ -69,10 +69,10 @@ pub(crate) fn conditional(field: &str) {
     let object = object();
     let all = Some(field);
     let _ = Conditions { if_match: all, if_none_match: all, if_modified_since: all, if_unmodified_since: all }
-        .evaluate(&object);
+        .evaluate(&object, None);
     let own = format!("\"tag\", {field}");
     let own = Conditions { if_none_match: Some(&own), ..Conditions::default() };
-    assert_eq!(own.evaluate(&object), Verdict::NotModified);
+    assert_eq!(own.evaluate(&object, None), Verdict::NotModified);
 }
 
 /// Any path, variant and query give keys below the variant and a Location that is a safe header value.

@@ -1,7 +1,10 @@
 //! Conditional requests (RFC 9110 §13): evaluates header fields against an object's metadata.
 
+use std::fmt;
+
+use crate::http::accept::Accepts;
 use crate::http::date::http_date;
-use crate::object::Metadata;
+use crate::object::{Metadata, split_copy_tag};
 
 /// The conditional header fields of a request, unparsed. Repeated fields are joined with commas.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,7 +32,10 @@ pub enum Verdict {
 
 impl Conditions<'_> {
     /// Evaluates the conditions in the order of RFC 9110 §13.2.2.
-    pub fn evaluate(&self, current: &Metadata) -> Verdict {
+    ///
+    /// With `accepts`, the tag of any copy that the client may hold stands for the object: the client's copy is current if its
+    /// source is. `None` if the object has no copies.
+    pub fn evaluate(&self, current: &Metadata, accepts: Option<Accepts<'_>>) -> Verdict {
         if self.is_empty() {
             return Verdict::Proceed;
         }
@@ -37,17 +43,26 @@ impl Conditions<'_> {
         let modified = current.last_modified.as_deref().and_then(http_date);
         // Steps 1 and 2. If-Match, or an invalid date, disables If-Unmodified-Since (§13.1.4).
         match (self.if_match, self.if_unmodified_since.and_then(http_date)) {
-            (Some(tags), _) if !matches_any(tags, etag, EntityTag::strong_eq) => return Verdict::Failed,
+            (Some(tags), _) if !matches_any(tags, etag, EntityTag::strong_eq, accepts) => return Verdict::Failed,
             (None, Some(since)) if modified.is_some_and(|modified| modified > since) => return Verdict::Failed,
             _ => {}
         }
         // Steps 3 and 4. If-None-Match, or an invalid date, disables If-Modified-Since (§13.1.3).
         let unchanged = match (self.if_none_match, self.if_modified_since.and_then(http_date)) {
-            (Some(tags), _) => matches_any(tags, etag, EntityTag::weak_eq),
+            (Some(tags), _) => matches_any(tags, etag, EntityTag::weak_eq, accepts),
             (None, Some(since)) => modified.is_some_and(|modified| modified <= since),
             (None, None) => false,
         };
         if unchanged { Verdict::NotModified } else { Verdict::Proceed }
+    }
+
+    /// The tag in If-None-Match that made the verdict [`Verdict::NotModified`], if it is that of another copy than `current`.
+    pub fn held_copy(&self, current: &Metadata, accepts: Option<Accepts<'_>>) -> Option<EntityTag<'_>> {
+        let etag = EntityTag::parse(current.etag.as_deref()?)?;
+        let mut held =
+            entity_tags(self.if_none_match?).filter(|tag| is_current(*tag, etag, EntityTag::weak_eq, accepts));
+        // The current one is preferred.
+        held.clone().all(|tag| !tag.weak_eq(etag)).then(|| held.next()).flatten()
     }
 
     /// Whether the request has no conditions.
@@ -92,10 +107,21 @@ impl<'a> EntityTag<'a> {
     pub fn weak_eq(self, other: EntityTag<'_>) -> bool {
         self.opaque == other.opaque
     }
+
+    /// The tag of the object itself: of a copy's tag, that of its source.
+    fn of_source(self) -> Self {
+        Self { opaque: split_copy_tag(self.opaque).map_or(self.opaque, |(source, _)| source), ..self }
+    }
+}
+
+impl fmt::Display for EntityTag<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\"{}\"", if self.weak { "W/" } else { "" }, self.opaque)
+    }
 }
 
 /// The entity tags of a list (RFC 9110 §5.6.1). Tags may contain commas. The list ends at the first invalid tag.
-pub fn entity_tags(list: &str) -> impl Iterator<Item = EntityTag<'_>> {
+pub fn entity_tags(list: &str) -> impl Iterator<Item = EntityTag<'_>> + Clone {
     let mut rest = list;
     std::iter::from_fn(move || {
         rest = rest.trim_start_matches([' ', '\t', ',']);
@@ -105,13 +131,25 @@ pub fn entity_tags(list: &str) -> impl Iterator<Item = EntityTag<'_>> {
     })
 }
 
-/// Whether a tag of `list` equals the object's. `*` matches every existing object, so it matches here.
+/// Whether a tag of `list` is that of the object or of a copy of it. `*` matches every existing object, so it matches here.
 fn matches_any<'a>(
     list: &'a str,
     etag: Option<EntityTag<'a>>,
-    eq: impl Fn(EntityTag<'a>, EntityTag<'a>) -> bool,
+    eq: impl Fn(EntityTag<'a>, EntityTag<'a>) -> bool + Copy,
+    accepts: Option<Accepts<'_>>,
 ) -> bool {
-    list.trim_ascii() == "*" || etag.is_some_and(|etag| entity_tags(list).any(|tag| eq(tag, etag)))
+    list.trim_ascii() == "*" || etag.is_some_and(|etag| entity_tags(list).any(|tag| is_current(tag, etag, eq, accepts)))
+}
+
+/// Whether `tag` is that of the object, or of a copy of it that the client may hold.
+fn is_current<'a>(
+    tag: EntityTag<'a>,
+    etag: EntityTag<'a>,
+    eq: impl Fn(EntityTag<'a>, EntityTag<'a>) -> bool,
+    accepts: Option<Accepts<'_>>,
+) -> bool {
+    let may_hold = |accepts: Accepts<'_>| split_copy_tag(tag.opaque).is_none_or(|(_, kind)| accepts.may_hold(kind));
+    eq(tag, etag) || eq(tag.of_source(), etag.of_source()) && accepts.is_some_and(may_hold)
 }
 
 #[cfg(test)]
@@ -128,7 +166,7 @@ mod tests {
     }
 
     fn evaluate(conditions: Conditions<'_>) -> Verdict {
-        conditions.evaluate(&object("\"a\""))
+        conditions.evaluate(&object("\"a\""), None)
     }
 
     fn if_none_match(value: &str) -> Verdict {
@@ -162,7 +200,7 @@ mod tests {
         }
         let weak = Conditions { if_match: Some("W/\"a\""), ..Conditions::default() };
         assert_eq!(
-            weak.evaluate(&object("W/\"a\"")),
+            weak.evaluate(&object("W/\"a\""), None),
             Verdict::Failed,
             "two weak tags are never equal in a strong comparison"
         );
@@ -219,9 +257,9 @@ mod tests {
         let bare = Metadata::default();
         let conditions =
             |if_none_match, if_modified_since| Conditions { if_none_match, if_modified_since, ..Conditions::default() };
-        assert_eq!(conditions(Some("\"a\""), None).evaluate(&bare), Verdict::Proceed);
-        assert_eq!(conditions(Some("*"), None).evaluate(&bare), Verdict::NotModified);
-        assert_eq!(conditions(None, Some(AFTER)).evaluate(&bare), Verdict::Proceed);
+        assert_eq!(conditions(Some("\"a\""), None).evaluate(&bare, None), Verdict::Proceed);
+        assert_eq!(conditions(Some("*"), None).evaluate(&bare, None), Verdict::NotModified);
+        assert_eq!(conditions(None, Some(AFTER)).evaluate(&bare, None), Verdict::Proceed);
     }
 
     /// A second implementation of RFC 9110 §13.2.2, over tags and date offsets instead of header fields.

@@ -1,5 +1,6 @@
-//! HTTP semantics as pure functions: conditional requests, ranges, freshness.
+//! HTTP semantics as pure functions: negotiation, conditional requests, ranges, freshness.
 
+pub mod accept;
 pub mod conditional;
 pub mod date;
 pub mod freshness;

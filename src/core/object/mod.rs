@@ -1,6 +1,7 @@
 //! Objects: keys, metadata, and bodies that are ready to send.
 
 mod body;
+mod copy;
 mod key;
 mod version;
 
@@ -13,6 +14,8 @@ use crate::http::date::http_date;
 use crate::json;
 
 pub use self::body::{Body, BodyEncoder, Reservation, base64_len};
+use self::copy::copyable;
+pub use self::copy::{CODED_BYTES_MIN, CopyKind, Copyable, copy_tag, split_copy_tag};
 pub use self::key::{KEY_BYTES_MAX, ObjectKey};
 pub use self::version::is_version;
 
@@ -116,11 +119,41 @@ struct EncodedMetadata {
     ends: [usize; FIELDS.len()],
     /// Last-Modified, parsed once.
     modified: Option<SystemTime>,
+    /// The kinds of copies that the object may have; of a copy, those of its source.
+    copyable: Copyable,
+    /// The kind of a copy, and the size of its source.
+    copy: Option<(CopyKind, u64)>,
 }
 
 impl Head {
     /// Encodes the header fields of `metadata`.
     pub fn new(metadata: Metadata) -> Self {
+        let content_type = metadata.content_type.as_deref().unwrap_or_default();
+        let (coding, control) = (metadata.content_encoding.as_deref(), metadata.cache_control.as_deref());
+        let copyable = copyable(content_type, metadata.size_bytes, coding, control);
+        Self::encode(metadata, copyable, None)
+    }
+
+    /// The head of a copy of this object, with `size_bytes`. `identity` distinguishes it from all other copies of this kind, as
+    /// [`copy_tag`] says.
+    pub fn of_copy(&self, kind: CopyKind, size_bytes: u64, identity: &[u8]) -> Self {
+        let Metadata { content_type, etag, content_encoding, .. } = (**self).clone();
+        let metadata = Metadata {
+            content_type: kind.media_type().map(str::to_owned).or(content_type),
+            etag: etag.map(|source| copy_tag(&source, kind, identity)),
+            content_encoding: kind.coding().map(str::to_owned).or(content_encoding),
+            size_bytes,
+            ..(**self).clone()
+        };
+        Self::encode(metadata, self.0.copyable, Some((kind, self.size_bytes)))
+    }
+
+    /// The same head with another entity tag.
+    pub fn with_etag(&self, etag: String) -> Self {
+        Self::encode(Metadata { etag: Some(etag), ..(**self).clone() }, self.0.copyable, self.0.copy)
+    }
+
+    fn encode(metadata: Metadata, copyable: Copyable, copy: Option<(CopyKind, u64)>) -> Self {
         let mut json = Vec::with_capacity(512);
         let mut ends = [0; FIELDS.len()];
         for ((name, value), end) in FIELDS.into_iter().zip(metadata.values()).zip(&mut ends) {
@@ -130,7 +163,17 @@ impl Head {
             *end = json.len();
         }
         let modified = metadata.last_modified.as_deref().and_then(http_date);
-        Self(Arc::new(EncodedMetadata { metadata, json: json.into(), ends, modified }))
+        Self(Arc::new(EncodedMetadata { metadata, json: json.into(), ends, modified, copyable, copy }))
+    }
+
+    /// The kinds of copies that the object may have; of a copy, those of its source.
+    pub fn copyable(&self) -> Copyable {
+        self.0.copyable
+    }
+
+    /// The kind of a copy, and the size of its source in bytes; `None` for an object.
+    pub fn copy(&self) -> Option<(CopyKind, u64)> {
+        self.0.copy
     }
 
     /// The time of Last-Modified, if it is a date.

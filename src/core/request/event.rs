@@ -227,11 +227,12 @@ struct Http<'a> {
 /// The header fields that the origin uses; the parser skips all others without copying them.
 ///
 /// First those of a [`Request`], then those of a [`Visit`].
-const NAMES: [&str; 27] = [
+const NAMES: [&str; 28] = [
     "lambda_auth",
     "test_version",
     "redirect",
     "accept",
+    "accept-encoding",
     "if-match",
     "if-none-match",
     "if-modified-since",
@@ -258,13 +259,13 @@ const NAMES: [&str; 27] = [
 ];
 
 /// How many of [`NAMES`] every request needs.
-const REQUEST_NAMES: usize = 11;
+const REQUEST_NAMES: usize = 12;
 
 /// How many of [`NAMES`] every visit needs; the others are attributes, which only some definitions use.
-const VISIT_NAMES: usize = 14;
+const VISIT_NAMES: usize = 15;
 
 /// How many of [`NAMES`] the rules of a site need.
-const VIEWER_NAMES: usize = 16;
+const VIEWER_NAMES: usize = 17;
 
 /// The positions in [`NAMES`] of the names of each length, which tells most names apart.
 const BY_LENGTH: [[u8; 4]; 33] = {
@@ -306,6 +307,7 @@ impl<'a, const N: usize> Headers<'a, N> {
             request.test_version,
             request.redirect,
             request.accept,
+            request.accept_encoding,
             request.if_match,
             request.if_none_match,
             request.if_modified_since,

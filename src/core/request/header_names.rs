@@ -21,9 +21,10 @@ pub const AUTH_HEADER: &str = "lambda_auth";
 pub const VERSION_HEADER: &str = "test_version";
 
 /// The headers that the origin uses under fixed names.
-const FIXED: [&str; 9] = [
+const FIXED: [&str; 10] = [
     "redirect",
     "accept",
+    "accept-encoding",
     "if-match",
     "if-none-match",
     "if-modified-since",

@@ -8,6 +8,7 @@ pub mod visit;
 
 use std::borrow::Cow;
 
+use crate::http::accept::Accepts;
 use crate::http::conditional::Conditions;
 
 /// The request method, as far as the rules distinguish methods (RFC 9110 §9).
@@ -43,6 +44,8 @@ pub struct Request<'a> {
     pub redirect: Option<Cow<'a, str>>,
     /// The header Accept (RFC 9110 §12.5.1).
     pub accept: Option<Cow<'a, str>>,
+    /// The header Accept-Encoding (RFC 9110 §12.5.3).
+    pub accept_encoding: Option<Cow<'a, str>>,
     /// The header If-Match (RFC 9110 §13.1.1).
     pub if_match: Option<Cow<'a, str>>,
     /// The header If-None-Match (RFC 9110 §13.1.2).
@@ -63,6 +66,11 @@ impl Request<'_> {
     /// Whether Accept names `text/html` with a weight above zero, which means "not acceptable" (RFC 9110 §12.4.2).
     pub fn accepts_html(&self) -> bool {
         self.accept.as_deref().is_some_and(|accept| accept.split(',').any(is_html))
+    }
+
+    /// The fields that select among the copies of an object.
+    pub fn accepts(&self) -> Accepts<'_> {
+        Accepts { encoding: self.accept_encoding.as_deref(), media: self.accept.as_deref() }
     }
 
     /// The conditional header fields.

@@ -3,13 +3,17 @@
 //! `docs/outcomes.md` lists all responses in one table; a test compares it with this module.
 
 pub mod payload;
+mod vary;
 
 use std::borrow::Cow;
 
 use crate::access::check::Denial;
-use crate::object::{Body, FieldSet, Head, Metadata, Object, ObjectKey};
+use crate::http::accept::Accepts;
+use crate::object::{Body, Copyable, FieldSet, Head, Metadata, Object, ObjectKey};
 use crate::rules::headers::{Field, FieldChange, is_in_not_modified};
 use crate::store::FetchError;
+
+pub use self::vary::{NegotiatedField, Negotiation, Vary};
 
 /// The value of Retry-After, in seconds.
 const RETRY_AFTER_SECS: &str = "1";
@@ -127,6 +131,19 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// The kinds of copies of the object in the response.
+    fn copyable(&self) -> Copyable {
+        match self {
+            Self::Found(Object { head, .. })
+            | Self::ErrorDocument(Object { head, .. })
+            | Self::Generated(_, Some(Object { head, .. }))
+            | Self::NotModified(head) => head.copyable(),
+            _ => Copyable::No,
+        }
+    }
+}
+
 /// The settings that responses depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presentation {
@@ -134,10 +151,17 @@ pub struct Presentation {
     pub missing_status: u16,
     /// Whether `x-variant` names the served variant.
     pub variant_header: bool,
-    /// The value of Vary: the request header fields that select the response (RFC 9110 §12.5.5).
-    pub vary: Cow<'static, str>,
-    /// The value of Vary for a response that depends on a cookie too.
-    pub vary_cookie: Cow<'static, str>,
+    /// The values of Vary.
+    pub vary: Vary,
+    /// Which copies of objects may be sent.
+    pub negotiation: Negotiation,
+}
+
+impl Presentation {
+    /// The defaults, for responses that the request header fields `vary` select.
+    pub fn new(vary: &str) -> Self {
+        Self { missing_status: 404, variant_header: true, vary: Vary::new(vary), negotiation: Negotiation::default() }
+    }
 }
 
 /// What a response says because experiments decided for one visitor.
@@ -175,6 +199,8 @@ pub struct Context<'p, 'a> {
     pub personal: Option<&'p Personal<'a>>,
     /// The rules of access that guard the request.
     pub guarded: Option<&'p Guarded<'a>>,
+    /// The fields that select among the copies of an object; `None` if no copy may be sent.
+    pub accepts: Option<Accepts<'p>>,
     /// The changes of the site's header rules.
     pub changes: &'p [Field<'a>],
     /// The settings.
@@ -184,7 +210,7 @@ pub struct Context<'p, 'a> {
 impl<'a> Context<'_, 'a> {
     /// The context of a request that no visitor, rule or variant concerns.
     pub fn new(presentation: &'a Presentation) -> Self {
-        Self { variant: None, personal: None, guarded: None, changes: &[], presentation }
+        Self { variant: None, personal: None, guarded: None, accepts: None, changes: &[], presentation }
     }
 }
 
@@ -223,7 +249,7 @@ pub struct Response<'a> {
 impl<'a> Response<'a> {
     /// Maps an outcome to its response.
     pub fn of(outcome: Outcome, context: &Context<'_, 'a>) -> Self {
-        let Context { variant, personal, guarded, changes, presentation } = *context;
+        let Context { variant, personal, guarded, accepts, changes, presentation } = *context;
         // These responses are the same for every variant.
         let varies = !matches!(
             outcome,
@@ -240,11 +266,12 @@ impl<'a> Response<'a> {
             Outcome::Generated(status, _) => *status < 500,
             _ => false,
         };
+        let copyable = if accepts.is_some() { outcome.copyable() } else { Copyable::No };
         let mut response = Self::without_vary(outcome, presentation);
         if varies {
-            let vary_cookie = personal.is_some_and(|personal| personal.vary_cookie);
-            let vary = if vary_cookie { &presentation.vary_cookie } else { &presentation.vary };
-            response.headers.push(("vary", Cow::Borrowed(&**vary)));
+            let has_cookie = personal.is_some_and(|personal| personal.vary_cookie);
+            let vary = presentation.vary.value(has_cookie, presentation.negotiation.field(copyable));
+            response.headers.push(("vary", Cow::Borrowed(vary)));
         }
         // The restrictions of caching come last.
         let is_text = matches!(response.content, Content::Text(_));
@@ -407,7 +434,10 @@ impl<'a> Response<'a> {
         let size_bytes = head.size_bytes;
         // Accept-Ranges, Content-Range, Vary, Cache-Control, Server-Timing and X-Variant.
         let mut headers = Vec::with_capacity(6);
-        headers.push(ACCEPT_RANGES);
+        // Ranges are those of the object as it is stored, so that a client must not combine them with a copy.
+        if head.copy().is_none() {
+            headers.push(ACCEPT_RANGES);
+        }
         let (status, body_bytes) = match range {
             Some(range) => {
                 let content_range = format!("bytes {}-{}/{size_bytes}", range.start, range.end.saturating_sub(1));

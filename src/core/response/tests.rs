@@ -1,14 +1,11 @@
 //! The responses of all outcomes.
 
+use std::sync::LazyLock;
+
 use super::*;
 use crate::store::{Cause, Missing};
 
-const PRESENTATION: Presentation = Presentation {
-    missing_status: 404,
-    variant_header: true,
-    vary: Cow::Borrowed("test_version, redirect"),
-    vary_cookie: Cow::Borrowed("test_version, redirect, cookie"),
-};
+static PRESENTATION: LazyLock<Presentation> = LazyLock::new(|| Presentation::new("test_version, redirect"));
 
 fn respond(outcome: Outcome) -> Response<'static> {
     Response::of(outcome, &Context::new(&PRESENTATION))
@@ -126,7 +123,7 @@ fn no_such_key_and_access_denied_are_the_references_no_file() {
 
 #[test]
 fn missing_status_can_be_the_references_200() {
-    let presentation = Presentation { missing_status: 200, ..PRESENTATION };
+    let presentation = Presentation { missing_status: 200, ..PRESENTATION.clone() };
     let outcome = Outcome::NotFetched(key(), FetchError::Missing(Missing::NoSuchKey));
     assert_eq!(Response::of(outcome, &Context::new(&presentation)).status, 200);
 }
@@ -176,7 +173,7 @@ fn the_variant_header_can_be_disabled() {
         header(&response, "x-variant").map(str::to_owned)
     };
     assert_eq!(variant(&PRESENTATION).as_deref(), Some("v1"));
-    assert_eq!(variant(&Presentation { variant_header: false, ..PRESENTATION }), None);
+    assert_eq!(variant(&Presentation { variant_header: false, ..PRESENTATION.clone() }), None);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use crate::http::accept::Accepts;
 use crate::http::conditional::{Conditions, Verdict};
 use crate::http::range::{ByteRange, IfRange};
 use crate::object::{Head, ObjectKey};
@@ -37,6 +38,8 @@ pub struct FetchRequest<'a> {
     pub range: Option<ByteRange>,
     /// The precondition of the range.
     pub if_range: Option<IfRange<'a>>,
+    /// The fields that select among the copies of the object; `None` for the object itself, as it is stored.
+    pub accepts: Option<Accepts<'a>>,
     /// Which bodies may be read.
     pub fits: Fits<'a>,
     /// The cached version, if any. Sent as If-None-Match; [`Fetched::NotModified`] then means that the cached body is
@@ -47,15 +50,21 @@ pub struct FetchRequest<'a> {
 impl<'a> FetchRequest<'a> {
     /// An unconditional request for the whole of `key`, or for its head.
     pub fn unconditional(key: &'a ObjectKey, part: Part, fits: Fits<'a>) -> Self {
-        Self { key, part, conditions: Conditions::default(), range: None, if_range: None, fits, cached: None }
+        let conditions = Conditions::default();
+        Self { key, part, conditions, range: None, if_range: None, accepts: None, fits, cached: None }
     }
 
     /// The result that needs no body, for an object or a range of it; `None` if the body must be sent.
     pub fn answer_without_body(&self, head: &Head, range: Option<&Range<u64>>) -> Option<Fetched> {
-        match self.conditions.evaluate(head) {
+        match self.conditions.evaluate(head, self.accepts) {
             Verdict::Proceed if !(self.fits)(head, range) => Some(Fetched::TooLarge(head.clone())),
             Verdict::Proceed => None,
-            Verdict::NotModified => Some(Fetched::NotModified(head.clone())),
+            Verdict::NotModified => {
+                // The tag tells a cache which of its responses is current (RFC 9111 §4.3.4).
+                let held = self.conditions.held_copy(head, self.accepts);
+                let confirmed = held.map_or_else(|| head.clone(), |tag| head.with_etag(tag.to_string()));
+                Some(Fetched::NotModified(confirmed))
+            }
             Verdict::Failed => Some(Fetched::PreconditionFailed),
         }
     }

@@ -42,6 +42,20 @@ impl<S: Store> Shared<S> {
         }
     }
 
+    /// Fetches what the cache lacks of a fresh object: its copies, or its body.
+    pub(super) async fn fetch_fresh(
+        self: &Arc<Self>,
+        request: &FetchRequest<'_>,
+        entry: &Arc<IndexEntry>,
+        deadline: Instant,
+    ) -> FetchResponse {
+        let asked = self.ask_for_copies(request, entry, deadline).await;
+        match self.represented(request, entry).or_else(|| self.stored_answer(request, entry)) {
+            Some(fetched) => FetchResponse::new(Ok(fetched), if asked { Source::Miss } else { Source::Hit }),
+            None => self.fetch_body(request, entry, deadline).await,
+        }
+    }
+
     /// Fetches an object whose head is cached and whose body is not.
     pub(super) async fn fetch_body(
         self: &Arc<Self>,

@@ -12,11 +12,14 @@ use equivalent::Equivalent;
 use moka::notification::RemovalCause;
 use moka::policy::EvictionPolicy;
 use nearedge_core::http::freshness::{Freshness, Limits, freshness};
-use nearedge_core::object::{Body, Head, ObjectKey};
+use nearedge_core::object::{Body, CopyKind, Head, ObjectKey};
+use nearedge_core::response::NegotiatedField;
 use nearedge_core::store::Missing;
 use parking_lot::Mutex;
 
 use crate::moment::Moment;
+use crate::storage::cache::copies::{CachedCopy, KnownCopies};
+use crate::storage::copies::CopiesConfig;
 
 /// The memory of an entry besides its texts: moka's nodes, reference counts, the allocator's rounding.
 ///
@@ -39,6 +42,8 @@ pub struct CacheConfig {
     pub limits: Limits,
     /// How long a missing key is remembered.
     pub missing_ttl: Duration,
+    /// Which copies of objects are sent.
+    pub copies: CopiesConfig,
 }
 
 /// The contents of the cache.
@@ -57,6 +62,7 @@ pub(super) struct Index {
 pub(super) enum EntryKey {
     Index(ObjectKey),
     Body(Version),
+    Copy(Version, CopyKind),
 }
 
 /// A borrowed [`EntryKey`], for lookups without a copy.
@@ -64,6 +70,7 @@ pub(super) enum EntryKey {
 enum EntryKeyRef<'a> {
     Index(&'a ObjectKey),
     Body(&'a Version),
+    Copy(&'a Version, CopyKind),
 }
 
 impl Equivalent<EntryKey> for EntryKeyRef<'_> {
@@ -71,6 +78,7 @@ impl Equivalent<EntryKey> for EntryKeyRef<'_> {
         match (self, key) {
             (Self::Index(key), EntryKey::Index(other)) => *key == other,
             (Self::Body(version), EntryKey::Body(other)) => *version == other,
+            (Self::Copy(version, kind), EntryKey::Copy(other, other_kind)) => kind == other_kind && *version == other,
             _ => false,
         }
     }
@@ -80,6 +88,7 @@ impl Equivalent<EntryKey> for EntryKeyRef<'_> {
 pub(super) enum Entry {
     Index(Arc<IndexEntry>),
     Body(Body),
+    Copy(Arc<CachedCopy>),
 }
 
 /// The last known version of a key.
@@ -92,6 +101,8 @@ pub(super) struct IndexEntry {
     pub(super) freshness: Freshness,
     /// When S3 last failed to revalidate it.
     pub(super) failed_at: Option<Moment>,
+    /// The copies of this version; `None` if it may have none.
+    pub(super) copies: Option<Arc<KnownCopies>>,
 }
 
 impl IndexEntry {
@@ -126,8 +137,8 @@ impl IndexEntry {
 /// The identity of a body: the key and its entity tag.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Version {
-    key: ObjectKey,
-    etag: String,
+    pub(super) key: ObjectKey,
+    pub(super) etag: String,
 }
 
 /// A key without an object.
@@ -196,6 +207,14 @@ impl Index {
         }
     }
 
+    /// A copy of a version.
+    pub(super) fn copy(&self, version: &Version, kind: CopyKind) -> Option<Arc<CachedCopy>> {
+        match self.entries.get(&EntryKeyRef::Copy(version, kind)) {
+            Some(Entry::Copy(copy)) => Some(copy),
+            _ => None,
+        }
+    }
+
     /// Whether the body of a version is cached; does not count as a use of it.
     pub(super) fn has_body(&self, version: &Version) -> bool {
         self.entries.contains_key(&EntryKeyRef::Body(version))
@@ -221,9 +240,19 @@ impl Index {
         }
         let freshness = freshness(head, &self.config.limits, requested_at.wall());
         let version = head.etag.clone().map(|etag| Version { key: key.clone(), etag });
-        if let Some(before) = before.filter(|before| Some(&before.version) != version.as_ref()) {
-            self.entries.invalidate(&EntryKeyRef::Body(&before.version));
+        let mut copies = None;
+        if let Some(before) = before {
+            if before.head == *head {
+                copies = before.copies.clone();
+            } else {
+                self.remove_copies(&before);
+            }
+            if Some(&before.version) != version.as_ref() {
+                self.entries.invalidate(&EntryKeyRef::Body(&before.version));
+            }
         }
+        let may_have_copies = self.config.copies.negotiation().field(head.copyable()) != NegotiatedField::None;
+        let copies = copies.or_else(|| may_have_copies.then(Arc::default));
         self.missing.invalidate(key);
         let (Some(freshness), Some(version)) = (freshness, version) else {
             self.entries.invalidate(&EntryKeyRef::Index(key));
@@ -233,7 +262,7 @@ impl Index {
         if let Some(body) = body {
             self.entries.insert(EntryKey::Body(version.clone()), Entry::Body(body.unreserved()));
         }
-        self.put(key, IndexEntry { head: head.clone(), version, requested_at, freshness, failed_at: None });
+        self.put(key, IndexEntry { head: head.clone(), version, requested_at, freshness, failed_at: None, copies });
         // Evicts now instead of dozens of insertions later.
         self.entries.run_pending_tasks();
         if body.is_some() {
@@ -249,8 +278,7 @@ impl Index {
             return;
         }
         if let Some(before) = before {
-            self.entries.invalidate(&EntryKeyRef::Body(&before.version));
-            self.entries.invalidate(&EntryKeyRef::Index(key));
+            self.remove_entry(&before);
         }
         if !self.config.missing_ttl.is_zero() {
             self.missing.insert(key.clone(), MissingEntry { reason, requested_at });
@@ -261,8 +289,31 @@ impl Index {
     pub(super) fn remove(&self, key: &ObjectKey) {
         let _guard = self.writes.lock();
         if let Some(entry) = self.entry(key) {
-            self.entries.invalidate(&EntryKeyRef::Body(&entry.version));
-            self.entries.invalidate(&EntryKeyRef::Index(key));
+            self.remove_entry(&entry);
+        }
+    }
+
+    /// Stores a copy of a version. Returns whether that is still the current version of its key.
+    pub(super) fn insert_copy(&self, version: &Version, kind: CopyKind, copy: CachedCopy) -> bool {
+        let _guard = self.writes.lock();
+        let is_current = self.entry(&version.key).is_some_and(|entry| entry.version == *version);
+        if is_current {
+            self.entries.insert(EntryKey::Copy(version.clone(), kind), Entry::Copy(Arc::new(copy)));
+            self.entries.run_pending_tasks();
+            free_removed_entries();
+        }
+        is_current
+    }
+
+    fn remove_entry(&self, entry: &IndexEntry) {
+        self.remove_copies(entry);
+        self.entries.invalidate(&EntryKeyRef::Body(&entry.version));
+        self.entries.invalidate(&EntryKeyRef::Index(&entry.version.key));
+    }
+
+    fn remove_copies(&self, entry: &IndexEntry) {
+        for (kind, _) in entry.copies.iter().flat_map(|known| known.present()) {
+            self.entries.invalidate(&EntryKeyRef::Copy(&entry.version, kind));
         }
     }
 
@@ -304,8 +355,11 @@ fn weight(key: &EntryKey, entry: &Entry) -> u32 {
         (EntryKey::Body(Version { key, etag }), Entry::Body(body)) => {
             key.as_str().len() + etag.len() + body.base64().len()
         }
+        (EntryKey::Copy(Version { key, etag }, _), Entry::Copy(copy)) => {
+            key.as_str().len() + etag.len() + 2 * copy.head.json().len() + copy.body.base64().len()
+        }
         // No other combination is ever inserted.
-        (EntryKey::Index(_), Entry::Body(_)) | (EntryKey::Body(_), Entry::Index(_)) => 0,
+        _ => 0,
     })
 }
 

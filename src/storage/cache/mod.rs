@@ -2,9 +2,11 @@
 //!
 //! - `index`: what the cache holds; `selection`: what a request needs of it
 //! - `fetch`: requests to the store behind, shared among concurrent callers by `singleflight`
+//! - `copies`: objects in other codings and formats
 //! - `revalidation`: expired objects; `backoff`: no revalidation while S3 fails
 
 mod backoff;
+mod copies;
 mod fetch;
 mod index;
 mod revalidation;
@@ -63,7 +65,7 @@ impl<S: Store> Store for Cache<S> {
         let lookup = child_span!("cache lookup", nearedge.cache.fresh = field::Empty);
         let now = Moment::now();
         let entry = shared.index.entry(request.key);
-        let hit = shared.hit(request, entry.as_deref(), now);
+        let hit = shared.hit(request, entry.as_ref(), now);
         lookup.record("nearedge.cache.fresh", hit.is_some());
         drop(lookup);
         if let Some(response) = hit {
@@ -74,9 +76,10 @@ impl<S: Store> Store for Cache<S> {
             let started = Instant::now();
             let response = match entry {
                 None => shared.fetch_unknown(request, deadline).await,
-                Some(entry) if entry.is_fresh(now) => shared.fetch_body(request, &entry, deadline).await,
+                Some(entry) if entry.is_fresh(now) => shared.fetch_fresh(request, &entry, deadline).await,
                 Some(entry) => shared.fetch_expired(request, &entry, now, deadline).await,
             };
+            let response = shared.represent(request, response, deadline).await;
             // A stale response without an error was sent without waiting for S3.
             let waited = if response.source == Source::Stale && response.hidden_error.is_none() {
                 Duration::ZERO
@@ -103,6 +106,7 @@ impl<S: Store> Store for Cache<S> {
             Box::pin(self.0.revalidate_queue(deadline.min(Instant::now() + REVALIDATION_BUDGET))).await;
         }
         self.0.store.revalidate_stale(deadline).await;
+        self.0.make_copies(deadline);
     }
 
     fn stats(&self) -> StoreStats {
@@ -113,17 +117,17 @@ impl<S: Store> Store for Cache<S> {
 
 impl<S: Store> Shared<S> {
     /// The response that the cache alone can give: a fresh object, or a key that is known to be missing.
-    fn hit(&self, request: &FetchRequest<'_>, entry: Option<&IndexEntry>, now: Moment) -> Option<FetchResponse> {
+    fn hit(&self, request: &FetchRequest<'_>, entry: Option<&Arc<IndexEntry>>, now: Moment) -> Option<FetchResponse> {
         let result = match entry {
             None => Err(FetchError::Missing(self.index.missing(request.key, now)?)),
-            Some(entry) if entry.is_fresh(now) => Ok(self.cached_answer(request, entry)?),
+            Some(entry) if entry.is_fresh(now) => Ok(self.represented(request, entry)?),
             Some(_) => return None,
         };
         Some(FetchResponse::new(result, Source::Hit))
     }
 
-    /// Answers from the cache if it holds everything that the answer needs.
-    fn cached_answer(&self, request: &FetchRequest<'_>, entry: &IndexEntry) -> Option<Fetched> {
+    /// Answers with the object, as it is stored, if the cache holds everything that the answer needs.
+    fn stored_answer(&self, request: &FetchRequest<'_>, entry: &IndexEntry) -> Option<Fetched> {
         match Selection::new(request, &entry.head) {
             Selection::Answer(answer) => Some(answer),
             Selection::Body(range) => Some(slice(&entry.head, &self.index.body(&entry.version)?, range)),

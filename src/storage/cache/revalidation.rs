@@ -8,7 +8,6 @@ use nearedge_core::store::{FetchRequest, FetchResponse, Part, Source, Store};
 
 use crate::moment::Moment;
 use crate::storage::cache::index::IndexEntry;
-use crate::storage::cache::selection::{Selection, slice};
 use crate::storage::cache::shared::Shared;
 
 /// How long a request waits for S3 if a stale copy could answer it. A healthy S3 responds within this time, even to its
@@ -28,10 +27,7 @@ impl<S: Store> Shared<S> {
         deadline: Instant,
     ) -> FetchResponse {
         let body = self.index.body(&entry.version);
-        let from_cache = || match Selection::new(request, &entry.head) {
-            Selection::Answer(answer) => Some(answer),
-            Selection::Body(range) => Some(slice(&entry.head, body.as_ref()?, range)),
-        };
+        let from_cache = || self.represented(request, entry).or_else(|| self.stored_answer(request, entry));
         let stale =
             |hidden_error| Some(FetchResponse { hidden_error, ..FetchResponse::new(Ok(from_cache()?), Source::Stale) });
         let (while_revalidating, if_error) =

@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
-use nearedge_core::object::ObjectKey;
+use nearedge_core::object::{CopyKind, ObjectKey};
 use nearedge_core::store::{FetchError, Fetched, Part, Source};
 use parking_lot::Mutex;
 
 use crate::storage::cache::backoff::Backoff;
-use crate::storage::cache::index::{CacheConfig, Index};
+use crate::storage::cache::copies::CopyWork;
+use crate::storage::cache::index::{CacheConfig, Index, Version};
 use crate::storage::cache::singleflight::Singleflight;
 
 /// The state that all handles of a cache share.
@@ -15,6 +16,9 @@ pub(super) struct Shared<S> {
     pub(super) store: S,
     pub(super) index: Index,
     pub(super) in_flight: Singleflight<(ObjectKey, Part), SharedFetch>,
+    /// Requests for uploaded copies, whose results are in the index.
+    pub(super) copies_in_flight: Singleflight<(Version, CopyKind), ()>,
+    pub(super) copy_work: CopyWork,
     pub(super) backoff: Backoff,
     /// The keys that were served stale and wait for revalidation.
     pub(super) stale: Mutex<Vec<ObjectKey>>,
@@ -24,8 +28,10 @@ impl<S> Shared<S> {
     pub(super) fn new(store: S, config: CacheConfig) -> Self {
         Self {
             store,
-            index: Index::new(config),
             in_flight: Singleflight::default(),
+            copies_in_flight: Singleflight::default(),
+            copy_work: CopyWork::new(config.copies.cpu_millis),
+            index: Index::new(config),
             backoff: Backoff::default(),
             stale: Mutex::default(),
         }

@@ -15,7 +15,7 @@ use nearedge_core::error_chain::error_chain;
 use nearedge_core::http::conditional::{Conditions, EntityTag, entity_tags};
 use nearedge_core::http::date::http_date;
 use nearedge_core::http::range::ByteRange;
-use nearedge_core::object::{Body, BodyEncoder, Head, Metadata, Object, ObjectKey, base64_len};
+use nearedge_core::object::{Body, BodyEncoder, Head, Metadata, Object, ObjectKey, base64_len, split_copy_tag};
 use nearedge_core::response::payload::PAYLOAD_BYTES_MAX;
 use nearedge_core::store::{FetchError, FetchRequest, Fetched};
 use tracing::field;
@@ -390,15 +390,17 @@ fn confirms(received: &Metadata, cached: &Metadata) -> bool {
         && received.last_modified.as_ref().is_none_or(|_| received.last_modified == cached.last_modified)
 }
 
-/// Whether the conditions hold a list of tags. S3 documents no lists, so a HEAD decides them first, and no body is sent
-/// that the client has.
+/// Whether the conditions hold a list of tags, or the tag of a copy, which S3 does not know. S3 documents no lists, so a HEAD decides
+/// them first, and no body is sent that the client has.
 fn needs_head_first(conditions: &Conditions<'_>) -> bool {
     let Conditions { if_match, if_none_match, .. } = conditions;
     // S3 does not receive this If-Match, so its 304 must not precede it (RFC 9110 §13.2.2).
     let not_forwarded =
         if_match.is_some_and(|field| field.trim_ascii() != "*") && forwarded_if_match(conditions).is_none();
+    let is_of_copy = |tag: EntityTag<'_>| split_copy_tag(tag.opaque).is_some();
     let star_or_list = |field: &str| field.trim_ascii() == "*" || entity_tags(field).nth(1).is_some();
-    not_forwarded || if_none_match.is_some_and(star_or_list)
+    let is_for_head = |field: &str| star_or_list(field) || entity_tags(field).any(is_of_copy);
+    not_forwarded || if_none_match.is_some_and(is_for_head)
 }
 
 /// The single strong tag of If-Match; a weak tag never matches strongly.
@@ -411,11 +413,13 @@ fn forwarded_if_match(conditions: &Conditions<'_>) -> Option<String> {
 /// (`RequestHeaderSectionTooLarge`), while API Gateway accepts 10,240.
 const TAG_BYTES_MAX: usize = 256;
 
-/// The field's single tag in S3's form: strong, not longer than a tag of S3 can be, and ASCII because the SDK sends nothing
-/// else.
+/// The field's single tag in S3's form: strong, not longer than a tag of S3 can be, not that of a copy, and ASCII because the SDK
+/// sends nothing else.
 fn single_tag(field: &str) -> Option<String> {
     EntityTag::parse(field)
-        .filter(|tag| tag.opaque.is_ascii() && tag.opaque.len() <= TAG_BYTES_MAX)
+        .filter(|tag| {
+            tag.opaque.is_ascii() && tag.opaque.len() <= TAG_BYTES_MAX && split_copy_tag(tag.opaque).is_none()
+        })
         .map(|tag| format!("\"{}\"", tag.opaque))
 }
 

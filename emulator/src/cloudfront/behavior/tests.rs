@@ -50,13 +50,14 @@ type Pairs = &'static [(&'static str, &'static str)];
 #[test]
 fn the_option_cache_has_the_templates_key_with_experiments() {
     const COUNTRY: Pairs = &[("ExperimentsHeaders", "cloudfront-viewer-country"), ("ExperimentsCacheKey", "country")];
-    let cases: [(Pairs, Pairs); 6] = [
+    let cases: [(Pairs, Pairs); 7] = [
         (&[], &[]),
         (&[("experiments_consent", "ok=1")], &[("ExperimentsConsent", "ok=1")]),
         (&[("experiments_preview", "true")], &[("ExperimentsPreview", "true")]),
         (&[("experiments_cache_key", "country")], COUNTRY),
         (&[("spa_fallback", "app.html")], &[("SpaFallback", "app.html")]),
         (&[("experiments_path", "/track")], &[("ExperimentsPath", "/track")]),
+        (&[("formats", "avif")], &[("Formats", "avif")]),
     ];
     for (settings, parameters) in cases {
         let parameters = [&[("Caching", "on"), ("Experiments", "experiments.json")], parameters].concat();
@@ -120,12 +121,34 @@ fn beacons_have_all_methods_and_no_cache_in_each_distribution() {
 }
 
 #[test]
-fn without_caching_the_template_caches_no_response_of_the_api() {
-    let behaviors = template(&[]);
+fn without_caching_and_copies_the_template_caches_no_response_of_the_api() {
+    let behaviors = template(&[("Compress", "off")]);
     let default = behaviors.of("/x").unwrap();
     let rules = behaviors.rules(default, &Method::GET);
     assert!(!rules.caches_objects && !rules.caches_errors && !rules.collapses);
     assert!(behaviors.rules(behaviors.of("/v1/x").unwrap(), &Method::GET).caches_objects);
+}
+
+#[test]
+fn without_caching_copies_cost_a_second_in_the_cache() {
+    for parameters in [&[][..], &[("Compress", "off"), ("Precompressed", "br")]] {
+        let behaviors = template(parameters);
+        let default = behaviors.of("/x").unwrap();
+        assert!(default.cache.ttl.is_brief() && default.cache.codings == Codings { gzip: true, brotli: true });
+        let (on, mut off) = (template(&[parameters, &[("Caching", "on")]].concat()), default.cache.clone());
+        off.ttl = on.of("/x").unwrap().cache.ttl;
+        assert_eq!(off, on.of("/x").unwrap().cache, "the same key as with Caching=on");
+    }
+}
+
+#[test]
+fn accept_is_forwarded_and_in_the_key_for_other_image_formats() {
+    let behaviors = template(&[("Formats", "avif,webp")]);
+    let default = behaviors.of("/x").unwrap();
+    assert!(
+        default.cache.headers.contains("accept") == Some(true)
+            && default.request.headers.contains("accept") == Some(true)
+    );
 }
 
 #[test]

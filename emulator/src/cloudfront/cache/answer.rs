@@ -36,7 +36,7 @@ pub fn answer(entry: &Entry, method: &Method, viewer: &HeaderMap, age: Option<Du
     let head = *method == Method::HEAD;
     if entry.status == StatusCode::OK && (head || *method == Method::GET) {
         let metadata = metadata(entry);
-        match conditions(viewer, &metadata).evaluate(&metadata) {
+        match conditions(viewer, &metadata).evaluate(&metadata, None) {
             Verdict::Proceed => {}
             Verdict::NotModified => return without_content(response, StatusCode::NOT_MODIFIED),
             Verdict::Failed => return without_content(response, StatusCode::PRECONDITION_FAILED),

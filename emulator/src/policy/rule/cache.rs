@@ -21,7 +21,11 @@ pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
 
 fn key(context: &Context<'_>, behavior: &Behavior, headers: &Names) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for name in context.selecting_headers().into_iter().chain(context.subject.spa_fallback.then_some("accept")) {
+    for name in context
+        .selecting_headers()
+        .into_iter()
+        .chain((context.subject.spa_fallback || context.subject.copies.formats).then_some("accept"))
+    {
         if headers.contains(name) == Some(false)
             && !is_unknown(name)
             && behavior.caching.forwards_header(name) != Some(false)

@@ -331,7 +331,7 @@ fn attributes_in_key(experiments: &Experiments, behavior: &Behavior, cache: &Cac
         .filter(|field| !matches!(field, Field::Id | Field::Path | Field::Host) && !trusted.contains(field))
         .map(ToString::to_string)
         .collect();
-    if !open.is_empty() {
+    if !open.is_empty() && !cache.ttl.is_brief() {
         findings.push(Finding {
             severity: Severity::Warning,
             id: "experiment-uncached",

@@ -95,13 +95,24 @@ fn forwarding(context: &Context<'_>, behavior: &Behavior) -> Vec<Finding> {
             fix: "forward all query strings in the origin request policy".to_owned(),
         });
     }
-    if context.subject.spa_fallback && caching.forwards_header("accept") == Some(false) {
+    let needs_accept = [
+        (
+            context.subject.spa_fallback,
+            "spa_fallback is set, but without Accept the origin recognizes no navigation: each gets a 404",
+        ),
+        (
+            context.subject.copies.formats,
+            "formats is set, but without Accept the origin sends no image in another format",
+        ),
+    ];
+    if let Some((_, why)) = needs_accept.iter().find(|(is_set, _)| *is_set)
+        && caching.forwards_header("accept") == Some(false)
+    {
         findings.push(Finding {
             severity: Severity::Error,
             id: "accept-not-forwarded",
             place: behavior.name(),
-            why: "spa_fallback is set, but without Accept the origin recognizes no navigation: each gets a 404"
-                .to_owned(),
+            why: (*why).to_owned(),
             fix: "add Accept to the origin request policy, and with caching on also to the cache policy".to_owned(),
         });
     }

@@ -13,6 +13,7 @@ mod china;
 mod condition;
 mod context;
 mod cors;
+mod encoding;
 mod error;
 mod experiment;
 mod header;
@@ -31,12 +32,13 @@ use crate::policy::subject::Subject;
 type Rule = fn(&Context<'_>) -> Vec<Finding>;
 
 /// All rules, in the order in which a request meets their concerns.
-const RULES: [Rule; 17] = [
+const RULES: [Rule; 18] = [
     certificate::check,
     route::check,
     behavior::check,
     name::check,
     header::check,
+    encoding::check,
     cache::check,
     error::check,
     experiment::check,

@@ -4,6 +4,7 @@
 
 mod backoff;
 mod consistency;
+mod copies;
 mod hits;
 mod limits;
 mod revalidation;
@@ -21,6 +22,7 @@ use nearedge_core::store::{Cause, Fits, Missing};
 use tokio::sync::Semaphore;
 
 use super::*;
+use crate::storage::copies::CopiesConfig;
 
 const TTL: Duration = Duration::from_secs(10);
 
@@ -147,6 +149,7 @@ fn config() -> CacheConfig {
         object_max_bytes: 1 << 20,
         limits: Limits { ttl: TTL, stale_while_revalidate: Duration::ZERO, stale_if_error: Duration::from_secs(300) },
         missing_ttl: Duration::from_secs(2),
+        copies: CopiesConfig::default(),
     }
 }
 
