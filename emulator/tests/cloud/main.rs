@@ -11,6 +11,7 @@ mod cdn_cache;
 mod command;
 mod console;
 mod counting;
+mod encoding;
 mod experiments;
 mod experiments_address;
 mod experiments_cache;
