@@ -256,6 +256,7 @@ sts*) [ "$CASE" != no-credentials ] || { echo 'Unable to locate credentials' >&2
   [ "$CASE" != disabled ] || { printf '\ntest_version\nv1,v2\n0\n'; exit; }
   printf 'experiments.json\ntest_version\nv1,v2\n0\n'
   ;;
+*get-function-configuration*Variables.precompressed*) [ "$CASE" != precompressed ] && echo None || echo br,gzip ;;
 *get-function-configuration*Variables.experiments*) [ "$CASE" != definition ] && echo None || echo experiments.json ;;
 "s3api get-object "*)
   [ -f "$BUCKET/$6" ] || { echo 'An error occurred (NoSuchKey) when calling the GetObject operation' >&2; exit 254; }
@@ -454,6 +455,29 @@ called '^delete a.md'
 echo 'ok  site --include and --exclude select files'
 rm "$bucket/.env" "$bucket/.git/config"
 works normal deploy.sh site "$site"
+
+# Copies. In place of Brotli's encoder stands gzip's, so that no machine needs it.
+printf '#!/bin/sh\nexec %s -9 -n\n' "$(command -v gzip)" >"$tools/stub/brotli"
+chmod +x "$tools/stub/brotli"
+seq 2000 | tee "$site/long.css" >"$site/app.js"
+seq 1 >"$site/short.css"
+works precompressed deploy.sh site "$site"
+[ "$(grep '^put' "$tools/log" | cut -d' ' -f2 | tr '\n' ' ')" = 'long.css short.css app.js long.css.br long.css.gz ' ] || failed "site: expected copies of long.css after the files, and none of app.js, which has its own, found: $(grep '^put' "$tools/log")"
+called '^put long.css.br --content-type text/css; charset=utf-8 --content-encoding br --cache-control public, max-age=60'
+gzip -dc "$bucket/long.css.gz" | cmp - "$site/long.css" || failed 'site: expected a copy that decodes to its source'
+works precompressed deploy.sh site "$site" --delete
+not_called '^put'
+not_called '^delete long'
+seq 2001 >"$site/long.css"
+works precompressed deploy.sh site "$site" --no-compress
+not_called '^put long.css.br'
+works normal deploy.sh site "$site" --delete
+called '^delete long.css.br'
+rm "$site/long.css" "$site/short.css"
+echo app.js >"$site/app.js"
+works normal deploy.sh site "$site" --delete
+rm "$tools/stub/brotli"
+echo 'ok  site makes copies in the codings of Precompressed, after their sources'
 
 echo changed | tee "$site/h.css" >"$site/index.html"
 if stubbed css-fails deploy.sh site "$site" >/dev/null; then failed 'site: expected a failed upload to fail it'; fi

@@ -28,9 +28,10 @@
 #   --follow-links            upload the targets of links that lead out of DIR
 #   --delete                  after the upload, delete objects that are not in DIR
 #   --force                   upload unchanged files too, to change their headers
+#   --no-compress             make no copies such as app.js.br, which the parameter Precompressed asks for
 #
-# `site` uploads the files whose bytes differ from the bucket's, pages last. app.js.gz and app.js.br get the type of app.js and
-# their Content-Encoding. It neither uploads nor deletes the definition of experiments, which experiment.sh changes. The AWS CLI
+# `site` uploads the files whose bytes differ from the bucket's, pages last, and then copies of texts in the codings of the
+# parameter Precompressed. app.js.gz and app.js.br get the type of app.js and their Content-Encoding. It neither uploads nor deletes the definition of experiments, which experiment.sh changes. The AWS CLI
 # supplies region and credentials: AWS_REGION, AWS_PROFILE. cn-north-1 and cn-northwest-1 use the template for AWS China, which
 # needs Alias and CertificateId. The first `up` generates a secret unless LambdaAuth or SecretArn is set.
 set -euo pipefail
@@ -59,7 +60,7 @@ add_secret() {
 }
 set_option() {
   case $1 in
-  --delete | --follow-links) site_options+=("$1") ;;
+  --delete | --follow-links | --no-compress) site_options+=("$1") ;;
   --force) force=yes ;;
   --artifact) need_value "$@"; artifact=$2 ;;
   --artifact-bucket) need_value "$@"; artifact_bucket=$2 ;;
@@ -283,13 +284,14 @@ report_failure() {
 }
 
 site() {
-  local definition access
+  local definition access codings
   command -v python3 >/dev/null || die 'python3 is missing: install Python 3.9 or newer' 2
   definition=$(query '' live_setting experiments) || die 'cannot read whether the function has a definition of experiments, which must stay as it is: nothing was uploaded'
   access=$(query '' live_setting access) || die 'cannot read whether the function has rules of access, whose file must stay as it is: nothing was uploaded'
+  codings=$(query '' live_setting precompressed) || die 'cannot read in which codings the function sends uploaded copies: nothing was uploaded'
   would 'leave the definition of experiments and its old versions as they are, if the function has the setting experiments'
   python3 -X utf8 -B "$here/site.py" "${words[0]}" --bucket="$(output BucketName)" --variants="$(query '' fact output Variants)" \
-    --definition="$definition" --access="$access" --cache-control="$cache_control" ${dry_run:+--dry-run} ${force:+--force} ${site_options[@]+"${site_options[@]}"}
+    --definition="$definition" --access="$access" --codings="$codings" --cache-control="$cache_control" ${dry_run:+--dry-run} ${force:+--force} ${site_options[@]+"${site_options[@]}"}
 }
 
 status() {
@@ -359,7 +361,7 @@ back() {
 case $command in
 up) most_words 0; only_options up --artifact --artifact-bucket --set --set-from --force ;;
 set) only_options set --artifact-bucket --set --set-from --force ;;
-site) most_words 1; only_options site --cache-control --immutable --include --exclude --follow-links --delete --force ;;
+site) most_words 1; only_options site --cache-control --immutable --include --exclude --follow-links --delete --force --no-compress ;;
 back) most_words 1; only_options back ;;
 purge) only_options purge ;;
 status | down) most_words 0; only_options "$command" ;;

@@ -2,7 +2,8 @@
 
 It decides by content: a file is uploaded unless the bucket holds the same bytes under its key. `aws s3 sync` compares
 size and time instead, and so skips a file that a rollback has replaced with an older one of equal size. Every file is
-read before the first upload. Assets come first and pages last, so that no page refers to an object that does not exist yet.
+read before the first upload. Assets come first and pages last, so that no page refers to an object that does not exist yet. Copies
+in content codings follow: the function sends none that is older than its source.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 
+import copies
 import media
 
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -240,6 +242,8 @@ class Upload:
         for headers, group in self.groups(files):
             for file in group:
                 print("+", shlex.join(["aws", "s3", "cp", file.path, self.destination + file.key, *headers]))
+        if wanted := copies.wanted(files, self.options.codings):
+            print(f"# would then make and upload the copies of changed files: {some([key for *_, key in wanted])}")
         if self.options.delete:
             print("# would then delete the objects that are not among these files, if any exist:")
             print("+", shlex.join(["aws", *self.deletion("KEYS.json")]))
@@ -254,6 +258,7 @@ class Upload:
                 self.upload(pathlib.Path(work, str(number)), headers, group, f"{done} of {counted(changed)} uploaded")
                 done += len(group)
             keys = {file.key for file in files}
+            keys |= self.upload_copies(files, changed, stored, pathlib.Path(work, "copies"))
             # A key that ends in `/` is a folder of the S3 console.
             gone = [key for key in stored if key not in keys and not (key.endswith("/") and has_prefix(keys, key))]
             gone = [key for key in gone if not is_definition(key, self.options.definition) and key != self.options.access]
@@ -262,6 +267,29 @@ class Upload:
             elif published := [key for key in gone if any(map(excluded_name, key.split("/")))]:
                 note(f"the bucket holds {some(published)}: --delete deletes what is not in the folder; replace such secrets")
         print(f"uploaded {counted(changed)}{f', deleted {len(gone)}' if self.options.delete else ''}")
+
+    def upload_copies(self, files, changed, stored, work):
+        """Makes and uploads the copies of changed files, and those that the bucket lacks. Returns the keys of all copies."""
+        wanted, made, kept = copies.wanted(files, self.options.codings), [], set()
+        sources = {file.key for file in changed}
+        for source, coding, key in wanted:
+            if source.key not in sources and key in stored:
+                kept.add(key)
+            elif self.copied(source, coding, work / key):
+                copy = File(key, str(work / key))
+                copy.type, copy.encoding, copy.is_page = source.type, coding, False
+                made.append(copy)
+        for number, (headers, group) in enumerate(self.groups(made)):
+            self.upload(work.with_name(f"copies{number}"), headers, group, "the site is uploaded, its copies are not")
+        if wanted:
+            note(f"uploaded {len(made)} of {len(made) + len(kept)} copies in {', '.join(self.options.codings)}")
+        return kept | {copy.key for copy in made}
+
+    def copied(self, source, coding, target):
+        try:
+            return copies.make(source.path, coding, target)
+        except (OSError, subprocess.CalledProcessError) as error:
+            fail(f"the site is uploaded, its copies are not: cannot encode {source.key}: {error}")
 
     def unchanged(self, files, changed):
         same = len(files) - len(changed)
@@ -328,9 +356,13 @@ def main():
     parse.add_argument("--cache-control", required=True)
     for name in ("--immutable", "--include", "--exclude"):
         parse.add_argument(name, action="append", default=[])
-    for name in ("--delete", "--force", "--follow-links", "--dry-run"):
+    parse.add_argument("--codings", default="")
+    for name in ("--delete", "--force", "--follow-links", "--dry-run", "--no-compress"):
         parse.add_argument(name, action="store_true")
     options = parse.parse_args()
+    options.codings = [] if options.no_compress or options.codings in ("", "off") else options.codings.split(",")
+    if missing := copies.missing_tools(options.codings):
+        fail(f"{', '.join(missing)} is missing, which Precompressed needs: install it, or add --no-compress", 2)
 
     scan = Scan(options.folder, options.include, options.exclude, options.follow_links)
     if not scan.errors:
