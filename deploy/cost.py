@@ -25,6 +25,10 @@ METRICS, ALARM_METRICS, DASHBOARDS = 40, 27, 4
 # An experiment of two variations adds a dashboard, and an alarm of two metrics.
 EXPERIMENT_ALARM_METRICS, EXPERIMENT_DASHBOARDS = 2, 1
 COUNT_METRICS_MAX = 200
+# SourceBytes and CopyBytes, in all and for br and gzip.
+COPY_METRICS = 6
+# The sizes of a copy, its coding, and their place in the list of metrics.
+COPY_LOG_BYTES = 190
 
 
 def tiered(amount, tiers):
@@ -42,16 +46,19 @@ def month(rate, load):
     viewer_millions = rate * MONTH_SECONDS / MILLION
     origin_millions = viewer_millions * (1 - load.cdn_hits)
     billed_seconds = ((1 - load.misses) * load.hit_ms + load.misses * load.miss_ms) / 1e3
+    # The part of the bytes that is sent, and what copies add to the lines and metrics.
+    sent = 1 - load.text * (1 - load.coded)
+    copied = load.text > 0
     gb_seconds_per_million = MILLION * billed_seconds * load.memory / 1024
     costs = {
         "CloudFront, requests": viewer_millions * CLOUDFRONT_PER_MILLION,
-        "CloudFront, transfer": tiered(viewer_millions * load.bytes / 1e3, CLOUDFRONT_PER_GB),
+        "CloudFront, transfer": tiered(viewer_millions * load.bytes * sent / 1e3, CLOUDFRONT_PER_GB),
         "HTTP API": tiered(origin_millions, HTTP_API_PER_MILLION),
         "Lambda": origin_millions * (LAMBDA_PER_MILLION + gb_seconds_per_million * LAMBDA_PER_GB_SECOND[load.arch]),
         "S3": origin_millions * load.misses * S3_GET_PER_MILLION,
-        "logs": origin_millions * load.log_bytes / 1e3 * LOGS_PER_GB,
+        "logs": origin_millions * (load.log_bytes + copied * COPY_LOG_BYTES) / 1e3 * LOGS_PER_GB,
         "traces": origin_millions * load.sampled * XRAY_PER_MILLION,
-        "metrics, alarms, dashboards": METRICS * METRIC + ALARM_METRICS * ALARM + DASHBOARDS * DASHBOARD,
+        "metrics, alarms, dashboards": (METRICS + copied * COPY_METRICS) * METRIC + ALARM_METRICS * ALARM + DASHBOARDS * DASHBOARD,
     }
     if load.count_metrics or load.counted:
         watched = EXPERIMENT_ALARM_METRICS * ALARM + EXPERIMENT_DASHBOARDS * DASHBOARD if load.count_metrics else 0
@@ -74,6 +81,8 @@ def main():
     option("--miss-ms", 20, "billed duration of a cache miss, in ms")
     option("--memory", 256, "memory of the function, in MB")
     option("--arch", "arm64", "architecture of the function", type=str, choices=LAMBDA_PER_GB_SECOND)
+    option("--text", 0.0, "share of the bytes in texts that are sent as copies, from 0 to 1")
+    option("--coded", 0.25, "size of a copy, of its text")
     option("--log-bytes", 1_700, "log bytes per invocation: its own line, Lambda's lines and the API's access log")
     option("--sampled", 0.05, "share of invocations that are traced, 0 to 1")
     option("--count-metrics", 0, f"metrics of exposures and conversions, at most {COUNT_METRICS_MAX}: variations x (1 + goals)", type=int)

@@ -1,6 +1,8 @@
 //! Rows of a metric widget: metrics and expressions with their options, such as `stat` and `label`.
 
-use nearedge_core::metric::{Dimensions, EXPERIMENT, GOAL, Metric, NAMESPACE, OUTCOME, SERVICE, VARIANT, VARIATION};
+use nearedge_core::metric::{
+    CODING, Dimensions, EXPERIMENT, GOAL, Metric, NAMESPACE, OUTCOME, SERVICE, VARIANT, VARIATION,
+};
 use serde_json::{Value, json};
 
 use crate::partition::Partition;
@@ -17,6 +19,12 @@ pub fn own(metric: Metric, options: Value) -> Value {
 pub fn own_of(metric: Metric, variant: &str, outcome: &str, options: Value) -> Value {
     debug_assert_eq!(metric.dimensions(), Dimensions::ServiceAndVariant);
     json!([NAMESPACE, metric.name(), SERVICE, "${FunctionName}", VARIANT, variant, OUTCOME, outcome, options])
+}
+
+/// A metric of nearedge by service and coding.
+pub fn own_of_coding(metric: Metric, coding: &str, options: Value) -> Value {
+    debug_assert_eq!(metric.dimensions(), Dimensions::Coding);
+    json!([NAMESPACE, metric.name(), SERVICE, "${FunctionName}", CODING, coding, options])
 }
 
 /// The exposures of a variation.

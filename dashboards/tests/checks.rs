@@ -241,6 +241,7 @@ fn every_metric_is_emitted_with_these_dimensions() {
                     let published: &[&[&str]] = match known.dimensions() {
                         Dimensions::Service => &[&["service"]],
                         Dimensions::ServiceAndVariant => &[&["service"], &["service", "variant", "outcome"]],
+                        Dimensions::Coding => &[&["service"], &["service", "coding"]],
                         Dimensions::Variation => &[&["service", "experiment_id", "variation_id"]],
                         Dimensions::VariationAndGoal => &[&["service", "experiment_id", "variation_id", "goal"]],
                     };
@@ -439,6 +440,7 @@ fn the_table_in_docs_metrics_matches_the_code() {
             let dimensions = match metric.dimensions() {
                 Dimensions::Service => "service",
                 Dimensions::ServiceAndVariant => "service; service, variant, outcome",
+                Dimensions::Coding => "service; service, coding",
                 Dimensions::Variation => "service, experiment_id, variation_id",
                 Dimensions::VariationAndGoal => "service, experiment_id, variation_id, goal",
             };

@@ -2,7 +2,7 @@
 import { Chart } from "/chart.js";
 import { get, notice, poll } from "/connection.js";
 import { $, el, setText } from "/dom.js";
-import { formatMs, formatNumber, formatPercent, formatRate, formatTime, isNumber, sum } from "/format.js";
+import { formatBytes, formatMs, formatNumber, formatPercent, formatRate, formatTime, isNumber, sum } from "/format.js";
 import { showTraces } from "/trace.js";
 import { compareVariants, nameOfDimension, setVariants, variantColour, variantDash } from "/variant.js";
 
@@ -47,7 +47,7 @@ function showTiles(tiles) {
 
 function show(state) {
   last = state;
-  const { seconds: times, requests = {}, duration = {}, cache = {}, status = {}, s3 = {}, spans = {} } = state;
+  const { seconds: times, requests = {}, duration = {}, cache = {}, status = {}, s3 = {}, copies = {}, spans = {} } = state;
   const { running, frozen, started, max } = state.environments ?? {};
   // Without the current second, which is incomplete and would look like a drop.
   const complete = times.at(-1) >= Math.floor(state.now) ? times.length - 1 : times.length;
@@ -65,11 +65,13 @@ function show(state) {
   const dimensions = Object.keys(requests).sort((a, b) => compareVariants(nameOfDimension(a), nameOfDimension(b)));
   const perSecond = times.map((_, i) => sum(dimensions.map((value) => requests[value][i]))), total = sum(perSecond);
   const lookups = sum(Object.values(cache).map(sum)), hits = sum(cache.hit), errors = sum(status["5xx"]);
+  const source = sum(copies.source), saved = source - sum(copies.copy);
   showTiles([
     ["Requests", formatRate(recentMean(perSecond)), `${formatNumber(total)} in ${period}`],
     ["Latency, p50", formatMs(state.overall?.p50), `all variants, ${period}`],
     ["Latency, p99", formatMs(state.overall?.p99), `all variants, ${period}`],
     ["Cache hit ratio", formatPercent(100 * hits / lookups), `${formatNumber(hits)} of ${formatNumber(lookups)}`],
+    ["Saved by copies", formatPercent(source ? 100 * saved / source : 0), `${formatBytes(saved)} of ${formatBytes(source)}`],
     ["S3 requests", formatRate(recentMean(s3.requests)), `${formatNumber(sum(s3.retries))} retries in ${period}`],
     ["Server errors", formatNumber(errors), `${formatPercent(100 * errors / total)} of responses`, errors],
     ["Cold starts", formatNumber(sum(state.cold_starts)), `in ${period}; ${formatNumber(started)} in total`],

@@ -18,6 +18,9 @@ pub const VARIANT: &str = "variant";
 /// The dimension for the outcome, on [`Dimensions::ServiceAndVariant`] metrics.
 pub const OUTCOME: &str = "outcome";
 
+/// The dimension for the kind of a copy, on [`Dimensions::Coding`] metrics: a content coding or an image format.
+pub const CODING: &str = "coding";
+
 /// The dimension for the experiment's key, on [`Dimensions::Variation`] and [`Dimensions::VariationAndGoal`] metrics. The
 /// names of these three dimensions are those of GrowthBook's warehouse.
 pub const EXPERIMENT: &str = "experiment_id";
@@ -64,6 +67,8 @@ pub enum Dimensions {
     Service,
     /// [`SERVICE`] alone; and [`SERVICE`], [`VARIANT`] and [`OUTCOME`].
     ServiceAndVariant,
+    /// [`SERVICE`] alone; and [`SERVICE`] and [`CODING`].
+    Coding,
     /// [`SERVICE`], [`EXPERIMENT`] and [`VARIATION`].
     Variation,
     /// [`SERVICE`], [`EXPERIMENT`], [`VARIATION`] and [`GOAL`].
@@ -106,6 +111,8 @@ macro_rules! table {
 table! {
     Duration, Milliseconds, ServiceAndVariant, "Time from the event's arrival until Lambda has the response. SampleCount is the number of requests.";
     BodyBytes, Bytes, ServiceAndVariant, "Size of the body that the client receives.";
+    SourceBytes, Bytes, Coding, "Size of the object of which the client receives a copy, in a content coding or an image format. Only for responses with a copy.";
+    CopyBytes, Bytes, Coding, "Size of the copy that the client receives. SampleCount is the number of responses with a copy.";
     S3Duration, Milliseconds, Service, "Time that a response waited for S3, including retries. Only for responses that waited.";
     S3Requests, Count, Service, "Requests to S3, including retries and those before the first event.";
     S3Retries, Count, Service, "Retries among S3Requests, after a failed request.";
@@ -191,6 +198,10 @@ impl Measurement<'_> {
         }
         emit(Metric::Duration, milliseconds(self.duration));
         emit(Metric::BodyBytes, record.body_bytes as f64);
+        if let Some((_, source_bytes)) = record.copy {
+            emit(Metric::SourceBytes, source_bytes as f64);
+            emit(Metric::CopyBytes, record.body_bytes as f64);
+        }
         let mut count = |metric| emit(metric, 1.0);
         Metric::of_status(record.status).map(&mut count);
         record.source.map(Metric::of_source).map(&mut count);

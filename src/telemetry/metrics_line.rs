@@ -12,7 +12,7 @@ use metrique_writer_core::unit::{NegativeScale, PositiveScale};
 use metrique_writer_core::value::{FlagConstructor, MetricFlags};
 use metrique_writer_core::{Entry, EntryWriter, Observation, Value, ValueWriter};
 use metrique_writer_format_emf::{Emf, MetricDefinition, MetricDirective, NoMetricCtor};
-use nearedge_core::metric::{Dimensions, Measurement, Metric, OUTCOME, SERVICE, Unit, VARIANT, Variants};
+use nearedge_core::metric::{CODING, Dimensions, Measurement, Metric, OUTCOME, SERVICE, Unit, VARIANT, Variants};
 use nearedge_core::object::KEY_BYTES_MAX;
 use nearedge_core::store::{FetchError, Source};
 use parking_lot::Mutex;
@@ -46,27 +46,43 @@ pub struct LogLine<'a> {
 /// Writes lines.
 pub struct LineWriter {
     config: MetricsConfig,
-    /// The formatter and a buffer that lines reuse, one at a time.
-    format: Mutex<(Emf, Vec<u8>)>,
+    format: Mutex<Formatters>,
+}
+
+/// The formatters, and a buffer that lines reuse, one at a time.
+struct Formatters {
+    plain: Emf,
+    /// For responses with a copy: each line repeats the formatter's list of metrics, and log lines are paid by the byte.
+    of_copies: Emf,
+    buffer: Vec<u8>,
 }
 
 impl LineWriter {
     /// A writer of lines for these settings.
     pub fn new(config: MetricsConfig) -> Self {
-        let by_variant = Metric::ALL.iter().filter(|metric| metric.dimensions() == Dimensions::ServiceAndVariant);
-        let by_variant = MetricDirective {
-            dimensions: vec![vec![SERVICE, VARIANT, OUTCOME]],
-            metrics: by_variant
-                .map(|metric| MetricDefinition {
-                    name: metric.name(),
-                    unit: unit(metric.unit()),
-                    storage_resolution: None,
-                })
-                .collect(),
-            namespace: &config.namespace,
+        let directive = |dimensions: Dimensions, names: Vec<&'static str>| {
+            let metrics = Metric::ALL.iter().filter(|metric| metric.dimensions() == dimensions);
+            let define = |metric: &Metric| MetricDefinition {
+                name: metric.name(),
+                unit: unit(metric.unit()),
+                storage_resolution: None,
+            };
+            MetricDirective {
+                dimensions: vec![names],
+                metrics: metrics.map(define).collect(),
+                namespace: &config.namespace,
+            }
         };
-        let emf = Emf::builder(config.namespace.clone(), vec![vec![SERVICE.to_owned()]]).directive(by_variant).build();
-        Self { format: Mutex::new((emf, Vec::with_capacity(2048))), config }
+        let builder = || {
+            Emf::builder(config.namespace.clone(), vec![vec![SERVICE.to_owned()]])
+                .directive(directive(Dimensions::ServiceAndVariant, vec![SERVICE, VARIANT, OUTCOME]))
+        };
+        let format = Formatters {
+            plain: builder().build(),
+            of_copies: builder().directive(directive(Dimensions::Coding, vec![SERVICE, CODING])).build(),
+            buffer: Vec::with_capacity(2048),
+        };
+        Self { format: Mutex::new(format), config }
     }
 
     /// The metrics in the lines of exposures and conversions.
@@ -80,7 +96,8 @@ impl LineWriter {
     /// If `out` is closed or full.
     pub fn write(&self, line: &LogLine<'_>, mut out: impl Write) -> io::Result<()> {
         let mut format = self.format.lock();
-        let (emf, buffer) = &mut *format;
+        let Formatters { plain, of_copies, buffer } = &mut *format;
+        let emf = if line.measured.record.copy.is_some() { of_copies } else { plain };
         buffer.clear();
         let entry = LineEntry { line, config: &self.config };
         emf.format(&entry, buffer).map_err(|error| io::Error::other(error.to_string()))?;
@@ -126,6 +143,7 @@ impl Entry for LineEntry<'_> {
             ("test_version", requested.filter(|requested| *requested != variant)),
             ("assigned", record.forced.then_some("forced")),
             ("rule", record.rule.as_deref()),
+            (CODING, record.copy.map(|(kind, _)| kind.name())),
             ("cache", record.source.map(Source::name)),
             ("missing", record.missing.map(|missing| missing.name())),
             ("secret", record.secret.map(|secret| secret.name())),
@@ -183,7 +201,7 @@ mod tests {
 
     use super::*;
     use nearedge_core::access::secret::SecretMatch;
-    use nearedge_core::object::ObjectKey;
+    use nearedge_core::object::{CopyKind, ObjectKey};
     use nearedge_core::record::Record;
     use nearedge_core::store::StoreStats;
     use proptest::prelude::*;
@@ -264,6 +282,22 @@ mod tests {
                 "secret": "current", "status": 200,
             })
         );
+    }
+
+    #[test]
+    fn a_line_of_a_copy_has_its_sizes_by_coding() {
+        let mut copied = record("v1/test.html", "v1", None);
+        copied.copy = Some((CopyKind::Br, 20_000));
+        let line: serde_json::Value = serde_json::from_str(&written(&writer(), &copied)).unwrap();
+        assert_eq!(
+            (&line["coding"], &line["SourceBytes"], &line["CopyBytes"]),
+            (&json!("br"), &json!(20_000), &json!(5_120))
+        );
+        let directive = &line["_aws"]["CloudWatchMetrics"][2];
+        assert_eq!(directive["Dimensions"], json!([["service", "coding"]]));
+        let names: Vec<_> =
+            directive["Metrics"].as_array().unwrap().iter().map(|metric| metric["Name"].clone()).collect();
+        assert_eq!(names, ["SourceBytes", "CopyBytes"]);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The dashboard `cache`: the cache and S3.
 
 use nearedge_core::metric::Metric;
+use nearedge_core::object::CopyKind;
 use serde_json::{Value, json};
 
-use crate::row::{PERCENTILES, expression, own};
+use crate::row::{PERCENTILES, expression, own, own_of_coding};
 use crate::widget::Widget;
 
 /// The metric, label and colour of each source of a response.
@@ -31,6 +32,22 @@ pub(super) fn widgets() -> Vec<Widget> {
         "100 * (FILL(hit, 0) + FILL(revalidated, 0) + FILL(coalesced, 0) + FILL(stale, 0)) / (FILL(hit, 0) + \
          FILL(revalidated, 0) + FILL(coalesced, 0) + FILL(stale, 0) + FILL(miss, 0) + FILL(bypass, 0))",
         json!({"id": "saved", "label": "no further body from S3", "color": "#2ca02c"}),
+    ));
+    let (mut bytes, mut shares) = (Vec::new(), Vec::new());
+    for kind in CopyKind::ALL.map(CopyKind::name) {
+        let (source, copy) = (format!("source_{kind}"), format!("copy_{kind}"));
+        bytes.push(own_of_coding(Metric::CopyBytes, kind, json!({"label": kind, "stat": "Sum"})));
+        for (metric, id) in [(Metric::SourceBytes, &source), (Metric::CopyBytes, &copy)] {
+            shares.push(own_of_coding(metric, kind, json!({"id": id, "stat": "Sum", "visible": false})));
+        }
+        shares.push(expression(
+            &format!("100 * {copy} / {source}"),
+            json!({"id": format!("share_{kind}"), "label": kind}),
+        ));
+    }
+    bytes.push(own(
+        Metric::SourceBytes,
+        json!({"label": "the same objects, without coding", "stat": "Sum", "color": "#7f7f7f"}),
     ));
     vec![
         Widget::text(
@@ -80,6 +97,8 @@ pub(super) fn widgets() -> Vec<Widget> {
                 sum(Metric::DefinitionErrors, "failed loads of the definition"),
             ],
         ),
+        Widget::graph(12, "Copies by coding", "bytes per minute", bytes),
+        Widget::graph(12, "Size of copies, of their sources", "%", shares),
         Widget::graph(
             12,
             "Responses by status class",

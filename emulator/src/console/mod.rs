@@ -270,6 +270,7 @@ impl Console {
             "cache": Value::Object(sources.into_iter().collect()),
             "status": Value::Object(classes.into_iter().collect()),
             "s3": {"requests": sums("S3Requests"), "retries": sums("S3Retries")},
+            "copies": {"source": sums("SourceBytes"), "copy": sums("CopyBytes")},
             "cold_starts": sums("ColdStart"),
             "environments": {
                 "running": running, "frozen": frozen, "started": self.lambda.started(),
