@@ -22,7 +22,7 @@ use fixture::rules::ruled_origin;
 use fixture::{HOUR, event, origin, policy, visit};
 use nearedge::telemetry::count_line::{self, CountMetrics};
 use nearedge_core::access::secret::Secrets;
-use nearedge_core::object::BodyEncoder;
+use nearedge_core::object::{BodyEncoder, Head, Metadata};
 use nearedge_core::request::event::parse;
 use nearedge_core::rules::{Active, decide};
 use serde_json::{Value, json};
@@ -117,9 +117,42 @@ fn scenarios() -> Vec<Scenario> {
         };
         scenarios.push((name, Box::new(prepare)));
     }
+    scenarios.extend(copies());
     scenarios.extend(visits());
     scenarios.extend(rules());
     scenarios
+}
+
+/// Hits of a browser that accepts codings: of a text with a copy, and of an image, which has none.
+fn copies() -> Vec<Scenario> {
+    let mut with_codings: Value = serde_json::from_slice(&event("/docs/test.html")).unwrap();
+    with_codings["headers"]["accept-encoding"] = json!("br,gzip");
+    let event = serde_json::to_vec(&with_codings).unwrap();
+    [("copy/hit/10kB", "text/html; charset=utf-8", true), ("copy/hit/an image", "image/webp", false)]
+        .map(|(name, content_type, has_copy)| -> Scenario {
+            let event = event.clone();
+            let prepare = move || -> Box<dyn Fn()> {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+                let mut object = fixture::object(10_000);
+                let metadata = Metadata { content_type: Some(content_type.into()), ..(*object.head).clone() };
+                object.head = Head::new(metadata);
+                let origin = fixture::copying_origin(object);
+                let deadline = Instant::now() + HOUR;
+                let respond = || runtime.block_on(pin!(fixture::respond(&origin, black_box(&event), deadline)));
+                // The budget grows with time.
+                while has_copy && respond().record.copy.is_none() {
+                    runtime.block_on(origin.refresh(deadline));
+                }
+                let once = move || {
+                    let response = runtime.block_on(pin!(fixture::respond(&origin, black_box(&event), deadline)));
+                    assert_eq!((response.record.status, response.record.copy.is_some()), (200, has_copy));
+                };
+                (0..3).for_each(|_| once());
+                Box::new(once)
+            };
+            (name, Box::new(prepare))
+        })
+        .into()
 }
 
 /// A hit of an origin with lists of redirects and headers, and of one with a rule of access and a token that it knows.

@@ -288,3 +288,6 @@ fn content_len(content: &Content) -> u64 {
         Content::Object(body) => body.len(),
     }
 }
+
+#[cfg(test)]
+mod tests;
