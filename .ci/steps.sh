@@ -326,6 +326,12 @@ step_browser() {
   PACKAGES=target/browser node .ci/browser.mjs
   PACKAGES=target/browser node .ci/access.mjs
 }
+step_encoding() {
+  once debug_build
+  apt_get brotli brotli
+  apt_get wget wget
+  .ci/encoding.py
+}
 step_experiments() {
   once debug_build chromium playwright
   PACKAGES=target/browser node .ci/experiments.mjs
