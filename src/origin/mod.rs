@@ -125,11 +125,12 @@ impl<S: Store> Origin<S> {
             (Some(headers), Some(_)) => header_changes(headers, request, viewer.as_ref()).into_vec(),
             _ => Vec::new(),
         };
+        let accepts = request.accepts();
         let context = Context {
             variant: None,
             personal: decision.assignment.as_ref().map(|assignment| &assignment.personal),
             guarded: guarded.as_ref(),
-            accepts: self.negotiates(&decision).then(|| request.accepts()),
+            accepts: self.negotiates(&decision).then_some(&accepts),
             changes: &changes,
             presentation: &self.presentation,
         };

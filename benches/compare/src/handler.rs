@@ -84,6 +84,11 @@ impl Handler {
         Self { child, start: started.elapsed(), api }
     }
 
+    /// The id of the process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// CPU time of all threads of the process, from the scheduler's statistics.
     pub fn cpu(&self) -> Duration {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("threads of the handler");

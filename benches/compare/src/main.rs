@@ -13,6 +13,7 @@ mod handler;
 mod report;
 mod runtime_api;
 mod s3;
+mod throttled;
 
 use std::io::Write as _;
 use std::net::UdpSocket;
@@ -27,6 +28,7 @@ use report::{Report, Row};
 use runtime_api::Response;
 use s3::S3;
 use serde_json::Value;
+use throttled::Quota;
 
 /// Object sizes and their paths.
 const OBJECTS: [(&str, &str); 5] = [
@@ -136,6 +138,10 @@ impl Bench {
 
     fn tls_url(&self) -> String {
         format!("https://localhost:{}", self.tls.port)
+    }
+
+    fn ca_path(&self) -> String {
+        self.ca.path().display().to_string()
     }
 
     fn start(&self, program: &Program) -> Handler {
@@ -431,7 +437,17 @@ fn main() {
     step("starts with a definition of experiments");
     bench.definition(&warm, &mut report);
     step("first invocations");
-    bench.firsts(&with_python(vec![warm, plain.clone()]), &mut report);
+    bench.firsts(&with_python(vec![warm.clone(), plain.clone()]), &mut report);
+    match Quota::create() {
+        None => step("a fourteenth of a core: skipped, because this process may not create a control group"),
+        Some(quota) => {
+            step("a fourteenth of a core");
+            let long = warm.env("cache_ttl_secs", "3600");
+            report.throttled = bench.throttled(&quota, &with_python(vec![long.clone(), moka.clone(), plain.clone()]));
+            step("first visits at a fourteenth of a core");
+            report.visits = Some(bench.visits(&quota, &long));
+        }
+    }
     step("hits");
     let long_ttl = ours.env("cache_ttl_secs", "3600");
     bench.hits(&with_python(vec![minimal, long_ttl, moka.clone(), plain.clone()]), &mut report);

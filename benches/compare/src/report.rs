@@ -5,6 +5,7 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
+use crate::throttled;
 use crate::{ALONE, MINIMAL, MOKA, OURS, PLAIN};
 
 /// Results of one handler for one object size, per invocation, in µs.
@@ -39,6 +40,9 @@ pub struct Report {
     pub telemetry: Vec<Row>,
     /// CPU of a hit with 10 cache entries and with 100,000, in µs.
     pub growth: (f64, f64),
+    /// With a fourteenth of a core.
+    pub throttled: Vec<throttled::Row>,
+    pub visits: Option<throttled::Visits>,
     pub binary_bytes: u64,
     /// Time, commit, machine and toolchain of the run.
     pub machine: String,
@@ -145,6 +149,18 @@ impl Report {
             1.3,
             true,
         );
+        if let Some(throttled::Row { first, warm, .. }) = self.throttled.iter().find(|row| row.name == OURS) {
+            let what = "at a fourteenth of a core, S3 over TLS: first request, ms".to_owned();
+            target("P16", what, first / 1e3, 25.0, true);
+            for (size, row, limit) in [("10 kB", warm[0], 35.0), ("100 kB", warm[1], 50.0)] {
+                target("P16", format!("the same, warm hit of {size}, p50, µs"), row[0], limit, true);
+            }
+        }
+        if let Some(throttled::Visits { without, with, .. }) = &self.visits {
+            let what =
+                "first visit with 50 files at a fourteenth of a core, p99 while copies are made ÷ without".to_owned();
+            target("P16", what, with[1] / without[1], 1.05, true);
+        }
         // Without the feature `peers` some values are missing.
         targets.retain(|target| !target.value.is_nan());
         targets
@@ -222,6 +238,20 @@ impl Report {
         page.push_str("\nFirst invocation: an object of 10 kB, in ms; nearedge with pre-warming, its default, which opens the connection during INIT.\n\n| | plain HTTP | TLS | new connections after the start |\n|---|---|---|---|\n");
         for (name, plain, tls, opened) in &self.firsts {
             let _ = writeln!(page, "| {name} | {plain:.2} | {tls:.2} | {opened} |");
+        }
+        if !self.throttled.is_empty() {
+            page.push_str("\nWith a fourteenth of a core (128 MB; 1,429 of 20,000 µs) and S3 over TLS: the first request in ms, and warm requests p50 / p90 / p99 in µs, one each 25 ms.\n\n| | first request | 10 kB | 100 kB |\n|---|---|---|---|\n");
+            for throttled::Row { name, first, warm } in &self.throttled {
+                let cell = |row: [f64; 3]| row.map(|value| format!("{value:.0}")).join(" / ");
+                let _ = writeln!(page, "| {name} | {:.1} | {} | {} |", first / 1e3, cell(warm[0]), cell(warm[1]));
+            }
+        }
+        if let Some(throttled::Visits { without, with, copies }) = &self.visits {
+            let _ = writeln!(
+                page,
+                "\nFirst visits with 50 texts of 4 to 53 kB there, p50 / p99 in ms: {:.0} / {:.0} with compress=off, {:.0} / {:.0} while copies are made ({copies} later responses were copies).",
+                without[0], without[1], with[0], with[1]
+            );
         }
         let (one, eight) = self.throughput;
         let _ = write!(

@@ -35,7 +35,7 @@ impl Conditions<'_> {
     ///
     /// With `accepts`, the tag of any copy that the client may hold stands for the object: the client's copy is current if its
     /// source is. `None` if the object has no copies.
-    pub fn evaluate(&self, current: &Metadata, accepts: Option<Accepts<'_>>) -> Verdict {
+    pub fn evaluate(&self, current: &Metadata, accepts: Option<&Accepts<'_>>) -> Verdict {
         if self.is_empty() {
             return Verdict::Proceed;
         }
@@ -57,10 +57,10 @@ impl Conditions<'_> {
     }
 
     /// The tag in If-None-Match that made the verdict [`Verdict::NotModified`], if it is that of another copy than `current`.
-    pub fn held_copy(&self, current: &Metadata, accepts: Option<Accepts<'_>>) -> Option<EntityTag<'_>> {
+    pub fn held_copy(&self, current: &Metadata, accepts: &Accepts<'_>) -> Option<EntityTag<'_>> {
         let etag = EntityTag::parse(current.etag.as_deref()?)?;
         let mut held =
-            entity_tags(self.if_none_match?).filter(|tag| is_current(*tag, etag, EntityTag::weak_eq, accepts));
+            entity_tags(self.if_none_match?).filter(|tag| is_current(*tag, etag, EntityTag::weak_eq, Some(accepts)));
         // The current one is preferred.
         held.clone().all(|tag| !tag.weak_eq(etag)).then(|| held.next()).flatten()
     }
@@ -136,7 +136,7 @@ fn matches_any<'a>(
     list: &'a str,
     etag: Option<EntityTag<'a>>,
     eq: impl Fn(EntityTag<'a>, EntityTag<'a>) -> bool + Copy,
-    accepts: Option<Accepts<'_>>,
+    accepts: Option<&Accepts<'_>>,
 ) -> bool {
     list.trim_ascii() == "*" || etag.is_some_and(|etag| entity_tags(list).any(|tag| is_current(tag, etag, eq, accepts)))
 }
@@ -146,9 +146,9 @@ fn is_current<'a>(
     tag: EntityTag<'a>,
     etag: EntityTag<'a>,
     eq: impl Fn(EntityTag<'a>, EntityTag<'a>) -> bool,
-    accepts: Option<Accepts<'_>>,
+    accepts: Option<&Accepts<'_>>,
 ) -> bool {
-    let may_hold = |accepts: Accepts<'_>| split_copy_tag(tag.opaque).is_none_or(|(_, kind)| accepts.may_hold(kind));
+    let may_hold = |accepts: &Accepts<'_>| split_copy_tag(tag.opaque).is_none_or(|(_, kind)| accepts.may_hold(kind));
     eq(tag, etag) || eq(tag.of_source(), etag.of_source()) && accepts.is_some_and(may_hold)
 }
 

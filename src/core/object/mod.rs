@@ -213,7 +213,7 @@ impl Deref for Head {
 
 impl PartialEq for Head {
     fn eq(&self, other: &Self) -> bool {
-        self.0.metadata == other.0.metadata
+        Arc::ptr_eq(&self.0, &other.0) || self.0.metadata == other.0.metadata
     }
 }
 

@@ -200,7 +200,7 @@ pub struct Context<'p, 'a> {
     /// The rules of access that guard the request.
     pub guarded: Option<&'p Guarded<'a>>,
     /// The fields that select among the copies of an object; `None` if no copy may be sent.
-    pub accepts: Option<Accepts<'p>>,
+    pub accepts: Option<&'p Accepts<'p>>,
     /// The changes of the site's header rules.
     pub changes: &'p [Field<'a>],
     /// The settings.

@@ -39,7 +39,7 @@ pub struct FetchRequest<'a> {
     /// The precondition of the range.
     pub if_range: Option<IfRange<'a>>,
     /// The fields that select among the copies of the object; `None` for the object itself, as it is stored.
-    pub accepts: Option<Accepts<'a>>,
+    pub accepts: Option<&'a Accepts<'a>>,
     /// Which bodies may be read.
     pub fits: Fits<'a>,
     /// The cached version, if any. Sent as If-None-Match; [`Fetched::NotModified`] then means that the cached body is
@@ -61,7 +61,7 @@ impl<'a> FetchRequest<'a> {
             Verdict::Proceed => None,
             Verdict::NotModified => {
                 // The tag tells a cache which of its responses is current (RFC 9111 §4.3.4).
-                let held = self.conditions.held_copy(head, self.accepts);
+                let held = self.accepts.and_then(|accepts| self.conditions.held_copy(head, accepts));
                 let confirmed = held.map_or_else(|| head.clone(), |tag| head.with_etag(tag.to_string()));
                 Some(Fetched::NotModified(confirmed))
             }

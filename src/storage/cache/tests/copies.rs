@@ -44,7 +44,7 @@ impl Bucket {
 
 impl Cache<Bucket> {
     async fn get_accepting(&self, name: &str, encoding: &str) -> FetchResponse {
-        let accepts = Some(Accepts { encoding: Some(encoding), media: Some("image/avif,image/webp,*/*") });
+        let accepts = Some(&Accepts { encoding: Some(encoding), media: Some("image/avif,image/webp,*/*") });
         self.fetch(&FetchRequest { accepts, ..whole(&key(name)) }, deadline()).await
     }
 
@@ -116,7 +116,7 @@ async fn a_head_request_has_the_fields_of_the_copy() {
     let cache = making();
     cache.store().put_text("a", "1", 30_000);
     let copy = cache.made("a", "br").await;
-    let accepts = Some(Accepts { encoding: Some("br"), media: None });
+    let accepts = Some(&Accepts { encoding: Some("br"), media: None });
     let request_key = key("a");
     let head = FetchRequest { accepts, part: Part::Head, ..whole(&request_key) };
     let response = cache.fetch(&head, deadline()).await;
@@ -130,7 +130,7 @@ async fn a_range_is_one_of_the_stored_object() {
     let cache = making();
     cache.store().put_text("a", "1", 30_000);
     let copy = cache.made("a", "br").await;
-    let accepts = Some(Accepts { encoding: Some("br"), media: None });
+    let accepts = Some(&Accepts { encoding: Some("br"), media: None });
     let request_key = key("a");
     let range = FetchRequest { accepts, range: Some(ByteRange::Between(5, 9)), ..whole(&request_key) };
     assert_eq!(object(&cache.fetch(&range, deadline()).await), ("\"1\"", Source::Hit));
@@ -155,7 +155,7 @@ async fn a_copys_tag_is_confirmed_by_any_environment() {
             ("br", tag.replace("\"1-", "\"2-"), None),
         ] {
             let conditions = Conditions { if_none_match: Some(&sent), ..Conditions::default() };
-            let accepts = Some(Accepts { encoding: Some(accepted), media: None });
+            let accepts = Some(&Accepts { encoding: Some(accepted), media: None });
             let request_key = key("a");
             let request = FetchRequest { conditions, accepts, ..whole(&request_key) };
             let found = match cache.fetch(&request, deadline()).await.result {
@@ -166,7 +166,7 @@ async fn a_copys_tag_is_confirmed_by_any_environment() {
             assert_eq!(found.as_ref(), expected, "{name}: {accepted} {sent}");
         }
         let conditions = Conditions { if_match: Some(&tag), ..Conditions::default() };
-        let accepts = Some(Accepts { encoding: Some("br"), media: None });
+        let accepts = Some(&Accepts { encoding: Some("br"), media: None });
         let request_key = key("a");
         let request = FetchRequest { conditions, accepts, ..whole(&request_key) };
         assert!(matches!(cache.fetch(&request, deadline()).await.result, Ok(Fetched::Object(_))), "{name}: If-Match");
