@@ -58,7 +58,7 @@ impl<S: Store> Origin<S> {
         let response = self.fetch(&FetchRequest { accepts: context.accepts, ..request }, deadline).await;
         let found = match response.result {
             Ok(Fetched::Object(object)) => Outcome::Generated(status, Some(object)).into(),
-            Ok(Fetched::TooLarge(head)) => Outcome::TooLarge(key.clone(), head.size_bytes).into(),
+            Ok(Fetched::TooLarge(head)) => Outcome::TooLarge(key.clone(), head.size_bytes, head.copyable()).into(),
             Ok(_) => Outcome::Generated(status, None).into(),
             Err(error) => failed(key, error),
         };

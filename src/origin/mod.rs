@@ -155,13 +155,15 @@ impl<S: Store> Origin<S> {
             error: found.error,
             source: found.source,
             waited: found.waited,
-            oversize: matches!(found.outcome, Outcome::Oversized(_) | Outcome::TooLarge(..)),
+            oversize: matches!(found.outcome, Outcome::Oversized(..) | Outcome::TooLarge(..)),
         };
         let (mut response, mut payload) =
             encode(found.outcome, &Context { variant: found.variant, ..context }, request.method);
         // Only an object whose size S3 did not announce can be too large here.
         if let (true, Some(candidate)) = (payload.size_bytes() > PAYLOAD_BYTES_MAX, found.served) {
-            let outcome = self.oversize(candidate, Part::Whole, response.body_bytes, &decision, deadline).await;
+            let copyable = response.head.as_ref().map(Head::copyable).unwrap_or_default();
+            let size = (response.body_bytes, copyable);
+            let outcome = self.oversize(candidate, Part::Whole, size, &decision, deadline).await;
             record.outcome = outcome.name();
             record.oversize = true;
             (response, payload) = encode(outcome, &context, request.method);

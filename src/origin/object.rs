@@ -84,7 +84,7 @@ impl<S: Store> Origin<S> {
                 Ok(Fetched::PreconditionFailed) => Outcome::PreconditionFailed,
                 Ok(Fetched::Unsatisfiable(size)) => Outcome::RangeNotSatisfiable(size),
                 Ok(Fetched::TooLarge(head)) => {
-                    self.oversize(candidate, part, head.size_bytes, decision, deadline).await
+                    self.oversize(candidate, part, (head.size_bytes, head.copyable()), decision, deadline).await
                 }
             };
             let exists = matches!(outcome, Outcome::Found(_) | Outcome::NotModified(_));

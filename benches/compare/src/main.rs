@@ -86,6 +86,19 @@ fn event(path: &str) -> Arc<[u8]> {
     event::event(path).into()
 }
 
+/// The event of a browser that accepts codings.
+fn coded(path: &str) -> Arc<[u8]> {
+    let mut json: Value = serde_json::from_slice(&event(path)).expect("an event");
+    json["headers"]["accept-encoding"] = "br,gzip".into();
+    serde_json::to_vec(&json).expect("JSON").into()
+}
+
+/// Whether a response is a copy in a content coding.
+fn is_coded(response: &Response) -> bool {
+    let head = String::from_utf8_lossy(&response.payload[..response.payload.len().min(1_000)]);
+    head.contains("\"content-encoding\":\"br\"")
+}
+
 /// Checks that a response contains the whole object, byte for byte.
 fn check(name: &str, response: &Response, path: &str) {
     let json: Value = serde_json::from_slice(&response.payload).expect("JSON");
@@ -293,10 +306,20 @@ impl Bench {
         });
         // Many small entries show the overhead of an entry beyond its key and body.
         let tiny = (0..60_000).map(|number| format!("/{number}/240"));
-        report.peak_rss = vec![
+        // Texts and their copies, with a whole core, so that most copies are made.
+        let texts =
+            (0..6_000_usize).map(|number| coded(&format!("/text/{}/{}", number % 300, 3_000 + number % 300 * 997)));
+        let copying = bounded.env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1769");
+        let handler = self.start(&copying);
+        let mut copies = 0;
+        handler.api.send(texts, 1, |response| copies += usize::from(is_coded(&response)));
+        assert!(copies > 1_000, "expected copies, found {copies} among 6,000 responses");
+        let limit = rss_at_rest + cache * 5 / 4 + 3 * 301_000;
+        report.peak_rss.push(("texts of 3 to 301 kB and their copies", (handler.memory("VmHWM"), limit)));
+        report.peak_rss.extend([
             ("objects of 240 B to 4.5 MB", peak_and_limit(&mut { mixed }, largest as u64)),
             ("objects of 240 B", peak_and_limit(&mut { tiny }, 240)),
-        ];
+        ]);
         report.rss_at_rest = rss_at_rest;
     }
 

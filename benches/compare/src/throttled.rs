@@ -1,11 +1,10 @@
 //! A handler with a fourteenth of a core, as Lambda gives it at 128 MB, by a quota of a control group.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::handler::{Handler, Program};
-use crate::{Bench, check, event, micros};
+use crate::{Bench, check, coded, event, is_coded, micros};
 
 /// The period of the quota, and the part of it that a function of 128 MB has: 128 of 1,769 MB
 /// ([memory and computing power](https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html)).
@@ -116,11 +115,6 @@ impl Bench {
             quota.add(&handler);
             handler
         });
-        let coded = |path: &str| -> Arc<[u8]> {
-            let mut json: serde_json::Value = serde_json::from_slice(&event(path)).expect("an event");
-            json["headers"]["accept-encoding"] = "br,gzip".into();
-            serde_json::to_vec(&json).expect("JSON").into()
-        };
         let mut times = [Vec::new(), Vec::new()];
         let mut copies = 0;
         for visit in 0..self.rounds * 12 {
@@ -136,8 +130,7 @@ impl Bench {
                 // A later visitor gets copies of what the visit before was about.
                 for file in (0..FILES).filter(|_| visit > 0) {
                     let response = handler.api.invoke(coded(&path(visit - 1, file)));
-                    let head = String::from_utf8_lossy(&response.payload[..response.payload.len().min(1_000)]);
-                    copies += usize::from(head.contains("\"content-encoding\":\"br\""));
+                    copies += usize::from(is_coded(&response));
                 }
                 std::thread::sleep(PAUSE * 8);
             }

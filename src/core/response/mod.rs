@@ -78,10 +78,10 @@ pub enum Outcome {
     PreconditionFailed,
     /// The range lies outside the object. Holds the object's size in bytes.
     RangeNotSatisfiable(u64),
-    /// The object does not fit into a Lambda response: a redirect to this Location.
-    Oversized(String),
+    /// The object does not fit into a Lambda response: a redirect to this Location. A copy might fit.
+    Oversized(String, Copyable),
     /// The object does not fit into a Lambda response: a rejection. Holds the key and the size in bytes.
-    TooLarge(ObjectKey, u64),
+    TooLarge(ObjectKey, u64, Copyable),
     /// The object is missing; the response has this document as its body.
     ErrorDocument(Object),
     /// The store returned no object. Holds the requested key and the reason.
@@ -117,7 +117,7 @@ impl Outcome {
             Self::NotModified(_) => "not_modified",
             Self::PreconditionFailed => "precondition_failed",
             Self::RangeNotSatisfiable(_) => "range_not_satisfiable",
-            Self::Oversized(_) => "oversized",
+            Self::Oversized(..) => "oversized",
             Self::TooLarge(..) => "too_large",
             Self::ErrorDocument(_) => "error_document",
             Self::NotFetched(_, error) => match error {
@@ -139,6 +139,7 @@ impl Outcome {
             | Self::ErrorDocument(Object { head, .. })
             | Self::Generated(_, Some(Object { head, .. }))
             | Self::NotModified(head) => head.copyable(),
+            Self::Oversized(_, copyable) | Self::TooLarge(.., copyable) => *copyable,
             _ => Copyable::No,
         }
     }
@@ -390,7 +391,7 @@ impl<'a> Response<'a> {
             Outcome::Redirected(location) => Self::redirect(302, location),
             Outcome::Moved(status, location) => Self::redirect(status, location),
             // 307, not 302: the client must keep the method (RFC 9110 §15.4.8), and it keeps the Range too.
-            Outcome::Oversized(location) => Self::redirect(307, location),
+            Outcome::Oversized(location, _) => Self::redirect(307, location),
             Outcome::MethodsListed => Self::empty(204, vec![ALLOW, NO_STORE]),
             Outcome::Forbidden => Self::text(403, "request is forbidden"),
             Outcome::MethodRefused => Self::text(405, "method not allowed: use GET, HEAD or OPTIONS").with([ALLOW]),
@@ -413,7 +414,7 @@ impl<'a> Response<'a> {
                 Self::text(416, format!("range not satisfiable: the object has {bytes} bytes"))
                     .with([("content-range", Cow::Owned(format!("bytes */{bytes}"))), ACCEPT_RANGES])
             }
-            Outcome::TooLarge(key, bytes) => {
+            Outcome::TooLarge(key, bytes, _) => {
                 Self::text(413, format!("object too large for a response ({bytes} bytes): {key}"))
             }
             Outcome::NotFetched(key, error) => match error {

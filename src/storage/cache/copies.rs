@@ -1,6 +1,5 @@
 //! The copies of cached objects: which one answers a request, where they come from, and when they are made.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -45,18 +44,25 @@ impl CachedCopy {
     }
 }
 
-/// What is known of the copies of one version of an object, by kind: a size in bytes, or one of the states below.
+/// What is known of the copies of one version of an object, by kind: one of the states below, or the size of a copy in bytes, with
+/// [`MADE`] if the function has made it.
 #[derive(Default)]
 pub(super) struct KnownCopies([AtomicU64; CopyKind::ALL.len()]);
 
 /// S3 was not asked, and the function has not begun to make the copy.
 const UNKNOWN: u64 = 0;
 
+/// S3 has none, and the function has not begun to make the copy.
+const NOT_UPLOADED: u64 = 1;
+
 /// The copy is to be made.
-const PENDING: u64 = 1;
+const PENDING: u64 = 2;
 
 /// There is no such copy, or it is of no use.
 const ABSENT: u64 = u64::MAX;
+
+/// The bit that distinguishes a copy of the function from an uploaded one.
+const MADE: u64 = 1 << 62;
 
 impl KnownCopies {
     fn state(&self, kind: CopyKind) -> u64 {
@@ -69,8 +75,22 @@ impl KnownCopies {
 
     /// The kinds of the copies that the cache has or had, and their sizes.
     pub(super) fn present(&self) -> impl Iterator<Item = (CopyKind, u64)> {
-        let is_present = |(_, state): &(CopyKind, u64)| !matches!(*state, UNKNOWN | PENDING | ABSENT);
-        CopyKind::ALL.into_iter().map(|kind| (kind, self.state(kind))).filter(is_present)
+        let size = |kind| match self.state(kind) {
+            UNKNOWN | NOT_UPLOADED | PENDING | ABSENT => None,
+            state => Some((kind, state & !MADE)),
+        };
+        CopyKind::ALL.into_iter().filter_map(size)
+    }
+
+    /// Whether the function may begin to make the copy.
+    fn is_wanted(&self, kind: CopyKind) -> bool {
+        matches!(self.state(kind), UNKNOWN | NOT_UPLOADED)
+    }
+
+    /// Forgets a copy that the cache has evicted. An uploaded one is requested from S3 again.
+    fn forget(&self, kind: CopyKind) {
+        let was_made = self.state(kind) & MADE != 0;
+        self.set(kind, if was_made { NOT_UPLOADED } else { UNKNOWN });
     }
 }
 
@@ -91,10 +111,17 @@ pub(super) struct CopyWork {
 }
 
 struct CopyQueue {
-    waiting: VecDeque<Wanted>,
-    current: Option<(Wanted, Job)>,
+    waiting: Vec<Wanted>,
+    /// The work on a large text, and on a small one that does not wait for it.
+    jobs: Vec<(Wanted, Job)>,
     budget: Budget,
 }
+
+/// The most jobs at once: each has the tables of an encoder, up to 3 MB.
+const JOBS_MAX: usize = 2;
+
+/// A text that is smaller than the rest of the current one by this factor is copied first.
+const SMALL_FACTOR: u64 = 4;
 
 /// A copy to be made.
 struct Wanted {
@@ -106,8 +133,14 @@ struct Wanted {
 
 impl CopyWork {
     pub(super) fn new(cpu_millis: u32) -> Self {
-        let queue = CopyQueue { waiting: VecDeque::new(), current: None, budget: Budget::new(cpu_millis) };
+        let queue = CopyQueue { waiting: Vec::new(), jobs: Vec::new(), budget: Budget::new(cpu_millis) };
         Self { is_empty: AtomicBool::new(true), queue: Mutex::new(queue) }
+    }
+
+    /// Whether no copy has been begun.
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.lock().jobs.is_empty()
     }
 }
 
@@ -129,13 +162,12 @@ impl<S: Store> Shared<S> {
             match self.index.copy(&entry.version, kind) {
                 Some(copy) if (request.fits)(&copy.head, None) => return Representation::Copy(copy),
                 Some(_) => {}
-                // Evicted.
-                None => known.set(kind, UNKNOWN),
+                None => known.forget(kind),
             }
         }
         let made = self.index.config.copies.made(entry.head.copyable()).iter().copied();
         let best = made.filter(|kind| weights.prefers(*kind)).min_by_key(|kind| u16::MAX - weights.of(*kind));
-        Representation::Object(best.filter(|kind| request.part == Part::Whole && known.state(*kind) == UNKNOWN))
+        Representation::Object(best.filter(|kind| request.part == Part::Whole && known.is_wanted(*kind)))
     }
 
     /// The kinds of uploaded copies that the client prefers and S3 was not asked for.
@@ -246,26 +278,27 @@ impl<S: Store> Shared<S> {
                 None => {
                     let identity = head.etag.as_deref().unwrap_or_default().as_bytes();
                     let head = entry.head.of_copy(kind, head.size_bytes, identity);
-                    self.store_copy(entry, kind, CachedCopy { head, body: body.unreserved() });
+                    self.store_copy(entry, kind, 0, CachedCopy { head, body: body.unreserved() });
                 }
                 Some(reason) => {
                     warn!(key = key.as_str(), "the uploaded copy is not used: {reason}");
-                    known.set(kind, ABSENT);
+                    known.set(kind, NOT_UPLOADED);
                 }
             },
             // The next request asks again.
             Err(error) if error.is_outage() || matches!(error, FetchError::Busy(_)) => {}
-            Err(FetchError::Missing(_)) | Ok(_) => known.set(kind, ABSENT),
+            Err(FetchError::Missing(_)) | Ok(_) => known.set(kind, NOT_UPLOADED),
             Err(error) => {
                 let cause = error.cause().map(ToString::to_string).unwrap_or_default();
                 warn!(key = key.as_str(), "the uploaded copy is not used: {cause}");
-                known.set(kind, ABSENT);
+                known.set(kind, NOT_UPLOADED);
             }
         }
     }
 
-    fn store_copy(&self, entry: &IndexEntry, kind: CopyKind, copy: CachedCopy) {
-        let size = copy.head.size_bytes;
+    /// Stores a copy; `origin` is [`MADE`] or 0.
+    fn store_copy(&self, entry: &IndexEntry, kind: CopyKind, origin: u64, copy: CachedCopy) {
+        let size = copy.head.size_bytes | origin;
         if let (true, Some(known)) = (self.index.insert_copy(&entry.version, kind, copy), &entry.copies) {
             known.set(kind, size);
         }
@@ -276,11 +309,11 @@ impl<S: Store> Shared<S> {
         let has_room = match body {
             None => queue.waiting.len() < QUEUE_LEN_MAX,
             // Bodies outside the cache would add up.
-            Some(_) => queue.waiting.is_empty() && queue.current.is_none(),
+            Some(_) => queue.waiting.is_empty() && queue.jobs.is_empty(),
         };
         if has_room {
             known.set(kind, PENDING);
-            queue.waiting.push_back(Wanted { source: source.clone(), kind, body });
+            queue.waiting.push(Wanted { source: source.clone(), kind, body });
             queue.budget.earn(SystemTime::now());
             self.copy_work.is_empty.store(false, Ordering::Relaxed);
         }
@@ -307,15 +340,14 @@ impl<S: Store> Shared<S> {
 
     /// Works on one slice of a copy. Returns whether there is more to do.
     fn work_on(&self, queue: &mut CopyQueue) -> bool {
-        let Some((wanted, job)) = queue.current.take().or_else(|| self.next_job(&mut queue.waiting)) else {
-            return false;
-        };
+        self.begin_smallest(queue);
+        let Some((wanted, job)) = queue.jobs.pop() else { return false };
         let Wanted { source, kind, .. } = &wanted;
         match job.step() {
-            Progress::Continues(job) => queue.current = Some((wanted, job)),
+            Progress::Continues(job) => queue.jobs.push((wanted, job)),
             Progress::Done(body, coded) => {
                 let head = source.head.of_copy(*kind, body.len(), &coded);
-                self.store_copy(source, *kind, CachedCopy { head, body });
+                self.store_copy(source, *kind, MADE, CachedCopy { head, body });
             }
             Progress::Useless => {
                 if let Some(known) = &source.copies {
@@ -323,20 +355,29 @@ impl<S: Store> Shared<S> {
                 }
             }
         }
-        queue.current.is_some() || !queue.waiting.is_empty()
+        !queue.jobs.is_empty() || !queue.waiting.is_empty()
     }
 
-    fn next_job(&self, waiting: &mut VecDeque<Wanted>) -> Option<(Wanted, Job)> {
-        while let Some(mut wanted) = waiting.pop_front() {
-            let Wanted { source, kind, body } = &mut wanted;
-            let source_body = body.take().or_else(|| self.index.body(&source.version));
-            match source_body.and_then(|body| Job::new(body, *kind)) {
-                Some(job) => return Some((wanted, job)),
+    /// Begins the smallest waiting copy if no job runs, or if it is small compared with the rest of that job.
+    fn begin_smallest(&self, queue: &mut CopyQueue) {
+        loop {
+            let sizes = queue.waiting.iter().map(|wanted| wanted.source.head.size_bytes).enumerate();
+            let Some((index, size)) = sizes.min_by_key(|(_, size)| *size) else { return };
+            let may_begin = match queue.jobs.last() {
+                None => true,
+                Some((_, job)) => queue.jobs.len() < JOBS_MAX && size * SMALL_FACTOR < job.remaining_bytes(),
+            };
+            if !may_begin {
+                return;
+            }
+            let mut wanted = queue.waiting.swap_remove(index);
+            let body = wanted.body.take().or_else(|| self.index.body(&wanted.source.version));
+            match body.and_then(|body| Job::new(body, wanted.kind)) {
+                Some(job) => return queue.jobs.push((wanted, job)),
                 // Evicted: a later request queues it again.
-                None => source.copies.iter().for_each(|known| known.set(*kind, UNKNOWN)),
+                None => wanted.source.copies.iter().for_each(|known| known.set(wanted.kind, NOT_UPLOADED)),
             }
         }
-        None
     }
 }
 

@@ -35,6 +35,11 @@ impl Job {
         Some(Self { source, done: 0, encoder: Encoder::new(kind)? })
     }
 
+    /// The bytes of the text that are not encoded yet.
+    pub(in crate::storage) fn remaining_bytes(&self) -> u64 {
+        self.source.len() - self.done
+    }
+
     /// Works on the next slice.
     pub(in crate::storage) fn step(mut self) -> Progress {
         match self.encode_slice() {

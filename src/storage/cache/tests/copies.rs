@@ -275,6 +275,33 @@ async fn s3_is_asked_once_for_each_uploaded_copy() {
 }
 
 #[tokio::test]
+async fn the_function_makes_copies_that_are_not_uploaded() {
+    let cache = cache(&[CopyKind::Br], &[CopyKind::Br], &[]);
+    cache.store().put_typed("old", "2", 30_000, "text/html", NEW);
+    cache.store().put_typed("old.br", "br", 9_000, "text/html", OLD);
+    cache.store().put_text("none", "1", 30_000);
+    for name in ["old", "none"] {
+        let copy = cache.made(name, "br").await;
+        assert_eq!(decoded(&copy), content(&cache.store().objects.lock().unwrap()[name]));
+    }
+    assert_eq!(cache.requests(), ["GET old", "GET old.br", "GET none", "GET none.br"]);
+}
+
+#[tokio::test]
+async fn a_small_text_does_not_wait_for_a_large_one() {
+    let cache = making();
+    cache.store().put_text("large", "1", 1_000_000);
+    cache.store().put_text("small", "1", 2_000);
+    cache.get_accepting("large", "br").await;
+    while cache.0.copy_work.is_idle() {
+        cache.revalidate_stale(deadline()).await;
+    }
+    cache.made("small", "br").await;
+    assert_eq!(kind(&cache.get_accepting("large", "br").await), None, "still in work");
+    assert_eq!(decoded(&cache.made("large", "br").await).len(), 1_000_000);
+}
+
+#[tokio::test]
 async fn a_client_that_accepts_nothing_causes_no_question() {
     let cache = uploading();
     cache.store().put_text("a", "1", 30_000);
