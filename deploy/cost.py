@@ -91,6 +91,8 @@ def main():
     load = parse.parse_args()
     if not 0 <= load.count_metrics <= COUNT_METRICS_MAX:
         parse.error(f"--count-metrics: expected 0 to {COUNT_METRICS_MAX}, found {load.count_metrics}: the function publishes no more")
+    if not (0 <= load.text <= 1 and 0 < load.coded <= 1):
+        parse.error(f"--text and --coded: expected shares from 0 to 1, found {load.text} and {load.coded}")
     months = [month(rate, load) for rate in load.rates]
     print("| USD per month, at requests per second | " + " | ".join(f"{rate:,.0f}" for rate in load.rates) + " |")
     print("|---|" + "---:|" * len(months))

@@ -45,10 +45,7 @@ pub(super) fn widgets() -> Vec<Widget> {
             json!({"id": format!("share_{kind}"), "label": kind}),
         ));
     }
-    bytes.push(own(
-        Metric::SourceBytes,
-        json!({"label": "the same objects, without coding", "stat": "Sum", "color": "#7f7f7f"}),
-    ));
+    bytes.push(own(Metric::SourceBytes, json!({"label": "their sources", "stat": "Sum", "color": "#7f7f7f"})));
     vec![
         Widget::text(
             2,
@@ -97,8 +94,8 @@ pub(super) fn widgets() -> Vec<Widget> {
                 sum(Metric::DefinitionErrors, "failed loads of the definition"),
             ],
         ),
-        Widget::graph(12, "Copies by coding", "bytes per minute", bytes),
-        Widget::graph(12, "Size of copies, of their sources", "%", shares),
+        Widget::graph(12, "Bytes sent as copies, by coding or format", "bytes per minute", bytes),
+        Widget::graph(12, "Size of copies, in % of their sources", "%", shares),
         Widget::graph(
             12,
             "Responses by status class",

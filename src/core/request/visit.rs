@@ -63,7 +63,9 @@ impl<'a> Cookies<'a> {
     fn iter(&self) -> impl Iterator<Item = &str> {
         let mut rest = self.json;
         let plain = std::iter::from_fn(move || {
-            let (_, after) = rest.split_at_checked(memchr::memchr(b'"', rest.as_bytes())? + 1)?;
+            // One or two bytes away: a bracket or a comma precedes it.
+            let start = rest.bytes().position(|byte| byte == b'"')?;
+            let (_, after) = rest.split_at_checked(start + 1)?;
             let end = memchr::memchr(b'"', after.as_bytes())?;
             let (cookie, after) = after.split_at_checked(end)?;
             rest = after.get(1..)?;
