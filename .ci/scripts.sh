@@ -219,7 +219,7 @@ sts*) [ "$CASE" != no-credentials ] || { echo 'Unable to locate credentials' >&2
   cd "$BUCKET"
   separator='['
   while read -r digest key; do
-    printf '%s["%s","\\"%s\\""]' "$separator" "${key#\*./}" "$digest"
+    printf '%s["%s","\\"%s\\"","%s"]' "$separator" "${key#\*./}" "$digest" "$(date -u -r "${key#\*}" +%FT%T)"
     separator=,
   done < <(find . -type f -exec md5sum -b {} +)
   [ "$separator" = , ] && echo ']' || echo null
@@ -256,6 +256,7 @@ sts*) [ "$CASE" != no-credentials ] || { echo 'Unable to locate credentials' >&2
   [ "$CASE" != disabled ] || { printf '\ntest_version\nv1,v2\n0\n'; exit; }
   printf 'experiments.json\ntest_version\nv1,v2\n0\n'
   ;;
+*get-function-configuration*Variables.redirects* | *get-function-configuration*Variables.headers*) echo None ;;
 *get-function-configuration*Variables.precompressed*) [ "$CASE" != precompressed ] && echo None || echo br,gzip ;;
 *get-function-configuration*Variables.experiments*) [ "$CASE" != definition ] && echo None || echo experiments.json ;;
 "s3api get-object "*)
@@ -468,6 +469,9 @@ gzip -dc "$bucket/long.css.gz" | cmp - "$site/long.css" || failed 'site: expecte
 works precompressed deploy.sh site "$site" --delete
 not_called '^put'
 not_called '^delete long'
+touch -d 2001-01-01 "$bucket/long.css.gz"
+works precompressed deploy.sh site "$site"
+[ "$(grep -c '^put' "$tools/log")" = 1 ] && called '^put long.css.gz'
 seq 2001 >"$site/long.css"
 works precompressed deploy.sh site "$site" --no-compress
 not_called '^put long.css.br'

@@ -31,11 +31,20 @@ def shrinks(file):
     return is_text and not file.encoding and file.size >= BYTES_MIN
 
 
-def wanted(files, codings):
-    """The copies that these files should have, as (source, coding, key), unless the folder itself contains them."""
+def wanted(files, codings, private):
+    """The copies that these files should have, as (source, coding, key), unless the folder itself contains them.
+
+    `private` are the keys of files that configure the function, which are never sent.
+    """
     keys = {file.key for file in files}
-    candidates = ((file, coding, file.key + SUFFIXES[coding]) for file in files if shrinks(file) for coding in codings)
-    return [(file, coding, key) for file, coding, key in candidates if key not in keys]
+    sources = [file for file in files if shrinks(file) and file.key not in private]
+    candidates = ((file, coding, file.key + SUFFIXES[coding]) for file in sources for coding in codings)
+    return [(file, coding, key) for file, coding, key in candidates if key not in keys and fits(key)]
+
+
+def fits(key):
+    """Whether S3 has such a key, and this machine such a file."""
+    return len(key.encode()) <= 1024 and all(len(name.encode()) <= 255 for name in key.split("/"))
 
 
 def make(path, coding, target):

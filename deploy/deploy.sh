@@ -284,14 +284,16 @@ report_failure() {
 }
 
 site() {
-  local definition access codings
+  local definition access codings redirects headers
   command -v python3 >/dev/null || die 'python3 is missing: install Python 3.9 or newer' 2
   definition=$(query '' live_setting experiments) || die 'cannot read whether the function has a definition of experiments, which must stay as it is: nothing was uploaded'
   access=$(query '' live_setting access) || die 'cannot read whether the function has rules of access, whose file must stay as it is: nothing was uploaded'
   codings=$(query '' live_setting precompressed) || die 'cannot read in which codings the function sends uploaded copies: nothing was uploaded'
+  redirects=$(query '' live_setting redirects) headers=$(query '' live_setting headers) || die 'cannot read which files configure the function: nothing was uploaded'
   would 'leave the definition of experiments and its old versions as they are, if the function has the setting experiments'
   python3 -X utf8 -B "$here/site.py" "${words[0]}" --bucket="$(output BucketName)" --variants="$(query '' fact output Variants)" \
-    --definition="$definition" --access="$access" --codings="$codings" --cache-control="$cache_control" ${dry_run:+--dry-run} ${force:+--force} ${site_options[@]+"${site_options[@]}"}
+    --definition="$definition" --access="$access" --codings="$codings" \
+    --redirects="$redirects" --headers="$headers" --cache-control="$cache_control" ${dry_run:+--dry-run} ${force:+--force} ${site_options[@]+"${site_options[@]}"}
 }
 
 status() {

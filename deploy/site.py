@@ -19,6 +19,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 
 import copies
 import media
@@ -242,7 +243,7 @@ class Upload:
         for headers, group in self.groups(files):
             for file in group:
                 print("+", shlex.join(["aws", "s3", "cp", file.path, self.destination + file.key, *headers]))
-        if wanted := copies.wanted(files, self.options.codings):
+        if wanted := copies.wanted(files, self.options.codings, self.private()):
             print(f"# would then make and upload the copies of changed files: {some([key for *_, key in wanted])}")
         if self.options.delete:
             print("# would then delete the objects that are not among these files, if any exist:")
@@ -250,7 +251,7 @@ class Upload:
 
     def run(self, files):
         stored = self.listing()
-        changed = [file for file in files if self.options.force or stored.get(file.key) not in file.etags]
+        changed = [file for file in files if self.options.force or stored.get(file.key, ('', ''))[0] not in file.etags]
         note(f"uploading {len(changed)} of {counted(files)}{self.unchanged(files, changed)}")
         done = 0
         with tempfile.TemporaryDirectory() as work:
@@ -269,21 +270,29 @@ class Upload:
         print(f"uploaded {counted(changed)}{f', deleted {len(gone)}' if self.options.delete else ''}")
 
     def upload_copies(self, files, changed, stored, work):
-        """Makes and uploads the copies of changed files, and those that the bucket lacks. Returns the keys of all copies."""
-        wanted, made, kept = copies.wanted(files, self.options.codings), [], set()
+        """Makes and uploads the copies of changed files, and those that the bucket lacks or that are not newer than their source.
+        Returns the keys of all copies."""
+        wanted, made, kept = copies.wanted(files, self.options.codings, self.private()), [], set()
         sources = {file.key for file in changed}
         for source, coding, key in wanted:
-            if source.key not in sources and key in stored:
+            if source.key not in sources and key in stored and stored[key][1] > stored[source.key][1]:
                 kept.add(key)
             elif self.copied(source, coding, work / key):
                 copy = File(key, str(work / key))
                 copy.type, copy.encoding, copy.is_page = source.type, coding, False
                 made.append(copy)
+        if made and changed:
+            # Last-Modified counts seconds, and a copy must be newer than its source.
+            time.sleep(1.1)
         for number, (headers, group) in enumerate(self.groups(made)):
             self.upload(work.with_name(f"copies{number}"), headers, group, "the site is uploaded, its copies are not")
         if wanted:
             note(f"uploaded {len(made)} of {len(made) + len(kept)} copies in {', '.join(self.options.codings)}")
         return kept | {copy.key for copy in made}
+
+    def private(self):
+        configuration = (self.options.access, self.options.definition, self.options.redirects, self.options.headers)
+        return {ACCESS, *filter(None, configuration)}
 
     def copied(self, source, coding, target):
         try:
@@ -296,11 +305,11 @@ class Upload:
         return f"; {same} have the same bytes and keep their headers (--force uploads them too)" if same else ""
 
     def listing(self):
-        """The ETag of each object, without quotes, by key."""
+        """The ETag, without quotes, and Last-Modified of each object, by key."""
         bucket = self.options.bucket
-        command = [*"s3api list-objects-v2 --query Contents[].[Key,ETag] --output json --bucket".split(), bucket]
+        command = [*"s3api list-objects-v2 --query Contents[].[Key,ETag,LastModified] --output json --bucket".split(), bucket]
         output = aws(command, f"cannot list the bucket {bucket}: nothing was uploaded").strip()
-        return {key: etag.strip('"') for key, etag in json.loads(output or "null") or []}
+        return {key: (etag.strip('"'), modified) for key, etag, modified in json.loads(output or "null") or []}
 
     def upload(self, stage, headers, files, progress):
         # One process uploads all files with these headers, in parallel. Links to them form a folder that holds nothing
@@ -353,6 +362,8 @@ def main():
     parse.add_argument("--variants", default="")
     parse.add_argument("--definition", default="")
     parse.add_argument("--access", default="")
+    parse.add_argument("--redirects", default="")
+    parse.add_argument("--headers", default="")
     parse.add_argument("--cache-control", required=True)
     for name in ("--immutable", "--include", "--exclude"):
         parse.add_argument(name, action="append", default=[])

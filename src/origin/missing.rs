@@ -33,7 +33,8 @@ impl<S: Store> Origin<S> {
             };
             // If the document cannot be fetched either, the text is enough.
             let request = FetchRequest::unconditional(document, part, &has_room);
-            let response = self.store.fetch(&FetchRequest { accepts: context.accepts, ..request }, deadline).await;
+            let accepts = context.accepts.filter(|_| self.may_send_copies(decision, document));
+            let response = self.store.fetch(&FetchRequest { accepts, ..request }, deadline).await;
             waited = response.waited;
             source = Some(response.source);
             if let Ok(Fetched::Object(object)) = response.result {

@@ -20,7 +20,7 @@ use nearedge_core::access::credentials::Credentials;
 
 use nearedge_core::experiment::assign::{Assignment, Experiments};
 use nearedge_core::experiment::cookie::ID_BYTES;
-use nearedge_core::object::Head;
+use nearedge_core::object::{CopyKind, Head, ObjectKey};
 use nearedge_core::record::{Record, RequestedVariant};
 use nearedge_core::request::visit::{Detail, Visit};
 use nearedge_core::request::{Method, Request};
@@ -150,7 +150,7 @@ impl<S: Store> Origin<S> {
             counts: None,
             secret: decision.secret,
             body_bytes: 0,
-            copy: None,
+            copy: found.outcome.head().and_then(Head::copy),
             missing: found.missing,
             error: found.error,
             source: found.source,
@@ -172,7 +172,7 @@ impl<S: Store> Origin<S> {
         // A failure sets no cookies, so that the next view is the first.
         record.counts = counts.filter(|_| response.status < 500);
         record.body_bytes = content_len(&response.content);
-        record.copy = response.head.as_ref().and_then(Head::copy).filter(|_| record.body_bytes > 0);
+        record.copy = record.copy.filter(|_| record.body_bytes > 0);
         OriginResponse { payload, record }
     }
 
@@ -182,6 +182,14 @@ impl<S: Store> Origin<S> {
     /// (<https://www.breachattack.com>). Objects do not reflect requests, but those that a rule guards may hold secrets.
     fn negotiates(&self, decision: &Decision<'_>) -> bool {
         self.presentation.negotiation.is_enabled() && (decision.grant.is_none() || self.exceptions.compress_guarded)
+    }
+
+    /// Whether copies of this object may be sent: an uploaded one can have rules of its own.
+    fn may_send_copies(&self, decision: &Decision<'_>, key: &ObjectKey) -> bool {
+        let has_rules = decision.access.is_some() && (self.presentation.negotiation.has_uploaded());
+        let is_open =
+            |kind: CopyKind| decision.may_contain(&ObjectKey::new(format!("{key}{}", kind.suffix())), &self.policy);
+        !has_rules || CopyKind::ALL.into_iter().all(is_open)
     }
 
     /// The active files, as a decision needs them.

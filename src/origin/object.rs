@@ -52,7 +52,9 @@ impl<S: Store> Origin<S> {
         let mut source = None;
         let mut waited = Duration::ZERO;
         for candidate in std::iter::once(first).chain(others) {
+            let accepts = context.accepts.filter(|_| self.may_send_copies(decision, &candidate.key));
             if let Some(instead) = &candidate.instead {
+                let context = &Context { accepts, ..*context };
                 // Boxed, because almost no request needs it.
                 let found = Box::pin(self.instead(&candidate.key, instead, part, context, deadline)).await;
                 source = found.source.map_or(source, |of_candidate| worst_source(source, of_candidate));
@@ -63,7 +65,7 @@ impl<S: Store> Origin<S> {
                 }
                 continue;
             }
-            let response = self.fetch(&FetchRequest { key: &candidate.key, ..request }, deadline).await;
+            let response = self.fetch(&FetchRequest { key: &candidate.key, accepts, ..request }, deadline).await;
             source = worst_source(source, response.source);
             waited += response.waited;
             let error = response.result.as_ref().err().or(response.hidden_error.as_ref());

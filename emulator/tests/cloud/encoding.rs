@@ -118,6 +118,10 @@ async fn uploaded_copies_are_sent_with_the_first_response() {
         ("large.js", large.as_bytes()),
     ];
     let site = site(files);
+    let later = std::time::SystemTime::now() + Duration::from_secs(5);
+    for copy in ["page.html.gz", "large.txt.gz", "hero.jpg.webp"] {
+        std::fs::File::open(site.path().join(copy)).unwrap().set_modified(later).unwrap();
+    }
     let settings = [("compress", "off"), ("precompressed", "br,gzip"), ("formats", "avif,webp")];
     let cloud = start(options(site.path(), &settings)).await;
     let copy = cloud.cdn("/page.html", &[BROWSER]).await;
@@ -156,5 +160,34 @@ async fn a_guarded_page_is_not_coded_unless_the_setting_permits_it() {
     cloud.shut_down().await;
     let cloud = start(options(site.path(), &[("access", "access.json"), ("compress_guarded", "true")])).await;
     assert_eq!(decoded(&coded(&cloud, signed, &[BROWSER]).await), page().as_bytes());
+    cloud.shut_down().await;
+}
+
+#[tokio::test]
+async fn no_copy_bypasses_a_rule_of_access() {
+    let data = page();
+    let rules = br#"{"rules": [
+        {"path": "/page.html", "signed_url": {"keys": ["6jV0mB3nT8rXq2Lw"], "parameter": "verify", "ttl_secs": 3600}},
+        {"path": "/data.csv.gz", "signed_url": {"keys": ["6jV0mB3nT8rXq2Lw"], "parameter": "verify", "ttl_secs": 3600}}]}"#;
+    let files: &[(&str, &[u8])] = &[
+        ("access.json", rules),
+        ("access.json.br", b"a copy of the keys"),
+        ("page.html.br", b"a copy of the page"),
+        ("data.csv", data.as_bytes()),
+        ("data.csv.gz", b"guarded by a rule of its own"),
+    ];
+    let site = site(files);
+    // The copy is newer than its source, as an upload makes it.
+    let later = std::time::SystemTime::now() + Duration::from_secs(5);
+    std::fs::File::open(site.path().join("data.csv.gz")).unwrap().set_modified(later).unwrap();
+    let env = [("access", "access.json"), ("precompressed", "br,gzip"), ("compress", "off")];
+    let cloud = start(options(site.path(), &env)).await;
+    assert_eq!(cloud.cdn("/access.json.br", &[]).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(cloud.cdn("/page.html.br", &[]).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(cloud.cdn("/data.csv.gz", &[]).await.status, StatusCode::FORBIDDEN);
+    for _ in 0..3 {
+        let open = cloud.cdn("/data.csv", &[("accept-encoding", "gzip")]).await;
+        assert_eq!((open.status, open.text()), (StatusCode::OK, &*page()));
+    }
     cloud.shut_down().await;
 }

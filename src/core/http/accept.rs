@@ -1,6 +1,6 @@
 //! Accept and Accept-Encoding (RFC 9110 §12.5): which copies of an object a client accepts, and how much it prefers each.
 
-use crate::object::CopyKind;
+use crate::object::{CopyKind, Copyable};
 
 /// The fields of a request that select among the copies of an object, unparsed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,22 +24,24 @@ pub struct Weights {
 const FULL: u16 = 1000;
 
 impl Accepts<'_> {
-    /// The weights for an object of this media type.
-    pub fn weights(&self, media_type: Option<&str>) -> Weights {
+    /// The weights for an object that may have these copies, of this media type.
+    pub fn weights(&self, copyable: Copyable, media_type: Option<&str>) -> Weights {
         let mut weights = Weights { copies: [0; CopyKind::ALL.len()], stored: 0 };
-        if let Some(field) = self.encoding {
-            weights.add_codings(field);
-        }
-        if let Some(field) = self.media {
-            weights.add_formats(field, media_type);
+        match (copyable, self.encoding, self.media) {
+            (Copyable::Text { .. }, Some(field), _) => weights.add_codings(field),
+            (Copyable::Image, _, Some(field)) => weights.add_formats(field, media_type),
+            _ => {}
         }
         weights
     }
 
     /// Whether the client may hold such a copy. One that states nothing accepts every coding (RFC 9110 §12.5.3).
     pub fn may_hold(&self, kind: CopyKind) -> bool {
-        let field = if kind.coding().is_some() { self.encoding } else { self.media };
-        field.is_none() || self.weights(None).of(kind) > 0
+        let (copyable, field) = match kind.coding() {
+            Some(_) => (Copyable::Text { may_transform: true }, self.encoding),
+            None => (Copyable::Image, self.media),
+        };
+        field.is_none() || self.weights(copyable, None).of(kind) > 0
     }
 }
 
@@ -123,15 +125,17 @@ mod tests {
 
     use CopyKind::{Avif, Br, Gzip, Webp, Zstd};
 
+    const TEXT: Copyable = Copyable::Text { may_transform: true };
+
     /// The choice among copies that are smaller in the order br, zstd, gzip.
     fn coding(field: &str) -> Option<CopyKind> {
         let accepts = Accepts { encoding: Some(field), media: None };
-        accepts.weights(Some("text/html")).choose([(Gzip, 30), (Br, 10), (Zstd, 20)].into_iter())
+        accepts.weights(TEXT, Some("text/html")).choose([(Gzip, 30), (Br, 10), (Zstd, 20)].into_iter())
     }
 
     fn format(field: &str, media_type: &str) -> Option<CopyKind> {
         let accepts = Accepts { encoding: None, media: Some(field) };
-        accepts.weights(Some(media_type)).choose([(Webp, 20), (Avif, 10)].into_iter())
+        accepts.weights(Copyable::Image, Some(media_type)).choose([(Webp, 20), (Avif, 10)].into_iter())
     }
 
     #[test]
@@ -171,8 +175,19 @@ mod tests {
 
     #[test]
     fn a_client_without_accept_encoding_gets_no_coding() {
-        let weights = Accepts::default().weights(Some("text/html"));
-        assert_eq!(weights.choose([(Gzip, 1), (Avif, 1)].into_iter()), None);
+        for copyable in [TEXT, Copyable::Image] {
+            let weights = Accepts::default().weights(copyable, None);
+            assert_eq!(weights.choose([(Gzip, 1), (Avif, 1)].into_iter()), None);
+        }
+    }
+
+    #[test]
+    fn accept_says_nothing_about_codings_and_accept_encoding_nothing_about_formats() {
+        let accepts =
+            Accepts { encoding: Some("gzip;q=0.5"), media: Some("text/html, image/webp;q=0.5, image/jpeg;q=0.4") };
+        assert_eq!(accepts.weights(TEXT, Some("text/html")).choose([(Gzip, 1)].into_iter()), Some(Gzip));
+        let accepts = Accepts { encoding: Some("identity"), ..accepts };
+        assert_eq!(accepts.weights(Copyable::Image, Some("image/jpeg")).choose([(Webp, 1)].into_iter()), Some(Webp));
     }
 
     #[test]
@@ -204,10 +219,12 @@ mod tests {
         #[test]
         fn any_field_has_weights_of_at_most_one(field in "(?s:.){0,40}|(gzip|br|\\*|identity|;|q=|0\\.5|1|,| ){0,12}") {
             let accepts = Accepts { encoding: Some(&field), media: Some(&field) };
-            let weights = accepts.weights(Some(&field));
-            for kind in CopyKind::ALL {
-                prop_assert!(weights.of(kind) <= FULL);
-                prop_assert!(!weights.prefers(kind) || weights.of(kind) >= weights.stored);
+            for copyable in [TEXT, Copyable::Image] {
+                let weights = accepts.weights(copyable, Some(&field));
+                for kind in CopyKind::ALL {
+                    prop_assert!(weights.of(kind) <= FULL);
+                    prop_assert!(!weights.prefers(kind) || weights.of(kind) >= weights.stored);
+                }
             }
         }
     }

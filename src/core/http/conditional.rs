@@ -34,7 +34,8 @@ impl Conditions<'_> {
     /// Evaluates the conditions in the order of RFC 9110 §13.2.2.
     ///
     /// With `accepts`, the tag of any copy that the client may hold stands for the object: the client's copy is current if its
-    /// source is. `None` if the object has no copies.
+    /// source is. `None` if the object has no copies. In If-None-Match the tag of the object itself does not match a copy: the
+    /// client prefers the copy, and a CDN that stores the first response would otherwise never receive it.
     pub fn evaluate(&self, current: &Metadata, accepts: Option<&Accepts<'_>>) -> Verdict {
         if self.is_empty() {
             return Verdict::Proceed;
@@ -43,13 +44,15 @@ impl Conditions<'_> {
         let modified = current.last_modified.as_deref().and_then(http_date);
         // Steps 1 and 2. If-Match, or an invalid date, disables If-Unmodified-Since (§13.1.4).
         match (self.if_match, self.if_unmodified_since.and_then(http_date)) {
-            (Some(tags), _) if !matches_any(tags, etag, EntityTag::strong_eq, accepts) => return Verdict::Failed,
+            (Some(tags), _) if !matches_any(tags, etag, (EntityTag::strong_eq, true), accepts) => {
+                return Verdict::Failed;
+            }
             (None, Some(since)) if modified.is_some_and(|modified| modified > since) => return Verdict::Failed,
             _ => {}
         }
         // Steps 3 and 4. If-None-Match, or an invalid date, disables If-Modified-Since (§13.1.3).
         let unchanged = match (self.if_none_match, self.if_modified_since.and_then(http_date)) {
-            (Some(tags), _) => matches_any(tags, etag, EntityTag::weak_eq, accepts),
+            (Some(tags), _) => matches_any(tags, etag, (EntityTag::weak_eq, false), accepts),
             (None, Some(since)) => modified.is_some_and(|modified| modified <= since),
             (None, None) => false,
         };
@@ -59,10 +62,15 @@ impl Conditions<'_> {
     /// The tag in If-None-Match that made the verdict [`Verdict::NotModified`], if it is that of another copy than `current`.
     pub fn held_copy(&self, current: &Metadata, accepts: &Accepts<'_>) -> Option<EntityTag<'_>> {
         let etag = EntityTag::parse(current.etag.as_deref()?)?;
-        let mut held =
-            entity_tags(self.if_none_match?).filter(|tag| is_current(*tag, etag, EntityTag::weak_eq, Some(accepts)));
+        let mut held = entity_tags(self.if_none_match?)
+            .filter(|tag| is_current(*tag, etag, (EntityTag::weak_eq, false), Some(accepts)));
         // The current one is preferred.
         held.clone().all(|tag| !tag.weak_eq(etag)).then(|| held.next()).flatten()
+    }
+
+    /// Whether If-Match names a copy, as a client does that resumes the download of one.
+    pub fn requires_copy(&self) -> bool {
+        self.if_match.is_some_and(|tags| entity_tags(tags).any(|tag| split_copy_tag(tag.opaque).is_some()))
     }
 
     /// Whether the request has no conditions.
@@ -135,20 +143,23 @@ pub fn entity_tags(list: &str) -> impl Iterator<Item = EntityTag<'_>> + Clone {
 fn matches_any<'a>(
     list: &'a str,
     etag: Option<EntityTag<'a>>,
-    eq: impl Fn(EntityTag<'a>, EntityTag<'a>) -> bool + Copy,
+    eq: (impl Fn(EntityTag<'a>, EntityTag<'a>) -> bool + Copy, bool),
     accepts: Option<&Accepts<'_>>,
 ) -> bool {
     list.trim_ascii() == "*" || etag.is_some_and(|etag| entity_tags(list).any(|tag| is_current(tag, etag, eq, accepts)))
 }
 
-/// Whether `tag` is that of the object, or of a copy of it that the client may hold.
+/// Whether `tag` is `etag`, or that of a copy that the client may hold; `with_source` also accepts that of the source.
 fn is_current<'a>(
     tag: EntityTag<'a>,
     etag: EntityTag<'a>,
-    eq: impl Fn(EntityTag<'a>, EntityTag<'a>) -> bool,
+    (eq, with_source): (impl Fn(EntityTag<'a>, EntityTag<'a>) -> bool, bool),
     accepts: Option<&Accepts<'_>>,
 ) -> bool {
-    let may_hold = |accepts: &Accepts<'_>| split_copy_tag(tag.opaque).is_none_or(|(_, kind)| accepts.may_hold(kind));
+    let may_hold = |accepts: &Accepts<'_>| match split_copy_tag(tag.opaque) {
+        Some((_, kind)) => accepts.may_hold(kind),
+        None => with_source,
+    };
     eq(tag, etag) || eq(tag.of_source(), etag.of_source()) && accepts.is_some_and(may_hold)
 }
 

@@ -71,6 +71,16 @@ impl CopyKind {
     }
 }
 
+/// The keys of which `key` could be an uploaded copy: `a.js` of `a.js.br`.
+pub fn sources_of_copy(key: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(source_of_copy(key), |key| source_of_copy(key))
+}
+
+fn source_of_copy(key: &str) -> Option<&str> {
+    let source = CopyKind::ALL.into_iter().find_map(|kind| key.strip_suffix(kind.suffix()))?;
+    (!source.is_empty() && !source.ends_with('/')).then_some(source)
+}
+
 /// The entity tag of a copy: that of its source, the kind and a hash of the copy's identity, such as `"abc-br-0123456789abcdef"`.
 ///
 /// A strong tag must never name two different byte sequences (RFC 9110 §8.8.1). `identity` therefore distinguishes all copies
@@ -186,6 +196,16 @@ mod tests {
             ("", 5000, None, None, Copyable::No),
         ] {
             assert_eq!(copyable(media_type, size, coding, control), expected, "{media_type} {coding:?} {control:?}");
+        }
+    }
+
+    #[test]
+    fn the_sources_of_a_copy_are_its_keys_without_suffixes() {
+        let sources = |key| sources_of_copy(key).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(sources("a/b.js.br"), ["a/b.js"]);
+        assert_eq!(sources("hero.jpg.avif.gz"), ["hero.jpg.avif", "hero.jpg"]);
+        for key in ["a.js", "", ".br", "a/.gz", "br"] {
+            assert_eq!(sources(key), [""; 0], "{key}");
         }
     }
 

@@ -15,7 +15,7 @@ use crate::json;
 
 pub use self::body::{Body, BodyEncoder, Reservation, base64_len};
 use self::copy::copyable;
-pub use self::copy::{CODED_BYTES_MIN, CopyKind, Copyable, copy_tag, split_copy_tag};
+pub use self::copy::{CODED_BYTES_MIN, CopyKind, Copyable, copy_tag, sources_of_copy, split_copy_tag};
 pub use self::key::{KEY_BYTES_MAX, ObjectKey};
 pub use self::version::is_version;
 

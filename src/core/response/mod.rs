@@ -132,15 +132,22 @@ impl Outcome {
 }
 
 impl Outcome {
-    /// The kinds of copies of the object in the response.
-    fn copyable(&self) -> Copyable {
+    /// The head of the object in the response.
+    pub fn head(&self) -> Option<&Head> {
         match self {
             Self::Found(Object { head, .. })
             | Self::ErrorDocument(Object { head, .. })
             | Self::Generated(_, Some(Object { head, .. }))
-            | Self::NotModified(head) => head.copyable(),
+            | Self::NotModified(head) => Some(head),
+            _ => None,
+        }
+    }
+
+    /// The kinds of copies of the object in the response, or of the one that is too large for it.
+    fn copyable(&self) -> Copyable {
+        match self {
             Self::Oversized(_, copyable) | Self::TooLarge(.., copyable) => *copyable,
-            _ => Copyable::No,
+            _ => self.head().map(Head::copyable).unwrap_or_default(),
         }
     }
 }

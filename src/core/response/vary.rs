@@ -40,6 +40,11 @@ impl Negotiation {
         }
     }
 
+    /// Whether uploaded copies may be sent.
+    pub fn has_uploaded(self) -> bool {
+        self.uploaded || self.formats
+    }
+
     /// Whether any copies may be sent.
     pub fn is_enabled(self) -> bool {
         self != Self::default()

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::access::check::{Denial, Grant};
 use crate::access::rules::{AccessRules, Guards, Rule, Target, Versions};
-use crate::object::ObjectKey;
+use crate::object::{ObjectKey, sources_of_copy};
 use crate::response::Outcome;
 use crate::rules::action::{Action, Draft, Stage, respond};
 use crate::rules::active::AccessControl;
@@ -36,6 +36,11 @@ pub(super) fn require_access_to_objects(draft: &mut Draft<'_, '_>, action: &Acti
             let version = draft.variant.filter(|_| candidate.of_variant);
             let path = version.map_or(key, |version| key.get(version.len() + 1..).unwrap_or_default());
             Target { version, path }
+        })
+        // A copy is guarded as its source.
+        .flat_map(|target| {
+            let sources = sources_of_copy(target.path).map(move |path| Target { path, ..target });
+            std::iter::once(target).chain(sources)
         })
         .collect();
     // The same page has other addresses, and a rule may name one of those.
@@ -115,7 +120,10 @@ pub(super) fn is_open(
     satisfied: &[&Rule],
 ) -> bool {
     let is_satisfied = |guard: &&Rule| satisfied.iter().any(|satisfied| std::ptr::eq(*satisfied, *guard));
-    let is_open = |rules: &AccessRules| rules.guards(key.as_str().into(), Versions::Any).iter().all(is_satisfied);
+    let is_open_at = |rules: &AccessRules, key: &str| rules.guards(key.into(), Versions::Any).iter().all(is_satisfied);
+    let is_open = |rules: &AccessRules| {
+        is_open_at(rules, key.as_str()) && sources_of_copy(key.as_str()).all(|source| is_open_at(rules, source))
+    };
     !policy.is_hidden(key.as_str()) && access.is_none_or(|access| access.rules.is_some_and(is_open))
 }
 
@@ -236,6 +244,27 @@ mod tests {
                 }
             }
             assert!(!open_keys("/rw/free/", &rules, &policy(mode, None)).is_empty(), "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn a_copy_of_an_object_is_guarded_as_the_object() {
+        let rules = rules(&["/solo.html", "/docs", "/members/*"]);
+        for mode in HtmlHandling::ALL {
+            for key in ["solo.html.br", "solo.html.gz", "solo.html.br.gz", "members/a.js.zst", "v1/solo.html.avif"] {
+                for rule in ["", "rw/", "gen/", "late/"] {
+                    let open = open_keys(&format!("/{rule}{key}"), &rules, &policy(mode, Some(&["v1", "v2"])));
+                    assert!(!open.iter().any(|open| open == key), "{mode:?} /{rule}{key}: {open:?}");
+                }
+            }
+            let pages = [("docs.html.br", HtmlHandling::None), ("access.json.gz", mode), ("_headers.br", mode)];
+            for (key, except) in
+                pages.into_iter().filter(|(_, except)| *except != mode || *except != HtmlHandling::None)
+            {
+                let open = open_keys(&format!("/{key}"), &rules, &policy(mode, None));
+                assert!(!open.iter().any(|open| open == key), "{mode:?} {except:?} /{key}: {open:?}");
+            }
+            assert_eq!(open_keys("/free.js.br", &rules, &policy(HtmlHandling::None, None)), ["free.js.br"]);
         }
     }
 

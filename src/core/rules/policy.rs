@@ -1,6 +1,7 @@
 //! The settings of the rules.
 
 use crate::access::secret::Secrets;
+use crate::object::sources_of_copy;
 use crate::rules::html::HtmlHandling;
 
 /// The settings of the rules, prepared once at the start.
@@ -52,8 +53,9 @@ impl Policy {
         &self.redirect_path[..end]
     }
 
-    /// Whether an object is never served.
+    /// Whether an object is never served: a file that configures the origin, or a copy of one.
     pub fn is_hidden(&self, key: &str) -> bool {
-        self.hidden.iter().any(|hidden| hidden == key)
+        let is_listed = |key: &str| self.hidden.iter().any(|hidden| hidden == key);
+        !self.hidden.is_empty() && (is_listed(key) || sources_of_copy(key).any(is_listed))
     }
 }

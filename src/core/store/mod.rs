@@ -75,7 +75,9 @@ impl<'a> FetchRequest<'a> {
     /// If the range lies outside the object.
     pub fn select_range(&self, head: &Head) -> Result<Option<Range<u64>>, RangeOutsideObject> {
         let applies = self.if_range.is_none_or(|if_range| if_range.matches(head));
-        match self.range.filter(|_| self.part == Part::Whole && applies) {
+        // The bytes of the object would not continue those of a copy.
+        let is_of_copy = || self.accepts.is_some() && self.conditions.requires_copy();
+        match self.range.filter(|_| self.part == Part::Whole && applies && !is_of_copy()) {
             None => Ok(None),
             Some(range) => range.select(head.size_bytes).map(Some).ok_or(RangeOutsideObject),
         }

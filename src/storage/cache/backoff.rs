@@ -27,6 +27,11 @@ impl Backoff {
         *self.failed_at.lock() = failed.then(Moment::now);
     }
 
+    /// Starts the backoff.
+    pub(super) fn start(&self) {
+        *self.failed_at.lock() = Some(Moment::now());
+    }
+
     /// Whether the backoff of the store, or that of an entry that failed at `entry_failed_at`, is still running.
     pub(super) fn is_active(&self, entry_failed_at: Option<Moment>, now: Moment) -> bool {
         let just_failed = |failed: Option<Moment>| failed.is_some_and(|at| now.is_within(REVALIDATION_BACKOFF, at));

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tracing::{Instrument, Span, warn};
 
 use crate::moment::Moment;
-use crate::storage::cache::index::IndexEntry;
+use crate::storage::cache::index::{IndexEntry, Insertion};
 use crate::storage::cache::shared::Shared;
 use crate::storage::cache::singleflight::Join;
 use crate::storage::copies::{Budget, Job, Progress};
@@ -23,8 +23,8 @@ use crate::storage::copies::{Budget, Job, Progress};
 /// The most copies that wait to be made. Later ones are requested again by later clients.
 const QUEUE_LEN_MAX: usize = 64;
 
-/// Timeout for asking S3 for uploaded copies, which no response needs.
-const ASK_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a response waits for an uploaded copy that it can do without. A healthy S3 responds within this time.
+const ASK_WAIT: Duration = Duration::from_millis(250);
 
 /// The part of an invocation's time in which no slice starts any more.
 const SLICE_MARGIN: Duration = Duration::from_millis(50);
@@ -100,7 +100,7 @@ pub(super) enum Representation {
     Copy(Arc<CachedCopy>),
     /// The object, as it is stored. If a copy may answer later requests, its kind.
     Object(Option<CopyKind>),
-    /// Unknown until S3 was asked for uploaded copies.
+    /// The object, until S3 was asked for uploaded copies.
     Unasked,
 }
 
@@ -146,7 +146,7 @@ impl CopyWork {
 
 impl<S: Store> Shared<S> {
     /// Selects the representation of a cached object that answers a request.
-    pub(super) fn representation(&self, request: &FetchRequest<'_>, entry: &IndexEntry) -> Representation {
+    pub(super) fn representation(&self, request: &FetchRequest<'_>, entry: &Arc<IndexEntry>) -> Representation {
         let (Some(accepts), Some(known)) = (request.accepts, &entry.copies) else {
             return Representation::Object(None);
         };
@@ -154,20 +154,27 @@ impl<S: Store> Shared<S> {
         if request.range.is_some() && request.select_range(&entry.head) != Ok(None) {
             return Representation::Object(None);
         }
-        let weights = accepts.weights(entry.head.content_type.as_deref());
+        let weights = accepts.weights(entry.head.copyable(), entry.head.content_type.as_deref());
         if self.unasked(entry, &weights).next().is_some() {
             return Representation::Unasked;
         }
+        let made = self.index.config.copies.made(entry.head.copyable()).iter().copied();
+        let best = made.filter(|kind| weights.prefers(*kind)).min_by_key(|kind| u16::MAX - weights.of(*kind));
+        let wanted = best.filter(|kind| request.part == Part::Whole && known.is_wanted(*kind));
         if let Some(kind) = weights.choose(known.present()) {
             match self.index.copy(&entry.version, kind) {
-                Some(copy) if (request.fits)(&copy.head, None) => return Representation::Copy(copy),
+                Some(copy) if (request.fits)(&copy.head, None) => {
+                    // The client prefers another one, or as much.
+                    if let Some(better) = wanted.filter(|better| weights.of(*better) >= weights.of(kind)) {
+                        self.queue_copy(entry, better, None);
+                    }
+                    return Representation::Copy(copy);
+                }
                 Some(_) => {}
                 None => known.forget(kind),
             }
         }
-        let made = self.index.config.copies.made(entry.head.copyable()).iter().copied();
-        let best = made.filter(|kind| weights.prefers(*kind)).min_by_key(|kind| u16::MAX - weights.of(*kind));
-        Representation::Object(best.filter(|kind| request.part == Part::Whole && known.is_wanted(*kind)))
+        Representation::Object(wanted)
     }
 
     /// The kinds of uploaded copies that the client prefers and S3 was not asked for.
@@ -178,11 +185,19 @@ impl<S: Store> Shared<S> {
         })
     }
 
-    /// Answers from the cache if it holds everything that the answer needs. Queues the copy that would answer later requests.
+    /// Answers from the cache if it holds everything that the answer needs. Queues the copies that would answer later requests.
     pub(super) fn represented(&self, request: &FetchRequest<'_>, entry: &Arc<IndexEntry>) -> Option<Fetched> {
         match self.representation(request, entry) {
             Representation::Copy(copy) => Some(copy.answer(request)),
-            Representation::Unasked => None,
+            Representation::Unasked => {
+                let answer = self.stored_answer(request, entry)?;
+                // Only a copy may fit into a response.
+                if matches!(answer, Fetched::TooLarge(_)) {
+                    return None;
+                }
+                self.queue_question(request, entry);
+                Some(answer)
+            }
             Representation::Object(wanted) => {
                 let answer = self.stored_answer(request, entry)?;
                 if let (Some(kind), Fetched::Object(_)) = (wanted, &answer) {
@@ -210,60 +225,88 @@ impl<S: Store> Shared<S> {
         };
         let is_source = |entry: &Arc<IndexEntry>| head.etag.as_ref() == Some(&entry.version.etag);
         let Some(entry) = self.index.entry(request.key).filter(is_source) else { return response };
-        // The header fields of S3's 304 do not contain the type of the object, on which Vary depends.
-        if let Fetched::NotModified(_) = response.result.as_ref().unwrap_or(&Fetched::PreconditionFailed) {
-            return FetchResponse { result: Ok(Fetched::NotModified(entry.head.clone())), ..response };
-        }
         if response.source != Source::Stale {
-            self.ask_for_copies(request, &entry, deadline).await;
+            let wait = match response.result {
+                Ok(Fetched::TooLarge(_)) => deadline,
+                _ => deadline.min(Instant::now() + ASK_WAIT),
+            };
+            self.ask_for_copies(request, &entry, deadline, wait).await;
         }
         match self.representation(request, &entry) {
-            Representation::Copy(copy) => FetchResponse { result: Ok(copy.answer(request)), ..response },
+            Representation::Copy(copy) => return FetchResponse { result: Ok(copy.answer(request)), ..response },
             Representation::Object(Some(kind)) => {
                 if let Ok(Fetched::Object(object)) = &response.result {
                     self.queue_copy(&entry, kind, (!self.index.keeps(&object.head)).then(|| object.body.unreserved()));
                 }
-                response
             }
-            Representation::Object(None) | Representation::Unasked => response,
+            Representation::Object(None) | Representation::Unasked => {}
         }
+        response
     }
 
-    /// Asks S3 for the uploaded copies that the client prefers, each once for a version of the object. Returns whether there were
-    /// any to ask for.
+    /// Asks S3 for the uploaded copies that the client prefers, each once for a version of the object, and waits for them until `wait`.
+    /// Returns whether there were any to ask for.
     pub(super) async fn ask_for_copies(
         self: &Arc<Self>,
         request: &FetchRequest<'_>,
         entry: &Arc<IndexEntry>,
         deadline: Instant,
+        wait: Instant,
     ) -> bool {
-        let Some(accepts) = request.accepts.filter(|_| !self.backoff.is_active(None, Moment::now())) else {
+        let now = Moment::now();
+        let Some(accepts) = request.accepts.filter(|_| !self.backoff.is_active(None, now)) else { return false };
+        if self.ask_backoff.is_active(None, now) {
             return false;
-        };
-        let weights = accepts.weights(entry.head.content_type.as_deref());
-        let deadline = deadline.min(Instant::now() + ASK_TIMEOUT);
-        let asked = self.unasked(entry, &weights).map(|kind| self.ask_for_copy(request.key, entry, kind, deadline));
-        !join_all(asked).await.is_empty()
+        }
+        let weights = accepts.weights(entry.head.copyable(), entry.head.content_type.as_deref());
+        let asked = join_all(self.unasked(entry, &weights).map(|kind| self.ask_for_copy(entry, kind, deadline)));
+        match tokio::time::timeout(wait.saturating_duration_since(Instant::now()), asked).await {
+            Ok(asked) => !asked.is_empty(),
+            Err(_) => {
+                self.ask_backoff.start();
+                true
+            }
+        }
     }
 
-    async fn ask_for_copy(
-        self: &Arc<Self>,
-        key: &ObjectKey,
-        entry: &Arc<IndexEntry>,
-        kind: CopyKind,
-        deadline: Instant,
-    ) {
+    /// Queues the questions for uploaded copies, so that no cache hit waits for S3.
+    fn queue_question(&self, request: &FetchRequest<'_>, entry: &Arc<IndexEntry>) {
+        let Some(accepts) = request.accepts else { return };
+        let weights = accepts.weights(entry.head.copyable(), entry.head.content_type.as_deref());
+        let mut questions = self.questions.lock();
+        for kind in self.unasked(entry, &weights) {
+            let is_same = |(other, other_kind): &(Arc<IndexEntry>, CopyKind)| {
+                other.version == entry.version && *other_kind == kind
+            };
+            if questions.len() < QUEUE_LEN_MAX && !questions.iter().any(is_same) {
+                questions.push((entry.clone(), kind));
+            }
+        }
+    }
+
+    /// Asks the queued questions; drops those that are left at `deadline`.
+    pub(super) async fn ask_queued(self: &Arc<Self>, deadline: Instant) {
+        let questions = std::mem::take(&mut *self.questions.lock());
+        for (entry, kind) in questions {
+            if Instant::now() >= deadline || self.backoff.is_active(None, Moment::now()) {
+                return;
+            }
+            self.ask_for_copy(&entry, kind, deadline).await;
+        }
+    }
+
+    async fn ask_for_copy(self: &Arc<Self>, entry: &Arc<IndexEntry>, kind: CopyKind, deadline: Instant) {
         let asked = || entry.copies.as_ref().filter(|known| known.state(kind) != UNKNOWN).map(|_| ());
         let start = || {
             let (shared, entry) = (self.clone(), entry.clone());
-            let copy_key = ObjectKey::new(format!("{key}{}", kind.suffix()));
+            let copy_key = ObjectKey::new(format!("{}{}", entry.version.key, kind.suffix()));
             let call = async move { shared.fetch_copy(&copy_key, &entry, kind, deadline).await };
             call.instrument(Span::current()).boxed()
         };
         if let Join::Leader(call) | Join::Follower(call) =
             self.copies_in_flight.join((entry.version.clone(), kind), asked, start)
         {
-            let _ = tokio::time::timeout(deadline.saturating_duration_since(Instant::now()), call).await;
+            call.await;
         }
     }
 
@@ -299,8 +342,12 @@ impl<S: Store> Shared<S> {
     /// Stores a copy; `origin` is [`MADE`] or 0.
     fn store_copy(&self, entry: &IndexEntry, kind: CopyKind, origin: u64, copy: CachedCopy) {
         let size = copy.head.size_bytes | origin;
-        if let (true, Some(known)) = (self.index.insert_copy(&entry.version, kind, copy), &entry.copies) {
-            known.set(kind, size);
+        let Some(known) = &entry.copies else { return };
+        match self.index.insert_copy(&entry.version, kind, copy) {
+            Insertion::Stored => known.set(kind, size),
+            // It would be made or fetched again for each request.
+            Insertion::Full => known.set(kind, ABSENT),
+            Insertion::Outdated => {}
         }
     }
 
@@ -384,9 +431,10 @@ impl<S: Store> Shared<S> {
 /// Why an object is no copy of this version.
 fn refusal(copy: &Head, entry: &IndexEntry, kind: CopyKind) -> Option<&'static str> {
     let coding = copy.content_encoding.as_deref().filter(|coding| !coding.is_empty());
-    let is_older = || copy.modified().zip(entry.head.modified()).is_none_or(|(copy, source)| copy < source);
-    if is_older() {
-        Some("it is older than its source; upload it again after the source")
+    // In the same second, the source may have replaced that of the copy.
+    let is_newer = copy.modified().zip(entry.head.modified()).is_some_and(|(copy, source)| copy > source);
+    if !is_newer {
+        Some("it is not newer than its source: upload it a second after the source")
     } else if coding.is_some_and(|coding| !kind.coding().is_some_and(|own| own.eq_ignore_ascii_case(coding))) {
         Some("it has another Content-Encoding than its suffix says")
     } else if copy.size_bytes == 0 || copy.size_bytes >= entry.head.size_bytes {

@@ -49,7 +49,8 @@ impl<S: Store> Shared<S> {
         entry: &Arc<IndexEntry>,
         deadline: Instant,
     ) -> FetchResponse {
-        let asked = self.ask_for_copies(request, entry, deadline).await;
+        let is_too_large = matches!(self.stored_answer(request, entry), Some(Fetched::TooLarge(_)));
+        let asked = is_too_large && self.ask_for_copies(request, entry, deadline, deadline).await;
         match self.represented(request, entry).or_else(|| self.stored_answer(request, entry)) {
             Some(fetched) => FetchResponse::new(Ok(fetched), if asked { Source::Miss } else { Source::Hit }),
             None => self.fetch_body(request, entry, deadline).await,

@@ -141,6 +141,16 @@ pub(super) struct Version {
     pub(super) etag: String,
 }
 
+/// What became of a copy.
+pub(super) enum Insertion {
+    /// The cache has it.
+    Stored,
+    /// It is larger than the cache.
+    Full,
+    /// It is one of an earlier version.
+    Outdated,
+}
+
 /// A key without an object.
 #[derive(Clone)]
 pub(super) struct MissingEntry {
@@ -293,16 +303,19 @@ impl Index {
         }
     }
 
-    /// Stores a copy of a version. Returns whether that is still the current version of its key.
-    pub(super) fn insert_copy(&self, version: &Version, kind: CopyKind, copy: CachedCopy) -> bool {
+    /// Stores a copy of a version.
+    pub(super) fn insert_copy(&self, version: &Version, kind: CopyKind, copy: CachedCopy) -> Insertion {
         let _guard = self.writes.lock();
-        let is_current = self.entry(&version.key).is_some_and(|entry| entry.version == *version);
-        if is_current {
-            self.entries.insert(EntryKey::Copy(version.clone(), kind), Entry::Copy(Arc::new(copy)));
-            self.entries.run_pending_tasks();
-            free_removed_entries();
+        if self.entry(&version.key).is_none_or(|entry| entry.version != *version) {
+            return Insertion::Outdated;
         }
-        is_current
+        self.entries.insert(EntryKey::Copy(version.clone(), kind), Entry::Copy(Arc::new(copy)));
+        self.entries.run_pending_tasks();
+        free_removed_entries();
+        match self.entries.contains_key(&EntryKeyRef::Copy(version, kind)) {
+            true => Insertion::Stored,
+            false => Insertion::Full,
+        }
     }
 
     fn remove_entry(&self, entry: &IndexEntry) {

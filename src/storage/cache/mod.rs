@@ -105,6 +105,9 @@ impl<S: Store> Store for Cache<S> {
         if !self.0.stale.lock().is_empty() {
             Box::pin(self.0.revalidate_queue(deadline.min(Instant::now() + REVALIDATION_BUDGET))).await;
         }
+        if !self.0.questions.lock().is_empty() {
+            Box::pin(self.0.ask_queued(deadline.min(Instant::now() + REVALIDATION_BUDGET))).await;
+        }
         self.0.store.revalidate_stale(deadline).await;
         self.0.make_copies(deadline);
     }

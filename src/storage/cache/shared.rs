@@ -1,5 +1,6 @@
 //! The state that all handles of a cache share.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use nearedge_core::object::{CopyKind, ObjectKey};
@@ -8,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::storage::cache::backoff::Backoff;
 use crate::storage::cache::copies::CopyWork;
-use crate::storage::cache::index::{CacheConfig, Index, Version};
+use crate::storage::cache::index::{CacheConfig, Index, IndexEntry, Version};
 use crate::storage::cache::singleflight::Singleflight;
 
 /// The state that all handles of a cache share.
@@ -18,6 +19,10 @@ pub(super) struct Shared<S> {
     pub(super) in_flight: Singleflight<(ObjectKey, Part), SharedFetch>,
     /// Requests for uploaded copies, whose results are in the index.
     pub(super) copies_in_flight: Singleflight<(Version, CopyKind), ()>,
+    /// The uploaded copies to ask S3 for after the response.
+    pub(super) questions: Mutex<Vec<(Arc<IndexEntry>, CopyKind)>>,
+    /// The backoff of responses that wait for uploaded copies.
+    pub(super) ask_backoff: Backoff,
     pub(super) copy_work: CopyWork,
     pub(super) backoff: Backoff,
     /// The keys that were served stale and wait for revalidation.
@@ -30,6 +35,8 @@ impl<S> Shared<S> {
             store,
             in_flight: Singleflight::default(),
             copies_in_flight: Singleflight::default(),
+            questions: Mutex::default(),
+            ask_backoff: Backoff::default(),
             copy_work: CopyWork::new(config.copies.cpu_millis),
             index: Index::new(config),
             backoff: Backoff::default(),

@@ -279,7 +279,9 @@ impl S3 {
         }
         // S3 does not document the fields of its 304, but ours must carry the caching fields of the 200
         // (RFC 9110 §15.4.5).
-        if request.cached.is_none() && received.cache_control.is_some() && received.expires.is_some() {
+        // The type of the object is missing too, on which Vary depends.
+        let is_complete = received.cache_control.is_some() && received.expires.is_some() && request.accepts.is_none();
+        if request.cached.is_none() && is_complete {
             return Ok(Ok(Fetched::NotModified(Head::new(received))));
         }
         let current = self.head_metadata(request.key).await?;

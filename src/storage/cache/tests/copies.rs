@@ -310,17 +310,26 @@ async fn a_client_that_accepts_nothing_causes_no_question() {
     cache.get_accepting("image", "br").await;
     assert_eq!(cache.requests(), ["GET a", "GET image"]);
     assert_eq!(kind(&cache.get_accepting("a", "br").await), None);
+    assert_eq!(cache.requests(), [""; 0], "a hit waits for no question");
+    cache.revalidate_stale(deadline()).await;
     assert_eq!(cache.requests(), ["GET a.br"], "asked for the first client that accepts it");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_copy_older_than_its_source_is_not_sent() {
     let cache = uploading();
+    cache.store().put_typed("same", "2", 30_000, "text/html", NEW);
+    cache.store().put_typed("same.br", "br", 9_000, "text/html", NEW);
+    assert_eq!(
+        kind(&cache.get_accepting("same", "br").await),
+        None,
+        "in the same second, it may be of an older source"
+    );
     cache.store().put_typed("a", "2", 30_000, "text/html", NEW);
     cache.store().put_typed("a.br", "br", 9_000, "text/html", OLD);
     assert_eq!(kind(&cache.get_accepting("a", "br").await), None);
     // The next version of the source has its own copy.
-    cache.store().put_typed("a", "3", 30_000, "text/html", NEW);
+    cache.store().put_typed("a", "3", 30_000, "text/html", OLD);
     cache.store().put_typed("a.br", "br3", 9_000, "text/html", NEW);
     tokio::time::advance(TTL).await;
     assert_eq!(kind(&cache.get_accepting("a", "br").await), Some(CopyKind::Br));
@@ -361,10 +370,33 @@ async fn an_outage_is_no_answer_about_a_copy() {
     cache.store().put_text("a", "1", 30_000);
     cache.store().put_typed("a.br", "br", 9_000, "text/html", NEW);
     cache.get("a").await;
+    cache.get_accepting("a", "br").await;
     cache.store().set_failure(Some(Failure::Unavailable));
+    cache.revalidate_stale(deadline()).await;
     assert_eq!(object(&cache.get_accepting("a", "br").await).0, "\"1\"", "the object itself is cached");
     cache.store().set_failure(None);
+    // Ends the backoff.
     cache.get("b").await;
+    cache.get_accepting("a", "br").await;
+    cache.revalidate_stale(deadline()).await;
+    assert_eq!(kind(&cache.get_accepting("a", "br").await), Some(CopyKind::Br));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_waits_a_moment_for_a_copy_and_a_hit_not_at_all() {
+    let cache = Arc::new(uploading());
+    cache.store().put_text("a", "1", 30_000);
+    cache.store().put_typed("a.br", "br", 9_000, "text/html", NEW);
+    let gate = cache.store().close_gate();
+    gate.add_permits(1);
+    let started = Instant::now();
+    assert_eq!(kind(&cache.get_accepting("a", "br").await), None, "S3 does not answer the question");
+    assert!(started.elapsed() < Duration::from_secs(5));
+    let before = tokio::time::Instant::now();
+    assert_eq!(kind(&cache.get_accepting("a", "br").await), None);
+    assert_eq!(before.elapsed(), Duration::ZERO, "a hit does not wait");
+    gate.add_permits(9);
+    cache.revalidate_stale(deadline()).await;
     assert_eq!(kind(&cache.get_accepting("a", "br").await), Some(CopyKind::Br));
 }
 
@@ -373,10 +405,64 @@ async fn concurrent_clients_share_the_question_for_a_copy() {
     let cache = uploading();
     cache.store().put_text("a", "1", 30_000);
     cache.store().put_typed("a.br", "br", 9_000, "text/html", NEW);
-    cache.get("a").await;
     let answers = futures_util::future::join_all((0..20).map(|_| cache.get_accepting("a", "br"))).await;
     assert!(answers.iter().all(|answer| kind(answer) == Some(CopyKind::Br)));
     assert_eq!(cache.requests(), ["GET a", "GET a.br"]);
+}
+
+#[tokio::test]
+async fn a_copy_that_exceeds_the_cache_is_not_fetched_again() {
+    let copies = CopiesConfig { uploaded: vec![CopyKind::Br], cpu_millis: 1000, ..CopiesConfig::default() };
+    let cache = cache_with(CacheConfig { max_bytes: 200_000, copies, ..config() });
+    cache.store().put_text("a", "1", 20 << 20);
+    cache.store().put_typed("a.br", "br", 1 << 20, "text/html", NEW);
+    for _ in 0..3 {
+        assert!(matches!(cache.get_accepting("a", "br").await.result, Ok(Fetched::TooLarge(_))));
+    }
+    assert_eq!(cache.requests(), ["GET a", "GET a.br"]);
+}
+
+#[tokio::test]
+async fn the_coding_with_the_highest_weight_is_made_although_another_exists() {
+    let cache = making();
+    cache.store().put_text("a", "1", 30_000);
+    cache.made("a", "gzip").await;
+    let end = Instant::now() + Duration::from_secs(30);
+    while kind(&cache.get_accepting("a", "br, gzip;q=0.1").await) != Some(CopyKind::Br) {
+        assert!(Instant::now() < end, "no copy in Brotli");
+        cache.revalidate_stale(deadline()).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cache_that_holds_the_stored_object_receives_the_copy() {
+    let cache = making();
+    cache.store().put_text("a", "1", 30_000);
+    let copy = cache.made("a", "br").await;
+    for age in [Duration::ZERO, TTL] {
+        tokio::time::advance(age).await;
+        let conditions = Conditions { if_none_match: Some("\"1\""), ..Conditions::default() };
+        let accepts = Some(&Accepts { encoding: Some("br"), media: None });
+        let request_key = key("a");
+        let request = FetchRequest { conditions, accepts, ..whole(&request_key) };
+        let Ok(Fetched::Object(object)) = cache.fetch(&request, deadline()).await.result else {
+            panic!("expected the copy after {age:?}")
+        };
+        assert_eq!(object, copy);
+    }
+}
+
+#[tokio::test]
+async fn a_resumed_download_of_a_copy_starts_again() {
+    let cache = making();
+    cache.store().put_text("a", "1", 30_000);
+    let tag = cache.made("a", "br").await.head.etag.clone().unwrap();
+    let conditions = Conditions { if_match: Some(&tag), ..Conditions::default() };
+    let accepts = Some(&Accepts { encoding: Some("br"), media: None });
+    let request_key = key("a");
+    let range = Some(ByteRange::From(5));
+    let request = FetchRequest { conditions, accepts, range, ..whole(&request_key) };
+    assert_eq!(kind(&cache.fetch(&request, deadline()).await), Some(CopyKind::Br), "the whole copy");
 }
 
 #[tokio::test]
