@@ -188,8 +188,12 @@ fn step_6_headers_queries_and_cookies_are_forwarded_uncached() {
                 (&json!(0), &json!(0), &json!(0))
             );
         } else {
-            // CachingDisabled, a managed policy.
-            assert_eq!(behavior["CachePolicyId"], "4135ea2d-6df8-44a3-9df3-4b5a84be39ad");
+            // A cache policy for its flags, which forward Accept-Encoding, with the least TTL that permits them.
+            assert_eq!(behavior["CachePolicyId"], "${CachePolicy}");
+            let cache = rendered.named("AWS::CloudFront::CachePolicy", "CachePolicy")["CachePolicyConfig"].clone();
+            assert_eq!((&cache["MinTTL"], &cache["DefaultTTL"], &cache["MaxTTL"]), (&json!(0), &json!(0), &json!(1)));
+            let off = Rendered::in_region("eu-west-1", &[("Compress", "off")]);
+            assert_eq!(off.distribution()["DefaultCacheBehavior"]["CachePolicyId"], CACHING_DISABLED);
             assert_eq!(behavior["OriginRequestPolicyId"], "${OriginRequestPolicy}");
             let policy = rendered.only("AWS::CloudFront::OriginRequestPolicy")["OriginRequestPolicyConfig"].clone();
             assert_eq!(
@@ -399,8 +403,8 @@ fn beacons_pass_uncached_with_every_method() {
         let (default, beacons) = (&distribution["DefaultCacheBehavior"], &distribution["CacheBehaviors"][0]);
         assert_eq!(beacons["PathPattern"], "/track/*", "before the behaviours of the variants");
         assert_eq!(beacons["AllowedMethods"], json!(["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"]));
-        let same =
-            ["TargetOriginId", "ViewerProtocolPolicy", "OriginRequestPolicyId", "CachePolicyId", "ForwardedValues"];
+        assert!(rendered.china || beacons["CachePolicyId"] == CACHING_DISABLED);
+        let same = ["TargetOriginId", "ViewerProtocolPolicy", "OriginRequestPolicyId", "ForwardedValues"];
         for name in same.into_iter().chain(["MinTTL", "DefaultTTL", "MaxTTL"]) {
             assert_eq!(beacons[name], default[name], "{name}: as the default behaviour, which does not cache");
         }
@@ -542,14 +546,17 @@ fn with_access_authorization_reaches_the_function() {
     let experiments = ("Experiments", "experiments.json");
     for rendered in Rendered::all(&[access, experiments]) {
         let distribution = rendered.distribution();
-        for behavior in [&distribution["DefaultCacheBehavior"], &distribution["CacheBehaviors"][0]] {
+        let (default, beacons) = (&distribution["DefaultCacheBehavior"], &distribution["CacheBehaviors"][0]);
+        assert_eq!(default["Compress"], rendered.china, "BREACH; without caching the legacy settings compress nothing");
+        for behavior in [default, beacons] {
             if rendered.china {
                 let headers = behavior["ForwardedValues"]["Headers"].as_array().unwrap();
                 assert!(headers.contains(&json!("Authorization")), "{headers:?}");
                 assert_eq!(behavior["MaxTTL"], 0);
             } else {
                 // An origin request policy cannot list it, and the cache key of CachingDisabled is empty.
-                assert_eq!(behavior["CachePolicyId"], CACHING_DISABLED);
+                let policy = if behavior == default { "${CachePolicy}" } else { CACHING_DISABLED };
+                assert_eq!(behavior["CachePolicyId"], policy);
                 assert_eq!(behavior["OriginRequestPolicyId"], ALL_VIEWER_EXCEPT_HOST);
                 assert!(!listed_headers(&rendered).contains(&"authorization".to_owned()));
             }
