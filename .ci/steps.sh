@@ -258,7 +258,7 @@ step_scenarios() {
   once debug_build k6
   start_cloud target/debug/nearedge
   local run
-  for run in 'spike RATE=5 DURATION=8s' 'hostile RATE=20 DURATION=5s' 'mix VIEWERS=5 DURATION=6s FOLLOW=no' 'cold VUS=8' 'ramp RATE=40 STEPS=2 DURATION=6s'; do
+  for run in 'spike RATE=5 DURATION=8s' 'hostile RATE=20 DURATION=5s' 'mix VIEWERS=5 DURATION=6s FOLLOW=no CODED=yes' 'cold VUS=8' 'ramp RATE=40 STEPS=2 DURATION=6s'; do
     # shellcheck disable=SC2086 # words
     "$peers/python" loadtest/run $run "BASE_URL=$cdn" P95_MS=4000 P99_MS=8000 >target/ci/scenario.log 2>&1 || { tail -40 target/ci/scenario.log; fail "$run"; }
     echo "ok  $run"

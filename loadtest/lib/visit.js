@@ -1,6 +1,7 @@
 // A viewer's requests, one function per outcome. Each checks and records the whole response.
 
 import crypto from 'k6/crypto';
+import { Counter } from 'k6/metrics';
 import { header, mismatch, send } from './request.js';
 import { record } from './measure.js';
 import { apiUrl, baseUrl, followRedirects } from './settings.js';
@@ -26,6 +27,24 @@ export function found(variant, path = pickPath(variant)) {
   record(variant, 'found', response, problem);
   if (!problem) bodies[`${variant}/${path}`] = new Uint8Array(response.body || new ArrayBuffer(0));
   return response;
+}
+
+/** Responses with a Content-Encoding. k6 decodes them, so that their bytes are compared with the object's. */
+const codedResponses = new Counter('coded_responses');
+const CODINGS = ['gzip, deflate, br, zstd', 'gzip', 'br;q=0.5, gzip;q=0.4', 'identity;q=0, *', 'identity'];
+
+/** GET by a client that accepts codings: 200, whose decoded bytes are those of the object. @param {string} variant */
+export function coded(variant) {
+  const path = pickPath(variant);
+  const accepted = CODINGS[Math.floor(Math.random() * CODINGS.length)];
+  const { bytes, sha256 } = object(variant, path);
+  const response = send('GET', `${baseUrl}/${path}`, 'coded', { test_version: variant, 'Accept-Encoding': accepted });
+  const coding = header(response, 'Content-Encoding');
+  const headers = { ...OBJECT_HEADERS, ...(coding ? { Vary: /accept-encoding/i } : {}) };
+  let problem = mismatch(response, { status: 200, bytes, sha256, variant, headers });
+  if (!problem && coding && !accepted.includes(coding) && !accepted.includes('*')) problem = `coding ${coding}, accepted ${accepted}`;
+  record(variant, 'coded', response, problem);
+  if (coding) codedResponses.add(1, { coding });
 }
 
 /** GET of an object, then again with If-None-Match: 304. @param {string} variant */
