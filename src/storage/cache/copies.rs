@@ -1,33 +1,15 @@
-//! The copies of cached objects: which one answers a request, where they come from, and when they are made.
+//! The copies of cached objects: what is known of them, and which one answers a request.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
-use futures_util::FutureExt;
-use futures_util::future::join_all;
-use nearedge_core::http::accept::Weights;
-use nearedge_core::object::{Body, CopyKind, Head, Object, ObjectKey, base64_len};
-use nearedge_core::response::payload::PAYLOAD_BYTES_MAX;
-use nearedge_core::store::{FetchError, FetchRequest, FetchResponse, Fetched, Part, Source, Store};
-use nix::time::{ClockId, clock_gettime};
-use parking_lot::Mutex;
-use tracing::{Instrument, Span, warn};
+use nearedge_core::object::{Body, CopyKind, Head, Object};
+use nearedge_core::store::{FetchRequest, FetchResponse, Fetched, Part, Source, Store};
 
-use crate::moment::Moment;
 use crate::storage::cache::index::{IndexEntry, Insertion};
 use crate::storage::cache::shared::Shared;
-use crate::storage::cache::singleflight::Join;
-use crate::storage::copies::{Budget, Job, Progress};
-
-/// The most copies that wait to be made. Later ones are requested again by later clients.
-const QUEUE_LEN_MAX: usize = 64;
-
-/// How long a response waits for an uploaded copy that it can do without. A healthy S3 responds within this time.
-const ASK_WAIT: Duration = Duration::from_millis(250);
-
-/// The part of an invocation's time in which no slice starts any more.
-const SLICE_MARGIN: Duration = Duration::from_millis(50);
+use crate::storage::cache::uploaded::ASK_WAIT;
 
 /// A copy, ready to send.
 pub(super) struct CachedCopy {
@@ -50,26 +32,26 @@ impl CachedCopy {
 pub(super) struct KnownCopies([AtomicU64; CopyKind::ALL.len()]);
 
 /// S3 was not asked, and the function has not begun to make the copy.
-const UNKNOWN: u64 = 0;
+pub(super) const UNKNOWN: u64 = 0;
 
 /// S3 has none, and the function has not begun to make the copy.
-const NOT_UPLOADED: u64 = 1;
+pub(super) const NOT_UPLOADED: u64 = 1;
 
 /// The copy is to be made.
-const PENDING: u64 = 2;
+pub(super) const PENDING: u64 = 2;
 
 /// There is no such copy, or it is of no use.
-const ABSENT: u64 = u64::MAX;
+pub(super) const ABSENT: u64 = u64::MAX;
 
 /// The bit that distinguishes a copy of the function from an uploaded one.
-const MADE: u64 = 1 << 62;
+pub(super) const MADE: u64 = 1 << 62;
 
 impl KnownCopies {
-    fn state(&self, kind: CopyKind) -> u64 {
+    pub(super) fn state(&self, kind: CopyKind) -> u64 {
         self.0[kind as usize].load(Ordering::Relaxed)
     }
 
-    fn set(&self, kind: CopyKind, state: u64) {
+    pub(super) fn set(&self, kind: CopyKind, state: u64) {
         self.0[kind as usize].store(state, Ordering::Relaxed);
     }
 
@@ -104,46 +86,6 @@ pub(super) enum Representation {
     Unasked,
 }
 
-/// The copies to be made.
-pub(super) struct CopyWork {
-    is_empty: AtomicBool,
-    queue: Mutex<CopyQueue>,
-}
-
-struct CopyQueue {
-    waiting: Vec<Wanted>,
-    /// The work on a large text, and on a small one that does not wait for it.
-    jobs: Vec<(Wanted, Job)>,
-    budget: Budget,
-}
-
-/// The most jobs at once: each has the tables of an encoder, up to 3 MB.
-const JOBS_MAX: usize = 2;
-
-/// A text that is smaller than the rest of the current one by this factor is copied first.
-const SMALL_FACTOR: u64 = 4;
-
-/// A copy to be made.
-struct Wanted {
-    source: Arc<IndexEntry>,
-    kind: CopyKind,
-    /// The body of a source that the cache does not keep.
-    body: Option<Body>,
-}
-
-impl CopyWork {
-    pub(super) fn new(cpu_millis: u32) -> Self {
-        let queue = CopyQueue { waiting: Vec::new(), jobs: Vec::new(), budget: Budget::new(cpu_millis) };
-        Self { is_empty: AtomicBool::new(true), queue: Mutex::new(queue) }
-    }
-
-    /// Whether no copy has been begun.
-    #[cfg(test)]
-    pub(super) fn is_idle(&self) -> bool {
-        self.queue.lock().jobs.is_empty()
-    }
-}
-
 impl<S: Store> Shared<S> {
     /// Selects the representation of a cached object that answers a request.
     pub(super) fn representation(&self, request: &FetchRequest<'_>, entry: &Arc<IndexEntry>) -> Representation {
@@ -165,7 +107,9 @@ impl<S: Store> Shared<S> {
             match self.index.copy(&entry.version, kind) {
                 Some(copy) if (request.fits)(&copy.head, None) => {
                     // The client prefers another one, or as much.
-                    if let Some(better) = wanted.filter(|better| weights.of(*better) >= weights.of(kind)) {
+                    if let Some(better) =
+                        wanted.filter(|better| weights.of(*better) >= weights.of(kind) && self.index.keeps(&entry.head))
+                    {
                         self.queue_copy(entry, better, None);
                     }
                     return Representation::Copy(copy);
@@ -175,14 +119,6 @@ impl<S: Store> Shared<S> {
             }
         }
         Representation::Object(wanted)
-    }
-
-    /// The kinds of uploaded copies that the client prefers and S3 was not asked for.
-    fn unasked<'e>(&self, entry: &'e IndexEntry, weights: &Weights) -> impl Iterator<Item = CopyKind> {
-        let uploaded = self.index.config.copies.uploaded(entry.head.copyable()).iter().copied();
-        uploaded.filter(|kind| {
-            weights.prefers(*kind) && entry.copies.as_ref().is_some_and(|known| known.state(*kind) == UNKNOWN)
-        })
     }
 
     /// Answers from the cache if it holds everything that the answer needs. Queues the copies that would answer later requests.
@@ -244,103 +180,8 @@ impl<S: Store> Shared<S> {
         response
     }
 
-    /// Asks S3 for the uploaded copies that the client prefers, each once for a version of the object, and waits for them until `wait`.
-    /// Returns whether there were any to ask for.
-    pub(super) async fn ask_for_copies(
-        self: &Arc<Self>,
-        request: &FetchRequest<'_>,
-        entry: &Arc<IndexEntry>,
-        deadline: Instant,
-        wait: Instant,
-    ) -> bool {
-        let now = Moment::now();
-        let Some(accepts) = request.accepts.filter(|_| !self.backoff.is_active(None, now)) else { return false };
-        if self.ask_backoff.is_active(None, now) {
-            return false;
-        }
-        let weights = accepts.weights(entry.head.copyable(), entry.head.content_type.as_deref());
-        let asked = join_all(self.unasked(entry, &weights).map(|kind| self.ask_for_copy(entry, kind, deadline)));
-        match tokio::time::timeout(wait.saturating_duration_since(Instant::now()), asked).await {
-            Ok(asked) => !asked.is_empty(),
-            Err(_) => {
-                self.ask_backoff.start();
-                true
-            }
-        }
-    }
-
-    /// Queues the questions for uploaded copies, so that no cache hit waits for S3.
-    fn queue_question(&self, request: &FetchRequest<'_>, entry: &Arc<IndexEntry>) {
-        let Some(accepts) = request.accepts else { return };
-        let weights = accepts.weights(entry.head.copyable(), entry.head.content_type.as_deref());
-        let mut questions = self.questions.lock();
-        for kind in self.unasked(entry, &weights) {
-            let is_same = |(other, other_kind): &(Arc<IndexEntry>, CopyKind)| {
-                other.version == entry.version && *other_kind == kind
-            };
-            if questions.len() < QUEUE_LEN_MAX && !questions.iter().any(is_same) {
-                questions.push((entry.clone(), kind));
-            }
-        }
-    }
-
-    /// Asks the queued questions; drops those that are left at `deadline`.
-    pub(super) async fn ask_queued(self: &Arc<Self>, deadline: Instant) {
-        let questions = std::mem::take(&mut *self.questions.lock());
-        for (entry, kind) in questions {
-            if Instant::now() >= deadline || self.backoff.is_active(None, Moment::now()) {
-                return;
-            }
-            self.ask_for_copy(&entry, kind, deadline).await;
-        }
-    }
-
-    async fn ask_for_copy(self: &Arc<Self>, entry: &Arc<IndexEntry>, kind: CopyKind, deadline: Instant) {
-        let asked = || entry.copies.as_ref().filter(|known| known.state(kind) != UNKNOWN).map(|_| ());
-        let start = || {
-            let (shared, entry) = (self.clone(), entry.clone());
-            let copy_key = ObjectKey::new(format!("{}{}", entry.version.key, kind.suffix()));
-            let call = async move { shared.fetch_copy(&copy_key, &entry, kind, deadline).await };
-            call.instrument(Span::current()).boxed()
-        };
-        if let Join::Leader(call) | Join::Follower(call) =
-            self.copies_in_flight.join((entry.version.clone(), kind), asked, start)
-        {
-            call.await;
-        }
-    }
-
-    /// Fetches an uploaded copy, and stores it if it is one of this version of the object.
-    async fn fetch_copy(&self, key: &ObjectKey, entry: &IndexEntry, kind: CopyKind, deadline: Instant) {
-        let Some(known) = &entry.copies else { return };
-        let fits = |head: &Head, _: Option<&_>| base64_len(head.size_bytes) <= PAYLOAD_BYTES_MAX;
-        let result = self.store.fetch(&FetchRequest::unconditional(key, Part::Whole, &fits), deadline).await.result;
-        self.backoff.record(&result);
-        match result {
-            Ok(Fetched::Object(Object { head, body, .. })) => match refusal(&head, entry, kind) {
-                None => {
-                    let identity = head.etag.as_deref().unwrap_or_default().as_bytes();
-                    let head = entry.head.of_copy(kind, head.size_bytes, identity);
-                    self.store_copy(entry, kind, 0, CachedCopy { head, body: body.unreserved() });
-                }
-                Some(reason) => {
-                    warn!(key = key.as_str(), "the uploaded copy is not used: {reason}");
-                    known.set(kind, NOT_UPLOADED);
-                }
-            },
-            // The next request asks again.
-            Err(error) if error.is_outage() || matches!(error, FetchError::Busy(_)) => {}
-            Err(FetchError::Missing(_)) | Ok(_) => known.set(kind, NOT_UPLOADED),
-            Err(error) => {
-                let cause = error.cause().map(ToString::to_string).unwrap_or_default();
-                warn!(key = key.as_str(), "the uploaded copy is not used: {cause}");
-                known.set(kind, NOT_UPLOADED);
-            }
-        }
-    }
-
     /// Stores a copy; `origin` is [`MADE`] or 0.
-    fn store_copy(&self, entry: &IndexEntry, kind: CopyKind, origin: u64, copy: CachedCopy) {
+    pub(super) fn store_copy(&self, entry: &IndexEntry, kind: CopyKind, origin: u64, copy: CachedCopy) {
         let size = copy.head.size_bytes | origin;
         let Some(known) = &entry.copies else { return };
         match self.index.insert_copy(&entry.version, kind, copy) {
@@ -350,101 +191,4 @@ impl<S: Store> Shared<S> {
             Insertion::Outdated => {}
         }
     }
-
-    fn queue_copy(&self, source: &Arc<IndexEntry>, kind: CopyKind, body: Option<Body>) {
-        let (Some(known), Some(mut queue)) = (&source.copies, self.copy_work.queue.try_lock()) else { return };
-        let has_room = match body {
-            None => queue.waiting.len() < QUEUE_LEN_MAX,
-            // Bodies outside the cache would add up.
-            Some(_) => queue.waiting.is_empty() && queue.jobs.is_empty(),
-        };
-        if has_room {
-            known.set(kind, PENDING);
-            queue.waiting.push(Wanted { source: source.clone(), kind, body });
-            queue.budget.earn(SystemTime::now());
-            self.copy_work.is_empty.store(false, Ordering::Relaxed);
-        }
-    }
-
-    /// Works on the copies to be made, as long as the budget and `deadline` allow.
-    pub(super) fn make_copies(&self, deadline: Instant) {
-        if self.copy_work.is_empty.load(Ordering::Relaxed) {
-            return;
-        }
-        // Another invocation is at it.
-        let Some(mut queue) = self.copy_work.queue.try_lock() else { return };
-        queue.budget.earn(SystemTime::now());
-        while queue.budget.is_left() && Instant::now() + SLICE_MARGIN < deadline {
-            let started = cpu_time();
-            let has_more = self.work_on(&mut queue);
-            queue.budget.spend(cpu_time().saturating_sub(started));
-            if !has_more {
-                self.copy_work.is_empty.store(true, Ordering::Relaxed);
-                return;
-            }
-        }
-    }
-
-    /// Works on one slice of a copy. Returns whether there is more to do.
-    fn work_on(&self, queue: &mut CopyQueue) -> bool {
-        self.begin_smallest(queue);
-        let Some((wanted, job)) = queue.jobs.pop() else { return false };
-        let Wanted { source, kind, .. } = &wanted;
-        match job.step() {
-            Progress::Continues(job) => queue.jobs.push((wanted, job)),
-            Progress::Done(body, coded) => {
-                let head = source.head.of_copy(*kind, body.len(), &coded);
-                self.store_copy(source, *kind, MADE, CachedCopy { head, body });
-            }
-            Progress::Useless => {
-                if let Some(known) = &source.copies {
-                    known.set(*kind, ABSENT);
-                }
-            }
-        }
-        !queue.jobs.is_empty() || !queue.waiting.is_empty()
-    }
-
-    /// Begins the smallest waiting copy if no job runs, or if it is small compared with the rest of that job.
-    fn begin_smallest(&self, queue: &mut CopyQueue) {
-        loop {
-            let sizes = queue.waiting.iter().map(|wanted| wanted.source.head.size_bytes).enumerate();
-            let Some((index, size)) = sizes.min_by_key(|(_, size)| *size) else { return };
-            let may_begin = match queue.jobs.last() {
-                None => true,
-                Some((_, job)) => queue.jobs.len() < JOBS_MAX && size * SMALL_FACTOR < job.remaining_bytes(),
-            };
-            if !may_begin {
-                return;
-            }
-            let mut wanted = queue.waiting.swap_remove(index);
-            let body = wanted.body.take().or_else(|| self.index.body(&wanted.source.version));
-            match body.and_then(|body| Job::new(body, wanted.kind)) {
-                Some(job) => return queue.jobs.push((wanted, job)),
-                // Evicted: a later request queues it again.
-                None => wanted.source.copies.iter().for_each(|known| known.set(wanted.kind, NOT_UPLOADED)),
-            }
-        }
-    }
-}
-
-/// Why an object is no copy of this version.
-fn refusal(copy: &Head, entry: &IndexEntry, kind: CopyKind) -> Option<&'static str> {
-    let coding = copy.content_encoding.as_deref().filter(|coding| !coding.is_empty());
-    // In the same second, the source may have replaced that of the copy.
-    let is_newer = copy.modified().zip(entry.head.modified()).is_some_and(|(copy, source)| copy > source);
-    if !is_newer {
-        Some("it is not newer than its source: upload it a second after the source")
-    } else if coding.is_some_and(|coding| !kind.coding().is_some_and(|own| own.eq_ignore_ascii_case(coding))) {
-        Some("it has another Content-Encoding than its suffix says")
-    } else if copy.size_bytes == 0 || copy.size_bytes >= entry.head.size_bytes {
-        Some("it is not smaller than its source")
-    } else {
-        None
-    }
-}
-
-/// The CPU time of this thread.
-fn cpu_time() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }

@@ -2,17 +2,19 @@
 //!
 //! - `index`: what the cache holds; `selection`: what a request needs of it
 //! - `fetch`: requests to the store behind, shared among concurrent callers by `singleflight`
-//! - `copies`: objects in other codings and formats
+//! - `copies`: objects in other codings and formats, which are `uploaded` or made (`copy_work`)
 //! - `revalidation`: expired objects; `backoff`: no revalidation while S3 fails
 
 mod backoff;
 mod copies;
+mod copy_work;
 mod fetch;
 mod index;
 mod revalidation;
 mod selection;
 mod shared;
 mod singleflight;
+mod uploaded;
 
 use std::fmt;
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use nearedge_core::store::{FetchError, Fetched, Part, Source};
 use parking_lot::Mutex;
 
 use crate::storage::cache::backoff::Backoff;
-use crate::storage::cache::copies::CopyWork;
+use crate::storage::cache::copy_work::CopyWork;
 use crate::storage::cache::index::{CacheConfig, Index, IndexEntry, Version};
 use crate::storage::cache::singleflight::Singleflight;
 

@@ -20,7 +20,7 @@ const OUTPUT_BYTES_MIN: usize = 4096;
 /// An encoder and its output so far.
 pub(super) enum Encoder {
     Brotli(BrotliC, Vec<u8>),
-    Gzip(GzEncoder<Vec<u8>>),
+    Gzip(Box<GzEncoder<Vec<u8>>>),
 }
 
 impl Encoder {
@@ -31,7 +31,7 @@ impl Encoder {
                 let options = BrotliOptions::new().quality(BROTLI_QUALITY);
                 Some(Self::Brotli(BrotliC::new(options)?, Vec::new()))
             }
-            CopyKind::Gzip => Some(Self::Gzip(GzEncoder::new(Vec::new(), Compression::new(GZIP_LEVEL)))),
+            CopyKind::Gzip => Some(Self::Gzip(Box::new(GzEncoder::new(Vec::new(), Compression::new(GZIP_LEVEL))))),
             CopyKind::Zstd | CopyKind::Avif | CopyKind::Webp => None,
         }
     }

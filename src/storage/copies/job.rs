@@ -22,7 +22,7 @@ pub(in crate::storage) struct Job {
 /// The state of a job after a slice.
 pub(in crate::storage) enum Progress {
     /// There is more to do.
-    Continues(Job),
+    Continues(Box<Job>),
     /// The copy, and its bytes before base64.
     Done(Body, Vec<u8>),
     /// There is no copy: it would be too large, or the encoder fails.
@@ -31,8 +31,8 @@ pub(in crate::storage) enum Progress {
 
 impl Job {
     /// The work on a copy of `source`; `None` if the function cannot encode this kind.
-    pub(in crate::storage) fn new(source: Body, kind: CopyKind) -> Option<Self> {
-        Some(Self { source, done: 0, encoder: Encoder::new(kind)? })
+    pub(in crate::storage) fn new(source: Body, kind: CopyKind) -> Option<Box<Self>> {
+        Some(Box::new(Self { source, done: 0, encoder: Encoder::new(kind)? }))
     }
 
     /// The bytes of the text that are not encoded yet.
@@ -41,7 +41,7 @@ impl Job {
     }
 
     /// Works on the next slice.
-    pub(in crate::storage) fn step(mut self) -> Progress {
+    pub(in crate::storage) fn step(mut self: Box<Self>) -> Progress {
         match self.encode_slice() {
             Ok(()) if self.is_useless() => Progress::Useless,
             Ok(()) if self.done < self.source.len() => Progress::Continues(self),
