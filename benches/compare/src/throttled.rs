@@ -11,8 +11,8 @@ use crate::{Bench, check, coded, event, is_coded, micros};
 const PERIOD_MICROS: u32 = 20_000;
 const QUOTA_MICROS: u32 = 1_429;
 
-/// The wait between two warm requests, after which the quota is full again. It is part of the load, not a wait for a result.
-const PAUSE: Duration = Duration::from_millis(25);
+/// The wait between two visits. It is part of the load, not a wait for a result.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// The results of one handler, in µs.
 pub struct Row {
@@ -92,10 +92,7 @@ impl Bench {
                 let handler = Handler::start(&program, &self.tls_url(), &[1]);
                 quota.add(&handler);
                 check(program.name, &handler.api.invoke(event(path)), path);
-                let latencies = (0..self.rounds * 40).map(|_| {
-                    std::thread::sleep(PAUSE);
-                    micros(handler.api.invoke(event(path)).latency)
-                });
+                let latencies = (0..self.rounds * 200).map(|_| micros(handler.api.invoke(event(path)).latency));
                 let latencies = sorted(latencies.collect());
                 [0.5, 0.9, 0.99].map(|share| percentile(&latencies, share))
             });
@@ -126,13 +123,13 @@ impl Bench {
                     assert!(response.payload.starts_with(b"{\"statusCode\":200"), "expected a file");
                 }
                 times[index].push(micros(started.elapsed()) / 1e3);
-                std::thread::sleep(PAUSE * 8);
+                std::thread::sleep(PAUSE);
                 // A later visitor gets copies of what the visit before was about.
                 for file in (0..FILES).filter(|_| visit > 0) {
                     let response = handler.api.invoke(coded(&path(visit - 1, file)));
                     copies += usize::from(is_coded(&response));
                 }
-                std::thread::sleep(PAUSE * 8);
+                std::thread::sleep(PAUSE);
             }
         }
         let [without, with] = times.map(sorted);
