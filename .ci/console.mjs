@@ -75,10 +75,11 @@ async function traffic(cdn, variants = ["v1", "v2"]) {
   const etags = new Map();
   for (let number = 0; !stopped; number++) {
     const version = variants[number % 5 < 3 ? 0 : 1 + Math.floor(number / 15) % (variants.length - 1)];
-    const path = number % 17 === 0 ? "/nothing.html" : ["/test.html", "/test.png"][number % 2];
+    const path = number % 17 === 0 ? "/nothing.html" : ["/test.html", "/test.png", "/page.js"][number % 3];
     const headers = number % 11 === 0 ? {} : { test_version: version };
+    headers["accept-encoding"] = number % 4 === 0 ? "gzip" : "gzip, deflate, br, zstd";
     const key = `${headers.test_version}${path}`;
-    if (number % 3 === 0 && etags.has(key)) headers["if-none-match"] = etags.get(key);
+    if (number % 4 === 0 && etags.has(key)) headers["if-none-match"] = etags.get(key);
     const response = await send(cdn + (number % 11 === 0 ? "/index.html" : path), headers);
     if (response.headers.etag) etags.set(key, response.headers.etag);
     // The rate varies, so that the graphs have a shape.
