@@ -1,7 +1,7 @@
 //! Drives Lambda handlers over the Runtime API and compares their CPU time, latency, start and memory.
 //!
 //! `cargo build --release --features peers && target/release/compare ../../target/release/bootstrap
-//! [--python PYTHON] [--rounds N] [--out FOLDER] [--throttled] [--gate]`. Without the feature `peers` it compares fewer handlers.
+//! [--python PYTHON] [--rounds N] [--out FOLDER] [--only PART] [--gate]`. Without the feature `peers` it compares fewer handlers.
 //!
 //! The driver and S3 run on core 0, the handlers on core 1. Each round measures all handlers in turn; a result is the
 //! median of the rounds. CPU time is the scheduler's count for all threads of the handler.
@@ -46,13 +46,13 @@ const PYTHON: &str = "Python (boto3)";
 const ALONE: &str = "lambda_http alone";
 
 const USAGE: &str = "\
-usage: compare BOOTSTRAP [--python PYTHON] [--rounds N] [--out FOLDER] [--throttled] [--gate]
+usage: compare BOOTSTRAP [--python PYTHON] [--rounds N] [--out FOLDER] [--only PART] [--gate]
 
   BOOTSTRAP          nearedge's binary, from deploy/build.sh
   --python PYTHON    also measure the reference, with an interpreter that has awslambdaric and boto3
   --rounds N         rounds of each measurement (9)
   --out FOLDER       write compare.md and compare.svg to this folder
-  --throttled        measure a fourteenth of a core only
+  --only PART        measure this part only: throttled (a fourteenth of a core) or misses
   --gate             fail if a target, other than P2, is missed by more than a quarter";
 
 struct Arguments {
@@ -60,7 +60,7 @@ struct Arguments {
     python: Option<PathBuf>,
     rounds: usize,
     out: Option<PathBuf>,
-    throttled: bool,
+    only: Option<String>,
     gate: bool,
 }
 
@@ -68,14 +68,14 @@ impl Arguments {
     fn parse() -> Self {
         let mut arguments = std::env::args().skip(1);
         let mut parsed =
-            Self { bootstrap: PathBuf::new(), python: None, rounds: 9, out: None, throttled: false, gate: false };
+            Self { bootstrap: PathBuf::new(), python: None, rounds: 9, out: None, only: None, gate: false };
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().unwrap_or_else(|| panic!("{argument} needs a value"));
             match argument.as_str() {
                 "--python" => parsed.python = Some(value().into()),
                 "--rounds" => parsed.rounds = value().parse().expect("--rounds is a number"),
                 "--out" => parsed.out = Some(value().into()),
-                "--throttled" => parsed.throttled = true,
+                "--only" => parsed.only = Some(value()),
                 "--gate" => parsed.gate = true,
                 _ => parsed.bootstrap = argument.into(),
             }
@@ -456,7 +456,11 @@ fn main() {
         programs
     };
     let step = |what: &str| eprintln!("{what} …");
-    if arguments.throttled {
+    if arguments.only.as_deref() == Some("misses") {
+        bench.misses(&with_python(vec![ours, plain]), &mut report);
+        return println!("{}", report.rows_section());
+    }
+    if arguments.only.as_deref() == Some("throttled") {
         let quota = Quota::create().expect("the right to create a control group");
         let long = warm.env("cache_ttl_secs", "3600");
         report.throttled = bench.throttled(&quota, &with_python(vec![long.clone(), moka, plain]));

@@ -202,7 +202,36 @@ impl Report {
                 if missed.iter().any(|line| line.starts_with(&format!("{name} {what}:"))) { " **missed**" } else { "" };
             let _ = writeln!(page, "| {name} | {what} | {value:.2}{mark} | {sign} {limit:.2} |");
         }
-        for (title, rows) in [("Hits", &self.hits), ("Misses", &self.misses), ("Telemetry", &self.telemetry)] {
+        page.push_str(&self.rows_section());
+        page.push_str("\nStart: from spawning the process until its first request for an event, in ms; nearedge without pre-warming.\n\n| | start |\n|---|---|\n");
+        for (name, start) in &self.starts {
+            let _ = writeln!(page, "| {name} | {start:.2} |");
+        }
+        let ((without, with), _) = self.definition;
+        let _ = writeln!(
+            page,
+            "\nFrom the start to the first response, with pre-warming, its default, and S3 over TLS: {without:.2} ms, {with:.2} ms with a definition of experiments of 10 kB."
+        );
+        page.push_str("\nFirst invocation: an object of 10 kB, in ms; nearedge with pre-warming, its default, which opens the connection during INIT.\n\n| | plain HTTP | TLS | new connections after the start |\n|---|---|---|---|\n");
+        for (name, plain, tls, opened) in &self.firsts {
+            let _ = writeln!(page, "| {name} | {plain:.2} | {tls:.2} | {opened} |");
+        }
+        page.push_str(&self.throttled_section());
+        let (one, eight) = self.throughput;
+        let _ = write!(
+            page,
+            "\nThroughput of 100 kB hits on two cores, shared with the driver: {one:.0} per second one at a time, {eight:.0} per second eight concurrently.\n\
+             A hit of 240 bytes uses {:.1} µs of CPU with 10 cache entries, {:.1} µs with 100,000.\n",
+            self.growth.0, self.growth.1
+        );
+        page
+    }
+
+    /// CPU and latency of hits, misses and telemetry.
+    pub fn rows_section(&self) -> String {
+        let mut page = String::new();
+        let parts = [("Hits", &self.hits), ("Misses", &self.misses), ("Telemetry", &self.telemetry)];
+        for (title, rows) in parts.into_iter().filter(|(_, rows)| !rows.is_empty()) {
             let _ = write!(page, "\n{title}: CPU of the handler per invocation, and latency p50 / p99, in µs.\n\n| |");
             let mut sizes: Vec<_> = rows.iter().map(|row| row.size).collect();
             sizes.dedup();
@@ -226,27 +255,6 @@ impl Report {
                 page.push('\n');
             }
         }
-        page.push_str("\nStart: from spawning the process until its first request for an event, in ms; nearedge without pre-warming.\n\n| | start |\n|---|---|\n");
-        for (name, start) in &self.starts {
-            let _ = writeln!(page, "| {name} | {start:.2} |");
-        }
-        let ((without, with), _) = self.definition;
-        let _ = writeln!(
-            page,
-            "\nFrom the start to the first response, with pre-warming, its default, and S3 over TLS: {without:.2} ms, {with:.2} ms with a definition of experiments of 10 kB."
-        );
-        page.push_str("\nFirst invocation: an object of 10 kB, in ms; nearedge with pre-warming, its default, which opens the connection during INIT.\n\n| | plain HTTP | TLS | new connections after the start |\n|---|---|---|---|\n");
-        for (name, plain, tls, opened) in &self.firsts {
-            let _ = writeln!(page, "| {name} | {plain:.2} | {tls:.2} | {opened} |");
-        }
-        page.push_str(&self.throttled_section());
-        let (one, eight) = self.throughput;
-        let _ = write!(
-            page,
-            "\nThroughput of 100 kB hits on two cores, shared with the driver: {one:.0} per second one at a time, {eight:.0} per second eight concurrently.\n\
-             A hit of 240 bytes uses {:.1} µs of CPU with 10 cache entries, {:.1} µs with 100,000.\n",
-            self.growth.0, self.growth.1
-        );
         page
     }
 
