@@ -13,7 +13,8 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use fixture::{HOUR, PRESENTATION, SECRET, SIZES, event, object, origin, policy, raw};
 use nearedge::origin::Origin;
 use nearedge_core::access::secret::{SecretMatch, Secrets};
-use nearedge_core::object::BodyEncoder;
+use nearedge_core::http::accept::Accepts;
+use nearedge_core::object::{BodyEncoder, CopyKind, Copyable};
 use nearedge_core::request::Request;
 use nearedge_core::request::event::parse;
 use nearedge_core::response::payload::Payload;
@@ -170,6 +171,39 @@ fn responses(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Negotiation, and hits of clients that accept codings, next to the same hit without a coding.
+fn copies(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("copy");
+    let text = Copyable::Text { may_transform: true };
+    for (name, field) in
+        [("CloudFront", "br,gzip"), ("browser", "gzip, deflate, br, zstd"), ("hostile/8kB", &"gzip;q=0.5,".repeat(745))]
+    {
+        let accepts = Accepts { encoding: Some(field), media: None };
+        assert!(accepts.weights(text, None).prefers(CopyKind::Gzip));
+        group.bench_function(BenchmarkId::new("weights", name), |bencher| {
+            bencher.iter(|| black_box(&accepts).weights(text, None));
+        });
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let deadline = Instant::now() + HOUR;
+    let plain = event("/docs/test.html");
+    let mut accepting: Value = serde_json::from_slice(&plain).unwrap();
+    accepting["headers"]["accept-encoding"] = json!("br,gzip");
+    let accepting = serde_json::to_vec(&accepting).unwrap();
+    for (name, bytes) in [("10kB", 10_000), ("100kB", 100_000)] {
+        let origin = fixture::copying_origin(object(bytes));
+        let respond = |event: &[u8]| runtime.block_on(fixture::respond(&origin, black_box(event), deadline));
+        // The budget grows with time.
+        while respond(&accepting).record.copy.is_none() {
+            runtime.block_on(origin.refresh(deadline));
+        }
+        assert!(respond(&plain).record.copy.is_none());
+        group.bench_function(BenchmarkId::new("hit, stored", name), |bencher| bencher.iter(|| respond(&plain)));
+        group.bench_function(BenchmarkId::new("hit, br", name), |bencher| bencher.iter(|| respond(&accepting)));
+    }
+    group.finish();
+}
+
 /// The status, body size and source of a response.
 fn summary<S: Store>(
     runtime: &tokio::runtime::Runtime,
@@ -181,5 +215,5 @@ fn summary<S: Store>(
     (record.status, record.body_bytes, record.source.unwrap())
 }
 
-criterion_group!(benches, event_parse, secret, decision, payload_encode, body_encode, responses);
+criterion_group!(benches, event_parse, secret, decision, payload_encode, body_encode, responses, copies);
 criterion_main!(benches);
