@@ -1,18 +1,18 @@
 //! The copies that the function makes: which ones, in which order, and when.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use nearedge_core::object::{Body, CopyKind};
 use nearedge_core::store::Store;
 use nix::time::{ClockId, clock_gettime};
-use parking_lot::Mutex;
 
-use crate::storage::cache::copies::{ABSENT, CachedCopy, MADE, NOT_UPLOADED, PENDING};
+use crate::storage::cache::copy_queue::{CopyQueue, Wanted};
 use crate::storage::cache::index::IndexEntry;
+use crate::storage::cache::known_copies::{ABSENT, CachedCopy, MADE, NOT_UPLOADED, PENDING};
 use crate::storage::cache::shared::Shared;
-use crate::storage::copies::{Budget, Job, Progress};
+use crate::storage::copies::{Job, Progress};
 
 /// The most copies that wait to be made. Later ones are requested again by later clients.
 const QUEUE_LEN_MAX: usize = 64;
@@ -20,45 +20,11 @@ const QUEUE_LEN_MAX: usize = 64;
 /// The part of an invocation's time in which no slice starts any more.
 const SLICE_MARGIN: Duration = Duration::from_millis(50);
 
-/// The copies to be made.
-pub(super) struct CopyWork {
-    is_empty: AtomicBool,
-    queue: Mutex<CopyQueue>,
-}
-
-struct CopyQueue {
-    waiting: Vec<Wanted>,
-    /// The work on a large text, and on a small one that does not wait for it.
-    jobs: Vec<(Wanted, Box<Job>)>,
-    budget: Budget,
-}
-
 /// The most jobs at once: each has the tables of an encoder, up to 3 MB.
 const JOBS_MAX: usize = 2;
 
 /// A text that is smaller than the rest of the current one by this factor is copied first.
 const SMALL_FACTOR: u64 = 4;
-
-/// A copy to be made.
-struct Wanted {
-    source: Arc<IndexEntry>,
-    kind: CopyKind,
-    /// The body of a source that the cache does not keep.
-    body: Option<Body>,
-}
-
-impl CopyWork {
-    pub(super) fn new(cpu_millis: u32) -> Self {
-        let queue = CopyQueue { waiting: Vec::new(), jobs: Vec::new(), budget: Budget::new(cpu_millis) };
-        Self { is_empty: AtomicBool::new(true), queue: Mutex::new(queue) }
-    }
-
-    /// Whether no copy has been begun.
-    #[cfg(test)]
-    pub(super) fn is_idle(&self) -> bool {
-        self.queue.lock().jobs.is_empty()
-    }
-}
 
 impl<S: Store> Shared<S> {
     /// Queues a copy, unless too many wait; `body` is that of a source that the cache does not keep.

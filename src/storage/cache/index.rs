@@ -18,7 +18,7 @@ use nearedge_core::store::Missing;
 use parking_lot::Mutex;
 
 use crate::moment::Moment;
-use crate::storage::cache::copies::{CachedCopy, KnownCopies};
+use crate::storage::cache::known_copies::{CachedCopy, KnownCopies};
 use crate::storage::copies::CopiesConfig;
 
 /// The memory of an entry besides its texts: moka's nodes, reference counts, the allocator's rounding.

@@ -2,14 +2,16 @@
 //!
 //! - `index`: what the cache holds; `selection`: what a request needs of it
 //! - `fetch`: requests to the store behind, shared among concurrent callers by `singleflight`
-//! - `copies`: objects in other codings and formats, which are `uploaded` or made (`copy_work`)
+//! - `representation`: the object or one of its `known_copies`, which are `uploaded` or made (`copy_queue`, `copy_work`)
 //! - `revalidation`: expired objects; `backoff`: no revalidation while S3 fails
 
 mod backoff;
-mod copies;
+mod copy_queue;
 mod copy_work;
 mod fetch;
 mod index;
+mod known_copies;
+mod representation;
 mod revalidation;
 mod selection;
 mod shared;

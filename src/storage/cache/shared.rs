@@ -8,8 +8,9 @@ use nearedge_core::store::{FetchError, Fetched, Part, Source};
 use parking_lot::Mutex;
 
 use crate::storage::cache::backoff::Backoff;
-use crate::storage::cache::copy_work::CopyWork;
-use crate::storage::cache::index::{CacheConfig, Index, IndexEntry, Version};
+use crate::storage::cache::copy_queue::CopyWork;
+use crate::storage::cache::index::{CacheConfig, Index, IndexEntry, Insertion, Version};
+use crate::storage::cache::known_copies::{ABSENT, CachedCopy};
 use crate::storage::cache::singleflight::Singleflight;
 
 /// The state that all handles of a cache share.
@@ -41,6 +42,18 @@ impl<S> Shared<S> {
             index: Index::new(config),
             backoff: Backoff::default(),
             stale: Mutex::default(),
+        }
+    }
+
+    /// Stores a copy; `origin` is [`MADE`] or 0.
+    pub(super) fn store_copy(&self, entry: &IndexEntry, kind: CopyKind, origin: u64, copy: CachedCopy) {
+        let size = copy.head.size_bytes | origin;
+        let Some(known) = &entry.copies else { return };
+        match self.index.insert_copy(&entry.version, kind, copy) {
+            Insertion::Stored => known.set(kind, size),
+            // It would be made or fetched again for each request.
+            Insertion::Full => known.set(kind, ABSENT),
+            Insertion::Outdated => {}
         }
     }
 }

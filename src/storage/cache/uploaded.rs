@@ -12,8 +12,8 @@ use nearedge_core::store::{FetchError, FetchRequest, Fetched, Part, Store};
 use tracing::{Instrument, Span, warn};
 
 use crate::moment::Moment;
-use crate::storage::cache::copies::{CachedCopy, NOT_UPLOADED, UNKNOWN};
 use crate::storage::cache::index::IndexEntry;
+use crate::storage::cache::known_copies::{CachedCopy, NOT_UPLOADED, UNKNOWN};
 use crate::storage::cache::shared::Shared;
 use crate::storage::cache::singleflight::Join;
 
