@@ -48,7 +48,7 @@ impl<S: Store> Shared<S> {
         if self.copy_work.is_empty.load(Ordering::Relaxed) {
             return;
         }
-        // Another invocation is at it.
+        // Another invocation is working on the queue.
         let Some(mut queue) = self.copy_work.queue.try_lock() else { return };
         queue.budget.earn(SystemTime::now());
         while queue.budget.is_left() && Instant::now() + SLICE_MARGIN < deadline {

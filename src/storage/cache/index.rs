@@ -141,7 +141,7 @@ pub(super) struct Version {
     pub(super) etag: String,
 }
 
-/// What became of a copy.
+/// The result of storing a copy.
 pub(super) enum Insertion {
     /// The cache has it.
     Stored,

@@ -1,4 +1,4 @@
-//! What is known of the copies of a version: sizes, and why there is none.
+//! The state of the copies of a version: their sizes, or the reason why there is none.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,7 +20,7 @@ impl CachedCopy {
     }
 }
 
-/// What is known of the copies of one version of an object, by kind: one of the states below, or the size of a copy in bytes, with
+/// The state of each kind of copy of one version of an object: one of the constants below, or the size of the copy in bytes, with
 /// [`MADE`] if the function has made it.
 #[derive(Default)]
 pub(super) struct KnownCopies([AtomicU64; CopyKind::ALL.len()]);

@@ -44,7 +44,7 @@ impl CopiesConfig {
         }
     }
 
-    /// What responses say of the copies.
+    /// The kinds of copies that exist, for the fields of responses (`Vary`).
     pub fn negotiation(&self) -> Negotiation {
         Negotiation {
             made: !self.made.is_empty(),
