@@ -2,6 +2,7 @@
 //! production needs in addition.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod copies;
 mod experiments;
 mod operation;
 mod rendered;
