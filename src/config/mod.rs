@@ -98,7 +98,8 @@ impl Config {
     pub fn from_env(env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(&env);
         reader.check_environment();
-        let secrets = reader.secrets();
+        let trusts_iam = reader.flag("function_url_iam", false);
+        let secrets = reader.secrets(trusts_iam);
         let bucket = reader.bucket();
         let redirect_path = reader.redirect_path();
         let redirect_query = reader.flag("redirect_query", false);
@@ -151,6 +152,7 @@ impl Config {
             (Some(secrets), Some(bucket), Some(redirect_path), Some(log)) if reader.is_valid() => Ok(Self {
                 policy: Policy {
                     secrets,
+                    trusts_iam,
                     redirect_path,
                     redirect_query,
                     test_versions,
@@ -292,9 +294,13 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
         })
     }
 
-    fn secrets(&mut self) -> Option<Secrets> {
+    /// The secrets; none are needed if IAM guards the function URL.
+    fn secrets(&mut self, trusts_iam: bool) -> Option<Secrets> {
         // An empty secret has an error of its own.
         let Some(current) = self.raw_text("lambda_auth") else {
+            if trusts_iam {
+                return Some(Secrets::none());
+            }
             self.reject(
                 "lambda_auth",
                 "is not set: set it to the secret that CloudFront sends in the lambda_auth header",

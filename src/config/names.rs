@@ -3,7 +3,7 @@
 use strsim::osa_distance;
 
 /// The settings of nearedge.
-const SETTINGS: [&str; 52] = [
+const SETTINGS: [&str; 56] = [
     "access",
     "auth_header",
     "bucket",
@@ -28,11 +28,13 @@ const SETTINGS: [&str; 52] = [
     "experiments_path",
     "experiments_preview",
     "formats",
+    "function_url_iam",
     "headers",
     "html_handling",
     "index_document",
     "lambda_auth",
     "lambda_auth_next",
+    "log_ratio",
     "metrics",
     "metrics_namespace",
     "metrics_variants",
@@ -47,10 +49,12 @@ const SETTINGS: [&str; 52] = [
     "redirect_query",
     "redirects",
     "s3_path_style",
+    "slow_ms",
     "spa_fallback",
     "spa_fallback_dots",
     "stale_if_error_secs",
     "stale_while_revalidate_secs",
+    "streaming",
     "test_versions",
     "trace_ratio",
     "variant_fallback",

@@ -208,7 +208,7 @@ impl Measurement<'_> {
         match record.secret {
             None => count(Metric::AuthFailure),
             Some(SecretMatch::Current) if self.rotating => count(Metric::SecretCurrent),
-            Some(SecretMatch::Current) => {}
+            Some(SecretMatch::Current | SecretMatch::Iam) => {}
             Some(SecretMatch::Next) => count(Metric::SecretNext),
         }
         match record.missing {

@@ -325,15 +325,20 @@ impl<S: Store> Shared<S> {
         let header = invocation.trace.as_deref();
         let mut span = Span::none();
         let mut visit = self.origin.visit_detail().map(Visit::with_detail);
-        let parsed = match &mut visit {
-            Some(visit) => event::parse_visit(&invocation.event, visit),
-            None => event::parse(&invocation.event),
+        let converted;
+        let parsed = match self.parse(&invocation.event, visit.as_mut()) {
+            Ok(request) => Ok(request),
+            // The other doors' events: an error is rare enough for a second look.
+            Err(error) => match event::convert(&invocation.event) {
+                Some((event, door)) => {
+                    converted = event;
+                    self.parse(&converted, visit.as_mut()).map(|request| Request { door, ..request })
+                }
+                None => Err(error),
+            },
         };
         let handled = match parsed {
-            Ok(mut request) => {
-                if let Some(names) = &self.header_names {
-                    names.apply(&invocation.event, &mut request);
-                }
+            Ok(request) => {
                 if let Some(traces) = &self.traces {
                     let arn = self.arn.get().map_or("", String::as_str);
                     let trusted = request.traceparent.is_some() && self.origin.trusts(&request);
@@ -375,6 +380,18 @@ impl<S: Store> Shared<S> {
         if let Some(traces) = self.traces.as_ref().filter(|_| !self.concurrent) {
             traces.exporter.flush(FlushReason::BetweenEvents, started + left.saturating_sub(FLUSH_MARGIN)).await;
         }
+    }
+
+    /// Parses an event of payload format 2.0, and fills `visit`.
+    fn parse<'e>(&self, event: &'e [u8], visit: Option<&mut Visit<'e>>) -> Result<Request<'e>, EventError> {
+        let mut request = match visit {
+            Some(visit) => event::parse_visit(event, visit)?,
+            None => event::parse(event)?,
+        };
+        if let Some(names) = &self.header_names {
+            names.apply(event, &mut request);
+        }
+        Ok(request)
     }
 
     /// Responds to a request, and posts the response.

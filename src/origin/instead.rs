@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use nearedge_core::object::{Body, Head, Object, ObjectKey};
+use nearedge_core::request::door::Door;
 use nearedge_core::response::{Context, Outcome};
 use nearedge_core::rules::Instead;
 use nearedge_core::store::{FetchError, FetchRequest, Fetched, Part, Source, Store};
@@ -84,7 +85,8 @@ impl Probe {
         key: &ObjectKey,
         deadline: Instant,
     ) -> Option<Found<'a>> {
-        let response = origin.fetch(&FetchRequest::unconditional(key, Part::Whole, &certainly_fits), deadline).await;
+        let fits = |head: &Head, range: Option<&Range<u64>>| certainly_fits(head, range, Door::HttpApi);
+        let response = origin.fetch(&FetchRequest::unconditional(key, Part::Whole, &fits), deadline).await;
         self.source = worst_source(self.source, response.source);
         self.waited += response.waited;
         response.result.err().map(|error| failed(key, error))

@@ -24,7 +24,7 @@ use nearedge_core::object::{CopyKind, Head, ObjectKey};
 use nearedge_core::record::{Record, RequestedVariant};
 use nearedge_core::request::visit::{Detail, Visit};
 use nearedge_core::request::{Method, Request};
-use nearedge_core::response::payload::{PAYLOAD_BYTES_MAX, Payload};
+use nearedge_core::response::payload::Payload;
 use nearedge_core::response::{Content, Context, Outcome, Presentation, Response};
 use nearedge_core::rules::headers::{Fields, Headers};
 use nearedge_core::rules::{AccessControl, Action, Active, Decision, Policy, RequestViewer, Viewer, decide};
@@ -94,9 +94,9 @@ impl<S: Store> Origin<S> {
         self.store.stats()
     }
 
-    /// Whether a request presents a secret.
+    /// Whether a request comes from the distribution.
     pub fn trusts(&self, request: &Request<'_>) -> bool {
-        request.lambda_auth.as_deref().is_some_and(|presented| self.policy.secrets.matches(presented).is_some())
+        self.policy.authenticate(request).is_some()
     }
 
     /// Whether a rotation of the secret is under way.
@@ -127,6 +127,7 @@ impl<S: Store> Origin<S> {
         };
         let accepts = request.accepts();
         let context = Context {
+            door: request.door,
             variant: None,
             personal: decision.assignment.as_ref().map(|assignment| &assignment.personal),
             guarded: guarded.as_ref(),
@@ -160,7 +161,7 @@ impl<S: Store> Origin<S> {
         let (mut response, mut payload) =
             encode(found.outcome, &Context { variant: found.variant, ..context }, request.method);
         // Only an object whose size S3 did not announce can be too large here.
-        if let (true, Some(candidate)) = (payload.size_bytes() > PAYLOAD_BYTES_MAX, found.served) {
+        if let (true, Some(candidate)) = (payload.size_bytes() > request.door.payload_bytes_max(), found.served) {
             let copyable = response.head.as_ref().map(Head::copyable).unwrap_or_default();
             let size = (response.body_bytes, copyable);
             let outcome = self.oversize(candidate, Part::Whole, size, &decision, deadline).await;
@@ -248,7 +249,7 @@ fn encode<'a>(outcome: Outcome, context: &Context<'_, 'a>, method: Method) -> (R
     if method == Method::Head {
         response = response.without_body();
     }
-    let payload = Payload::encode(&response);
+    let payload = Payload::encode(&response, context.door);
     (response, payload)
 }
 

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use nearedge_core::http::range::{ByteRange, IfRange};
 use nearedge_core::object::{Body, Head, Object, base64_len};
 use nearedge_core::request::Request;
-use nearedge_core::response::payload::{PAYLOAD_BYTES_MAX, Payload};
+use nearedge_core::request::door::Door;
+use nearedge_core::response::payload::Payload;
 use nearedge_core::response::{Context, Outcome, Personal, Response};
 use nearedge_core::rules::{Candidate, Decision, Otherwise};
 use nearedge_core::store::{FetchError, FetchRequest, FetchResponse, Fetched, Missing, Part, Store};
@@ -27,7 +28,7 @@ impl<S: Store> Origin<S> {
     ) -> Found<'a> {
         let variant = decision.variant;
         let fits = |head: &Head, range: Option<&Range<u64>>| {
-            certainly_fits(head, range) || {
+            certainly_fits(head, range, context.door) || {
                 let object = Object { head: head.clone(), range: range.cloned(), body: Body::default() };
                 fits(Outcome::Found(object), &Context { variant, ..*context })
             }
@@ -128,10 +129,11 @@ impl<S: Store> Origin<S> {
     }
 }
 
-/// Whether a response can hold this outcome with its body, which is not read yet. Lambda's limit covers the whole JSON.
+/// Whether a response can hold this outcome with its body, which is not read yet. The limit covers the whole JSON.
 pub(super) fn fits(without_body: Outcome, context: &Context<'_, '_>) -> bool {
     let response = Response::of(without_body, context);
-    Payload::encode(&response).size_bytes().saturating_add(base64_len(response.body_bytes)) <= PAYLOAD_BYTES_MAX
+    let payload = Payload::encode(&response, context.door);
+    payload.size_bytes().saturating_add(base64_len(response.body_bytes)) <= context.door.payload_bytes_max()
 }
 
 /// Where an object redirects, if that is an address which a header field can carry.
@@ -148,7 +150,7 @@ fn redirect_of(head: &Head) -> Option<&str> {
 const FRAME_BYTES: u64 = 4096;
 
 /// Whether a response can hold an object, or this range of it, whatever else the response contains.
-pub(super) fn certainly_fits(head: &Head, range: Option<&Range<u64>>) -> bool {
+pub(super) fn certainly_fits(head: &Head, range: Option<&Range<u64>>, door: Door) -> bool {
     let len = range.map_or(head.size_bytes, |range| range.end.saturating_sub(range.start));
-    base64_len(len).saturating_add(head.json().len() as u64 + FRAME_BYTES) <= PAYLOAD_BYTES_MAX
+    base64_len(len).saturating_add(head.json().len() as u64 + FRAME_BYTES) <= door.payload_bytes_max()
 }

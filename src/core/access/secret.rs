@@ -27,13 +27,15 @@ impl Secret {
     }
 }
 
-/// Which of the configured secrets a request presented.
+/// How a request has shown that it comes from the distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecretMatch {
     /// `lambda_auth`.
     Current,
     /// `lambda_auth_next`, also accepted during a rotation.
     Next,
+    /// No secret: IAM has authenticated the caller of the function URL.
+    Iam,
 }
 
 impl SecretMatch {
@@ -42,6 +44,7 @@ impl SecretMatch {
         match self {
             Self::Current => "current",
             Self::Next => "next",
+            Self::Iam => "iam",
         }
     }
 }
@@ -74,7 +77,7 @@ impl fmt::Display for SecretError {
 /// `Debug` prints neither.
 #[derive(Clone)]
 pub struct Secrets {
-    current: Secret,
+    current: Option<Secret>,
     next: Option<Secret>,
 }
 
@@ -84,7 +87,12 @@ impl Secrets {
     /// # Errors
     /// If the text is empty, too long, or not a valid header value.
     pub fn new(current: &str) -> Result<Self, SecretError> {
-        Ok(Self { current: prepare(current)?, next: None })
+        Ok(Self { current: Some(prepare(current)?), next: None })
+    }
+
+    /// Accepts no secret: every request must come through a door that IAM guards.
+    pub fn none() -> Self {
+        Self { current: None, next: None }
     }
 
     /// Also accepts `next`.
@@ -105,8 +113,8 @@ impl Secrets {
     /// API Gateway joins repeated header fields with a comma, so a repeated secret equals neither.
     pub fn matches(&self, presented: &str) -> Option<SecretMatch> {
         let presented = Secret::new(presented)?;
-        let current = self.current.matches(&presented);
-        let next = self.next.as_ref().is_some_and(|next| next.matches(&presented));
+        let equals = |secret: &Option<Secret>| secret.as_ref().is_some_and(|secret| secret.matches(&presented));
+        let (current, next) = (equals(&self.current), equals(&self.next));
         match (current, next) {
             (true, _) => Some(SecretMatch::Current),
             (false, true) => Some(SecretMatch::Next),
@@ -164,6 +172,7 @@ mod tests {
         assert_eq!(Secrets::new("").unwrap_err(), SecretError::Empty);
         assert_eq!(secrets("old", None).with_next("").unwrap_err(), SecretError::Empty);
         assert_eq!(secrets("old", None).matches(""), None);
+        assert_eq!(Secrets::none().matches(""), None);
     }
 
     #[test]

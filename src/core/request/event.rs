@@ -1,7 +1,7 @@
 //! Parses an event of an HTTP API (payload format 2.0) into a [`Request`] that borrows from it.
 //!
-//! Lambda Function URLs send the same format with one relevant difference: their `rawPath` is percent-encoded, that of
-//! an HTTP API is decoded. The domain name distinguishes the two.
+//! Function URLs send the same format with one relevant difference: their `rawPath` is percent-encoded, that of an HTTP API is
+//! decoded. The domain name distinguishes the two. [`convert`] converts the events of the other doors to this format.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,6 +12,8 @@ use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::request::door::Door;
+use crate::request::proxy_event;
 use crate::request::text::Text;
 use crate::request::visit::{Cookies, Detail, Visit};
 use crate::request::{Method, Request};
@@ -33,7 +35,7 @@ pub enum EventError {
 impl fmt::Display for EventError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "expected an event of an API Gateway HTTP API with payload format 2.0 or of a Lambda Function URL, ",
+            "expected an event of API Gateway (HTTP API or REST API), a function URL, a load balancer or VPC Lattice, ",
         )?;
         match self {
             Self::Unexpected(event) => write!(f, "found {event}"),
@@ -46,7 +48,13 @@ impl fmt::Display for EventError {
 
 impl std::error::Error for EventError {}
 
-/// Parses an event.
+/// Converts an event of a REST API, a load balancer or VPC Lattice to payload format 2.0, so that [`parse`] and [`parse_visit`]
+/// accept it; the request then gets this door. `None` if the event is of none of them.
+pub fn convert(event: &[u8]) -> Option<(Vec<u8>, Door)> {
+    proxy_event::convert(event)
+}
+
+/// Parses an event of payload format 2.0.
 ///
 /// # Errors
 /// If the event is not payload format 2.0. The error never quotes the event, because it contains the secret.
@@ -97,10 +105,11 @@ fn parse_fields<'a, const N: usize, C: Deserialize<'a>>(
     let context = event.request_context.unwrap_or_default();
     let version = event.version.as_ref().map(Text::as_str);
     let (Some("2.0"), Some(Text(raw_path)), Some(http)) = (version, event.raw_path, context.http) else {
-        let found = describe_unsupported(version, context.elb.is_some(), event.http_method.is_some());
-        return Err(EventError::Unexpected(found));
+        return Err(EventError::Unexpected(describe_unsupported(version)));
     };
     request.path = if context.domain_name.as_ref().is_some_and(|name| is_function_url(name.as_str())) {
+        let by_iam = context.account_id.is_some_and(|account| account.as_str() != ANONYMOUS);
+        request.door = Door::FunctionUrl { by_iam };
         decode(raw_path)
     } else {
         without_stage(raw_path, context.stage.as_ref().map(Text::as_str))
@@ -146,16 +155,17 @@ fn malformed_utf8(event: &[u8], at: usize) -> EventError {
     EventError::Malformed { line, column: at - line_start + 1 }
 }
 
-/// Describes an unsupported event by its version and by the presence of `requestContext.elb` and `httpMethod`.
-fn describe_unsupported(version: Option<&str>, has_elb: bool, has_method: bool) -> &'static str {
-    match (version, has_elb, has_method) {
-        (_, true, _) => "an Application Load Balancer event: invoke the function through an HTTP API instead",
-        (Some("1.0"), _, _) => "payload format 1.0: set PayloadFormatVersion to 2.0 on the integration",
-        (None, _, true) => "a REST API event (payload format 1.0): use an HTTP API instead",
-        (Some("2.0"), _, _) => "payload format 2.0 without rawPath or requestContext.http",
+/// Describes an unsupported event by its version.
+fn describe_unsupported(version: Option<&str>) -> &'static str {
+    match version {
+        Some("1.0") => "payload format 1.0 without path or requestContext",
+        Some("2.0") => "payload format 2.0 without rawPath or requestContext.http",
         _ => "an event of an unknown source",
     }
 }
+
+/// The account of the caller in an event of a function URL whose type of authentication is `NONE`.
+const ANONYMOUS: &str = "anonymous";
 
 /// Whether the domain is that of a Function URL, `<id>.lambda-url.<region>.on.aws`
 /// ([Lambda developer guide](https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html)).
@@ -200,9 +210,6 @@ struct Event<'a, const N: usize, C> {
     cookies: Option<C>,
     #[serde(borrow, default)]
     request_context: Option<RequestContext<'a>>,
-    /// Only payload format 1.0 and ALB events have this field at the top level.
-    #[serde(default)]
-    http_method: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize, Default)]
@@ -214,8 +221,8 @@ struct RequestContext<'a> {
     stage: Option<Text<'a>>,
     #[serde(borrow, default)]
     http: Option<Http<'a>>,
-    #[serde(default)]
-    elb: Option<IgnoredAny>,
+    #[serde(borrow, default)]
+    account_id: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -521,14 +528,14 @@ mod tests {
     #[test]
     fn an_error_names_the_unsupported_event_source() {
         for (event, source) in [
-            (json!({"version": "1.0", "httpMethod": "GET", "path": "/"}), "payload format 1.0"),
-            (json!({"httpMethod": "GET", "path": "/", "requestContext": {"stage": "prod"}}), "REST API"),
-            (json!({"httpMethod": "GET", "requestContext": {"elb": {"targetGroupArn": "x"}}}), "Load Balancer"),
+            (json!({"version": "1.0", "httpMethod": "GET", "path": "/"}), "payload format 1.0 without"),
+            (json!({"httpMethod": "GET", "requestContext": {"stage": "prod"}}), "unknown source"),
             (json!({"Records": []}), "unknown source"),
             (json!({"version": "2.0", "rawPath": "/"}), "without rawPath or requestContext.http"),
         ] {
-            let error = error_of(&serde_json::to_vec(&event).unwrap());
-            assert!(error.contains(source) && error.contains("payload format 2.0"), "{error}");
+            let event = serde_json::to_vec(&event).unwrap();
+            let error = error_of(&event);
+            assert!(convert(&event).is_none() && error.contains(source) && error.contains("HTTP API"), "{error}");
         }
     }
 
@@ -540,10 +547,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn only_a_function_url_with_iam_authenticates_its_caller() {
+        let door = |domain_name: &str, account: Value| {
+            let mut event = event();
+            event["requestContext"]["domainName"] = json!(domain_name);
+            event["requestContext"]["accountId"] = account;
+            parse(&serde_json::to_vec(&event).unwrap()).unwrap().door
+        };
+        let url = "abc.lambda-url.eu-west-1.on.aws";
+        assert_eq!(door(url, json!("123456789012")), Door::FunctionUrl { by_iam: true });
+        assert_eq!(door(url, json!("anonymous")), Door::FunctionUrl { by_iam: false });
+        assert_eq!(door(url, Value::Null), Door::FunctionUrl { by_iam: false });
+        assert_eq!(door("abc.execute-api.eu-west-1.amazonaws.com", json!("123456789012")), Door::HttpApi);
+        assert_eq!(door("abc.lambda-url.on.aws.example.com", json!("123456789012")), Door::HttpApi);
+    }
+
     proptest! {
         #[test]
         fn no_event_bytes_make_the_parser_panic(event in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = parse(&event);
+            let _ = convert(&event);
         }
 
         #[test]

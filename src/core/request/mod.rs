@@ -1,8 +1,10 @@
 //! A viewer's request: the fields that the rules use, borrowed from the event.
 
+pub mod door;
 pub mod event;
 pub mod header_names;
 mod header_scan;
+mod proxy_event;
 mod text;
 pub mod visit;
 
@@ -10,6 +12,7 @@ use std::borrow::Cow;
 
 use crate::http::accept::Accepts;
 use crate::http::conditional::Conditions;
+use crate::request::door::Door;
 
 /// The request method, as far as the rules distinguish methods (RFC 9110 §9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,9 +28,11 @@ pub enum Method {
     Other,
 }
 
-/// A viewer's request, as CloudFront and API Gateway forward it. Repeated header fields are joined with commas.
+/// A viewer's request, as CloudFront and the door forward it. Repeated header fields are joined with commas.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Request<'a> {
+    /// The service that forwarded the request.
+    pub door: Door,
     /// The method.
     pub method: Method,
     /// The name of the method if it is [`Method::Other`]; otherwise empty.

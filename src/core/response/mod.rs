@@ -3,6 +3,7 @@
 //! `docs/outcomes.md` lists all responses in one table; a test compares it with this module.
 
 pub mod payload;
+mod proxy_payload;
 mod vary;
 
 use std::borrow::Cow;
@@ -10,6 +11,7 @@ use std::borrow::Cow;
 use crate::access::check::Denial;
 use crate::http::accept::Accepts;
 use crate::object::{Body, Copyable, FieldSet, Head, Metadata, Object, ObjectKey};
+use crate::request::door::Door;
 use crate::rules::headers::{Field, FieldChange, is_in_not_modified};
 use crate::store::FetchError;
 
@@ -201,6 +203,8 @@ pub struct Guarded<'a> {
 /// The inputs of a response besides its outcome.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'p, 'a> {
+    /// The door that receives the response.
+    pub door: Door,
     /// The variant of the served object.
     pub variant: Option<&'a str>,
     /// The decision of the experiments for the visitor.
@@ -218,7 +222,15 @@ pub struct Context<'p, 'a> {
 impl<'a> Context<'_, 'a> {
     /// The context of a request that no visitor, rule or variant concerns.
     pub fn new(presentation: &'a Presentation) -> Self {
-        Self { variant: None, personal: None, guarded: None, accepts: None, changes: &[], presentation }
+        Self {
+            door: Door::default(),
+            variant: None,
+            personal: None,
+            guarded: None,
+            accepts: None,
+            changes: &[],
+            presentation,
+        }
     }
 }
 
@@ -257,7 +269,7 @@ pub struct Response<'a> {
 impl<'a> Response<'a> {
     /// Maps an outcome to its response.
     pub fn of(outcome: Outcome, context: &Context<'_, 'a>) -> Self {
-        let Context { variant, personal, guarded, accepts, changes, presentation } = *context;
+        let Context { variant, personal, guarded, accepts, changes, presentation, .. } = *context;
         // These responses are the same for every variant.
         let varies = !matches!(
             outcome,

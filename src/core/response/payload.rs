@@ -1,4 +1,4 @@
-//! Encodes a response as the JSON that Lambda returns to API Gateway (payload format 2.0).
+//! Encodes a response as the JSON that Lambda returns to the door: payload format 2.0 here, the others in `proxy_payload`.
 //!
 //! The encoding never copies an object's body. A payload has three parts: a short head, the base64 text that the object
 //! already holds, and a tail. They are written to the socket without being joined.
@@ -7,13 +7,9 @@ use bytes::Bytes;
 
 use crate::json::{write_member, write_string};
 use crate::object::Reservation;
+use crate::request::door::Door;
+use crate::response::proxy_payload::write_head;
 use crate::response::{Content, Response};
-
-/// The largest response that Lambda accepts, in bytes of JSON.
-///
-/// [Lambda quotas](https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html) states 6 MB, which the
-/// service counts as 6 × 1024² + 100 bytes.
-pub const PAYLOAD_BYTES_MAX: u64 = 6_291_556;
 
 /// An encoded response: a head, an object's base64 text and a tail. Unneeded parts are empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,42 +20,12 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// Encodes a response as JSON.
-    pub fn encode(response: &Response<'_>) -> Self {
-        let of_object = response.head.as_ref();
-        let cookies_bytes = response.cookies.iter().map(|cookie| cookie.len() + 16).sum::<usize>();
-        let capacity = of_object.map_or(0, |head| head.json().len()) + 256 + cookies_bytes;
-        let mut head = Vec::with_capacity(capacity);
-        head.extend_from_slice(b"{\"statusCode\":");
-        head.extend_from_slice(response.status.to_string().as_bytes());
-        head.extend_from_slice(b",\"headers\":{");
-        match of_object {
-            Some(object) if response.omitted.is_empty() => head.extend_from_slice(object.json()),
-            Some(object) => object.json_without(response.omitted).for_each(|field| head.extend_from_slice(field)),
-            None => {}
-        }
-        for (name, value) in &response.headers {
-            write_member(&mut head, name, value);
-        }
-        if let Some(timing) = &response.server_timing {
-            for part in ["\"server-timing\":\"", timing, "\","] {
-                head.extend_from_slice(part.as_bytes());
-            }
-        }
-        if head.last() == Some(&b',') {
-            head.pop();
-        }
-        head.push(b'}');
-        if !response.cookies.is_empty() {
-            head.extend_from_slice(b",\"cookies\":[");
-            for (index, cookie) in response.cookies.iter().enumerate() {
-                if index > 0 {
-                    head.push(b',');
-                }
-                write_string(&mut head, cookie);
-            }
-            head.push(b']');
-        }
+    /// Encodes a response as JSON, in the format of `door`.
+    pub fn encode(response: &Response<'_>, door: Door) -> Self {
+        let mut head = match door {
+            Door::HttpApi | Door::FunctionUrl { .. } => head_of_format_2(response),
+            Door::RestApi | Door::LoadBalancer { .. } | Door::Lattice => write_head(response, door),
+        };
         let mut reservation = Reservation::default();
         let (body, tail) = match &response.content {
             Content::Object(body) => {
@@ -92,6 +58,45 @@ impl Payload {
     }
 }
 
+/// The start of a response: its status, its header fields and its cookies.
+fn head_of_format_2(response: &Response<'_>) -> Vec<u8> {
+    let of_object = response.head.as_ref();
+    let cookies_bytes = response.cookies.iter().map(|cookie| cookie.len() + 16).sum::<usize>();
+    let capacity = of_object.map_or(0, |head| head.json().len()) + 256 + cookies_bytes;
+    let mut head = Vec::with_capacity(capacity);
+    head.extend_from_slice(b"{\"statusCode\":");
+    head.extend_from_slice(response.status.to_string().as_bytes());
+    head.extend_from_slice(b",\"headers\":{");
+    match of_object {
+        Some(object) if response.omitted.is_empty() => head.extend_from_slice(object.json()),
+        Some(object) => object.json_without(response.omitted).for_each(|field| head.extend_from_slice(field)),
+        None => {}
+    }
+    for (name, value) in &response.headers {
+        write_member(&mut head, name, value);
+    }
+    if let Some(timing) = &response.server_timing {
+        for part in ["\"server-timing\":\"", timing, "\","] {
+            head.extend_from_slice(part.as_bytes());
+        }
+    }
+    if head.last() == Some(&b',') {
+        head.pop();
+    }
+    head.push(b'}');
+    if !response.cookies.is_empty() {
+        head.extend_from_slice(b",\"cookies\":[");
+        for (index, cookie) in response.cookies.iter().enumerate() {
+            if index > 0 {
+                head.push(b',');
+            }
+            write_string(&mut head, cookie);
+        }
+        head.push(b']');
+    }
+    head
+}
+
 #[cfg(test)]
 mod tests {
     use std::borrow::Cow;
@@ -121,7 +126,7 @@ mod tests {
     }
 
     fn json_of(response: &Response<'_>) -> Value {
-        let payload = Payload::encode(response);
+        let payload = Payload::encode(response, Door::HttpApi);
         let written: Vec<u8> = payload.parts.iter().flatten().copied().collect();
         assert_eq!(payload.size_bytes(), written.len() as u64);
         serde_json::from_slice(&written).unwrap()
@@ -144,7 +149,7 @@ mod tests {
     fn a_payload_shares_the_body_of_its_object() {
         let body = body_of(b"hello");
         let response = response(200, vec![], Content::Object(body.clone()));
-        assert_eq!(Payload::encode(&response).parts[1].as_ptr(), body.base64().as_ptr());
+        assert_eq!(Payload::encode(&response, Door::HttpApi).parts[1].as_ptr(), body.base64().as_ptr());
     }
 
     proptest! {

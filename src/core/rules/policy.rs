@@ -1,7 +1,9 @@
 //! The settings of the rules.
 
-use crate::access::secret::Secrets;
+use crate::access::secret::{SecretMatch, Secrets};
 use crate::object::sources_of_copy;
+use crate::request::Request;
+use crate::request::door::Door;
 use crate::rules::html::HtmlHandling;
 
 /// The settings of the rules, prepared once at the start.
@@ -9,6 +11,8 @@ use crate::rules::html::HtmlHandling;
 pub struct Policy {
     /// The accepted secrets.
     pub secrets: Secrets,
+    /// Whether a caller of the function URL whom IAM has authenticated needs no secret.
+    pub trusts_iam: bool,
     /// The start of a Location, such as `https://dxxxx.cloudfront.net`, without a trailing `/`.
     pub redirect_path: String,
     /// Whether a Location keeps the request's query string.
@@ -34,6 +38,7 @@ impl Policy {
     pub fn new(secrets: Secrets, redirect_path: impl Into<String>) -> Self {
         Self {
             secrets,
+            trusts_iam: false,
             redirect_path: redirect_path.into(),
             redirect_query: false,
             test_versions: None,
@@ -44,6 +49,14 @@ impl Policy {
             html_handling: HtmlHandling::None,
             hidden: Vec::new(),
         }
+    }
+
+    /// How a request shows that it comes from the distribution; `None` if it does not.
+    pub fn authenticate(&self, request: &Request<'_>) -> Option<SecretMatch> {
+        if self.trusts_iam && request.door == (Door::FunctionUrl { by_iam: true }) {
+            return Some(SecretMatch::Iam);
+        }
+        request.lambda_auth.as_deref().and_then(|presented| self.secrets.matches(presented))
     }
 
     /// The usual address of the site, such as `https://dxxxx.cloudfront.net`: `redirect_path` without its path.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 use nearedge_core::object::{Body, Head, Object, ObjectKey, base64_len};
-use nearedge_core::response::payload::PAYLOAD_BYTES_MAX;
+use nearedge_core::request::door::PAYLOAD_BYTES_MAX;
 use nearedge_core::store::{FetchError, FetchRequest, FetchResponse, Fetched, Part, Source, Store};
 use tracing::{Instrument, Span};
 

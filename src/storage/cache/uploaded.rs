@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use nearedge_core::http::accept::Weights;
 use nearedge_core::object::{CopyKind, Head, Object, ObjectKey, base64_len};
-use nearedge_core::response::payload::PAYLOAD_BYTES_MAX;
+use nearedge_core::request::door::PAYLOAD_BYTES_MAX;
 use nearedge_core::store::{FetchError, FetchRequest, Fetched, Part, Store};
 use tracing::{Instrument, Span, warn};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nearedge_core::object::{Reservation, base64_len};
-use nearedge_core::response::payload::PAYLOAD_BYTES_MAX;
+use nearedge_core::request::door::PAYLOAD_BYTES_MAX;
 use tokio::sync::Semaphore;
 
 /// How long a body waits for memory. After that, the object is treated as too large for a response.

@@ -16,7 +16,7 @@ use nearedge_core::http::conditional::{Conditions, EntityTag, entity_tags};
 use nearedge_core::http::date::http_date;
 use nearedge_core::http::range::ByteRange;
 use nearedge_core::object::{Body, BodyEncoder, Head, Metadata, Object, ObjectKey, base64_len, split_copy_tag};
-use nearedge_core::response::payload::PAYLOAD_BYTES_MAX;
+use nearedge_core::request::door::PAYLOAD_BYTES_MAX;
 use nearedge_core::store::{FetchError, FetchRequest, Fetched};
 use tracing::field;
 

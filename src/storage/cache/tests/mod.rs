@@ -17,7 +17,7 @@ use nearedge_core::http::conditional::Conditions;
 use nearedge_core::http::freshness::Limits;
 use nearedge_core::http::range::ByteRange;
 use nearedge_core::object::{Body, BodyEncoder, Metadata, base64_len};
-use nearedge_core::response::payload::PAYLOAD_BYTES_MAX;
+use nearedge_core::request::door::PAYLOAD_BYTES_MAX;
 use nearedge_core::store::{Cause, Fits, Missing};
 use tokio::sync::Semaphore;
 

@@ -1,0 +1,57 @@
+//! The doors: the services that invoke the function for a viewer's request.
+
+/// The service that invoked the function. It decides the format of the event and of the response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Door {
+    /// An HTTP API of API Gateway, with payload format 2.0
+    /// ([format](https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html)).
+    #[default]
+    HttpApi,
+    /// A function URL, whose events have payload format 2.0
+    /// ([format](https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads)).
+    FunctionUrl {
+        /// Whether IAM has authenticated the caller: the URL's type of authentication is `AWS_IAM`.
+        by_iam: bool,
+    },
+    /// A REST API, or an HTTP API with payload format 1.0
+    /// ([format](https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html)).
+    RestApi,
+    /// An Application Load Balancer ([format](https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html)).
+    LoadBalancer {
+        /// Whether the target group has enabled multi-value headers.
+        multi_value: bool,
+    },
+    /// A service of VPC Lattice ([format](https://docs.aws.amazon.com/vpc-lattice/latest/ug/lambda-functions.html)).
+    Lattice,
+}
+
+/// The largest response that Lambda accepts, in bytes of JSON.
+///
+/// [Lambda quotas](https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html) states 6 MB, which the
+/// service counts as 6 × 1024² + 100 bytes.
+pub const PAYLOAD_BYTES_MAX: u64 = 6_291_556;
+
+/// The largest response that a load balancer accepts, in bytes of JSON
+/// ([limits](https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html)).
+pub const LOAD_BALANCER_BYTES_MAX: u64 = 1 << 20;
+
+impl Door {
+    /// The largest response that the door accepts, in bytes of JSON.
+    pub fn payload_bytes_max(self) -> u64 {
+        match self {
+            Self::LoadBalancer { .. } => LOAD_BALANCER_BYTES_MAX,
+            _ => PAYLOAD_BYTES_MAX,
+        }
+    }
+
+    /// The name in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HttpApi => "http_api",
+            Self::FunctionUrl { .. } => "function_url",
+            Self::RestApi => "rest_api",
+            Self::LoadBalancer { .. } => "load_balancer",
+            Self::Lattice => "lattice",
+        }
+    }
+}
