@@ -13,13 +13,15 @@ use tracing::{error, warn};
 use crate::config::Config;
 use crate::config::names::misspelt;
 use crate::http_client::{bundled_anchors, read_anchors};
-use crate::lambda::invocation::{self, LoopConfig, Telemetry, Tracing};
+use crate::lambda::invocation::{self, LoopConfig, Metrics, Telemetry, Tracing};
 use crate::lambda::{allocator, descriptors};
 use crate::origin::{Origin, Site};
 use crate::storage::cache::Cache;
 use crate::storage::s3::{Limits, S3, S3Config};
+use crate::telemetry::MetricsMode;
 use crate::telemetry::exporter::{Exporter, FlushReason};
 use crate::telemetry::log::{self, LogFilter};
+use crate::telemetry::metrics_batch::BatchWriter;
 use crate::telemetry::metrics_line::LineWriter;
 use crate::telemetry::spans::{Traces, TracesConfig};
 use crate::warm_up::warm_up;
@@ -100,7 +102,12 @@ async fn serve(config: Config, traces: Option<Traces>, started: Instant) -> Resu
         .zip(config.telemetry.traces)
         .and_then(|(traces, settings)| tracing(&config.s3, &store, traces, settings));
     let exporter = tracing.as_ref().map(|tracing| tracing.exporter.clone());
-    let telemetry = Telemetry { lines: config.telemetry.metrics.map(LineWriter::new), traces: tracing, started };
+    let mode = config.telemetry.mode;
+    let metrics = config.telemetry.metrics.map(|settings| match mode {
+        MetricsMode::Line => Metrics::Lines(LineWriter::new(settings)),
+        MetricsMode::Batch(access) => Metrics::Batches(BatchWriter::new(settings), access),
+    });
+    let telemetry = Telemetry { metrics, traces: tracing, started };
     let cache = Cache::new(store, config.cache);
     let site = Site::new(config.site);
     let mut warm_up_config = config.warm_up;

@@ -44,7 +44,7 @@ async fn main() -> ExitCode {
         },
     );
     let config = LoopConfig { concurrency: 1, deadline_margin: Duration::ZERO, header_names: None };
-    let telemetry = Telemetry { lines: None, traces: None, started: Instant::now() };
+    let telemetry = Telemetry { metrics: None, traces: None, started: Instant::now() };
     match invocation::run(origin, config, telemetry).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,

@@ -16,11 +16,12 @@ use opentelemetry_sdk::trace::Sampler;
 use percent_encoding::percent_decode_str;
 
 use crate::config::reader::Reader;
-use crate::telemetry::TelemetryConfig;
 use crate::telemetry::exporter::{Destination, ExportConfig};
+use crate::telemetry::metrics_batch::AccessLines;
 use crate::telemetry::metrics_line::MetricsConfig;
 use crate::telemetry::spans::TracesConfig;
 use crate::telemetry::trace::TracePolicy;
+use crate::telemetry::{MetricsMode, TelemetryConfig};
 
 /// The variants of the walk-through.
 const DEFAULT_VARIANTS: [&str; 2] = ["v1", "v2"];
@@ -48,9 +49,34 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
             self.reject("metrics_namespace", "starts with AWS/, which CloudWatch reserves: use another namespace");
         }
         let variants = self.metrics_variants(test_versions);
-        let metrics =
-            self.flag("metrics", true).then(|| MetricsConfig { namespace, service: service.clone(), variants });
-        TelemetryConfig { metrics, traces: self.traces(&service) }
+        let mode = self.metrics_mode();
+        let metrics = mode.is_some().then(|| MetricsConfig { namespace, service: service.clone(), variants });
+        TelemetryConfig { metrics, mode: mode.unwrap_or(MetricsMode::Line), traces: self.traces(&service) }
+    }
+
+    /// How metrics are written; `None` if they are off.
+    fn metrics_mode(&mut self) -> Option<MetricsMode> {
+        let lines = AccessLines {
+            ratio: self.ratio("log_ratio", 0.01),
+            slow: Duration::from_millis(self.number("slow_ms", 1_000, 0..=900_000)),
+        };
+        let mode = match self.text("metrics").as_deref() {
+            None | Some("line" | "true") => Some(MetricsMode::Line),
+            Some("batch") => Some(MetricsMode::Batch(lines)),
+            Some("false") => None,
+            Some(other) => {
+                self.reject("metrics", format!("is {other:?}: use line, batch or false"));
+                None
+            }
+        };
+        if !matches!(mode, Some(MetricsMode::Batch(_))) {
+            for name in ["log_ratio", "slow_ms"] {
+                if self.text(name).is_some() {
+                    self.reject(name, "has no effect without metrics=batch: remove it, or set metrics to batch");
+                }
+            }
+        }
+        mode
     }
 
     /// The service name: from OpenTelemetry's variables, or else the function's name.

@@ -32,11 +32,11 @@ use tokio::task::JoinSet;
 use tracing::{Instrument, Span, debug, error, warn};
 
 use crate::lambda::drain::Drain;
+pub use crate::lambda::report::Metrics;
 use crate::lambda::report::Reporter;
 use crate::lambda::runtime_api::{INVOCATION_ID, Invocation, RuntimeApi};
 use crate::origin::{Origin, OriginResponse};
 use crate::telemetry::exporter::{Exporter, FlushReason};
-use crate::telemetry::metrics_line::LineWriter;
 use crate::telemetry::trace::{self, Incoming, TracePolicy, child_span};
 
 /// The time left if the Runtime API does not state a deadline: the timeout of the walk-through's function.
@@ -86,8 +86,8 @@ pub struct LoopConfig {
 /// The reports of invocations.
 #[derive(Debug)]
 pub struct Telemetry {
-    /// The metrics line; without it, the loop writes a plain log line.
-    pub lines: Option<LineWriter>,
+    /// Metrics; without them, the loop writes plain log lines.
+    pub metrics: Option<Metrics>,
     /// Spans.
     pub traces: Option<Tracing>,
     /// When the process started.
@@ -109,11 +109,14 @@ pub struct Tracing {
 /// If the Runtime API returns no event.
 pub async fn run<S: Store>(origin: Origin<S>, config: LoopConfig, telemetry: Telemetry) -> Result<(), Error> {
     let concurrent = config.concurrency > 1;
-    let Telemetry { lines, traces, started } = telemetry;
-    if let Some(traces) = traces.as_ref().filter(|_| concurrent) {
-        let exporter = traces.exporter.clone();
-        tokio::spawn(async move { exporter.run().await });
+    let Telemetry { metrics, traces, started } = telemetry;
+    let has_batches = matches!(metrics, Some(Metrics::Batches(..)));
+    let exporter = traces.as_ref().filter(|_| concurrent).map(|traces| traces.exporter.clone());
+    if exporter.is_some() || has_batches {
         register_for_sigterm().await;
+    }
+    if let Some(exporter) = exporter {
+        tokio::spawn(async move { exporter.run().await });
     }
     let shared = Arc::new(Shared {
         api: runtime_api(),
@@ -121,7 +124,7 @@ pub async fn run<S: Store>(origin: Origin<S>, config: LoopConfig, telemetry: Tel
         header_names: config.header_names,
         concurrent,
         origin,
-        reporter: Reporter::new(lines, started.elapsed()),
+        reporter: Reporter::new(metrics, started.elapsed()),
         traces,
         arn: OnceLock::new(),
         drain: Drain::default(),
@@ -134,6 +137,18 @@ pub async fn run<S: Store>(origin: Origin<S>, config: LoopConfig, telemetry: Tel
         let unused = service_fn(async |_: LambdaEvent<IgnoredAny>| Ok::<(), Error>(()));
         Runtime::new(unused).layer(ReplaceWith(Handler(shared.clone()))).run().await
     };
+    if concurrent && has_batches {
+        // The process is not frozen between events, so that a timer works.
+        let shared = shared.clone();
+        tokio::spawn(async move { shared.flush_every_minute().await });
+    }
+    let result = until_sigterm(running, &shared.drain).await;
+    shared.reporter.flush();
+    result
+}
+
+/// Runs `running`, and after SIGTERM at most until the invocations in flight have ended.
+async fn until_sigterm(running: impl Future<Output = Result<(), Error>>, drain: &Drain) -> Result<(), Error> {
     let Ok(mut terminated) = signal(SignalKind::terminate()) else { return running.await };
     let mut running = pin!(running);
     tokio::select! {
@@ -143,7 +158,7 @@ pub async fn run<S: Store>(origin: Origin<S>, config: LoopConfig, telemetry: Tel
     // The invocations still run meanwhile.
     tokio::select! {
         result = &mut running => return result,
-        left = shared.drain.finish(DRAIN_TIMEOUT) => {
+        left = drain.finish(DRAIN_TIMEOUT) => {
             if left > 0 {
                 warn!(invocations = left, "SIGTERM: invocations did not end in time");
             }
@@ -186,7 +201,7 @@ async fn register_for_sigterm() {
     match registered.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
         Ok(id) => drop(tokio::spawn(async move { api.wait_as_extension(&id).await })),
         Err(error) => {
-            warn!(%error, "cannot register an extension: spans of the last seconds may be lost at shutdown");
+            warn!(%error, "cannot register an extension: metrics and spans of the last seconds may be lost at shutdown");
         }
     }
 }
@@ -255,6 +270,15 @@ impl<S: Store> Service<LambdaInvocation> for Handler<S> {
 }
 
 impl<S: Store> Shared<S> {
+    /// Writes the metrics that wait, at the end of each minute.
+    async fn flush_every_minute(&self) {
+        let mut minutes = tokio::time::interval(Duration::from_secs(60));
+        loop {
+            minutes.tick().await;
+            self.reporter.flush();
+        }
+    }
+
     /// Fetches and handles events. Returns the error once the Runtime API has failed repeatedly.
     async fn work(&self) -> std::io::Error {
         let mut waits = NEXT_BACKOFF.iter();

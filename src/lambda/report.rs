@@ -1,4 +1,4 @@
-//! The log of invocations: a metrics line, or a plain log line without metrics.
+//! The log of invocations: metrics in lines of their own or in batches, or plain log lines.
 
 use std::borrow::Cow;
 use std::io::Write;
@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use crate::origin::Origin;
 use crate::telemetry::count_line::{self, CountMetrics};
+use crate::telemetry::metrics_batch::{AccessLines, BatchWriter};
 use crate::telemetry::metrics_line::{LineWriter, LogLine};
 use crate::telemetry::stdout::{STDOUT, Stdout};
 use crate::telemetry::throttle::LogThrottle;
@@ -20,10 +21,28 @@ use crate::telemetry::throttle::LogThrottle;
 /// The interval of warnings about S3. The line of each invocation reports its error anyway.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Where metrics go.
+#[derive(Debug)]
+pub enum Metrics {
+    /// A line for each invocation.
+    Lines(LineWriter),
+    /// Lines for many invocations, and log lines of some.
+    Batches(BatchWriter, AccessLines),
+}
+
+impl Metrics {
+    fn count_metrics(&self) -> CountMetrics {
+        match self {
+            Self::Lines(lines) => lines.count_metrics(),
+            Self::Batches(batches, _) => batches.count_metrics(),
+        }
+    }
+}
+
 /// Writes the lines of invocations.
 #[derive(Debug)]
 pub(super) struct Reporter {
-    lines: Option<LineWriter>,
+    metrics: Option<Metrics>,
     /// The metrics in the lines of exposures and conversions.
     count_metrics: Option<CountMetrics>,
     /// How long the start took.
@@ -44,10 +63,10 @@ struct Counters {
 }
 
 impl Reporter {
-    pub(super) fn new(lines: Option<LineWriter>, init: Duration) -> Self {
+    pub(super) fn new(metrics: Option<Metrics>, init: Duration) -> Self {
         Self {
-            count_metrics: lines.as_ref().map(LineWriter::count_metrics),
-            lines,
+            count_metrics: metrics.as_ref().map(Metrics::count_metrics),
+            metrics,
             init,
             reported: AtomicBool::new(false),
             last: Mutex::default(),
@@ -82,10 +101,14 @@ impl Reporter {
                 warn!(request_id, %error, "cannot write the lines of exposures and conversions");
             }
         }
-        if self.lines.is_none() && record.error.is_none() && !tracing::event_enabled!(tracing::Level::INFO) {
+        if self.metrics.is_none() && record.error.is_none() && !tracing::event_enabled!(tracing::Level::INFO) {
             return;
         }
-        let trace_id = trace_id();
+        let access = match &self.metrics {
+            Some(Metrics::Batches(_, access)) => Some(access.includes(record, duration, request_id)),
+            _ => None,
+        };
+        let trace_id = if access == Some(false) { None } else { trace_id() };
         let trace_id = trace_id.as_deref();
         if let Some(cause) = record.error.as_ref().and_then(FetchError::cause)
             && let Some(suppressed) = self.warnings.admit(Instant::now())
@@ -93,17 +116,31 @@ impl Reporter {
             let key = record.key.as_ref().map(|key| key.as_str());
             warn!(request_id, trace_id, key, variant = record.variant(), suppressed, "{cause}");
         }
-        let Some(lines) = &self.lines else {
-            return log_plainly(request_id, trace_id, record, origin.stats(), duration);
-        };
+        if access == Some(true) || self.metrics.is_none() {
+            log_plainly(request_id, trace_id, record, origin.stats(), duration);
+        }
+        let Some(metrics) = &self.metrics else { return };
         let Counters { stats, spans_dropped, definition_errors } = self.since_last_line(origin, spans_dropped);
         let rotating = origin.is_rotating();
         let init = (!self.reported.swap(true, Ordering::Relaxed)).then_some(self.init);
         let measured = Measurement { record, duration, stats, spans_dropped, definition_errors, init, rotating };
         let line = LogLine { request_id, trace_id, measured, at: SystemTime::now() };
-        if let Err(error) = lines.write(&line, Stdout) {
+        let written = match metrics {
+            Metrics::Lines(lines) => lines.write(&line, Stdout),
+            Metrics::Batches(batches, _) => batches.add(&line, Instant::now(), Stdout),
+        };
+        if let Err(error) = written {
             // If standard output is closed, this warning is lost too.
-            warn!(request_id, %error, "cannot write the metrics line of an invocation");
+            warn!(request_id, %error, "cannot write the metrics of an invocation");
+        }
+    }
+
+    /// Writes the metrics that wait.
+    pub(super) fn flush(&self) {
+        if let Some(Metrics::Batches(batches, _)) = &self.metrics
+            && let Err(error) = batches.flush(Stdout)
+        {
+            warn!(%error, "cannot write the metrics of the last invocations");
         }
     }
 

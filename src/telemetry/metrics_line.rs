@@ -50,16 +50,15 @@ pub struct LineWriter {
 }
 
 /// The formatters, and a buffer that lines reuse, one at a time.
-struct Formatters {
+pub(super) struct Formatters {
     plain: Emf,
     /// For responses with a copy: each line repeats the formatter's list of metrics, and log lines are paid by the byte.
     of_copies: Emf,
     buffer: Vec<u8>,
 }
 
-impl LineWriter {
-    /// A writer of lines for these settings.
-    pub fn new(config: MetricsConfig) -> Self {
+impl Formatters {
+    pub(super) fn new(config: &MetricsConfig) -> Self {
         let directive = |dimensions: Dimensions, names: Vec<&'static str>| {
             let metrics = Metric::ALL.iter().filter(|metric| metric.dimensions() == dimensions);
             let define = |metric: &Metric| MetricDefinition {
@@ -77,12 +76,35 @@ impl LineWriter {
             Emf::builder(config.namespace.clone(), vec![vec![SERVICE.to_owned()]])
                 .directive(directive(Dimensions::ServiceAndVariant, vec![SERVICE, VARIANT, OUTCOME]))
         };
-        let format = Formatters {
+        Self {
             plain: builder().build(),
             of_copies: builder().directive(directive(Dimensions::Coding, vec![SERVICE, CODING])).build(),
             buffer: Vec::with_capacity(2048),
-        };
-        Self { format: Mutex::new(format), config }
+        }
+    }
+
+    /// The formatter for responses with or without a copy, and the buffer.
+    pub(super) fn choose(&mut self, of_copy: bool) -> (&mut Emf, &mut Vec<u8>) {
+        let Self { plain, of_copies, buffer } = self;
+        (if of_copy { of_copies } else { plain }, buffer)
+    }
+}
+
+impl LogLine<'_> {
+    /// The value of the dimension `variant`.
+    pub(super) fn variant<'a>(&'a self, config: &'a MetricsConfig) -> &'a str {
+        let record = self.measured.record;
+        match record.variant() {
+            Some(requested) if record.is_defined => requested,
+            requested => config.variants.dimension(requested),
+        }
+    }
+}
+
+impl LineWriter {
+    /// A writer of lines for these settings.
+    pub fn new(config: MetricsConfig) -> Self {
+        Self { format: Mutex::new(Formatters::new(&config)), config }
     }
 
     /// The metrics in the lines of exposures and conversions.
@@ -96,8 +118,7 @@ impl LineWriter {
     /// If `out` is closed or full.
     pub fn write(&self, line: &LogLine<'_>, mut out: impl Write) -> io::Result<()> {
         let mut format = self.format.lock();
-        let Formatters { plain, of_copies, buffer } = &mut *format;
-        let emf = if line.measured.record.copy.is_some() { of_copies } else { plain };
+        let (emf, buffer) = format.choose(line.measured.record.copy.is_some());
         buffer.clear();
         let entry = LineEntry { line, config: &self.config };
         emf.format(&entry, buffer).map_err(|error| io::Error::other(error.to_string()))?;
@@ -124,10 +145,7 @@ impl Entry for LineEntry<'_> {
         let record = measured.record;
         let requested = record.variant();
         let error = record.error.as_ref().and_then(FetchError::cause).map(ToString::to_string);
-        let variant = match requested {
-            Some(requested) if record.is_defined => requested,
-            requested => self.config.variants.dimension(requested),
-        };
+        let variant = self.line.variant(self.config);
         writer.timestamp(*at);
         measured.for_each(|metric, value| writer.value(metric.name(), &MetricValue(value, unit(metric.unit()))));
         for (name, text) in [
@@ -178,7 +196,7 @@ impl Value for Property {
 }
 
 /// Writes whole numbers as integers, which are shorter.
-fn observation(value: f64) -> Observation {
+pub(super) fn observation(value: f64) -> Observation {
     // Counts and sizes are far below 2^53, up to which `f64` is exact.
     if value.fract() == 0.0 && (0.0..9e15).contains(&value) {
         Observation::Unsigned(value as u64)
@@ -187,7 +205,7 @@ fn observation(value: f64) -> Observation {
     }
 }
 
-fn unit(unit: Unit) -> metrique_writer_core::Unit {
+pub(super) fn unit(unit: Unit) -> metrique_writer_core::Unit {
     match unit {
         Unit::Milliseconds => metrique_writer_core::Unit::Second(NegativeScale::Milli),
         Unit::Bytes => metrique_writer_core::Unit::Byte(PositiveScale::One),

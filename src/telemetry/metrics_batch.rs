@@ -1,0 +1,256 @@
+//! Metrics of many invocations in one line (`metrics=batch`), because CloudWatch charges log lines by the byte.
+//!
+//! A line has the values of up to [`INVOCATIONS_MAX`] invocations with the same dimensions, as lists of values and their counts,
+//! so that percentiles stay those of the invocations. All of them belong to one minute, the resolution of these metrics.
+//!
+//! Lines are written when a list is full, with the first invocation of the next minute, and before the process ends. An environment
+//! that has been idle for [`IDLE`] writes its invocation at once: then a batch would only delay the metrics. A process that is
+//! killed loses what its unwritten lists hold: at most a minute's invocations, and fewer than [`INVOCATIONS_MAX`] of each
+//! combination of dimensions.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::time::{Duration, Instant, SystemTime};
+
+use metrique_writer_core::format::Format;
+use metrique_writer_core::value::MetricFlags;
+use metrique_writer_core::{Entry, EntryWriter, Observation, Value, ValueWriter};
+use nearedge_core::metric::{CODING, Metric, OUTCOME, SERVICE, VARIANT};
+use nearedge_core::object::CopyKind;
+use nearedge_core::record::Record;
+use parking_lot::Mutex;
+
+use crate::telemetry::count_line::CountMetrics;
+use crate::telemetry::metrics_line::{Formatters, LogLine, MetricsConfig, observation, unit};
+
+/// How many invocations a line has at most: the specification allows 100 values of a metric
+/// ([EMF](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html)).
+pub const INVOCATIONS_MAX: usize = 100;
+
+/// How many combinations of dimensions wait at most; there are far fewer.
+const GROUPS_MAX: usize = 100;
+
+/// The pause after which an environment writes its next invocation at once.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Which invocations have a log line of their own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AccessLines {
+    /// The share of the others, from 0 to 1.
+    pub ratio: f64,
+    /// The least duration of those that always have one. Failures always have one too.
+    pub slow: Duration,
+}
+
+impl AccessLines {
+    /// Whether an invocation has a line. The random part of its id decides, so that other samplers can agree.
+    pub fn includes(&self, record: &Record, duration: Duration, request_id: &str) -> bool {
+        record.status >= 500 || record.error.is_some() || duration >= self.slow || self.is_sampled(request_id)
+    }
+
+    fn is_sampled(&self, request_id: &str) -> bool {
+        if self.ratio <= 0.0 {
+            return false;
+        }
+        // The last digits of a UUID (RFC 9562 §5.4) are random.
+        let digits = request_id.len().checked_sub(8).and_then(|start| request_id.get(start..));
+        let number = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or(0);
+        f64::from(number) < self.ratio * 4_294_967_296.0
+    }
+}
+
+/// Collects metrics and writes them in lines.
+pub struct BatchWriter {
+    config: MetricsConfig,
+    state: Mutex<State>,
+}
+
+struct State {
+    formatters: Formatters,
+    /// The minute of all groups, since 1970.
+    minute: u64,
+    /// The last invocation.
+    last: Option<Instant>,
+    groups: Vec<Group>,
+}
+
+/// The invocations with the same dimensions.
+struct Group {
+    variant: Box<str>,
+    outcome: &'static str,
+    coding: Option<CopyKind>,
+    /// The first invocation.
+    at: SystemTime,
+    invocations: usize,
+    metrics: Vec<(Metric, Values)>,
+}
+
+/// The values of a metric, each with its number of invocations. Equal neighbours are one value.
+type Values = Vec<(f64, u64)>;
+
+impl BatchWriter {
+    /// A writer of lines for these settings.
+    pub fn new(config: MetricsConfig) -> Self {
+        let formatters = Formatters::new(&config);
+        Self { state: Mutex::new(State { formatters, minute: 0, last: None, groups: Vec::new() }), config }
+    }
+
+    /// The metrics in the lines of exposures and conversions.
+    pub fn count_metrics(&self) -> CountMetrics {
+        CountMetrics::new(&self.config.namespace, &self.config.service)
+    }
+
+    /// Adds the metrics of an invocation, and writes the lines that are due.
+    ///
+    /// # Errors
+    /// If `out` is closed or full.
+    pub fn add(&self, line: &LogLine<'_>, now: Instant, mut out: impl Write) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let minute = minute_of(line.at);
+        let mut written = Ok(());
+        if state.minute != minute {
+            written = state.write_all(&self.config, &mut out);
+            state.minute = minute;
+        }
+        let was_idle = state.last.replace(now).is_none_or(|last| now.duration_since(last) >= IDLE);
+        let record = line.measured.record;
+        let (variant, coding) = (line.variant(&self.config), record.copy.map(|(kind, _)| kind));
+        let is_same =
+            |group: &Group| group.outcome == record.outcome && *group.variant == *variant && group.coding == coding;
+        let at = match state.groups.iter().position(is_same) {
+            Some(at) => at,
+            None => {
+                if state.groups.len() == GROUPS_MAX {
+                    written = written.and(state.write_all(&self.config, &mut out));
+                }
+                let (variant, outcome) = (variant.into(), record.outcome);
+                let metrics = Vec::with_capacity(8);
+                state.groups.push(Group { variant, outcome, coding, at: line.at, invocations: 0, metrics });
+                state.groups.len() - 1
+            }
+        };
+        let group = &mut state.groups[at];
+        group.invocations += 1;
+        line.measured.for_each(|metric, value| group.push(metric, value));
+        if was_idle {
+            written = written.and(state.write_all(&self.config, &mut out));
+        } else if group.invocations == INVOCATIONS_MAX {
+            let full = state.groups.swap_remove(at);
+            written = written.and(state.formatters.write(&full, &self.config, &mut out));
+        }
+        written
+    }
+
+    /// Writes what waits.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub fn flush(&self, mut out: impl Write) -> io::Result<()> {
+        self.state.lock().write_all(&self.config, &mut out)
+    }
+}
+
+impl fmt::Debug for BatchWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BatchWriter").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+fn minute_of(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs() / 60)
+}
+
+impl State {
+    fn write_all(&mut self, config: &MetricsConfig, out: &mut impl Write) -> io::Result<()> {
+        let Self { formatters, groups, .. } = self;
+        // All of them, even if one fails.
+        groups.drain(..).fold(Ok(()), |written, group| written.and(formatters.write(&group, config, out)))
+    }
+}
+
+impl Group {
+    fn push(&mut self, metric: Metric, value: f64) {
+        let index = self.metrics.iter().position(|(known, _)| *known == metric).unwrap_or_else(|| {
+            self.metrics.push((metric, Vec::new()));
+            self.metrics.len() - 1
+        });
+        let values = &mut self.metrics[index].1;
+        match values.last_mut() {
+            Some((last, count)) if last.to_bits() == value.to_bits() => *count += 1,
+            _ => values.push((value, 1)),
+        }
+    }
+}
+
+impl Formatters {
+    fn write(&mut self, group: &Group, config: &MetricsConfig, out: &mut impl Write) -> io::Result<()> {
+        let (emf, buffer) = self.choose(group.coding.is_some());
+        buffer.clear();
+        let entry = GroupEntry { group, config };
+        emf.format(&entry, buffer).map_err(|error| io::Error::other(error.to_string()))?;
+        out.write_all(buffer)
+    }
+}
+
+/// A line of a batch as an entry of the formatter.
+struct GroupEntry<'a> {
+    group: &'a Group,
+    config: &'a MetricsConfig,
+}
+
+impl Entry for GroupEntry<'_> {
+    fn write<'a>(&'a self, writer: &mut impl EntryWriter<'a>) {
+        let Group { variant, outcome, coding, at, metrics, .. } = self.group;
+        writer.timestamp(*at);
+        for (metric, values) in metrics {
+            writer.value(metric.name(), &ValueList(merged(values), unit(metric.unit())));
+        }
+        for (name, text) in [
+            (SERVICE, Some(self.config.service.as_str())),
+            (VARIANT, Some(&**variant)),
+            (OUTCOME, Some(*outcome)),
+            (CODING, coding.map(CopyKind::name)),
+            ("message", Some("batch")),
+        ] {
+            if let Some(text) = text {
+                writer.value(name, text);
+            }
+        }
+    }
+}
+
+/// The values in ascending order, equal ones merged.
+fn merged(values: &Values) -> Values {
+    let mut values = values.clone();
+    values.sort_unstable_by(|one, other| one.0.total_cmp(&other.0));
+    values.dedup_by(|next, kept| {
+        let is_equal = next.0.to_bits() == kept.0.to_bits();
+        kept.1 += if is_equal { next.1 } else { 0 };
+        is_equal
+    });
+    values
+}
+
+/// Values of a metric.
+struct ValueList(Values, metrique_writer_core::Unit);
+
+impl Value for ValueList {
+    fn write(&self, writer: impl ValueWriter) {
+        let Self(values, unit) = self;
+        let repeated = values.iter().flat_map(|&(value, count)| {
+            let total = value * count as f64;
+            // The formatter divides again: it must get the same value.
+            let is_exact = count == 1 || (total / count as f64).to_bits() == value.to_bits();
+            let (times, each) = match (is_exact, count) {
+                (_, 1) => (1, observation(value)),
+                (true, _) => (1, Observation::Repeated { total, occurrences: count }),
+                (false, _) => (count, observation(value)),
+            };
+            (0..times).map(move |_| each)
+        });
+        writer.metric(repeated, *unit, [], MetricFlags::empty());
+    }
+}
+
+#[cfg(test)]
+mod tests;
