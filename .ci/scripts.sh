@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks deploy/ without an AWS account, network or cargo: the templates with cfn-lint for the regions of their partition, the dry run
-# and the errors of each command, the AWS calls of some commands, and that the tables in docs/runbook.md are the output of cost.py.
+# and the errors of each command, the AWS calls of some commands, and that tables in docs/ are the output of cost.py.
 #
 #   pip install cfn-lint && .ci/scripts.sh
 set -euo pipefail
@@ -530,10 +530,63 @@ echo 'ok  site neither uploads nor deletes the definition of experiments'
 # shellcheck source-path=SCRIPTDIR source=scripts_experiment.sh
 . ../.ci/scripts_experiment.sh
 
-for arguments in '' '--cdn-hits 0.9'; do
-  # shellcheck disable=SC2086 # words
-  python3 cost.py $arguments >"$tools/table"
-  awk -v mark="<!-- deploy/cost.py${arguments:+ }$arguments -->" '$0 == mark { on = 1; next } on && !/^\|/ { exit } on' ../docs/runbook.md |
-    diff - "$tools/table" || { echo "FAILED: a table in docs/runbook.md differs from the output of deploy/cost.py $arguments (lines with >)"; exit 1; }
+# cost.py: every table in the docs after a marker is its output. A marker is a line with a comment that has the command.
+tables=0
+for doc in ../docs/runbook.md ../docs/architecture.md; do
+  while read -r mark; do
+    arguments=${mark#'<!-- deploy/cost.py'}
+    # shellcheck disable=SC2086 # words
+    python3 cost.py ${arguments%' -->'} >"$tools/table" 2>"$tools/notes" || failed "cost.py ${arguments%' -->'}, in $doc: $(cat "$tools/notes")"
+    awk -v mark="$mark" '$0 == mark { on = 1; next } on && !/^\|/ { exit } on' "$doc" |
+      diff - "$tools/table" || failed "a table in $doc differs from the output of cost.py${arguments%' -->'} (lines with >)"
+    tables=$((tables + 1))
+  done < <(grep '^<!-- deploy/cost.py' "$doc")
 done
-echo 'ok  the cost tables in docs/runbook.md'
+[ "$tables" -ge 11 ] || failed "expected at least 11 tables of cost.py in the docs, found $tables"
+echo "ok  the $tables cost tables in docs/runbook.md and docs/architecture.md"
+# The target: a million hits of 10 kB through a Function URL cost at most $0.25. At INFO, Lambda's own lines cost more than that.
+hits='--million --misses 0 --sampled 0 --without-cloudfront --max 0.25'
+for memory in 128 256; do
+  # shellcheck disable=SC2086 # words
+  isolated ./cost.py $hits --door function-url --metrics batch --system-log WARN --memory "$memory" >"$tools/table" ||
+    failed "expected at most \$0.25 for a million hits, found: $(cat "$tools/table")"
+  echo "ok  a million hits through a Function URL, $memory MB: $(grep -o '[0-9.]*\*\* |$' "$tools/table" | tr -d '*| ') USD"
+done
+# shellcheck disable=SC2086 # words
+refused 1 'more than --max 0.25' ./cost.py $hits --door function-url --metrics batch --system-log INFO
+# shellcheck disable=SC2086 # words
+refused 1 'a million requests cost 1.573 USD' ./cost.py $hits --door http-api --metrics line --system-log WARN --access-log off
+# Each combination of options has a table, or a reason of one line.
+python3 - <<'PYTHON' || failed 'cost.py with each door, metrics mode and partition'
+import contextlib, io, itertools, sys
+import bill, cost
+
+MODES = ["", "--million", "--compare", "--compare --million"]
+MORE = ["", "--system-log WARN --access-log off --without-cloudfront", "--text 0.8 --cdn-hits 0.9 --arch x86_64 --count-metrics 4"]
+for partition, door, metrics, mode, more in itertools.product(["aws", "aws-cn"], bill.DOORS, bill.METRICS_MODES, MODES, MORE):
+    sys.argv = f"cost.py --partition {partition} --door {door} --metrics {metrics} {mode} {more}".split()
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            cost.main()
+        except SystemExit as stop:
+            code = stop.code
+    priced = partition == "aws" or (door in ("rest", "alb") and metrics != "otlp")
+    as_expected = code == 0 and "|---|" in out.getvalue() if priced else code == 2 and err.getvalue().count("\n") == 1
+    if not as_expected:
+        sys.exit(f"{' '.join(sys.argv)}: exit code {code}: {out.getvalue()}{err.getvalue()}")
+PYTHON
+echo 'ok  cost.py with each door, metrics mode and partition'
+refused 2 'no price of the HTTP API was found for aws-cn: supply one with --price http_api=AMOUNT' ./cost.py --partition aws-cn
+refused 2 'no price of Lambda on arm64' ./cost.py --partition aws-cn --door rest --arch arm64
+refused 2 'AWS China has no Function URLs' ./cost.py --partition aws-cn --compare --door function-url
+refused 2 'neither CloudFront Functions nor Lambda@Edge' ./cost.py --partition aws-cn --alternatives
+refused 2 'expected one of --prices, --alternatives' ./cost.py --alternatives --million
+refused 2 '--alternatives chooses --door' ./cost.py --alternatives --door rest
+refused 2 '--max needs --million' ./cost.py --max 1
+refused 2 'expected NAME=AMOUNT with one of alarm_metric' ./cost.py --price http=1
+refused 2 "expected an amount such as 1.25, found 'free'" ./cost.py --price http_api=free
+refused 2 '--cdn-hits: expected a share from 0 to 1, found 90' ./cost.py --cdn-hits 90
+refused 2 '--rates: expected a number above 0, found 0' ./cost.py --rates 10 0
+refused 2 "invalid choice: 'https-api'" ./cost.py --door https-api
+refused 2 'expected 0 to 200, found 201' ./cost.py --count-metrics 201
