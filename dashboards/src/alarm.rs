@@ -1,6 +1,6 @@
 //! The alarms, as `AWS::CloudWatch::Alarm` of CloudFormation.
 //!
-//! They are the same in AWS China. Each description gives the reason for the threshold.
+//! They are the same in AWS China, except for that of the function URL. Each description gives the reason for the threshold.
 
 mod comparison;
 mod window;
@@ -9,14 +9,19 @@ use nearedge_core::metric::{Metric, NAMESPACE, SERVICE};
 use serde_json::{Map, Value, json};
 
 use self::window::window;
+use crate::partition::Partition;
 
 /// The condition of the templates in `deploy/` under which the alarm with this logical id exists.
 pub fn condition(id: &str) -> &'static str {
-    comparison::condition(id).unwrap_or("Watched")
+    match id {
+        "AlarmApiFailing" => "WatchesApi",
+        "AlarmUrlFailing" => "WatchesUrl",
+        _ => comparison::condition(id).unwrap_or("Watched"),
+    }
 }
 
 /// All alarms by logical id, as entries of `Resources`.
-pub fn all() -> Value {
+pub fn all(partition: Partition) -> Value {
     let mut alarms = Map::new();
     let mut add = |id: &str, description: &str, mut properties: Value| {
         properties["AlarmDescription"] = description.into();
@@ -83,6 +88,15 @@ pub fn all() -> Value {
          function's 5xx, and requests that did not reach the function.",
         simple(aws("AWS/ApiGateway", "5xx", &[("ApiId", "${ApiId}")]), "Sum", 10.0),
     );
+    if partition == Partition::Aws {
+        let url = [("FunctionName", "${FunctionName}"), ("Resource", "${FunctionName}:live")];
+        add(
+            "UrlFailing",
+            "The function URL responds with 5xx more than 10 times per minute in three of five minutes. This includes the \
+             function's 5xx, and requests that did not reach the function.",
+            simple(aws("AWS/Lambda", "Url5xxCount", &url), "Sum", 10.0),
+        );
+    }
     add(
         "SpansLost",
         "Spans are dropped in three of five minutes: the collector is slow or unreachable. Responses are not affected.",

@@ -45,7 +45,7 @@ pub fn files() -> Vec<(String, String)> {
             let widgets = page::results(&page::watched(count), &page::GOALS).concat();
             files.push((format!("{}/results{suffix}.json", partition.name()), pretty(&body(widgets, RESULTS_START))));
         }
-        files.push((format!("{}/alarms.json", partition.name()), pretty(&alarm::all())));
+        files.push((format!("{}/alarms.json", partition.name()), pretty(&alarm::all(partition))));
     }
     files
 }

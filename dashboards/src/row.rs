@@ -73,6 +73,11 @@ pub fn function(name: &str, options: Value) -> Value {
     aws("AWS/Lambda", name, &[("FunctionName", "${FunctionName}")], options)
 }
 
+/// A metric of the function's URL. AWS China has no function URLs.
+pub fn url(name: &str, options: Value) -> Value {
+    aws("AWS/Lambda", name, &[("FunctionName", "${FunctionName}"), ("Resource", "${FunctionName}:live")], options)
+}
+
 /// A metric of the distribution, from CloudFront's region.
 pub fn distribution(partition: Partition, name: &str, mut options: Value) -> Value {
     options["region"] = partition.cloudfront_region().into();

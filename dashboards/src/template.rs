@@ -22,12 +22,12 @@ pub fn complete(partition: Partition, template: &str) -> Result<String, String> 
     let start =
         template.find(MARK).ok_or_else(|| format!("expected a line that starts with `{}`, found none", MARK.trim()))?;
     let line_end = template[start..].find('\n').map_or(template.len(), |end| start + end);
-    Ok(format!("{}\n{}{}", &template[..line_end], alarms(), dashboards(partition)))
+    Ok(format!("{}\n{}{}", &template[..line_end], alarms(partition), dashboards(partition)))
 }
 
 /// The alarms as JSON, which YAML includes. Each is one line, because `dashboards/*/alarms.json` is the readable copy.
-fn alarms() -> String {
-    let alarms = alarm::all();
+fn alarms(partition: Partition) -> String {
+    let alarms = alarm::all(partition);
     let lines = alarms.as_object().into_iter().flatten().map(|(id, alarm)| {
         let mut alarm = alarm.clone();
         alarm["Condition"] = alarm::condition(id).into();
@@ -39,7 +39,11 @@ fn alarms() -> String {
 /// The dashboards.
 fn dashboards(partition: Partition) -> String {
     let pages = page::all(partition, &page::VARIANTS).into_iter().map(|(name, widgets)| {
-        let body = if name == "experiment" { experiment() } else { format!(" !Sub |-\n{}", lines(8, widgets)) };
+        let body = match name {
+            "experiment" => experiment(),
+            "latency" if partition == Partition::Aws => with_optional_api(widgets),
+            _ => format!(" !Sub |-\n{}", lines(8, widgets)),
+        };
         dashboard(name, "Watched", &body)
     });
     pages.chain([dashboard("results", "WatchesExperiment", &results())]).collect()
@@ -55,6 +59,18 @@ fn dashboard(name: &str, condition: &str, body: &str) -> String {
     Properties:
       DashboardName: !Sub '${{FunctionName}}-{name}'
       DashboardBody:{body}"
+    )
+}
+
+/// The body of a dashboard with metrics of the API, whose id is `none` if the stack has no API: these graphs are then empty.
+fn with_optional_api(widgets: Vec<Widget>) -> String {
+    format!(
+        "
+        Fn::Sub:
+          - |-
+{}          - {{Api: !If [HasApi, !Ref Api, none]}}
+",
+        lines(12, widgets)
     )
 }
 

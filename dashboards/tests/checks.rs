@@ -37,7 +37,7 @@ const PLACEHOLDERS: [&str; 19] = [
 ];
 
 /// The metrics of AWS that dashboards and alarms use: namespace, name, and whether AWS China has it.
-const AWS_METRICS: [(&str, &str, bool); 9] = [
+const AWS_METRICS: [(&str, &str, bool); 12] = [
     ("AWS/CloudFront", "Requests", true),
     // An additional metric: billed, and not available in AWS China.
     ("AWS/CloudFront", "OriginLatency", false),
@@ -45,6 +45,10 @@ const AWS_METRICS: [(&str, &str, bool); 9] = [
     ("AWS/ApiGateway", "Latency", true),
     ("AWS/ApiGateway", "IntegrationLatency", true),
     ("AWS/ApiGateway", "5xx", true),
+    // AWS China has no function URLs.
+    ("AWS/Lambda", "UrlRequestCount", false),
+    ("AWS/Lambda", "UrlRequestLatency", false),
+    ("AWS/Lambda", "Url5xxCount", false),
     ("AWS/Lambda", "Duration", true),
     ("AWS/Lambda", "Errors", true),
     ("AWS/Lambda", "Throttles", true),
@@ -113,7 +117,7 @@ fn the_templates_of_deploy_match_the_generator() {
             "{} differs from the generator: run `cargo run -p dashboards` and commit the result",
             path.display()
         );
-        for id in dashboards::alarm::all().as_object().unwrap().keys() {
+        for id in dashboards::alarm::all(partition).as_object().unwrap().keys() {
             assert!(committed.contains(&format!("\n  {id}: {{")), "{} has no {id}", path.display());
         }
     }
@@ -255,6 +259,7 @@ fn every_metric_is_emitted_with_these_dimensions() {
                     let expected: &[&str] = match *namespace {
                         "AWS/CloudFront" => &["DistributionId", "Region"],
                         "AWS/ApiGateway" => &["ApiId"],
+                        _ if metric.starts_with("Url") => &["FunctionName", "Resource"],
                         _ => &["FunctionName"],
                     };
                     assert_eq!(dimensions, expected);
@@ -349,7 +354,7 @@ fn ids_are_valid_unique_and_defined_for_every_expression() {
             check(&name, ids, rows.iter().filter_map(|(_, options)| options["expression"].as_str()).collect());
         }
     }
-    let alarms = dashboards::alarm::all();
+    let alarms = dashboards::alarm::all(Partition::Aws);
     for (name, alarm) in alarms.as_object().unwrap() {
         let queries = alarm["Properties"]["Metrics"].as_array().map_or(&[][..], Vec::as_slice);
         let texts = queries.iter().map(|query| &query["Expression"]);
@@ -403,7 +408,7 @@ fn the_files_for_aws_china_omit_what_it_lacks() {
 
 #[test]
 fn every_alarm_has_a_reason_and_watches_emitted_metrics() {
-    let alarms = dashboards::alarm::all();
+    let alarms = dashboards::alarm::all(Partition::Aws);
     let alarms = alarms.as_object().unwrap();
     assert!(alarms.len() >= 8);
     for (id, alarm) in alarms {

@@ -93,7 +93,7 @@ fn the_weights_of_the_definition_decide_the_expected_split() {
 
 /// Evaluates an alarm over one period: its value and its threshold.
 fn alarm(cloudwatch: &CloudWatch, id: &str, weights: [&str; 2]) -> (Option<f64>, f64) {
-    let mut text = dashboards::alarm::all()[id]["Properties"].to_string();
+    let mut text = dashboards::alarm::all(dashboards::partition::Partition::Aws)[id]["Properties"].to_string();
     for (name, value) in [
         ("FunctionName", "f"),
         ("WatchExperiment", "checkout"),
