@@ -110,7 +110,7 @@ fn behavior_with(pattern: &str, like: &Value) -> Value {
     behavior
 }
 
-const FAULTS: [Fault; 44] = [
+const FAULTS: [Fault; 45] = [
     ("header-not-forwarded", |c| c["DefaultCacheBehavior"]["OriginRequestPolicyId"] = Value::Null),
     ("header-not-forwarded", |c| {
         // CORS-CustomOrigin
@@ -137,6 +137,7 @@ const FAULTS: [Fault; 44] = [
     ("key-of-everything", |c| legacy(c, &["*"], [0, 60, 600])),
     ("secret-missing", |c| c["Origins"]["Items"][0]["CustomHeaders"] = json!({"Quantity": 0})),
     ("secret-missing", |c| secret(c, "")),
+    ("url-unsigned", |c| c["Origins"]["Items"][0]["DomainName"] = "a1b2.lambda-url.eu-west-1.on.aws".into()),
     ("secret-weak", |c| secret(c, "lambdaapi_test")),
     ("secret-weak", |c| secret(c, "hunter2")),
     ("secret-weak", |c| secret(c, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab")),
@@ -291,6 +292,49 @@ fn no_finding_shows_a_secret() {
 }
 
 #[test]
+fn a_signed_function_url_needs_no_secret() {
+    let mut document = distribution();
+    let origin = &mut document["DistributionConfig"]["Origins"]["Items"][0];
+    origin["DomainName"] = "a1b2.lambda-url.eu-west-1.on.aws".into();
+    origin["CustomHeaders"] = json!({"Quantity": 0});
+    assert_eq!(ids(&check(&subject(&document))), ["url-unsigned", "secret-missing"]);
+    document["DistributionConfig"]["Origins"]["Items"][0]["OriginAccessControlId"] = "E2QWRUHEXAMPLE".into();
+    assert_eq!(check(&subject(&document)), []);
+    // The API has no signature: it needs the secret.
+    document["DistributionConfig"]["Origins"]["Items"][0]["OriginAccessControlId"] = "".into();
+    document["DistributionConfig"]["Origins"]["Items"][0]["DomainName"] =
+        "a1b2.execute-api.eu-west-1.amazonaws.com".into();
+    assert_eq!(ids(&check(&subject(&document))), ["secret-missing"]);
+}
+
+#[test]
+fn authorization_does_not_pass_a_signed_function_url() {
+    let rules = |from: &str| {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let keys = json!({"keys": [{"kty": "oct", "k": "c".repeat(43), "alg": "HS256"}]});
+        let jwt = json!({"keys": keys, "algorithms": ["HS256"], "from": [from], "issuer": "a", "audience": "b"});
+        let rule = json!({"path": "/members/*", "jwt": jwt});
+        std::io::Write::write_all(&mut file, json!({"rules": [rule]}).to_string().as_bytes()).unwrap();
+        file
+    };
+    let checked = |door: &str, from: &str| {
+        let file = rules(from);
+        let (door, path) = (format!("FrontDoor={door}"), file.path().to_str().unwrap());
+        let arguments =
+            ["../deploy/aws.yaml", "--set", "Access=access.json", "--set", &door, "--access", path, "--json"];
+        String::from_utf8_lossy(&command(&arguments, "").stdout).into_owned()
+    };
+    for door in ["HttpApi", "HttpApiWithFunctionUrl"] {
+        assert_eq!(checked(door, "header:authorization"), "", "{door}");
+    }
+    for door in ["FunctionUrlWithHttpApi", "FunctionUrl"] {
+        let findings = checked(door, "header:authorization");
+        assert!(findings.contains("access-token") && findings.contains("a cookie or the query string"), "{findings}");
+        assert_eq!(checked(door, "cookie:token"), "", "{door}");
+    }
+}
+
+#[test]
 fn cached_errors_are_worse_without_the_version_in_the_key() {
     let mut document = distribution();
     document["DistributionConfig"]["CustomErrorResponses"] = json!({"Quantity": 0});
@@ -327,7 +371,8 @@ proptest! {
     #[test]
     fn our_templates_have_no_findings_for_any_parameters(
         caching: bool, spa: bool, four: bool, rotating: bool, sends_next: bool, manager: bool, alias: bool, renamed: bool,
-        redirects: bool, headers: bool, access: bool,
+        redirects: bool, headers: bool, access: bool, streaming: bool,
+        door in proptest::sample::select(vec!["HttpApi", "HttpApiWithFunctionUrl", "FunctionUrlWithHttpApi", "FunctionUrl"]),
         variants in proptest::sample::subsequence(vec!["v1", "blue", "2026.11", "a_b"], 2..=4),
         timeout in 3_u8..=28,
     ) {
@@ -350,6 +395,9 @@ proptest! {
         }
         let mut china = values.clone();
         china.extend([("Alias", "ab.example.com.cn"), ("CertificateId", "ASCA")]);
+        values.push(("FrontDoor", door));
+        if streaming { values.push(("Streaming", "on")); }
+        if access && door.starts_with("FunctionUrl") { values.push(("AccessAuthorization", "false")); }
         if caching { values.push(("Caching", "on")); }
         if alias { values.extend([("Alias", "ab.example.com"), ("CertificateArn", "arn")]); }
         // Without the dashboards and alarms: parsing them takes most of the time, and no rule reads them.

@@ -78,7 +78,7 @@ pub struct Origin {
     pub headers: Vec<(String, String)>,
     /// The settings of a custom origin; none for a bucket.
     pub custom: Option<CustomOrigin>,
-    /// Whether CloudFront signs requests to the bucket: with an origin access control or an origin access identity.
+    /// Whether CloudFront signs requests to the origin: with an origin access control or an origin access identity.
     pub signed: bool,
 }
 
@@ -97,6 +97,17 @@ impl Origin {
     /// The name of the origin in a finding.
     pub fn name(&self) -> String {
         format!("the origin {}", self.id)
+    }
+
+    /// Whether it is a function URL by its domain name, `<id>.lambda-url.<region>.on.aws`.
+    pub fn is_function_url(&self) -> bool {
+        self.domain.to_ascii_lowercase().contains(".lambda-url.")
+    }
+
+    /// Whether CloudFront signs requests to it as a function URL: a custom origin with an origin access control, whose type then is
+    /// `lambda`.
+    pub fn is_signed_url(&self) -> bool {
+        self.signed && self.custom.is_some()
     }
 
     /// The value of a custom header; its name is case-insensitive.

@@ -44,6 +44,8 @@ pub struct Subject {
     pub site: Site,
     /// The function's timeout, in seconds.
     pub timeout_secs: u64,
+    /// Whether the function's `streaming` is set.
+    pub streaming: bool,
     /// The types of the template's resources, by logical id.
     pub resource_types: BTreeMap<String, String>,
     /// The status of each alias's ICP recordal, by alias, if CloudFront's API returned it.
@@ -90,6 +92,7 @@ impl Subject {
             experiments: Experiments::default(),
             site: Site::default(),
             timeout_secs: TIMEOUT_SECS,
+            streaming: false,
             resource_types: BTreeMap::new(),
             icp_recordals,
         })
@@ -114,11 +117,12 @@ impl Subject {
         }
         let mut functions = template.resources("AWS::Lambda::Function").map_err(message)?;
         functions.extend(template.resources("AWS::Serverless::Function").map_err(message)?);
-        // nearedge is the function that has the secret.
+        // nearedge is the function that has the secret, or trusts its function URL.
+        let has = |function: &Value, name: &str| function["Environment"]["Variables"].get(name).is_some();
         let function = functions
             .iter()
             .map(|(_, function)| function)
-            .find(|function| function.pointer("/Environment/Variables/lambda_auth").is_some());
+            .find(|function| has(function, "lambda_auth") || has(function, "function_url_iam"));
         let setting = |name: &str| {
             let value = function?.pointer(&format!("/Environment/Variables/{name}"))?;
             Some(text(&template.resolve(value)))
@@ -155,6 +159,7 @@ impl Subject {
                     experiments: experiments.clone(),
                     site: site.clone(),
                     timeout_secs,
+                    streaming: setting("streaming").as_deref() == Some("true"),
                     resource_types: template.resource_types().map_err(message)?,
                     icp_recordals: BTreeMap::new(),
                 },

@@ -56,7 +56,6 @@ fn to_yaml(template: &Value) -> String {
 
 #[test]
 fn the_api_of_a_cdk_template_is_recognized_without_a_secret() {
-    let url = json!({"Fn::GetAtt": ["Url5C6D7E8F", "FunctionUrl"]});
     let endpoint = json!({"Fn::GetAtt": ["HttpApiF5A9A8A7", "ApiEndpoint"]});
     for domain in [
         json!({"Fn::Select": [2, {"Fn::Split": ["/", endpoint]}]}),
@@ -64,19 +63,31 @@ fn the_api_of_a_cdk_template_is_recognized_without_a_secret() {
         json!({"Fn::Select": [1, {"Fn::Split": ["://", endpoint]}]}),
         json!({"Fn::Select": [2, {"Fn::Split": ["/", {"Fn::Sub": ["${Url}", {"Url": endpoint}]}]}]}),
         json!({"Fn::Select": [2, {"Fn::Split": ["/", {"Fn::Join": ["", [endpoint, "/"]]}]}]}),
-        json!({"Fn::Select": [2, {"Fn::Split": ["/", url]}]}),
         json!({"Fn::Join": ["", [{"Ref": "HttpApiF5A9A8A7"}, ".execute-api.", {"Ref": "AWS::Region"}, ".",
             {"Ref": "AWS::URLSuffix"}]]}),
         json!({"Fn::Sub": "${HttpApiF5A9A8A7}.execute-api.${AWS::Region}.${AWS::URLSuffix}"}),
     ] {
         let mut template = cdk();
-        template["Resources"]["Url5C6D7E8F"] = json!({"Type": "AWS::Lambda::Url", "Properties": {"AuthType": "NONE"}});
         api(&mut template)["DomainName"] = domain.clone();
         assert_eq!(check_template(&template, "us-east-1"), [], "{domain}");
         api(&mut template).as_object_mut().unwrap().remove("OriginCustomHeaders");
         let findings = check_template(&template, "us-east-1");
         assert_eq!(found(&findings), [("secret-missing", "the origin AbDistributionOrigin1A0B1C2D3")], "{domain}");
     }
+}
+
+#[test]
+fn a_function_url_of_a_cdk_template_needs_a_signature_and_no_secret() {
+    let mut template = cdk();
+    template["Resources"]["Url5C6D7E8F"] = json!({"Type": "AWS::Lambda::Url", "Properties": {"AuthType": "AWS_IAM"}});
+    let url = json!({"Fn::GetAtt": ["Url5C6D7E8F", "FunctionUrl"]});
+    api(&mut template)["DomainName"] = json!({"Fn::Select": [2, {"Fn::Split": ["/", url]}]});
+    let origin = "the origin AbDistributionOrigin1A0B1C2D3";
+    assert_eq!(found(&check_template(&template, "us-east-1")), [("url-unsigned", origin)]);
+    api(&mut template).as_object_mut().unwrap().remove("OriginCustomHeaders");
+    assert_eq!(found(&check_template(&template, "us-east-1")), [("url-unsigned", origin), ("secret-missing", origin)]);
+    api(&mut template)["OriginAccessControlId"] = json!({"Fn::GetAtt": ["UrlAccessControl", "Id"]});
+    assert_eq!(check_template(&template, "us-east-1"), []);
 }
 
 #[test]

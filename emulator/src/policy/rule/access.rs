@@ -95,9 +95,18 @@ fn unlistable(behavior: &Behavior) -> Option<Finding> {
 const AUTHORIZATION: &str = "with caching, list Authorization in the cache policy; without, use the managed policy \
                              AllViewerExceptHostHeader (the templates in deploy/ do this with Access)";
 
+/// Whether a place is the viewer's Authorization.
+fn is_authorization(source: &Source) -> bool {
+    matches!(source, Source::Header(name) if &**name == "authorization")
+}
+
 /// The change that makes the distribution forward a place of tokens.
-fn fix(source: &Source, behavior: &Behavior) -> String {
+fn fix(context: &Context<'_>, source: &Source, behavior: &Behavior) -> String {
     match (source, &behavior.caching) {
+        _ if is_authorization(source) && context.replaces_authorization(behavior) => {
+            "let clients send the token in a cookie or the query string: CloudFront's signature replaces Authorization"
+                .to_owned()
+        }
         (Source::Header(name), Caching::Legacy(_)) => format!("list {name} in ForwardedValues.Headers"),
         (Source::Header(name), _) if UNUSABLE.contains(&&**name) => {
             "let clients send the token in another header, a cookie or the query string".to_owned()
@@ -110,8 +119,9 @@ fn fix(source: &Source, behavior: &Behavior) -> String {
 }
 
 /// Whether the API receives what a place holds; `None` if that depends on what only AWS knows.
-fn reaches(source: &Source, behavior: &Behavior) -> Option<bool> {
+fn reaches(context: &Context<'_>, source: &Source, behavior: &Behavior) -> Option<bool> {
     match source {
+        _ if is_authorization(source) && context.replaces_authorization(behavior) => Some(false),
         Source::Header(name) if UNUSABLE.contains(&&**name) => Some(false),
         Source::Header(name) => arrives(behavior, name),
         Source::Cookie(name) => behavior.caching.forwards_cookie(name),
@@ -131,7 +141,8 @@ fn tokens(context: &Context<'_>, behavior: &Behavior) -> Vec<Finding> {
             }
             RuleKind::Open | RuleKind::Hidden => continue,
         };
-        let lost: Vec<&Source> = sources.iter().filter(|source| reaches(source, behavior) == Some(false)).collect();
+        let is_lost = |source: &&Source| reaches(context, source, behavior) == Some(false);
+        let lost: Vec<&Source> = sources.iter().filter(is_lost).collect();
         let Some(first) = lost.first() else { continue };
         if served(context, behavior, pattern).is_none() {
             continue;
@@ -148,7 +159,7 @@ fn tokens(context: &Context<'_>, behavior: &Behavior) -> Vec<Finding> {
             id: "access-token",
             place: behavior.name(),
             why: format!("the rule {pattern} reads {names}, which never reaches the origin: {effect}"),
-            fix: fix(first, behavior),
+            fix: fix(context, first, behavior),
         };
         findings.push(finding);
     }

@@ -70,6 +70,11 @@ impl<'a> Context<'a> {
         behavior.origins.iter().any(|origin| self.is_api(origin))
     }
 
+    /// Whether CloudFront's signature replaces the viewer's Authorization: for a function URL with an origin access control.
+    pub(super) fn replaces_authorization(&self, behavior: &Behavior) -> bool {
+        self.api_origins().any(|origin| origin.is_signed_url() && behavior.origins.contains(&origin.id))
+    }
+
     /// The behaviours that send requests to the API.
     pub(super) fn api_behaviors(&self) -> impl Iterator<Item = &'a Behavior> {
         self.distribution.behaviors.iter().filter(|behavior| self.reaches_api(behavior))
@@ -112,7 +117,7 @@ fn api_origins<'a>(distribution: &'a Distribution, auth_header: &str) -> BTreeSe
     let can_be_api = |origin: &&Origin| origin.custom.is_some() && !is_bucket(&origin.domain);
     let is_api = |origin: &&Origin| {
         let domain = origin.domain.to_ascii_lowercase();
-        origin.header(auth_header).is_some() || domain.contains(".execute-api.") || domain.contains(".lambda-url.")
+        origin.header(auth_header).is_some() || domain.contains(".execute-api.") || origin.is_function_url()
     };
     let candidates = distribution.origins.iter().filter(can_be_api);
     let found: BTreeSet<&str> = candidates.clone().filter(is_api).map(|origin| origin.id.as_str()).collect();

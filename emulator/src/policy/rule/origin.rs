@@ -41,7 +41,8 @@ pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
                 fix: "list only TLSv1.2 in OriginSslProtocols".to_owned(),
             });
         }
-        if custom.read_timeout_secs < context.subject.timeout_secs {
+        // A streamed response may take longer: CloudFront waits that long for its first bytes, and between two parts of it.
+        if custom.read_timeout_secs < context.subject.timeout_secs && !context.subject.streaming {
             findings.push(Finding {
                 severity: Severity::Warning,
                 id: "origin-timeout",

@@ -1,4 +1,4 @@
-//! Rules for the secret header. No finding contains the secret.
+//! Rules for the secret header, and for the signature that replaces it. No finding contains the secret.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,10 @@ pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
         ", or add --auth-header if the function's auth_header is another"
     };
     for origin in context.api_origins() {
+        findings.extend(unsigned(origin));
         match context.secret(origin) {
+            // Lambda authenticates the distribution by its signature.
+            None | Some("") if origin.is_signed_url() => {}
             None | Some("") => findings.push(Finding {
                 severity: Severity::Error,
                 id: "secret-missing",
@@ -42,6 +45,20 @@ pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
     }
     findings.extend(context.other_origins().filter_map(|origin| leaked(name, origin)));
     findings
+}
+
+/// Finds a function URL without an origin access control
+/// ([access to a function URL](https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/private-content-restricting-access-to-lambda.html)).
+fn unsigned(origin: &Origin) -> Option<Finding> {
+    (origin.is_function_url() && !origin.signed).then(|| Finding {
+        severity: Severity::Error,
+        id: "url-unsigned",
+        place: origin.name(),
+        why: "CloudFront does not sign requests to this function URL: with AuthType AWS_IAM every response is 403, and with NONE \
+              the URL is open to the internet"
+            .to_owned(),
+        fix: "add an origin access control of type lambda that always signs, and set AuthType to AWS_IAM".to_owned(),
+    })
 }
 
 fn in_template(origin: &Origin) -> Finding {
