@@ -55,6 +55,14 @@ dry env AWS_REGION=cn-north-1 ./deploy.sh up --dry-run "${china[@]}"
 planned aws-cn.yaml
 dry ./deploy.sh --dry-run up
 dry ./deploy.sh set --dry-run MemorySize=512
+dry ./deploy.sh set --dry-run FrontDoor=HttpApiWithFunctionUrl Streaming=on
+planned 'would refuse to skip a step of a move'
+planned FrontDoor=HttpApiWithFunctionUrl
+dry ./deploy.sh set --dry-run FrontDoor=FunctionUrl
+planned 'would if this step removes a front door, wait until the distribution is deployed'
+dry ./deploy.sh up --dry-run --set FrontDoor=FunctionUrl --set Access=access.json --set AccessAuthorization=false
+planned 'would create a new stack with FrontDoor=HttpApi, and set FrontDoor=FunctionUrl in an update of its own'
+dry ./deploy.sh up --dry-run --set Metrics=batch --set LogRatio=0.001 --set SlowMs=250 --set SystemLogLevel=WARN
 dry ./deploy.sh set --dry-run ProvisionedConcurrency=0
 planned 'would first set ProvisionedConcurrency=0 with Rollout=AllAtOnce'
 dry ./deploy.sh site --dry-run ../emulator/site --immutable '*.png' --delete
@@ -88,6 +96,13 @@ refused 2 'needs CertificateId: add --set CertificateId=' env AWS_REGION=cn-nort
 refused 2 'Alias: expected a value' env AWS_REGION=cn-north-1 ./deploy.sh up --dry-run --set Alias= --set CertificateId=ASCAEXAMPLE
 refused 2 'a domain of CloudFront' env AWS_REGION=cn-north-1 ./deploy.sh up --dry-run --set Alias=d1.cloudfront.cn --set CertificateId=ASCAEXAMPLE
 refused 2 'PriceClass is a parameter of aws.yaml, but not of aws-cn.yaml' env AWS_REGION=cn-north-1 ./deploy.sh set --dry-run PriceClass=PriceClass_100
+refused 2 'FrontDoor is a parameter of aws.yaml, but not of aws-cn.yaml' env AWS_REGION=cn-north-1 ./deploy.sh set --dry-run FrontDoor=FunctionUrl
+refused 2 'did you mean FunctionUrl?' ./deploy.sh set --dry-run FrontDoor=functionurl
+refused 2 'set AccessAuthorization=false' ./deploy.sh up --dry-run --set FrontDoor=FunctionUrl --set Access=access.json
+refused 2 'Metrics=otlp needs OtlpEndpoint' ./deploy.sh up --dry-run --set Metrics=otlp
+refused 2 'a number from 0 to 1, such as 0.01' env AWS_REGION=cn-north-1 ./deploy.sh set --dry-run LogRatio=1.5
+refused 2 'Metrics: '"'true'"' is not an allowed value' ./deploy.sh set --dry-run Metrics=true
+refused 2 'expected a whole number from 0 to 900000' ./deploy.sh set --dry-run SlowMs=-1
 refused 2 'Alias needs CertificateArn' ./deploy.sh up --dry-run --set Alias=ab.example.com
 refused 2 'SecretArn needs SecretVersionId' ./deploy.sh up --dry-run --set SecretArn=arn:aws:secretsmanager:eu-west-1:1:secret:a
 refused 2 'no parameter Alais: did you mean Alias?' ./deploy.sh up --dry-run --set Alais=x
@@ -206,12 +221,27 @@ case $* in
 sts*) [ "$CASE" != no-credentials ] || { echo 'Unable to locate credentials' >&2; exit 253; }; echo 111111111111 ;;
 *describe-stacks*)
   [ "$CASE" != throttled ] || { echo 'An error occurred (Throttling): Rate exceeded' >&2; exit 254; }
-  [ "$CASE" != new ] || { echo 'Stack with id nearedge does not exist' >&2; exit 254; }
+  [ "$CASE" != new ] || grep -q '^aws cloudformation deploy' "$LOG" || { echo 'Stack with id nearedge does not exist' >&2; exit 254; }
   printf '%s\t%s\t%s\n' output FunctionName lambdaapi output FunctionVersion 7 output BucketName site output Variants v1,v2 \
     parameter Architecture x86_64 parameter ArtifactKey nearedge/0123456789.zip parameter ArtifactBucket artifacts \
     parameter Rollout LambdaCanary10Percent10Minutes
   [ "$CASE" != renamed ] || printf 'parameter\t%s\t%s\n' AuthHeader x-lambda-auth VersionHeader x-test-version
-  case $CASE in provisioned*) printf 'parameter\tProvisionedConcurrency\t5\n' ;; esac
+  case $CASE in door-FunctionUrl | door-FunctionUrl-*) ;; *) printf 'output\t%s\t%s\n' ApiId a1b2 ApiAddress https://a1b2.execute-api.eu-west-1.amazonaws.com ;; esac
+  case $CASE in
+  provisioned*) printf 'parameter\tProvisionedConcurrency\t5\n' ;;
+  door-*)
+    IFS=- read -r _ door secret <<<"$CASE"
+    # The label of the template: only changed settings publish a version.
+    printf '%s\t%s\t%s\n' parameter FrontDoor "$door" parameter Release "01234567-$(sha256sum "$HOME/deploy/aws.yaml" | cut -c1-8)-1" \
+      output DistributionId E1 output SecretSource "${secret:-parameter}" output Address https://d1.cloudfront.net output Try6 'curl d1'
+    [ "$door" = HttpApi ] || printf 'output\tUrlAddress\thttps://c3d4.lambda-url.eu-west-1.on.aws/\n'
+    ;;
+  esac
+  ;;
+# Of seven requests to the API two are refused. A moment later those two are all, and none uses the function URL.
+*get-metric-statistics*4xx*) echo 2.0 ;;
+*get-metric-statistics*)
+  if [ "$(grep -c 'metric-name [CU]' "$LOG")" = 1 ]; then echo 7.0; elif [[ $* == *UrlRequestCount* ]]; then echo 0.0; else echo 2.0; fi
   ;;
 *list-objects-v2*versions/*) echo 2 ;;
 *list-objects-v2*)
@@ -352,6 +382,64 @@ works renamed deploy.sh status
 grep -qF 'LAMBDA_AUTH=$LAMBDA_AUTH AUTH_HEADER=x-lambda-auth VERSION_HEADER=x-test-version deploy/smoke.sh' <<<"$output" ||
   failed "status: expected the names of the headers, found: $output"
 echo 'ok  status prints the names of the headers'
+# Move between the front doors. Nothing must wait in a test.
+printf '#!/bin/sh\n' >"$tools/stub/sleep"
+chmod +x "$tools/stub/sleep"
+# publishes YES-OR-NO: whether the last update has published a new version of the function.
+publishes() { if [ "$1" = yes ]; then called '"Release='; else not_called '"Release='; fi; }
+# drained YES-OR-NO: whether the script has first waited for the edge locations and for the last request to the door that it removes.
+drained() {
+  local order
+  order=$(grep -oE '^aws (cloudfront wait distribution-deployed|cloudwatch|cloudformation deploy)' "$tools/log" | uniq | tr '\n' ' ')
+  if [ "$1" = yes ]; then
+    [ "$order" = 'aws cloudfront wait distribution-deployed aws cloudwatch aws cloudformation deploy ' ] || failed "expected that it waits before the update, found: $order"
+    grep -q '[57] requests in three minutes still used the front door' <<<"$output" || failed "expected the number of requests, found: $output"
+  else
+    [ "$order" = 'aws cloudformation deploy ' ] || failed "expected only an update, found: $order"
+  fi
+}
+# The move there and back: stack's door, new door, whether the function changes, whether a door is removed.
+while read -r old new version removes; do
+  works "door-$old" deploy.sh set "FrontDoor=$new"
+  called "\"FrontDoor=$new\""
+  publishes "$version"
+  drained "$removes"
+done <<'STEPS'
+HttpApi HttpApiWithFunctionUrl yes no
+HttpApiWithFunctionUrl FunctionUrlWithHttpApi no no
+FunctionUrlWithHttpApi FunctionUrl no yes
+FunctionUrl FunctionUrlWithHttpApi no no
+FunctionUrlWithHttpApi HttpApiWithFunctionUrl no no
+HttpApiWithFunctionUrl HttpApi yes yes
+STEPS
+stops normal 'first set FrontDoor=HttpApiWithFunctionUrl' deploy.sh set FrontDoor=FunctionUrl
+stops door-FunctionUrl 'first set FrontDoor=FunctionUrlWithHttpApi' deploy.sh set FrontDoor=HttpApi
+stops door-HttpApiWithFunctionUrl 'first set FrontDoor=FunctionUrlWithHttpApi' deploy.sh up --artifact "$tools/x86_64.zip" --set FrontDoor=FunctionUrl
+works door-HttpApi deploy.sh set FrontDoor=FunctionUrl --force
+not_called cloudwatch
+stops door-FunctionUrl 'cannot change their protocol at the same instant' deploy.sh set Streaming=on
+stops door-FunctionUrlWithHttpApi 'first move back to HttpApiWithFunctionUrl' deploy.sh set Streaming=on FrontDoor=HttpApiWithFunctionUrl
+works door-HttpApiWithFunctionUrl deploy.sh set Streaming=on FrontDoor=FunctionUrlWithHttpApi
+called '"Streaming=on"'
+works door-FunctionUrl deploy.sh set MemorySize=512
+not_called LambdaAuth
+works door-FunctionUrl-none deploy.sh set FrontDoor=FunctionUrlWithHttpApi
+called '"LambdaAuth=[0-9a-f]\{64\}"'
+stops door-FunctionUrl 'there is none to rotate' rotate.sh
+stops door-FunctionUrlWithHttpApi 'a move between the front doors has begun' rotate.sh
+stops door-FunctionUrl 'does not serve the function URL, which CloudFront uses' deploy.sh back
+works door-FunctionUrl deploy.sh status
+grep -q 'execute-api\|LAMBDA_AUTH' <<<"$output" && failed "status: expected nothing about an API, found: $output"
+grep -qx '  deploy/smoke.sh https://d1.cloudfront.net' <<<"$output" || failed "status: expected the check of the distribution, found: $output"
+works door-FunctionUrlWithHttpApi deploy.sh status
+# shellcheck disable=SC2016 # for the user's shell
+grep -qx '  LAMBDA_AUTH=$LAMBDA_AUTH deploy/smoke.sh https://d1.cloudfront.net https://a1b2.*' <<<"$output" || failed "status: expected both addresses, found: $output"
+works new deploy.sh up --artifact "$tools/x86_64.zip" --set FrontDoor=FunctionUrl --set MemorySize=512
+order=$(grep -oE '^aws cloudformation deploy|"(FrontDoor|LambdaAuth|MemorySize)=[A-Za-z]*|"Release' "$tools/log" | tr '\n' ' ')
+[ "$order" = 'aws cloudformation deploy "MemorySize= "Release "LambdaAuth= aws cloudformation deploy "FrontDoor=FunctionUrl "Release ' ] ||
+  failed "up: expected a new stack with the API and then its move, found: $order"
+rm "$tools/stub/sleep"
+echo 'ok  a move between the front doors keeps the door in use, and waits before it removes one'
 works normal deploy.sh back
 called 'update-alias .*--function-version 6 '
 called 'tags left=7$'

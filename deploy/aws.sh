@@ -79,11 +79,26 @@ stack_exists() { [ -z "$dry_run" ] && { [ -n "$facts" ] || load_stack; }; }
 require_stack() { [ -n "$dry_run" ] || stack_exists || die "no stack $stack in $region: create it with deploy.sh up, or name another with --stack"; }
 # During a rollout this is the old version; the alias's routing configuration holds the new one.
 live_version() { query VERSION aws lambda get-alias --function-name "$(output FunctionName)" --name live --query FunctionVersion --output text; }
-# live_setting NAME: prints a setting of the live version; nothing if it is not set.
+# live_setting NAME [VERSION]: prints a setting of the live version, or of VERSION; nothing if it is not set.
 live_setting() {
   local value
-  value=$(aws lambda get-function-configuration --function-name "$(output FunctionName)" --qualifier live --query "Environment.Variables.$1" --output text) || return
+  value=$(aws lambda get-function-configuration --function-name "$(output FunctionName)" --qualifier "${2:-live}" --query "Environment.Variables.$1" --output text) || return
   [ "$value" = None ] || printf '%s' "$value"
+}
+
+# The front door of the stack (parameter FrontDoor). A template before this parameter, and that of AWS China, has only the HTTP API.
+front_door() {
+  local door
+  door=$(fact parameter FrontDoor)
+  printf '%s' "${door:-HttpApi}"
+}
+# metric_sum NAMESPACE METRIC DIMENSION…: prints the sum of a metric from 6 to 3 minutes ago, because CloudWatch has the counts of a
+# minute some minutes later.
+metric_sum() {
+  local namespace=$1 metric=$2
+  shift 2
+  aws cloudwatch get-metric-statistics --namespace "$namespace" --metric-name "$metric" --dimensions "$@" \
+    --start-time "$(($(date +%s) - 360))" --end-time "$(($(date +%s) - 180))" --period 180 --statistics Sum --query 'sum(Datapoints[].Sum)' --output text
 }
 
 # invalidate PATH…: invalidates paths in the distribution and waits for completion.

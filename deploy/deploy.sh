@@ -17,7 +17,8 @@
 #   --artifact-bucket NAME    bucket for the zip; created if missing (nearedge-ACCOUNT-REGION)
 #   --set Name=Value          set a template parameter (deploy/aws.yaml, deploy/aws-cn.yaml); later updates keep it
 #   --set-from Name=VARIABLE  the same, with the value of an environment variable: for secrets
-#   --force                   redeploy the code that `back` rolled back; rename a header although requests fail meanwhile
+#   --force                   redeploy the code that `back` rolled back; although requests fail meanwhile, rename a header, change
+#                             Streaming in use, or skip a step of a move between the front doors
 #
 # site:
 #   --cache-control VALUE     Cache-Control of uploaded objects (public, max-age=60)
@@ -76,7 +77,10 @@ command=${words[0]:-}
 words=(${words[@]+"${words[@]:1}"})
 
 # A new value of one of these publishes no new version of the function: they concern the distribution, the alias or the stack.
-outside_function='^(ProvisionedConcurrency|ReservedConcurrency|Release|SecretSent|CertificateArn|CertificateId|Caching|CacheDefaultTtl|PriceClass|ViewerProtocol|WebAclArn|LogRetentionDays|Watch|WatchExperiment|Variation[A-D]|Weight[A-D]|Goal[AB]|AlarmEmail|AdditionalMetrics|ApiPort|Rollout)='
+outside_function='^(ProvisionedConcurrency|ReservedConcurrency|Release|FrontDoor|SecretSent|CertificateArn|CertificateId|Caching|CacheDefaultTtl|PriceClass|ViewerProtocol|WebAclArn|LogRetentionDays|Watch|WatchExperiment|Variation[A-D]|Weight[A-D]|Goal[AB]|AlarmEmail|AdditionalMetrics|ApiPort|Rollout)='
+
+# The values of FrontDoor in the order of a move: one step per update (docs/runbook.md, Move between doors).
+doors=(HttpApi HttpApiWithFunctionUrl FunctionUrlWithHttpApi FunctionUrl)
 
 checksum() { if command -v sha256sum >/dev/null; then sha256sum "$@"; else shasum -a 256 "$@"; fi | cut -c1-64; }
 json_text() { sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' <<<"$1"; }
@@ -112,13 +116,80 @@ check_parameters() {
   ) || die "${errors:-cannot check the parameters: see the error above}" 2
 }
 
+# door_position DOOR: prints its index in `doors`.
+door_position() { local index; for index in "${!doors[@]}"; do [ "${doors[index]}" != "$1" ] || printf '%s' "$index"; done; }
+# uses_url DOOR: whether CloudFront sends requests to the function URL.
+uses_url() { [[ $1 == FunctionUrl* ]]; }
+
+# check_move: checks a change of FrontDoor or Streaming on an existing stack, before anything is changed. Each step of a move keeps the
+# door that edge locations still use, so that no request is lost; the step that removes one first waits until it has no requests.
+check_move() {
+  local new old streaming old_streaming direction=1
+  new=$(setting FrontDoor)
+  streaming=$(setting Streaming)
+  if [ -n "$dry_run" ]; then
+    [ -z "$new" ] || would 'refuse to skip a step of a move between the front doors'
+    case $new in HttpApi | FunctionUrl) would 'if this step removes a front door, wait until the distribution is deployed and CloudWatch counts no request to that door for three minutes' ;; esac
+    return 0
+  fi
+  old=$(front_door)
+  old_streaming=$(parameter Streaming)
+  if [ -z "$force" ] && [ -n "$streaming" ] && [ "$streaming" != "${old_streaming:-off}" ] && uses_url "$old"; then
+    die "Streaming=$streaming: CloudFront uses the function URL, and the function and its URL cannot change their protocol at the same instant: first move back to HttpApiWithFunctionUrl, or add --force"
+  fi
+  if [ -z "$new" ] || [ "$new" = "$old" ]; then return 0; fi
+  [ "$(door_position "$new")" -gt "$(door_position "$old")" ] || direction=-1
+  if [ -z "$force" ] && [ "${doors[$(door_position "$old") + direction]}" != "$new" ]; then
+    die "FrontDoor=$new: the stack uses $old, and edge locations need the old door until they know the new one: first set FrontDoor=${doors[$(door_position "$old") + direction]}, or add --force"
+  fi
+  # The stack has given up its secret, which the API needs.
+  if [ "$new" != FunctionUrl ] && [ "$(output SecretSource)" = none ] && ! is_set LambdaAuth && ! is_set SecretArn; then generate_secret; fi
+  if [ -z "$force" ]; then
+    case $new in HttpApi | FunctionUrl) leave_door "$new" ;; esac
+  fi
+}
+
+# leave_door NEW: waits until no request uses the other door than NEW, which the next update removes.
+leave_door() {
+  local sum
+  aws cloudfront wait distribution-deployed --id "$(output DistributionId)"
+  for _ in $(seq 60); do
+    sum=$(requests_beside "$1")
+    [ "$sum" != 0 ] || return 0
+    note "$sum requests in three minutes still used the front door that this step removes; waiting"
+    sleep 30
+  done
+  die 'requests still use the front door that this step removes, after half an hour: another distribution or a client sends them. Nothing was changed: correct that sender and run this again, or add --force'
+}
+# requests_beside DOOR: prints how many requests in three minutes used the other door. Strangers know the API's public address: their
+# requests are refused (403) and do not count. The function URL refuses all but CloudFront before it counts them.
+requests_beside() {
+  local function id
+  function=$(output FunctionName) id=$(output ApiId)
+  if [ "$1" = HttpApi ]; then
+    metric_sum AWS/Lambda UrlRequestCount "Name=FunctionName,Value=$function" "Name=Resource,Value=$function:live"
+  else
+    metric_sum AWS/ApiGateway Count "Name=ApiId,Value=$id" &&
+      metric_sum AWS/ApiGateway 4xx "Name=ApiId,Value=$id"
+  fi | awk 'NR == 1 { sum = $1 + 0 } NR == 2 { sum -= $1 } END { print sum + 0 }'
+}
+
+generate_secret() {
+  # shellcheck disable=SC2034 # update reads it by name
+  new_secret=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+  secrets+=(LambdaAuth=new_secret)
+  note 'generated a secret; deploy.sh status prints the command that reads it'
+}
+
 up() {
-  local digest key architecture zip_architecture=''
+  local digest key architecture zip_architecture='' door=''
   if [ -n "$dry_run" ]; then
     # It does not read whether the stack exists; a real update would not need Alias and CertificateId again.
     check_parameters new
+    check_move
   elif stack_exists; then
     check_parameters update
+    check_move
   else
     check_parameters new
   fi
@@ -164,11 +235,17 @@ up() {
   settings+=("ArtifactBucket=$artifact_bucket" "ArtifactKey=$key")
   if ! is_set LambdaAuth && ! is_set SecretArn; then
     would 'generate a secret, the parameter LambdaAuth, if the stack does not exist'
+    if [ -z "$dry_run" ] && ! stack_exists; then generate_secret; fi
+  fi
+  # The function URL names a function that exists: a new stack begins with the HTTP API. No viewer uses it, so that one step suffices.
+  door=$(setting FrontDoor)
+  if [ "${door:-HttpApi}" != HttpApi ]; then
+    would "create a new stack with FrontDoor=HttpApi, and set FrontDoor=$door in an update of its own"
     if [ -z "$dry_run" ] && ! stack_exists; then
-      # shellcheck disable=SC2034 # update reads it by name
-      new_secret=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
-      secrets+=(LambdaAuth=new_secret)
-      note 'generated a secret; deploy.sh status prints the command that reads it'
+      drop_settings FrontDoor
+      note 'creating the stack with the HTTP API; the next update moves it'
+      deploy
+      settings=("FrontDoor=$door") secrets=()
     fi
   fi
   deploy
@@ -176,7 +253,7 @@ up() {
 
 # Creates the stack, or updates it with `settings` and `secrets`; other parameters keep their values.
 deploy() {
-  local previous='' changed='' digest label pair usual_rollout='' later=() later_secrets=()
+  local previous='' changed='' digest label pair door usual_rollout='' later=() later_secrets=()
   [ -n "$dry_run" ] || ! stack_exists || previous=$(parameters)
   [ -n "$artifact_bucket" ] || artifact_bucket=$(sed -n 's/^ArtifactBucket=//p' <<<"$previous")
   usual_rollout=$(setting Rollout)
@@ -218,6 +295,9 @@ deploy() {
   for pair in ${settings[@]+"${settings[@]}"}; do
     grep -Eq "$outside_function" <<<"$pair" || grep -Fxq -- "$pair" <<<"$previous" || changed=yes
   done
+  # Of the steps of a move, only those that create and remove the URL change a setting of the function.
+  door=$(setting FrontDoor)
+  case ${door:+$door,$(front_door)} in HttpApi,HttpApi) ;; HttpApi,* | *,HttpApi) changed=yes ;; esac
   [ -z "$changed" ] || [ -n "$dry_run" ] || settings+=("Release=$digest-$label-$(date +%s)")
   update
   if [ ${#later[@]} -gt 0 ] && [ "$usual_rollout" != AllAtOnce ]; then
@@ -297,7 +377,7 @@ site() {
 }
 
 status() {
-  local function variables='' first second header
+  local function variables='' first second header api url try line
   function=$(output FunctionName)
   if [ -n "$dry_run" ]; then
     would 'print the status, the addresses, and the commands to read the secret and to try the origin, from:'
@@ -309,11 +389,18 @@ status() {
   printf 'version   %s is live%s\n' "$(live_version)" "$(
     aws lambda get-alias --function-name "$function" --name live --query 'RoutingConfig.AdditionalVersionWeights' --output text | sed 's/^None$//;s/^/, with /;s/^, with $//'
   )"
-  printf 'address   %s\nAPI       %s\nbucket    %s\n' "$(output Address)" "$(output ApiAddress)" "$(output BucketName)"
+  printf 'address   %s\ndoor      %s\n' "$(output Address)" "$(front_door)"
+  api=$(output ApiAddress) url=$(output UrlAddress)
+  [ -z "$api" ] || printf 'API       %s\n' "$api"
+  [ -z "$url" ] || printf 'URL       %s, for CloudFront only\n' "$url"
+  printf 'bucket    %s\n' "$(output BucketName)"
   # shellcheck disable=SC2016 # for the user's shell
-  printf '\nRead the secret into this shell:\n  LAMBDA_AUTH=$(aws lambda get-function-configuration --function-name %s --qualifier live --query Environment.Variables.lambda_auth --output text)\nTry:\n' "$function"
-  local try
-  for try in 1 2 3 4 5 6 7; do printf '  %s\n' "$(output Try$try)"; done
+  [ -z "$api" ] || printf '\nRead the secret into this shell:\n  LAMBDA_AUTH=$(aws lambda get-function-configuration --function-name %s --qualifier live --query Environment.Variables.lambda_auth --output text)' "$function"
+  printf '\nTry:\n'
+  for try in 1 2 3 4 5 6 7; do
+    line=$(output Try$try)
+    [ -z "$line" ] || printf '  %s\n' "$line"
+  done
   IFS=, read -r first second _ <<<"$(output Variants)"
   header=$(parameter AuthHeader)
   [ "${header:-lambda_auth}" = lambda_auth ] || variables="AUTH_HEADER=$header "
@@ -321,7 +408,7 @@ status() {
   [ "${header:-test_version}" = test_version ] || variables+="VERSION_HEADER=$header "
   [ "$first,$second" = v1,v2 ] || [ -z "$second" ] || variables+="VARIANT_A=$first VARIANT_B=$second "
   # shellcheck disable=SC2016 # for the user's shell
-  printf 'Check everything:\n  LAMBDA_AUTH=$LAMBDA_AUTH %sdeploy/smoke.sh %s %s\n' "$variables" "$(output Address)" "$(output ApiAddress)"
+  printf 'Check everything:\n  %s%sdeploy/smoke.sh %s%s\n' "${api:+LAMBDA_AUTH=\$LAMBDA_AUTH }" "$variables" "$(output Address)" "${api:+ $api}"
 }
 
 back() {
@@ -354,6 +441,9 @@ back() {
       tr '\t' '\n' | { grep -E '^[0-9]+$' || true; } | sort -n | awk -v live="$live" -v left=" $left " '$1 < live && !index(left, " " $1 " ")' | tail -1)
   fi
   [ -n "$to" ] || die "no version before $live${left:+, except those already rolled back ($left)}: name one with deploy.sh back VERSION"
+  if uses_url "$(front_door)" && { [ "$(live_setting function_url_iam "$to")" != true ] || [ "$(live_setting streaming "$to")" != "$(live_setting streaming)" ]; }; then
+    die "version $to does not serve the function URL, which CloudFront uses (its settings function_url_iam or streaming differ): name another version, or first move back to HttpApiWithFunctionUrl"
+  fi
   run aws lambda update-alias --function-name "$function" --name live --function-version "$to" --routing-config 'AdditionalVersionWeights={}' --output text --query FunctionVersion >/dev/null
   live=${next:-$live}
   run aws lambda tag-resource --resource "$arn" --tags "left=$(tail -c 200 <<<"$left $live" | sed 's/^ *//')"
@@ -392,6 +482,7 @@ up)
 set)
   require_stack
   check_parameters "$(if [ -n "$dry_run" ]; then echo unknown; else echo update; fi)"
+  check_move
   deploy
   ;;
 site) require_stack; site ;;

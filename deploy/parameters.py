@@ -91,6 +91,17 @@ def value_error(name, value, rules):
     return None
 
 
+def conflicts(value):
+    """Values that need another value; the templates' Rules state the same. `value` gives a parameter's value by its name."""
+    if value("FrontDoor").startswith("FunctionUrl") and value("Access") and value("AccessAuthorization") == "true":
+        yield (
+            f"FrontDoor={value('FrontDoor')}: CloudFront's signature replaces the viewer's Authorization: send tokens in cookies "
+            "or query strings, and set AccessAuthorization=false"
+        )
+    if value("Metrics") == "otlp" and not value("OtlpEndpoint"):
+        yield "Metrics=otlp needs OtlpEndpoint: the collector that receives the metrics"
+
+
 def check(mode, template, other_template, present, new):
     known, others = parameters(template), parameters(other_template)
     names = [pathlib.Path(each).name for each in (template, other_template)]
@@ -114,7 +125,7 @@ def check(mode, template, other_template, present, new):
     for name, needed in NEEDS.items():
         if needed in known and merged.get(name) and not merged.get(needed):
             errors.append(f"{name} needs {needed}: {known[needed].get('Description', f'add --set {needed}=…')}")
-    return errors
+    return errors + list(conflicts(lambda name: merged.get(name, known.get(name, {}).get("Default", ""))))
 
 
 def main(mode, template, other_template):

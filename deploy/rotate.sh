@@ -31,6 +31,11 @@ most_words 0
 require_account
 require_stack
 
+case $(front_door) in
+FunctionUrl) die 'CloudFront sends no secret to the function URL, so there is none to rotate. The stack may keep one for a move back: replace it with deploy.sh set --set-from LambdaAuth=VARIABLE, or remove it with deploy.sh set LambdaAuth=' 2 ;;
+FunctionUrlWithHttpApi) die 'a move between the front doors has begun: finish it first, or go back to HttpApiWithFunctionUrl (docs/runbook.md, Move between doors)' 2 ;;
+esac
+
 set_stack() {
   "$here/deploy.sh" set --stack "$stack" ${dry_run:+--dry-run} "$@"
   [ -n "$dry_run" ] || load_stack
@@ -88,11 +93,9 @@ run aws cloudfront wait distribution-deployed --id "$(output DistributionId)"
 if [ -n "$dry_run" ]; then
   [ -z "$metrics" ] || would 'wait until CloudWatch counts no request with the old secret for three minutes'
 elif [ -n "$metrics" ]; then
-  # CloudWatch has the counts of a minute some minutes later: look at the window from 6 to 3 minutes ago.
   drained=''
   for _ in $(seq 60); do
-    sum=$(aws cloudwatch get-metric-statistics --namespace nearedge --metric-name SecretCurrent --dimensions "Name=service,Value=$function" \
-      --start-time "$(($(date +%s) - 360))" --end-time "$(($(date +%s) - 180))" --period 180 --statistics Sum --query 'sum(Datapoints[].Sum)' --output text)
+    sum=$(metric_sum nearedge SecretCurrent "Name=service,Value=$function")
     case $sum in 0 | 0.0 | None) drained=yes; break ;; esac
     note "$sum requests with the old secret in three minutes; waiting"
     sleep 30
