@@ -11,6 +11,7 @@ mod cdn_cache;
 mod command;
 mod console;
 mod counting;
+mod door;
 mod encoding;
 mod experiments;
 mod experiments_address;
