@@ -16,7 +16,7 @@
 #   REDIRECT_FROM          path that a rule of _redirects redirects, with its query string (none)
 #   REDIRECT_TO            the Location that it must have
 #   GUARDED_PATH           path that a rule of access.json guards: 401 or 403 without a token or a link (none)
-#   GUARDED_TOKEN          token with which GUARDED_PATH must be 200, sent as Authorization: Bearer (none)
+#   GUARDED_TOKEN          token with which GUARDED_PATH must be 200, sent as Authorization: Bearer (none); does not pass a function URL
 #   SITE                   folder with the bucket's content, to compare objects with its files
 #   KNOWN                  checks whose names begin with this are skipped if they fail: known defects of the environment
 #
