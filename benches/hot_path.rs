@@ -16,7 +16,7 @@ use nearedge_core::access::secret::{SecretMatch, Secrets};
 use nearedge_core::http::accept::Accepts;
 use nearedge_core::object::{BodyEncoder, CopyKind, Copyable};
 use nearedge_core::request::Request;
-use nearedge_core::request::door::Door;
+use nearedge_core::request::door::{Door, Transfer};
 use nearedge_core::request::event::parse;
 use nearedge_core::response::payload::Payload;
 use nearedge_core::response::{Context, Outcome, Response};
@@ -102,10 +102,10 @@ fn payload_encode(criterion: &mut Criterion) {
             let payload = json!({"statusCode": 200, "headers": headers, "isBase64Encoded": true, "body": body});
             serde_json::to_vec(&payload).unwrap()
         };
-        assert_eq!(Payload::encode(&response, Door::HttpApi).size_bytes(), plain().len() as u64);
+        assert_eq!(Payload::encode(&response, Door::HttpApi, Transfer::Buffered).size_bytes(), plain().len() as u64);
         group.throughput(Throughput::Bytes(bytes as u64));
         group.bench_function(BenchmarkId::new("encoded body", name), |bencher| {
-            bencher.iter(|| Payload::encode(black_box(&response), Door::HttpApi));
+            bencher.iter(|| Payload::encode(black_box(&response), Door::HttpApi, Transfer::Buffered));
         });
         group.bench_function(BenchmarkId::new("plain", name), |bencher| bencher.iter(plain));
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use nearedge_core::access::secret::Secrets;
 use nearedge_core::http::freshness::Limits;
-use nearedge_core::object::ObjectKey;
+use nearedge_core::object::{Encoding, ObjectKey};
 use nearedge_core::object::is_version;
 use nearedge_core::request::header_names::{AUTH_HEADER, HeaderNames, VERSION_HEADER, parse_header_name};
 use nearedge_core::response::{Presentation, Vary};
@@ -136,6 +136,8 @@ impl Config {
         let cache = reader.cache();
         let negotiation = cache.copies.negotiation();
         let experiments = reader.experiments(redirect_path.as_deref(), test_versions.as_deref(), cache.limits.ttl);
+        let streaming = reader.flag("streaming", false);
+        let encoding = if streaming { Encoding::Raw } else { Encoding::Base64 };
         let site = reader.site(experiments, cache.limits.ttl);
         let hidden = [&site.redirects, &site.headers].into_iter().flatten();
         let hidden = hidden.map(|key| key.as_str().to_owned()).collect();
@@ -163,10 +165,10 @@ impl Config {
                     html_handling,
                     hidden,
                 },
-                presentation: Presentation { missing_status, variant_header, vary, negotiation },
+                presentation: Presentation { missing_status, variant_header, vary, negotiation, streaming },
                 site,
                 exceptions,
-                s3: S3Config { bucket, path_style, ca_bundle, credentials_in_env },
+                s3: S3Config { bucket, path_style, ca_bundle, credentials_in_env, encoding },
                 cache,
                 warm_up,
                 deadline_margin: Duration::from_millis(deadline_margin_ms),

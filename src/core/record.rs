@@ -10,6 +10,9 @@ use crate::store::{FetchError, Missing, Source};
 /// The outcome of a warm-up event, which is not a request.
 pub const WARM_UP: &str = "warm_up";
 
+/// The outcome of a streamed response whose body ended early. Its status has been sent before.
+pub const INTERRUPTED: &str = "interrupted";
+
 /// The record of one invocation. It contains no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -81,6 +84,12 @@ impl Record {
             Requested::OfKey(len) => self.key.as_ref()?.as_str().get(..*len),
             Requested::Other(variant) => Some(variant),
         }
+    }
+
+    /// Notes that the body of a streamed response ended early.
+    pub fn interrupt(&mut self, error: FetchError) {
+        self.outcome = INTERRUPTED;
+        self.error = Some(error);
     }
 
     /// The record of a warm-up event.

@@ -22,10 +22,11 @@ use lambda_http::lambda_runtime::{Error, LambdaEvent, LambdaInvocation, Runtime}
 use lambda_http::{Service, service_fn};
 use nearedge_core::record::Record;
 use nearedge_core::request::Request;
+use nearedge_core::request::door::Transfer;
 use nearedge_core::request::event::{self, EventError};
 use nearedge_core::request::header_names::HeaderNames;
 use nearedge_core::request::visit::Visit;
-use nearedge_core::store::Store;
+use nearedge_core::store::{FetchError, Store};
 use serde::de::IgnoredAny;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -34,7 +35,7 @@ use tracing::{Instrument, Span, debug, error, warn};
 use crate::lambda::drain::Drain;
 pub use crate::lambda::report::Metrics;
 use crate::lambda::report::Reporter;
-use crate::lambda::runtime_api::{INVOCATION_ID, Invocation, RuntimeApi};
+use crate::lambda::runtime_api::{INVOCATION_ID, Invocation, Posted, RuntimeApi};
 use crate::origin::{Origin, OriginResponse};
 use crate::telemetry::exporter::{Exporter, FlushReason};
 use crate::telemetry::trace::{self, Incoming, TracePolicy, child_span};
@@ -427,7 +428,7 @@ impl<S: Store> Shared<S> {
         deadline: Instant,
     ) -> Result<Record, Failure> {
         let responded = AssertUnwindSafe(self.origin.respond(request, visit, deadline)).catch_unwind().await;
-        let OriginResponse { payload, record } = match responded {
+        let OriginResponse { payload, stream, mut record } = match responded {
             Ok(response) => response,
             Err(panic) => {
                 let failure = Failure::from_panic(panic);
@@ -438,9 +439,29 @@ impl<S: Store> Shared<S> {
         };
         let invocation_id = invocation.invocation_id.as_deref();
         let posting = child_span!("post");
-        let posted = self.api.post_response(&invocation.request_id, invocation_id, payload.parts()).await;
+        let request_id = invocation.request_id.as_str();
+        let posted = match (stream, payload.transfer()) {
+            (None, Transfer::Buffered) => self.api.post_response(request_id, invocation_id, payload.parts()).await,
+            (None, Transfer::Streamed) => self.api.post_chunk(request_id, invocation_id, payload.parts()).await,
+            // Boxed, because few responses need it.
+            (Some(mut body), _) => {
+                let prelude = &payload.parts()[0];
+                match Box::pin(self.api.post_stream(request_id, invocation_id, prelude, &mut body, deadline)).await {
+                    Ok(Posted::Whole(status)) => Ok(status),
+                    Ok(Posted::Interrupted(error)) => {
+                        record.interrupt(error);
+                        Ok(StatusCode::OK)
+                    }
+                    Ok(Posted::OutOfTime) => {
+                        record.interrupt(FetchError::TimedOut(OutOfTime.into()));
+                        Ok(StatusCode::OK)
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+        };
         drop(posting);
-        log_post_result(&invocation.request_id, posted);
+        log_post_result(request_id, posted);
         trace::finish(span, &record);
         Ok(record)
     }
@@ -468,6 +489,11 @@ fn log_post_result(request_id: &str, posted: std::io::Result<StatusCode>) {
         Err(error) => error!(request_id, %error, "the response did not reach the Runtime API"),
     }
 }
+
+/// The invocation's time was over before the object.
+#[derive(Debug, thiserror::Error)]
+#[error("the function's timeout ended the response: raise the timeout, or make the object smaller")]
+struct OutOfTime;
 
 /// The time until the invocation's deadline.
 fn time_left(deadline_ms: u64) -> Duration {

@@ -5,11 +5,13 @@ use std::time::Duration;
 use nearedge_core::object::ObjectKey;
 use nearedge_core::response::Outcome;
 use nearedge_core::rules::Candidate;
-use nearedge_core::store::{FetchError, Missing, Source};
+use nearedge_core::store::{FetchError, Missing, OpenBody, Source};
 
 /// The result of carrying out a decision.
 pub(super) struct Found<'a> {
     pub(super) outcome: Outcome,
+    /// The body of the outcome's object, if it is read while it is sent.
+    pub(super) stream: Option<OpenBody>,
     /// The requested key.
     pub(super) requested: Option<ObjectKey>,
     /// The candidate that decided the outcome.
@@ -30,6 +32,7 @@ impl From<Outcome> for Found<'_> {
     fn from(outcome: Outcome) -> Self {
         Self {
             outcome,
+            stream: None,
             requested: None,
             served: None,
             variant: None,

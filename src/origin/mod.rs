@@ -1,7 +1,7 @@
 //! Request in, payload out.
 //!
 //! [`Origin::respond`] is the list of stages. The pure ones are in [`nearedge_core::rules`]; the stages that
-//! need the store are here, each in a file of its own name: `object`, `missing`, `oversize`. `definitions` holds the active
+//! need the store are here, each in a file of its own name: `object`, `missing`, `stream`, `oversize`. `definitions` holds the active
 //! definition of experiments.
 
 mod exceptions;
@@ -11,6 +11,7 @@ mod missing;
 mod object;
 mod oversize;
 mod site;
+mod stream;
 
 use std::borrow::Cow;
 use std::sync::Once;
@@ -23,12 +24,13 @@ use nearedge_core::experiment::cookie::ID_BYTES;
 use nearedge_core::object::{CopyKind, Head, ObjectKey};
 use nearedge_core::record::{Record, RequestedVariant};
 use nearedge_core::request::visit::{Detail, Visit};
+use nearedge_core::request::door::Transfer;
 use nearedge_core::request::{Method, Request};
 use nearedge_core::response::payload::Payload;
 use nearedge_core::response::{Content, Context, Outcome, Presentation, Response};
 use nearedge_core::rules::headers::{Fields, Headers};
 use nearedge_core::rules::{AccessControl, Action, Active, Decision, Policy, RequestViewer, Viewer, decide};
-use nearedge_core::store::{Missing, Part, Store, StoreStats};
+use nearedge_core::store::{Missing, OpenBody, Part, Store, StoreStats};
 use tracing::Span;
 
 pub use self::exceptions::{Exceptions, Oversize};
@@ -55,6 +57,8 @@ pub struct Origin<S> {
 pub struct OriginResponse {
     /// The bytes for the Runtime API.
     pub payload: Payload,
+    /// What follows them, if the object is read while it is sent.
+    pub stream: Option<OpenBody>,
     /// The record of the invocation, for log, metrics and spans.
     pub record: Record,
 }
@@ -161,7 +165,9 @@ impl<S: Store> Origin<S> {
         let (mut response, mut payload) =
             encode(found.outcome, &Context { variant: found.variant, ..context }, request.method);
         // Only an object whose size S3 did not announce can be too large here.
-        if let (true, Some(candidate)) = (payload.size_bytes() > request.door.payload_bytes_max(), found.served) {
+        let is_too_large =
+            context.transfer() == Transfer::Buffered && payload.size_bytes() > request.door.payload_bytes_max();
+        if let (true, Some(candidate)) = (is_too_large, found.served) {
             let copyable = response.head.as_ref().map(Head::copyable).unwrap_or_default();
             let size = (response.body_bytes, copyable);
             let outcome = self.oversize(candidate, Part::Whole, size, &decision, deadline).await;
@@ -172,9 +178,12 @@ impl<S: Store> Origin<S> {
         record.status = response.status;
         // A failure sets no cookies, so that the next view is the first.
         record.counts = counts.filter(|_| response.status < 500);
-        record.body_bytes = content_len(&response.content);
+        record.body_bytes = match found.stream {
+            Some(_) => response.body_bytes,
+            None => content_len(&response.content),
+        };
         record.copy = record.copy.filter(|_| record.body_bytes > 0);
-        OriginResponse { payload, record }
+        OriginResponse { payload, stream: found.stream, record }
     }
 
     /// Whether a copy of the object may be sent.
@@ -249,7 +258,7 @@ fn encode<'a>(outcome: Outcome, context: &Context<'_, 'a>, method: Method) -> (R
     if method == Method::Head {
         response = response.without_body();
     }
-    let payload = Payload::encode(&response, context.door);
+    let payload = Payload::encode(&response, context.door, context.transfer());
     (response, payload)
 }
 

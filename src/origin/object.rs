@@ -66,7 +66,9 @@ impl<S: Store> Origin<S> {
                 }
                 continue;
             }
-            let response = self.fetch(&FetchRequest { key: &candidate.key, accepts, ..request }, deadline).await;
+            let request = FetchRequest { key: &candidate.key, accepts, ..request };
+            let response = self.fetch(&request, deadline).await;
+            let mut stream = None;
             source = worst_source(source, response.source);
             waited += response.waited;
             let error = response.result.as_ref().err().or(response.hidden_error.as_ref());
@@ -86,15 +88,20 @@ impl<S: Store> Origin<S> {
                 Ok(Fetched::NotModified(head)) => Outcome::NotModified(head),
                 Ok(Fetched::PreconditionFailed) => Outcome::PreconditionFailed,
                 Ok(Fetched::Unsatisfiable(size)) => Outcome::RangeNotSatisfiable(size),
-                Ok(Fetched::TooLarge(head)) => {
-                    self.oversize(candidate, part, (head.size_bytes, head.copyable()), decision, deadline).await
-                }
+                Ok(Fetched::TooLarge(head)) => match self.stream(&request, &head, context, deadline).await {
+                    Some((outcome, body)) => {
+                        stream = body;
+                        outcome
+                    }
+                    None => self.oversize(candidate, part, (head.size_bytes, head.copyable()), decision, deadline).await,
+                },
             };
             let exists = matches!(outcome, Outcome::Found(_) | Outcome::NotModified(_));
             return Found {
                 requested: Some(first.key.clone()),
                 served: Some(candidate),
                 variant: variant.filter(|_| candidate.of_variant && exists),
+                stream,
                 source,
                 waited,
                 error,

@@ -1,4 +1,4 @@
-//! Object bodies as base64 text.
+//! Object bodies, ready to send: as base64 text, or as bytes for doors that stream.
 
 use std::any::Any;
 use std::fmt;
@@ -33,30 +33,57 @@ impl fmt::Debug for Reservation {
     }
 }
 
-/// An object's bytes as the response carries them: base64 text (RFC 4648 §4), encoded once.
+/// How a body is stored: as the usual response carries it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Encoding {
+    /// Base64 text (RFC 4648 §4), for responses in JSON.
+    #[default]
+    Base64,
+    /// The bytes themselves, for streamed responses.
+    Raw,
+}
+
+/// An object's bytes as the response carries them, encoded once.
 ///
-/// Clones share the text.
+/// Clones share the text or bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Body {
-    base64: Bytes,
+    stored: Bytes,
+    encoding: Encoding,
     len: u64,
     reservation: Reservation,
 }
 
 impl Body {
-    /// The base64 text.
-    pub fn base64(&self) -> &Bytes {
-        &self.base64
+    /// The base64 text. Encodes a raw body.
+    pub fn base64(&self) -> Bytes {
+        match self.encoding {
+            Encoding::Base64 => self.stored.clone(),
+            Encoding::Raw => base64_simd::STANDARD.encode_type::<Vec<u8>>(&self.stored).into(),
+        }
+    }
+
+    /// The bytes. Decodes base64 text; `None` if the text is not base64.
+    pub fn raw(&self) -> Option<Bytes> {
+        match self.encoding {
+            Encoding::Raw => Some(self.stored.clone()),
+            Encoding::Base64 => base64_simd::STANDARD.decode_to_vec(&self.stored).ok().map(Bytes::from),
+        }
+    }
+
+    /// How the body is stored.
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// The number of bytes in memory.
+    pub fn stored_len(&self) -> usize {
+        self.stored.len()
     }
 
     /// The number of decoded bytes.
     pub fn len(&self) -> u64 {
         self.len
-    }
-
-    /// The bytes, decoded; `None` if the text is not base64.
-    pub fn decode(&self) -> Option<Vec<u8>> {
-        base64_simd::STANDARD.decode_to_vec(&self.base64).ok()
     }
 
     /// The same body, which holds its memory of a budget.
@@ -68,7 +95,7 @@ impl Body {
     /// The same body without a reservation, for a cache with a limit of its own.
     #[must_use]
     pub fn unreserved(&self) -> Self {
-        Self { base64: self.base64.clone(), len: self.len, reservation: Reservation::default() }
+        Self { reservation: Reservation::default(), ..self.clone() }
     }
 
     /// The reservation, for the holder of the text.
@@ -86,12 +113,17 @@ impl Body {
     /// Shares the text if both ends fall between groups of three bytes; otherwise encodes that part again.
     pub fn slice(&self, range: Range<u64>) -> Self {
         let len = range.end.saturating_sub(range.start);
+        if self.encoding == Encoding::Raw {
+            let position = |byte: u64| usize::try_from(byte).unwrap_or(usize::MAX).min(self.stored.len());
+            let stored = self.stored.slice(position(range.start)..position(range.end));
+            return Self { stored, len, ..self.clone() };
+        }
         let group = range.start / 3;
-        let position = |byte: u64| usize::try_from(base64_len(byte)).unwrap_or(usize::MAX).min(self.base64.len());
-        let text = self.base64.slice(position(group * 3)..position(range.end));
+        let position = |byte: u64| usize::try_from(base64_len(byte)).unwrap_or(usize::MAX).min(self.stored.len());
+        let text = self.stored.slice(position(group * 3)..position(range.end));
         let skipped = range.start % 3;
         if skipped == 0 && (range.end.is_multiple_of(3) || range.end == self.len) {
-            return Self { base64: text, len, reservation: self.reservation.clone() };
+            return Self { stored: text, len, ..self.clone() };
         }
         // `BodyEncoder` wrote this text, so it decodes.
         let decoded = base64_simd::STANDARD.decode_to_vec(&text).unwrap_or_default();
@@ -108,10 +140,11 @@ pub const fn base64_len(len: u64) -> u64 {
     len.div_ceil(3).saturating_mul(4)
 }
 
-/// Encodes a body as its chunks arrive, into one buffer of its exact final size.
+/// Stores a body as its chunks arrive, in one buffer of its exact final size.
 #[derive(Debug)]
 pub struct BodyEncoder {
-    base64: Vec<u8>,
+    stored: Vec<u8>,
+    encoding: Encoding,
     /// One or two bytes that wait for the rest of their group of three.
     carry: [u8; 3],
     carried: usize,
@@ -119,10 +152,18 @@ pub struct BodyEncoder {
 }
 
 impl BodyEncoder {
-    /// An encoder for a body of `len` bytes; a wrong length only costs a reallocation.
+    /// An encoder into base64 for a body of `len` bytes; a wrong length only costs a reallocation.
     pub fn with_capacity(len: usize) -> Self {
-        let capacity = usize::try_from(base64_len(len as u64)).unwrap_or(0);
-        Self { base64: Vec::with_capacity(capacity), carry: [0; 3], carried: 0, len: 0 }
+        Self::new(len, Encoding::Base64)
+    }
+
+    /// An encoder for a body of `len` bytes; a wrong length only costs a reallocation.
+    pub fn new(len: usize, encoding: Encoding) -> Self {
+        let capacity = match encoding {
+            Encoding::Base64 => usize::try_from(base64_len(len as u64)).unwrap_or(0),
+            Encoding::Raw => len,
+        };
+        Self { stored: Vec::with_capacity(capacity), encoding, carry: [0; 3], carried: 0, len: 0 }
     }
 
     /// The number of bytes pushed so far.
@@ -147,6 +188,9 @@ impl BodyEncoder {
 
     fn push_slice(&mut self, mut slice: &[u8]) {
         self.len += slice.len() as u64;
+        if self.encoding == Encoding::Raw {
+            return self.stored.extend_from_slice(slice);
+        }
         while self.carried > 0 && self.carried < 3 {
             let Some((&first, rest)) = slice.split_first() else { return };
             self.carry[self.carried] = first;
@@ -154,21 +198,26 @@ impl BodyEncoder {
             slice = rest;
         }
         if self.carried == 3 {
-            append(&self.carry, &mut self.base64);
+            append(&self.carry, &mut self.stored);
             self.carried = 0;
         }
         let (whole, rest) = slice.split_at(slice.len() - slice.len() % 3);
-        append(whole, &mut self.base64);
+        append(whole, &mut self.stored);
         self.carry[..rest.len()].copy_from_slice(rest);
         self.carried = rest.len();
     }
 
     /// The encoded body.
     pub fn finish(mut self) -> Body {
-        append(&self.carry[..self.carried], &mut self.base64);
+        append(&self.carry[..self.carried], &mut self.stored);
         // Does nothing if the capacity was right.
-        self.base64.shrink_to_fit();
-        Body { base64: self.base64.into(), len: self.len, reservation: Reservation::default() }
+        self.stored.shrink_to_fit();
+        Body {
+            stored: self.stored.into(),
+            encoding: self.encoding,
+            len: self.len,
+            reservation: Reservation::default(),
+        }
     }
 }
 
@@ -187,16 +236,19 @@ mod tests {
             chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..12),
         ) {
             let whole = chunks.concat();
-            let mut encoder = BodyEncoder::with_capacity(whole.len());
-            let capacity = encoder.base64.capacity();
-            for chunk in &chunks {
-                encoder.push(chunk.as_slice());
+            for encoding in [Encoding::Base64, Encoding::Raw] {
+                let mut encoder = BodyEncoder::new(whole.len(), encoding);
+                let capacity = encoder.stored.capacity();
+                for chunk in &chunks {
+                    encoder.push(chunk.as_slice());
+                }
+                prop_assert_eq!(encoder.stored.capacity(), capacity, "the buffer never grows");
+                let body = encoder.finish();
+                prop_assert_eq!(body.len(), whole.len() as u64);
+                prop_assert_eq!(body.base64().len() as u64, base64_len(whole.len() as u64));
+                prop_assert_eq!(base64_simd::STANDARD.decode_to_vec(body.base64()).unwrap(), &whole[..]);
+                prop_assert_eq!(body.raw().unwrap(), &whole[..]);
             }
-            prop_assert_eq!(encoder.base64.capacity(), capacity, "the buffer never grows");
-            let body = encoder.finish();
-            prop_assert_eq!(body.len(), whole.len() as u64);
-            prop_assert_eq!(body.base64().len() as u64, base64_len(whole.len() as u64));
-            prop_assert_eq!(base64_simd::STANDARD.decode_to_vec(body.base64()).unwrap(), whole);
         }
 
         #[test]
@@ -204,15 +256,17 @@ mod tests {
             whole in prop::collection::vec(any::<u8>(), 1..60),
             ends in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
         ) {
-            let encode = |bytes: &[u8]| {
-                let mut encoder = BodyEncoder::with_capacity(bytes.len());
-                encoder.push(bytes);
-                encoder.finish()
-            };
             let (one, other) = (ends.0.index(whole.len()), ends.1.index(whole.len()));
             let range = one.min(other)..one.max(other) + 1;
-            let slice = encode(&whole).slice(range.start as u64..range.end as u64);
-            prop_assert_eq!(slice, encode(&whole[range]));
+            for encoding in [Encoding::Base64, Encoding::Raw] {
+                let encode = |bytes: &[u8]| {
+                    let mut encoder = BodyEncoder::new(bytes.len(), encoding);
+                    encoder.push(bytes);
+                    encoder.finish()
+                };
+                let slice = encode(&whole).slice(range.start as u64..range.end as u64);
+                prop_assert_eq!(slice, encode(&whole[range.clone()]));
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use crate::http::date::http_date;
 use crate::json;
 
-pub use self::body::{Body, BodyEncoder, Reservation, base64_len};
+pub use self::body::{Body, BodyEncoder, Encoding, Reservation, base64_len};
 use self::copy::copyable;
 pub use self::copy::{CODED_BYTES_MIN, CopyKind, Copyable, copy_tag, sources_of_copy, split_copy_tag};
 pub use self::key::{KEY_BYTES_MAX, ObjectKey};

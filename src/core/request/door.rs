@@ -13,8 +13,9 @@ pub enum Door {
         /// Whether IAM has authenticated the caller: the URL's type of authentication is `AWS_IAM`.
         by_iam: bool,
     },
-    /// A REST API, or an HTTP API with payload format 1.0
-    /// ([format](https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html)).
+    /// An HTTP API with payload format 1.0.
+    HttpApiFormat1,
+    /// A REST API ([format](https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html)).
     RestApi,
     /// An Application Load Balancer ([format](https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html)).
     LoadBalancer {
@@ -24,6 +25,20 @@ pub enum Door {
     /// A service of VPC Lattice ([format](https://docs.aws.amazon.com/vpc-lattice/latest/ug/lambda-functions.html)).
     Lattice,
 }
+
+/// How a response reaches the door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transfer {
+    /// As one JSON object, with its body in base64.
+    #[default]
+    Buffered,
+    /// As a stream of bytes, after its status and header fields.
+    Streamed,
+}
+
+/// The largest body of a streamed response, in bytes
+/// ([quota](https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)).
+pub const STREAM_BYTES_MAX: u64 = 200 << 20;
 
 /// The largest response that Lambda accepts, in bytes of JSON.
 ///
@@ -44,10 +59,22 @@ impl Door {
         }
     }
 
+    /// How the door takes a response, if the function streams where it can.
+    ///
+    /// Function URLs ([response streaming](https://docs.aws.amazon.com/lambda/latest/dg/configuration-response-streaming.html)) and
+    /// REST APIs ([response transfer mode](https://docs.aws.amazon.com/apigateway/latest/developerguide/response-transfer-mode.html))
+    /// can be configured for streams; the other doors cannot.
+    pub fn transfer(self, streams: bool) -> Transfer {
+        match self {
+            Self::FunctionUrl { .. } | Self::RestApi if streams => Transfer::Streamed,
+            _ => Transfer::Buffered,
+        }
+    }
+
     /// The name in logs.
     pub fn name(self) -> &'static str {
         match self {
-            Self::HttpApi => "http_api",
+            Self::HttpApi | Self::HttpApiFormat1 => "http_api",
             Self::FunctionUrl { .. } => "function_url",
             Self::RestApi => "rest_api",
             Self::LoadBalancer { .. } => "load_balancer",

@@ -22,18 +22,19 @@ const QUERY_ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').rem
 pub(super) fn convert(event: &[u8]) -> Option<(Vec<u8>, Door)> {
     let event: ProxyEvent<'_> = serde_json::from_slice(event).ok()?;
     let context = event.request_context?;
+    let is_format_1 = event.version.as_ref().map(Text::as_str) == Some("1.0");
     let door = match (&event.http_method, &event.method, context.elb.is_some(), context.service_arn.is_some()) {
         (Some(_), _, true, _) => Door::LoadBalancer { multi_value: event.multi_value_headers.is_some() },
+        (Some(_), _, false, _) if is_format_1 => Door::HttpApiFormat1,
         (Some(_), _, false, _) => Door::RestApi,
         (None, Some(_), false, true) => Door::Lattice,
         _ => return None,
     };
-    let version = event.version.as_ref().map(Text::as_str);
     let Text(path) = event.path?;
-    let path = match (door, version) {
+    let path = match door {
         // The path of an HTTP API is decoded in both formats, and has the prefix of a named stage.
-        (Door::RestApi, Some("1.0")) => without_prefix(&path, context.stage.as_ref().map(Text::as_str)).to_owned(),
-        (Door::RestApi, _) => {
+        Door::HttpApiFormat1 => without_prefix(&path, context.stage.as_ref().map(Text::as_str)).to_owned(),
+        Door::RestApi => {
             let decoded = percent_decode_str(&path).decode_utf8_lossy();
             let proxy = event.path_parameters.and_then(|parameters| parameters.proxy);
             let base = base_path_len(&decoded, event.resource.as_ref(), proxy.as_ref());
@@ -43,7 +44,7 @@ pub(super) fn convert(event: &[u8]) -> Option<(Vec<u8>, Door)> {
         _ => percent_decode_str(path.split('?').next().unwrap_or_default()).decode_utf8_lossy().into_owned(),
     };
     let query = match (event.multi_value_query_string_parameters, event.query_string_parameters) {
-        (Some(parameters), _) | (None, Some(parameters)) => query_of(&parameters, door == Door::RestApi),
+        (Some(parameters), _) | (None, Some(parameters)) => query_of(&parameters, matches!(door, Door::RestApi | Door::HttpApiFormat1)),
         (None, None) => String::new(),
     };
     let (headers, cookies) = join_headers(event.multi_value_headers.or(event.headers).unwrap_or_default());
@@ -89,7 +90,7 @@ fn base_path_len(path: &str, resource: Option<&Text<'_>>, proxy: Option<&Text<'_
     ends.into_iter().find_map(|suffix| whole.strip_suffix(suffix)).map_or(0, str::len)
 }
 
-/// The query of these parameters, encoded. REST APIs decode names and values, the other doors do not.
+/// The query of these parameters, encoded. APIs decode names and values, the other doors do not.
 fn query_of(parameters: &Pairs<'_>, is_decoded: bool) -> String {
     let mut query = String::new();
     for (name, Values(values)) in &parameters.0 {

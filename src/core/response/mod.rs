@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use crate::access::check::Denial;
 use crate::http::accept::Accepts;
 use crate::object::{Body, Copyable, FieldSet, Head, Metadata, Object, ObjectKey};
-use crate::request::door::Door;
+use crate::request::door::{Door, Transfer};
 use crate::rules::headers::{Field, FieldChange, is_in_not_modified};
 use crate::store::FetchError;
 
@@ -165,12 +165,20 @@ pub struct Presentation {
     pub vary: Vary,
     /// Which copies of objects may be sent.
     pub negotiation: Negotiation,
+    /// Whether responses are streamed to the doors that take streams.
+    pub streaming: bool,
 }
 
 impl Presentation {
     /// The defaults, for responses that the request header fields `vary` select.
     pub fn new(vary: &str) -> Self {
-        Self { missing_status: 404, variant_header: true, vary: Vary::new(vary), negotiation: Negotiation::default() }
+        Self {
+            missing_status: 404,
+            variant_header: true,
+            vary: Vary::new(vary),
+            negotiation: Negotiation::default(),
+            streaming: false,
+        }
     }
 }
 
@@ -231,6 +239,13 @@ impl<'a> Context<'_, 'a> {
             changes: &[],
             presentation,
         }
+    }
+}
+
+impl Context<'_, '_> {
+    /// How the response reaches the door.
+    pub fn transfer(&self) -> Transfer {
+        self.door.transfer(self.presentation.streaming)
     }
 }
 

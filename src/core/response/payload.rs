@@ -1,37 +1,47 @@
-//! Encodes a response as the JSON that Lambda returns to the door: payload format 2.0 here, the others in `proxy_payload`.
+//! Encodes a response as Lambda returns it to the door: in payload format 2.0 here, in the others in `proxy_payload`.
 //!
-//! The encoding never copies an object's body. A payload has three parts: a short head, the base64 text that the object
-//! already holds, and a tail. They are written to the socket without being joined.
+//! The encoding never copies an object's body. A payload has three parts: a short head, the body as the object already
+//! holds it, and a tail. They are written to the socket without being joined.
 
 use bytes::Bytes;
 
 use crate::json::{write_member, write_string};
 use crate::object::Reservation;
-use crate::request::door::Door;
+use crate::request::door::{Door, Transfer};
 use crate::response::proxy_payload::write_head;
 use crate::response::{Content, Response};
 
-/// An encoded response: a head, an object's base64 text and a tail. Unneeded parts are empty.
+/// What separates the status and header fields of a streamed response from its body
+/// ([format](https://docs.aws.amazon.com/apigateway/latest/developerguide/response-transfer-mode-lambda.html)).
+const DELIMITER: [u8; 8] = [0; 8];
+
+/// An encoded response: a head, an object's body and a tail. Unneeded parts are empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payload {
     parts: [Bytes; 3],
+    transfer: Transfer,
     /// Keeps the memory of the body reserved until the payload has been sent.
     _reservation: Reservation,
 }
 
 impl Payload {
-    /// Encodes a response as JSON, in the format of `door`.
-    pub fn encode(response: &Response<'_>, door: Door) -> Self {
+    /// Encodes a response in the format of `door`.
+    pub fn encode(response: &Response<'_>, door: Door, transfer: Transfer) -> Self {
+        if transfer == Transfer::Streamed {
+            return Self::stream(response);
+        }
         let mut head = match door {
             Door::HttpApi | Door::FunctionUrl { .. } => head_of_format_2(response),
-            Door::RestApi | Door::LoadBalancer { .. } | Door::Lattice => write_head(response, door),
+            Door::HttpApiFormat1 | Door::RestApi | Door::LoadBalancer { .. } | Door::Lattice => {
+                write_head(response, door)
+            }
         };
         let mut reservation = Reservation::default();
         let (body, tail) = match &response.content {
             Content::Object(body) => {
                 head.extend_from_slice(b",\"isBase64Encoded\":true,\"body\":\"");
                 reservation = body.reservation().clone();
-                (body.base64().clone(), Bytes::from_static(b"\"}"))
+                (body.base64(), Bytes::from_static(b"\"}"))
             }
             Content::Text(text) => {
                 head.extend_from_slice(b",\"isBase64Encoded\":false,\"body\":");
@@ -44,7 +54,27 @@ impl Payload {
                 (Bytes::new(), Bytes::new())
             }
         };
-        Self { parts: [head.into(), body, tail], _reservation: reservation }
+        Self { parts: [head.into(), body, tail], transfer, _reservation: reservation }
+    }
+
+    /// The status, the header fields and the cookies as JSON, then the body as it is.
+    fn stream(response: &Response<'_>) -> Self {
+        let mut head = head_of_format_2(response);
+        head.push(b'}');
+        head.extend_from_slice(&DELIMITER);
+        let (body, reservation) = match &response.content {
+            // An encoder wrote the text, so that it decodes.
+            Content::Object(body) => (body.raw().unwrap_or_default(), body.reservation().clone()),
+            Content::Text(text) => (Bytes::copy_from_slice(text.as_bytes()), Reservation::default()),
+            Content::Empty => (Bytes::new(), Reservation::default()),
+        };
+        let transfer = Transfer::Streamed;
+        Self { parts: [head.into(), body, Bytes::new()], transfer, _reservation: reservation }
+    }
+
+    /// How the response reaches the door.
+    pub fn transfer(&self) -> Transfer {
+        self.transfer
     }
 
     /// The length of all parts, in bytes.
@@ -126,7 +156,7 @@ mod tests {
     }
 
     fn json_of(response: &Response<'_>) -> Value {
-        let payload = Payload::encode(response, Door::HttpApi);
+        let payload = Payload::encode(response, Door::HttpApi, Transfer::Buffered);
         let written: Vec<u8> = payload.parts.iter().flatten().copied().collect();
         assert_eq!(payload.size_bytes(), written.len() as u64);
         serde_json::from_slice(&written).unwrap()
@@ -149,7 +179,25 @@ mod tests {
     fn a_payload_shares_the_body_of_its_object() {
         let body = body_of(b"hello");
         let response = response(200, vec![], Content::Object(body.clone()));
-        assert_eq!(Payload::encode(&response, Door::HttpApi).parts[1].as_ptr(), body.base64().as_ptr());
+        assert_eq!(Payload::encode(&response, Door::HttpApi, Transfer::Buffered).parts[1].as_ptr(), body.base64().as_ptr());
+    }
+
+    #[test]
+    fn a_streamed_response_has_its_bytes_after_eight_nuls() {
+        for (content, bytes) in [
+            (Content::Object(body_of(b"\0\xff")), &b"\0\xff"[..]),
+            (Content::Text("gone".into()), b"gone"),
+            (Content::Empty, b""),
+        ] {
+            let mut response = response(404, vec![("a", "\0".into())], content);
+            response.cookies = vec!["b=1".to_owned(), "c=2".to_owned()];
+            let payload = Payload::encode(&response, Door::FunctionUrl { by_iam: true }, Transfer::Streamed);
+            let written = payload.parts().concat();
+            let end = written.windows(8).position(|window| window == DELIMITER).unwrap();
+            let prelude: Value = serde_json::from_slice(&written[..end]).unwrap();
+            assert_eq!(prelude, json!({"statusCode": 404, "headers": {"a": "\0"}, "cookies": ["b=1", "c=2"]}));
+            assert_eq!(&written[end + 8..], bytes);
+        }
     }
 
     proptest! {

@@ -8,7 +8,7 @@ use crate::response::Response;
 
 /// Writes the status, the header fields and the cookies of a response.
 ///
-/// - REST APIs merge `headers` and `multiValueHeaders`
+/// - REST APIs, and HTTP APIs with payload format 1.0, merge `headers` and `multiValueHeaders`
 ///   ([format](https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html)).
 /// - Load balancers read one of them, as the target group says
 ///   ([format](https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html)).
@@ -36,13 +36,14 @@ pub(super) fn write_head(response: &Response<'_>, door: Door) -> Vec<u8> {
     for (name, value) in fields {
         write_member(&mut head, name, value);
     }
-    if door != Door::RestApi
+    let has_both = matches!(door, Door::RestApi | Door::HttpApiFormat1);
+    if !has_both
         && let Some(cookie) = response.cookies.first()
     {
         write_member(&mut head, "set-cookie", cookie);
     }
     close(&mut head, b'}');
-    if door == Door::RestApi && !response.cookies.is_empty() {
+    if has_both && !response.cookies.is_empty() {
         write_lists(&mut head, std::iter::empty(), response.cookies.iter().map(String::as_str));
     }
     head
@@ -94,7 +95,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use crate::object::FieldSet;
-    use crate::request::door::Door;
+    use crate::request::door::{Door, Transfer};
     use crate::response::payload::Payload;
     use crate::response::{Content, Response};
 
@@ -112,7 +113,7 @@ mod tests {
     }
 
     fn json_of(response: &Response<'_>, door: Door) -> Value {
-        serde_json::from_slice(&Payload::encode(response, door).parts().concat()).unwrap()
+        serde_json::from_slice(&Payload::encode(response, door, Transfer::Buffered).parts().concat()).unwrap()
     }
 
     const TIMING: &str = "nearedge;desc=\"a.b\"";

@@ -1,6 +1,7 @@
 //! The trait that fetches objects by key. S3 implements it, and so does the cache in front of S3.
 
 mod fetched;
+mod stream;
 
 use std::future::Future;
 use std::ops::Range;
@@ -12,6 +13,7 @@ use crate::http::range::{ByteRange, IfRange};
 use crate::object::{Head, ObjectKey};
 
 pub use self::fetched::{Cause, FetchError, Fetched, Missing};
+pub use self::stream::{BodyStream, OpenBody};
 
 /// Which part of an object a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -172,6 +174,18 @@ impl StoreStats {
 pub trait Store: Send + Sync + 'static {
     /// Fetches an object. Always returns before `deadline`.
     fn fetch(&self, request: &FetchRequest<'_>, deadline: Instant) -> impl Future<Output = FetchResponse> + Send;
+
+    /// Opens the bytes `range` of an object that is too large for memory. They are of the version that `head` describes.
+    /// Returns before `deadline`; the bytes may arrive later.
+    fn open(
+        &self,
+        _key: &ObjectKey,
+        _head: &Head,
+        _range: Range<u64>,
+        _deadline: Instant,
+    ) -> impl Future<Output = Result<OpenBody, FetchError>> + Send {
+        async { Err(FetchError::Failed(std::io::Error::other("this store reads only whole objects").into())) }
+    }
 
     /// Signs a URL of the object, or of its head, that works without credentials for `ttl`. Returns before `deadline`.
     fn presign(

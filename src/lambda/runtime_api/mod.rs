@@ -3,10 +3,11 @@
 //! lambda_runtime's own client spends more on a response and an event than the rest of a cache hit takes: it has a
 //! pool, tasks, URIs and header maps (docs/performance.md). Here a response is one `writev` and an event one `read`.
 //!
-//! - `connection`: reads a response from a connection; `response`: parses it
+//! - `connection`: reads a response from a connection; `response`: parses it; `stream`: posts a response as it is made
 
 mod connection;
 mod response;
+mod stream;
 
 use std::fmt;
 use std::io;
@@ -21,6 +22,7 @@ use crate::lambda::runtime_api::connection::Connection;
 use crate::lambda::runtime_api::response::{Response, invalid};
 
 pub(crate) use crate::lambda::runtime_api::response::{INVOCATION_ID, Invocation};
+pub(crate) use crate::lambda::runtime_api::stream::Posted;
 
 /// Header field with the type of an error
 /// ([Runtime API](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html)).
@@ -83,9 +85,13 @@ impl RuntimeApi {
         invocation_id: Option<&[u8]>,
         payload: &[Bytes; 3],
     ) -> io::Result<StatusCode> {
+        self.post(self.response_head(request_id, invocation_id), payload).await
+    }
+
+    fn response_head(&self, request_id: &str, invocation_id: Option<&[u8]>) -> Vec<u8> {
         let mut head = self.request_head("POST", &["/invocation/", request_id, "/response"]);
         push_field(&mut head, INVOCATION_ID, invocation_id);
-        self.post(head, payload).await
+        head
     }
 
     /// Reports that an invocation failed without a response.

@@ -122,7 +122,7 @@ impl<F: FileFormat> SiteFile<F> {
             (Some(error), _) | (None, Err(error)) => Some(Failure::of_storage(&error, F::MISSING)),
             (None, Ok(Fetched::Object(object))) => {
                 if !self.is_parsed(object.head.etag.as_deref()) {
-                    self.replace(object.body.decode(), object.head.etag.clone());
+                    self.replace(object.body.raw(), object.head.etag.clone());
                 }
                 self.state.lock().broken.clone().map(Failure::of_file)
             }

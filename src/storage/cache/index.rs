@@ -366,10 +366,10 @@ fn weight(key: &EntryKey, entry: &Entry) -> u32 {
             2 * key.as_str().len() + 2 * entry.head.json().len() + entry.version.etag.len()
         }
         (EntryKey::Body(Version { key, etag }), Entry::Body(body)) => {
-            key.as_str().len() + etag.len() + body.base64().len()
+            key.as_str().len() + etag.len() + body.stored_len()
         }
         (EntryKey::Copy(Version { key, etag }, _), Entry::Copy(copy)) => {
-            key.as_str().len() + etag.len() + 2 * copy.head.json().len() + copy.body.base64().len()
+            key.as_str().len() + etag.len() + 2 * copy.head.json().len() + copy.body.stored_len()
         }
         // No other combination is ever inserted.
         _ => 0,

@@ -19,11 +19,12 @@ mod singleflight;
 mod uploaded;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nearedge_core::object::{Head, ObjectKey};
-use nearedge_core::store::{FetchError, FetchRequest, FetchResponse, Fetched, Part, Source, Store, StoreStats};
+use nearedge_core::store::{FetchError, FetchRequest, FetchResponse, Fetched, OpenBody, Part, Source, Store, StoreStats};
 use tracing::field;
 
 pub use self::index::CacheConfig;
@@ -93,6 +94,16 @@ impl<S: Store> Store for Cache<S> {
             FetchResponse { waited, ..response }
         })
         .await
+    }
+
+    async fn open(
+        &self,
+        key: &ObjectKey,
+        head: &Head,
+        range: Range<u64>,
+        deadline: Instant,
+    ) -> Result<OpenBody, FetchError> {
+        self.0.store.open(key, head, range, deadline).await
     }
 
     async fn presign(

@@ -49,7 +49,7 @@ impl Job {
                 let source_bytes = self.source.len();
                 match self.encoder.finish() {
                     Ok(coded) if is_worthwhile(coded.len(), source_bytes) => {
-                        let mut body = BodyEncoder::with_capacity(coded.len());
+                        let mut body = BodyEncoder::new(coded.len(), self.source.encoding());
                         body.push(coded.as_slice());
                         Progress::Done(body.finish(), coded)
                     }
@@ -62,7 +62,7 @@ impl Job {
 
     fn encode_slice(&mut self) -> io::Result<()> {
         let end = (self.done + SLICE_BYTES).min(self.source.len());
-        let piece = self.source.slice(self.done..end).decode().ok_or(io::ErrorKind::InvalidData)?;
+        let piece = self.source.slice(self.done..end).raw().ok_or(io::ErrorKind::InvalidData)?;
         self.done = end;
         self.encoder.push(&piece)
     }
@@ -94,7 +94,7 @@ mod tests {
             job = match job.step() {
                 Progress::Continues(job) => job,
                 Progress::Done(body, coded) => {
-                    assert_eq!(body.decode().unwrap(), coded);
+                    assert_eq!(body.raw().unwrap(), coded);
                     return Some((body, slices));
                 }
                 Progress::Useless => return None,
@@ -103,7 +103,7 @@ mod tests {
     }
 
     fn decode(body: &Body, kind: CopyKind) -> Vec<u8> {
-        let coded = body.decode().unwrap();
+        let coded = body.raw().unwrap();
         let mut text = Vec::new();
         match kind {
             CopyKind::Br => brotli_decompressor::Decompressor::new(&*coded, 4096).read_to_end(&mut text),

@@ -3,6 +3,7 @@
 //! - `request`: the requests that one fetch needs; `attempt`: interceptors; `response_fields`: repairs odd header fields
 //! - `error`: S3's errors, sorted; `limits`: timeouts and retries; `circuit_breaker`: protection from an S3 that hangs
 //! - `body_budget`: the memory of bodies in flight; `presign`: URLs for objects that do not fit into a response
+//! - `stream`: objects that are read while they are sent
 
 mod attempt;
 mod body_budget;
@@ -12,8 +13,10 @@ mod limits;
 mod presign;
 mod request;
 mod response_fields;
+mod stream;
 
 use std::error::Error;
+use std::ops::Range;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -26,8 +29,8 @@ use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{ResponseChecksumValidation, SharedCredentialsProvider, StalledStreamProtectionConfig};
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
-use nearedge_core::object::ObjectKey;
-use nearedge_core::store::{FetchError, FetchRequest, FetchResponse, Part, Source, Store, StoreStats};
+use nearedge_core::object::{Encoding, Head, ObjectKey};
+use nearedge_core::store::{FetchError, FetchRequest, FetchResponse, OpenBody, Part, Source, Store, StoreStats};
 use tokio::sync::Semaphore;
 
 use self::attempt::{Attempts, EachAttempt};
@@ -50,6 +53,8 @@ pub struct S3Config {
     pub ca_bundle: Option<Vec<u8>>,
     /// Whether the environment holds the credentials, as in every Lambda: the SDK then searches nowhere else.
     pub credentials_in_env: bool,
+    /// How bodies are kept in memory.
+    pub encoding: Encoding,
 }
 
 /// The resources that requests may use at once.
@@ -72,6 +77,7 @@ pub struct S3 {
     breaker: Arc<CircuitBreaker>,
     connections: Arc<Semaphore>,
     bodies: BodyBudget,
+    encoding: Encoding,
 }
 
 /// Why the client cannot be built: one line, without a secret.
@@ -124,6 +130,7 @@ impl S3 {
             breaker: Arc::default(),
             connections: Arc::new(Semaphore::new(limits.connections)),
             bodies: BodyBudget::new(limits.body_bytes),
+            encoding: config.encoding,
         })
     }
 
@@ -206,6 +213,16 @@ impl Store for S3 {
             _ => CallOutcome::Responded,
         });
         FetchResponse { waited, ..FetchResponse::new(result, Source::Bypass) }
+    }
+
+    async fn open(
+        &self,
+        key: &ObjectKey,
+        head: &Head,
+        range: Range<u64>,
+        deadline: Instant,
+    ) -> Result<OpenBody, FetchError> {
+        self.open_body(key, head, range, deadline).await
     }
 
     fn stats(&self) -> StoreStats {

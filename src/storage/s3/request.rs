@@ -159,7 +159,7 @@ impl S3 {
         let Some(reservation) = self.bodies.reserve(announced).await else {
             return Ok(Ok(Fetched::TooLarge(head)));
         };
-        let mut encoder = BodyEncoder::with_capacity(usize::try_from(length).unwrap_or(0));
+        let mut encoder = BodyEncoder::new(usize::try_from(length).unwrap_or(0), self.encoding);
         // The span of the attempt ends with the response headers, so the body has one of its own.
         let mut body_span = SpanGuard::new(child_span!(
             "S3 body",

@@ -64,7 +64,7 @@ impl Cache<Bucket> {
 }
 
 fn decoded(object: &Object) -> Vec<u8> {
-    let coded = object.body.decode().unwrap();
+    let coded = object.body.raw().unwrap();
     assert_eq!(coded.len() as u64, object.head.size_bytes);
     let mut text = Vec::new();
     match object.head.content_encoding.as_deref() {

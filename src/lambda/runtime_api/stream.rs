@@ -1,0 +1,128 @@
+//! Posts responses in the Runtime API's streaming mode
+//! ([custom runtimes](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming)).
+//!
+//! lambda_runtime 1.5 sends an error within a stream as bytes of the body, so that the client would take the response for complete.
+//! Here it becomes a trailer, for which Lambda aborts the client's response.
+
+use std::io;
+use std::time::Instant;
+
+use bytes::{Buf, Bytes};
+use http::StatusCode;
+use nearedge_core::store::{FetchError, OpenBody};
+use tokio::io::AsyncWriteExt;
+
+use crate::lambda::runtime_api::connection::Connection;
+use crate::lambda::runtime_api::{ERROR_TYPE, ErrorReport, RuntimeApi, push_field};
+
+/// Trailer with the description of an error, as JSON in base64.
+const ERROR_BODY: &str = "lambda-runtime-function-error-body";
+
+/// The type of an error within a stream.
+const ERROR_NAME: &str = "Origin.BodyInterrupted";
+
+/// How posting a stream ended.
+#[derive(Debug)]
+pub(crate) enum Posted {
+    /// The whole response was posted; the API acknowledged it with this status.
+    Whole(StatusCode),
+    /// The body ended early, which the client learns from an aborted response.
+    Interrupted(FetchError),
+    /// The invocation's time was over within the body.
+    OutOfTime,
+}
+
+impl RuntimeApi {
+    /// Posts a response with a small body, as a stream of one chunk.
+    ///
+    /// # Errors
+    /// As for [`Self::post_response`].
+    pub(crate) async fn post_chunk(
+        &self,
+        request_id: &str,
+        invocation_id: Option<&[u8]>,
+        [head, body, _]: &[Bytes; 3],
+    ) -> io::Result<StatusCode> {
+        let mut message = self.streaming_head(request_id, invocation_id);
+        message.extend_from_slice(size_line(head.len() + body.len()).as_bytes());
+        let tail = Bytes::from_static(b"\r\n0\r\n\r\n");
+        Ok(self.exchange(message.into(), &[head.clone(), body.clone(), tail]).await?.status)
+    }
+
+    /// Posts a response whose body is read while it is sent, until `deadline`.
+    ///
+    /// # Errors
+    /// If the API cannot be reached, does not acknowledge the response, or closes the connection because the client has gone.
+    pub(crate) async fn post_stream(
+        &self,
+        request_id: &str,
+        invocation_id: Option<&[u8]>,
+        prelude: &Bytes,
+        body: &mut OpenBody,
+        deadline: Instant,
+    ) -> io::Result<Posted> {
+        let idle = self.idle.lock().pop();
+        let mut connection = match idle {
+            // It carried this invocation's event.
+            Some(connection) => connection,
+            None => Connection::open(&self.authority).await?,
+        };
+        let mut head = self.streaming_head(request_id, invocation_id);
+        head.extend_from_slice(size_line(prelude.len()).as_bytes());
+        head.extend_from_slice(prelude);
+        let sending = async {
+            connection.stream.write_all(&head).await?;
+            while let Some(chunk) = body.0.next().await {
+                let chunk = match chunk {
+                    Ok(chunk) if chunk.is_empty() => continue,
+                    Ok(chunk) => chunk,
+                    Err(error) => return Ok(Some(error)),
+                };
+                // Ends the chunk before, in the same write.
+                let line = Bytes::from(format!("\r\n{}", size_line(chunk.len())));
+                connection.stream.write_all_buf(&mut line.chain(chunk)).await?;
+            }
+            Ok::<_, io::Error>(None)
+        };
+        let sent = tokio::time::timeout_at(deadline.into(), sending).await;
+        let (posted, message) = match sent {
+            Ok(Ok(None)) => (None, String::new()),
+            Ok(Ok(Some(error))) => {
+                let message = error.cause().map(ToString::to_string).unwrap_or_default();
+                (Some(Posted::Interrupted(error)), message)
+            }
+            Ok(Err(error)) => return Err(error),
+            // A chunk may be half-sent: nothing but the end of the connection tells the API.
+            Err(_) => return Ok(Posted::OutOfTime),
+        };
+        let mut tail = Vec::from(b"\r\n0\r\n".as_slice());
+        if posted.is_some() {
+            let report = ErrorReport { error_type: ERROR_NAME, error_message: &message, stack_trace: [] };
+            let report = base64_simd::STANDARD.encode_to_string(serde_json::to_vec(&report)?);
+            push_field(&mut tail, ERROR_TYPE, Some(ERROR_NAME.as_bytes()));
+            push_field(&mut tail, ERROR_BODY, Some(report.as_bytes()));
+        }
+        tail.extend_from_slice(b"\r\n");
+        connection.stream.write_all(&tail).await?;
+        let response = connection.read_response().await?;
+        if response.reusable {
+            self.idle.lock().push(connection);
+        }
+        Ok(posted.unwrap_or(Posted::Whole(response.status)))
+    }
+
+    fn streaming_head(&self, request_id: &str, invocation_id: Option<&[u8]>) -> Vec<u8> {
+        let mut head = self.response_head(request_id, invocation_id);
+        push_field(&mut head, "lambda-runtime-function-response-mode", Some(b"streaming"));
+        push_field(&mut head, "content-type", Some(b"application/vnd.awslambda.http-integration-response"));
+        push_field(&mut head, "transfer-encoding", Some(b"chunked"));
+        push_field(&mut head, "trailer", Some(format!("{ERROR_TYPE}, {ERROR_BODY}").as_bytes()));
+        head.extend_from_slice(b"\r\n");
+        head
+    }
+}
+
+/// The first line of a chunk (RFC 9112 §7.1).
+fn size_line(len: usize) -> String {
+    format!("{len:x}\r\n")
+}
