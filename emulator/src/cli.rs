@@ -10,6 +10,7 @@ use clap_complete::Shell;
 use emulator::address::PORT_BASE;
 use emulator::experiment;
 use emulator::fault::{self, Fault};
+use emulator::gateway::door::Door;
 use emulator::policy;
 use emulator::rules;
 use emulator::s3::MissingKey;
@@ -125,12 +126,29 @@ pub(crate) struct Cli {
         help_heading = "CDN and API"
     )]
     pub(crate) parameters: Vec<(String, String)>,
-    /// Stage of the API; a named stage prefixes every path of the API
+    /// Stage of an HTTP or REST API; a named stage prefixes every path of the API. A REST API has the stage prod by default
     #[arg(long, value_name = "STAGE", default_value = "$default", value_parser = stage, help_heading = "CDN and API")]
     pub(crate) stage: String,
-    /// Put a function URL in the API's place: it keeps paths encoded, and renames WWW-Authenticate
-    #[arg(long, conflicts_with = "stage", help_heading = "CDN and API")]
+    /// Service between the CDN and the function; each has its own events, responses, limits and errors
+    #[arg(
+        long,
+        value_name = "DOOR",
+        value_enum,
+        default_value_t,
+        conflicts_with = "function_url",
+        help_heading = "CDN and API"
+    )]
+    pub(crate) door: DoorName,
+    /// The same as --door function-url
+    #[arg(long, hide = true)]
     pub(crate) function_url: bool,
+    /// Base path mapping of a custom domain, with --door rest: paths start with /PATH instead of the stage; `/` maps the
+    /// whole domain
+    #[arg(long, value_name = "PATH", value_parser = base_path, help_heading = "CDN and API")]
+    pub(crate) base_path: Option<String>,
+    /// Multi-value headers of the target group, with --door alb: events and responses have all values of a name
+    #[arg(long, help_heading = "CDN and API")]
+    pub(crate) alb_multi_value: bool,
 
     /// Environment variable of the handler, such as variant_fallback=true; can be repeated
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = name_and_value, help_heading = "Function")]
@@ -197,6 +215,62 @@ pub(crate) struct Cli {
     pub(crate) log: LogFormat,
 }
 
+/// The service between the CDN and the function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum DoorName {
+    /// HTTP API of API Gateway, payload format 2.0
+    #[default]
+    HttpApi,
+    /// Function URL of Lambda
+    FunctionUrl,
+    /// REST API of API Gateway, payload format 1.0
+    Rest,
+    /// Application Load Balancer
+    Alb,
+}
+
+impl Cli {
+    /// The service between the CDN and the function.
+    ///
+    /// # Errors
+    /// If an option belongs to another door: a message that names the option.
+    pub(crate) fn front_door(&self) -> Result<Door, String> {
+        let name = if self.function_url { DoorName::FunctionUrl } else { self.door };
+        let options: [(&str, bool, &[DoorName]); 3] = [
+            ("--stage", self.stage != "$default", &[DoorName::HttpApi, DoorName::Rest]),
+            ("--base-path", self.base_path.is_some(), &[DoorName::Rest]),
+            ("--alb-multi-value", self.alb_multi_value, &[DoorName::Alb]),
+        ];
+        for (option, is_set, doors) in options {
+            if is_set && !doors.contains(&name) {
+                let doors: Vec<&str> = doors.iter().map(|door| door.text()).collect();
+                return Err(format!(
+                    "{option}: expected --door {}, found {}: change the door, or remove the option",
+                    doors.join(" or "),
+                    name.text()
+                ));
+            }
+        }
+        Ok(match name {
+            DoorName::HttpApi => Door::HttpApi,
+            DoorName::FunctionUrl => Door::FunctionUrl { streaming: None, origin_access_control: false },
+            DoorName::Rest => Door::Rest { base_path: self.base_path.clone(), streaming: None },
+            DoorName::Alb => Door::Alb { multi_value: self.alb_multi_value },
+        })
+    }
+}
+
+impl DoorName {
+    fn text(self) -> &'static str {
+        match self {
+            Self::HttpApi => "http-api",
+            Self::FunctionUrl => "function-url",
+            Self::Rest => "rest",
+            Self::Alb => "alb",
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum LogFormat {
     #[default]
@@ -243,6 +317,7 @@ Examples:
   cargo run -- --experiments FILE                  assign visitors by this definition
   cargo run -- --fault s3-error=503                S3 throttles
   cargo run -- --cache                             cache in the CDN
+  cargo run -- --door function-url                 a function URL instead of the HTTP API
   cargo run -- --distribution deploy/aws.yaml      forward and cache as this distribution
   cargo run -- --missing-key access-denied         missing keys as with the walk-through's role
   cargo run --release -- --bootstrap ./bootstrap   run another handler
@@ -304,6 +379,17 @@ fn seconds(text: &str) -> Result<Duration, String> {
 fn ratio(text: &str) -> Result<f64, String> {
     let ratio = text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
     ratio.ok_or_else(|| "expected a number from 0 to 1".to_owned())
+}
+
+fn base_path(text: &str) -> Result<String, String> {
+    let path = text.trim_matches('/');
+    let is_segment = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.$~/".contains(&byte);
+    if path.bytes().all(is_segment) && !path.contains("//") {
+        Ok(path.to_owned())
+    } else {
+        Err("expected segments of letters, digits, hyphens and underscores, such as shop, or / for the domain"
+            .to_owned())
+    }
 }
 
 fn stage(text: &str) -> Result<String, String> {

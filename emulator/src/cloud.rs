@@ -23,7 +23,7 @@ use crate::console::experiments::Experiments;
 use crate::console::{self, Console};
 use crate::definition::{self, SiteDefinition};
 use crate::fault::Faults;
-use crate::gateway::event::{Api, Endpoint};
+use crate::gateway::door::{Api, Door};
 use crate::gateway::{self, Gateway};
 use crate::identity::letters;
 use crate::journal::Journal;
@@ -104,7 +104,7 @@ pub enum Caching {
 pub struct Options {
     /// Listen address of the CDN.
     pub edge: SocketAddr,
-    /// Listen address of the HTTP API.
+    /// Listen address of the front door.
     pub gateway: SocketAddr,
     /// Listen address of the console, which is also the OTLP endpoint.
     pub console: SocketAddr,
@@ -123,10 +123,10 @@ pub struct Options {
     pub forwarded: Vec<HeaderName>,
     /// What the CDN caches.
     pub caching: Caching,
-    /// Stage of the API: `$default`, or a name that prefixes every path.
+    /// The service in front of the function.
+    pub door: Door,
+    /// Stage of the API: `$default`, or a name that prefixes every path. With `$default`, a REST API has the stage `prod`.
     pub stage: String,
-    /// Whether a function URL takes the place of the API.
-    pub function_url: bool,
     /// AWS region of all services.
     pub region: String,
     /// The handler.
@@ -171,8 +171,8 @@ impl Options {
             variants: Vec::new(),
             forwarded: Vec::new(),
             caching: Caching::default(),
+            door: Door::default(),
             stage: "$default".to_owned(),
-            function_url: false,
             region: "us-east-1".to_owned(),
             bootstrap,
             foreign_handler: false,
@@ -195,7 +195,7 @@ impl Options {
 pub struct Cloud {
     /// Address of the CDN.
     pub edge: SocketAddr,
-    /// Address of the HTTP API.
+    /// Address of the front door.
     pub gateway: SocketAddr,
     /// Address of the console.
     pub console: SocketAddr,
@@ -217,7 +217,7 @@ pub struct Cloud {
     pub cloudwatch: CloudWatch,
     /// The store of spans.
     pub xray: XRay,
-    /// Prefix of every path of the API: empty, or `/` and a named stage.
+    /// Prefix of every path of the front door: empty, or `/` and a named stage or a base path.
     pub stage_prefix: String,
     banner: Banner,
     _servers: Vec<Server>,
@@ -285,15 +285,9 @@ impl Cloud {
             return Err(format!("the handler did not start: {error}"));
         }
 
-        let stage_prefix = if options.stage == "$default" { String::new() } else { format!("/{}", options.stage) };
-        let id = letters(10).to_lowercase();
-        let api_id = id.clone();
-        let (front, domain_name) = if options.function_url {
-            (Endpoint::FunctionUrl, format!("{id}.lambda-url.{}.on.aws", options.region))
-        } else {
-            (Endpoint::HttpApi, format!("{id}.execute-api.{}.amazonaws.com", options.region))
-        };
-        let api = Api { id, domain_name, stage: options.stage.clone(), endpoint: front };
+        let api_id = letters(10).to_lowercase();
+        let api = Api::new(&api_id, &options.region, &options.stage, options.door.clone());
+        let stage_prefix = api.prefix();
         let forwards_experiments = Arc::new(AtomicBool::new(extras.experiments.is_some()));
         let edits = match &options.storage {
             Storage::Folder { site, .. } if options.reload => {

@@ -161,6 +161,7 @@ fn options(cli: Cli) -> Result<Options, String> {
     let program =
         std::env::current_exe().map_err(|error| format!("cannot find the path of this executable: {error}"))?;
     let caching = caching(&cli)?;
+    let door = cli.front_door()?;
     let mut arguments = vec![AS_BOOTSTRAP.to_owned(), process::id().to_string()];
     let mut env = Vec::new();
     let foreign_handler = cli.bootstrap.is_some();
@@ -204,7 +205,7 @@ fn options(cli: Cli) -> Result<Options, String> {
         forwarded: cli.forwarded,
         caching,
         stage: cli.stage,
-        function_url: cli.function_url,
+        door,
         region: cli.region,
         env,
         memory_mb: cli.memory,

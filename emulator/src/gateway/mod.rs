@@ -1,7 +1,10 @@
-//! API Gateway: an HTTP API that invokes one function; or the function's URL.
+//! The front door: a service that invokes the function for HTTP requests. An HTTP API, unless [`door::Door`] names another.
 //!
-//! [Quotas](https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html).
+//! - [`door`]: the services, their settings and limits
+//! - [`event`]: HTTP request → event
+//! - [`response`]: function response → HTTP response
 
+pub mod door;
 pub mod event;
 pub mod response;
 
@@ -16,8 +19,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 
-use self::event::{Api, Endpoint, Unroutable};
-use self::response::INTERNAL_SERVER_ERROR;
+use self::door::{Api, Door};
+use self::event::received::{ReceivedRequest, Unroutable};
+use self::response::failure::Failure;
 use crate::cloudwatch::{CloudWatch, MetricName};
 use crate::identity;
 use crate::journal::{Journal, RequestLine, Via};
@@ -26,19 +30,10 @@ use crate::lambda::service::Lambda;
 use crate::serve::{self, Body, BoxError, Server};
 use crate::site_edit::SiteEdits;
 
-/// The largest request body.
-const BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
-
-/// The limit for the request line and the header values together.
-const HEADER_BYTES_MAX: usize = 10_240;
-
-/// The maximum integration timeout.
-const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// An HTTP API with a `$default` route to one function.
+/// A front door that sends all requests to one function.
 #[derive(Debug, Clone)]
 pub struct Gateway {
-    /// The API as its events describe it.
+    /// The door as its events describe it.
     pub api: Api,
     /// The header with the variant, for the request lines.
     pub version_header: HeaderName,
@@ -52,7 +47,7 @@ pub struct Gateway {
     pub(crate) edits: Option<Arc<SiteEdits>>,
 }
 
-/// Serves the API.
+/// Serves the front door.
 pub fn serve(listener: TcpListener, gateway: Gateway) -> Server {
     serve::serve(listener, move |request, peer| {
         let gateway = gateway.clone();
@@ -69,11 +64,13 @@ impl Gateway {
         let head = request.method() == Method::HEAD;
         let request_id = identity::letters(16);
         let mut response = self.respond(request, peer, &request_id, &mut line).await;
-        if let Ok(id) = HeaderValue::try_from(request_id) {
-            response.headers_mut().insert(HeaderName::from_static("apigw-requestid"), id);
+        if let Some(name) = request_id_header(&self.api.door)
+            && let Ok(id) = HeaderValue::try_from(request_id)
+        {
+            response.headers_mut().insert(name, id);
         }
         let bytes = response.body().len();
-        // API Gateway computes Content-Length. Only the function knows that of a HEAD response; 204 and 304 have none.
+        // The door computes Content-Length. Only the function knows that of a HEAD response; 204 and 304 have none.
         let bodiless = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         if bodiless {
             response.headers_mut().remove(CONTENT_LENGTH);
@@ -88,7 +85,7 @@ impl Gateway {
         response.map(serve::full)
     }
 
-    /// Records the API's metrics of one request
+    /// Records the metrics of one request, for each door under the names of an HTTP API, which the dashboards show
     /// ([HTTP API metrics](https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-metrics.html)).
     fn record_metrics(&self, line: &RequestLine) {
         let put = |name, value| {
@@ -110,25 +107,25 @@ impl Gateway {
         request_id: &str,
         line: &mut RequestLine,
     ) -> Response<Bytes> {
-        if header_bytes(&request) > HEADER_BYTES_MAX {
-            return message(
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                r#"{"message":"Request Header Fields Too Large"}"#,
-            );
+        let door = &self.api.door;
+        if door.header_bytes_max().is_some_and(|limit| header_bytes(&request) > limit) {
+            return Failure::HeadersTooLarge.response(door);
         }
         let (mut parts, body) = request.into_parts();
-        let Ok(body) = serve::collect(body, BODY_BYTES_MAX).await else {
-            line.error = Some("the request body exceeds 10 MB or is incomplete".to_owned());
-            return message(StatusCode::PAYLOAD_TOO_LARGE, r#"{"message":"Request Entity Too Large"}"#);
+        let limit = door.body_bytes_max();
+        let Ok(body) = serve::collect(body, limit).await else {
+            line.error = Some(format!("the request body exceeds {} MB or is incomplete", limit / (1024 * 1024)));
+            return Failure::BodyTooLarge.response(door);
         };
         let trace_id = add_headers(&mut parts, peer, body.len());
-        let event = match event::build(&self.api, &parts, &body, peer.ip(), request_id) {
+        let request = ReceivedRequest { parts: &parts, body: &body, source_ip: peer.ip(), request_id, signed_by: None };
+        let event = match event::build(&self.api, &request) {
             Ok(event) => event.to_string(),
-            Err(Unroutable::BadPath) => return message(StatusCode::BAD_REQUEST, r#"{"message":"Bad Request"}"#),
-            Err(Unroutable::NoRoute) => return message(StatusCode::NOT_FOUND, r#"{"message":"Not Found"}"#),
+            Err(Unroutable::BadPath) => return Failure::BadPath.response(door),
+            Err(Unroutable::NoRoute) => return Failure::NoRoute.response(door),
         };
         if event.len() > EVENT_BYTES_MAX {
-            return message(StatusCode::PAYLOAD_TOO_LARGE, r#"{"message":"Request Entity Too Large"}"#);
+            return Failure::BodyTooLarge.response(door);
         }
         if let Some(edits) = &self.edits {
             edits.apply(&self.lambda, &self.journal);
@@ -137,41 +134,47 @@ impl Gateway {
         let lambda = self.lambda.clone();
         let started = Instant::now();
         let invocation = tokio::spawn(async move { lambda.invoke(event.into(), trace_id).await });
-        let Ok(Ok(invocation)) = tokio::time::timeout(INTEGRATION_TIMEOUT, invocation).await else {
-            line.error = Some("integration timeout: the function did not respond within 30 s".to_owned());
-            return message(StatusCode::SERVICE_UNAVAILABLE, r#"{"message":"Service Unavailable"}"#);
+        let Some(Ok(invocation)) = within(door.timeout(), invocation).await else {
+            line.error = Some("integration timeout: the function did not respond in time".to_owned());
+            return Failure::Timeout.response(door);
         };
         line.integration = Some(started.elapsed());
         match invocation {
             Ok(Invocation { result: Ok(payload), cold_start }) => {
                 line.cold_start = cold_start;
-                let response = response::to_response(&payload).unwrap_or_else(|error| {
+                response::to_response(door, &payload).unwrap_or_else(|error| {
                     line.error = Some(error);
-                    message(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL_SERVER_ERROR)
-                });
-                match self.api.endpoint {
-                    Endpoint::HttpApi => response,
-                    Endpoint::FunctionUrl => response::remap(response),
-                }
+                    Failure::Function.response(door)
+                })
             }
             Ok(Invocation { result: Err(error), cold_start }) => {
                 line.cold_start = cold_start;
                 line.error = Some(error.to_string());
-                message(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL_SERVER_ERROR)
+                Failure::Function.response(door)
             }
             Err(InvokeError::Throttled | InvokeError::ShuttingDown) => {
                 line.error = Some("no execution environment is free".to_owned());
-                message(StatusCode::SERVICE_UNAVAILABLE, r#"{"message":"Service Unavailable"}"#)
+                Failure::Throttled.response(door)
             }
         }
     }
 }
 
-fn message(status: StatusCode, json: &'static str) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from_static(json.as_bytes()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+/// The output of a future; `None` if it takes longer than `limit`.
+async fn within<F: Future>(limit: Option<Duration>, future: F) -> Option<F::Output> {
+    match limit {
+        Some(limit) => tokio::time::timeout(limit, future).await.ok(),
+        None => Some(future.await),
+    }
+}
+
+/// The response header with the request id. A load balancer has none.
+fn request_id_header(door: &Door) -> Option<HeaderName> {
+    match door {
+        Door::HttpApi => Some(HeaderName::from_static("apigw-requestid")),
+        Door::FunctionUrl { .. } | Door::Rest { .. } => Some(HeaderName::from_static("x-amzn-requestid")),
+        Door::Alb { .. } => None,
+    }
 }
 
 fn header_bytes(request: &Request<Incoming>) -> usize {
@@ -196,7 +199,7 @@ fn add_headers(parts: &mut Parts, peer: SocketAddr, body_bytes: usize) -> String
     {
         set(headers, "host", &authority);
     }
-    // API Gateway has buffered the body, so it sends Content-Length for a chunked body too.
+    // The door has buffered the body, so it sends Content-Length for a chunked body too.
     headers.remove(http::header::TRANSFER_ENCODING);
     set(headers, "content-length", &body_bytes.to_string());
     root

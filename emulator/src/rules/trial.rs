@@ -16,7 +16,9 @@ use nearedge_core::request::visit::Visit;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 
-use crate::gateway::event::{Api, Endpoint, Unroutable, build};
+use crate::gateway::door::{Api, Door};
+use crate::gateway::event::build;
+use crate::gateway::event::received::{ReceivedRequest, Unroutable};
 use crate::rules::object::{FolderStore, Objects};
 
 /// The secret of the tried function. It opens nothing else.
@@ -129,10 +131,11 @@ impl Trial {
         let host = HeaderValue::from_str(request.host).map_err(|_| format!("invalid host {}", request.host))?;
         parts.headers.insert(HOST, host);
         // An API with a domain name of the site sees the viewer's host.
-        let (id, stage) = ("api".to_owned(), "$default".to_owned());
-        let api = Api { id, domain_name: request.host.to_owned(), stage, endpoint: Endpoint::HttpApi };
-        let event = build(&api, &parts, &Bytes::new(), IpAddr::V4(Ipv4Addr::LOCALHOST), "explained");
-        let event = event.map_err(|error| match error {
+        let api =
+            Api { domain_name: request.host.to_owned(), ..Api::new("api", "us-east-1", "$default", Door::HttpApi) };
+        let (source_ip, request_id) = (IpAddr::V4(Ipv4Addr::LOCALHOST), "explained");
+        let received = ReceivedRequest { parts: &parts, body: &Bytes::new(), source_ip, request_id, signed_by: None };
+        let event = build(&api, &received).map_err(|error| match error {
             Unroutable::BadPath => "the path is not percent-encoded UTF-8: API Gateway responds with 400".to_owned(),
             Unroutable::NoRoute => "the path has no route".to_owned(),
         })?;
