@@ -10,7 +10,7 @@ use clap_complete::Shell;
 use emulator::address::PORT_BASE;
 use emulator::experiment;
 use emulator::fault::{self, Fault};
-use emulator::gateway::door::Door;
+use emulator::gateway::door::{Door, Streaming};
 use emulator::policy;
 use emulator::rules;
 use emulator::s3::MissingKey;
@@ -142,6 +142,13 @@ pub(crate) struct Cli {
     /// The same as --door function-url
     #[arg(long, hide = true)]
     pub(crate) function_url: bool,
+    /// Stream responses: the invoke mode RESPONSE_STREAM of a function URL, or the response transfer mode STREAM of a REST API
+    #[arg(long, help_heading = "CDN and API")]
+    pub(crate) streaming: bool,
+    /// Bandwidth of a streamed response after its first 6 MB, or 10 MB of a REST API, in MB per second, 0.001 to 10000; 2 on
+    /// AWS [default: not limited]
+    #[arg(long, value_name = "MBPS", value_parser = rate, requires = "streaming", help_heading = "CDN and API")]
+    pub(crate) stream_rate: Option<u64>,
     /// Base path mapping of a custom domain, with --door rest: paths start with /PATH instead of the stage; `/` maps the
     /// whole domain
     #[arg(long, value_name = "PATH", value_parser = base_path, help_heading = "CDN and API")]
@@ -236,8 +243,9 @@ impl Cli {
     /// If an option belongs to another door: a message that names the option.
     pub(crate) fn front_door(&self) -> Result<Door, String> {
         let name = if self.function_url { DoorName::FunctionUrl } else { self.door };
-        let options: [(&str, bool, &[DoorName]); 3] = [
+        let options: [(&str, bool, &[DoorName]); 4] = [
             ("--stage", self.stage != "$default", &[DoorName::HttpApi, DoorName::Rest]),
+            ("--streaming", self.streaming, &[DoorName::FunctionUrl, DoorName::Rest]),
             ("--base-path", self.base_path.is_some(), &[DoorName::Rest]),
             ("--alb-multi-value", self.alb_multi_value, &[DoorName::Alb]),
         ];
@@ -251,10 +259,11 @@ impl Cli {
                 ));
             }
         }
+        let streaming = self.streaming.then_some(Streaming { bytes_per_sec: self.stream_rate });
         Ok(match name {
             DoorName::HttpApi => Door::HttpApi,
-            DoorName::FunctionUrl => Door::FunctionUrl { streaming: None, origin_access_control: false },
-            DoorName::Rest => Door::Rest { base_path: self.base_path.clone(), streaming: None },
+            DoorName::FunctionUrl => Door::FunctionUrl { streaming, origin_access_control: false },
+            DoorName::Rest => Door::Rest { base_path: self.base_path.clone(), streaming },
             DoorName::Alb => Door::Alb { multi_value: self.alb_multi_value },
         })
     }
@@ -381,6 +390,14 @@ fn ratio(text: &str) -> Result<f64, String> {
     ratio.ok_or_else(|| "expected a number from 0 to 1".to_owned())
 }
 
+/// A rate in bytes per second, from megabytes per second.
+fn rate(text: &str) -> Result<u64, String> {
+    match text.parse::<f64>() {
+        Ok(megabytes) if (0.001..=10_000.0).contains(&megabytes) => Ok((megabytes * 1024.0 * 1024.0) as u64),
+        _ => Err("expected megabytes per second from 0.001 to 10000, such as 2".to_owned()),
+    }
+}
+
 fn base_path(text: &str) -> Result<String, String> {
     let path = text.trim_matches('/');
     let is_segment = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.$~/".contains(&byte);
@@ -398,5 +415,57 @@ fn stage(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("expected $default, or letters, digits, hyphens and underscores".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn front_door(arguments: &str) -> Result<Door, String> {
+        let arguments = std::iter::once("nearedge").chain(arguments.split_whitespace());
+        Cli::try_parse_from(arguments).map_err(|error| error.to_string())?.front_door()
+    }
+
+    #[test]
+    fn each_door_takes_its_own_options() {
+        let streaming = |bytes_per_sec| Some(Streaming { bytes_per_sec });
+        for (arguments, door) in [
+            ("", Door::HttpApi),
+            ("--stage test", Door::HttpApi),
+            ("--door http-api", Door::HttpApi),
+            ("--function-url", Door::FunctionUrl { streaming: None, origin_access_control: false }),
+            (
+                "--door function-url --streaming --stream-rate 2",
+                Door::FunctionUrl { streaming: streaming(Some(2 << 20)), origin_access_control: false },
+            ),
+            ("--door rest --stage test", Door::Rest { base_path: None, streaming: None }),
+            (
+                "--door rest --base-path /shop/ --streaming",
+                Door::Rest { base_path: Some("shop".to_owned()), streaming: streaming(None) },
+            ),
+            ("--door rest --base-path /", Door::Rest { base_path: Some(String::new()), streaming: None }),
+            ("--door alb --alb-multi-value", Door::Alb { multi_value: true }),
+        ] {
+            assert_eq!(front_door(arguments), Ok(door), "{arguments}");
+        }
+    }
+
+    #[test]
+    fn an_option_of_another_door_is_an_error_that_names_it() {
+        for (arguments, option) in [
+            ("--streaming", "--streaming"),
+            ("--door alb --streaming", "--streaming"),
+            ("--door alb --stage test", "--stage"),
+            ("--function-url --stage test", "--stage"),
+            ("--base-path shop", "--base-path"),
+            ("--door rest --alb-multi-value", "--alb-multi-value"),
+            ("--function-url --door rest", "--function-url"),
+            ("--door function-url --stream-rate 2", "--streaming"),
+            ("--door rest --base-path a?b", "--base-path"),
+        ] {
+            let error = front_door(arguments).unwrap_err();
+            assert!(error.contains(option), "{arguments}: {error}");
+        }
     }
 }

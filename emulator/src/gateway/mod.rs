@@ -3,10 +3,12 @@
 //! - [`door`]: the services, their settings and limits
 //! - [`event`]: HTTP request → event
 //! - [`response`]: function response → HTTP response
+//! - `streaming`: a streamed response on its way to the viewer
 
 pub mod door;
 pub mod event;
 pub mod response;
+mod streaming;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,11 +24,13 @@ use tokio::net::TcpListener;
 use self::door::{Api, Door};
 use self::event::received::{ReceivedRequest, Unroutable};
 use self::response::failure::Failure;
+use self::streaming::{Rest, Transfer};
 use crate::cloudwatch::{CloudWatch, MetricName};
 use crate::identity;
 use crate::journal::{Journal, RequestLine, Via};
-use crate::lambda::invocation::{EVENT_BYTES_MAX, Invocation, InvokeError};
+use crate::lambda::invocation::{EVENT_BYTES_MAX, Invocation, InvokeError, StreamedResponse, StreamingInvocation};
 use crate::lambda::service::Lambda;
+use crate::lambda::stream::{Pace, StreamError};
 use crate::serve::{self, Body, BoxError, Server};
 use crate::site_edit::SiteEdits;
 
@@ -69,20 +73,12 @@ impl Gateway {
         {
             response.headers_mut().insert(name, id);
         }
-        let bytes = response.body().len();
-        // The door computes Content-Length. Only the function knows that of a HEAD response; 204 and 304 have none.
-        let bodiless = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        if bodiless {
-            response.headers_mut().remove(CONTENT_LENGTH);
-        } else if !head || !response.headers().contains_key(CONTENT_LENGTH) {
-            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes));
-        }
         line.status = response.status();
-        line.bytes = if head { 0 } else { bytes as u64 };
-        line.duration = started.elapsed();
-        self.journal.request(&line);
-        self.record_metrics(&line);
-        response.map(serve::full)
+        let transfer = LoggedTransfer { gateway: self.clone(), line, started, ended: false };
+        match response.into_parts() {
+            (parts, Content::Whole(body)) => transfer.whole(Response::from_parts(parts, body), head),
+            (parts, Content::Stream(rest)) => transfer.streamed(Response::from_parts(parts, rest), head),
+        }
     }
 
     /// Records the metrics of one request, for each door under the names of an HTTP API, which the dashboards show
@@ -106,58 +102,159 @@ impl Gateway {
         peer: SocketAddr,
         request_id: &str,
         line: &mut RequestLine,
-    ) -> Response<Bytes> {
+    ) -> Response<Content> {
+        match self.try_respond(request, peer, request_id, line).await {
+            Ok(response) => response,
+            Err(failure) => failure.response(&self.api.door).map(Content::Whole),
+        }
+    }
+
+    /// The function's response. An error is the door's own response.
+    async fn try_respond(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        request_id: &str,
+        line: &mut RequestLine,
+    ) -> Result<Response<Content>, Failure> {
         let door = &self.api.door;
         if door.header_bytes_max().is_some_and(|limit| header_bytes(&request) > limit) {
-            return Failure::HeadersTooLarge.response(door);
+            return Err(Failure::HeadersTooLarge);
         }
         let (mut parts, body) = request.into_parts();
         let limit = door.body_bytes_max();
-        let Ok(body) = serve::collect(body, limit).await else {
+        let body = serve::collect(body, limit).await.map_err(|_| {
             line.error = Some(format!("the request body exceeds {} MB or is incomplete", limit / (1024 * 1024)));
-            return Failure::BodyTooLarge.response(door);
-        };
+            Failure::BodyTooLarge
+        })?;
         let trace_id = add_headers(&mut parts, peer, body.len());
         let request = ReceivedRequest { parts: &parts, body: &body, source_ip: peer.ip(), request_id, signed_by: None };
-        let event = match event::build(&self.api, &request) {
-            Ok(event) => event.to_string(),
-            Err(Unroutable::BadPath) => return Failure::BadPath.response(door),
-            Err(Unroutable::NoRoute) => return Failure::NoRoute.response(door),
-        };
+        let event = event::build(&self.api, &request).map_err(|error| match error {
+            Unroutable::BadPath => Failure::BadPath,
+            Unroutable::NoRoute => Failure::NoRoute,
+        })?;
+        let event = event.to_string();
         if event.len() > EVENT_BYTES_MAX {
-            return Failure::BodyTooLarge.response(door);
+            return Err(Failure::BodyTooLarge);
         }
         if let Some(edits) = &self.edits {
             edits.apply(&self.lambda, &self.journal);
         }
-        // In a separate task, so that the invocation continues after a disconnect of the viewer or the timeout.
-        let lambda = self.lambda.clone();
         let started = Instant::now();
-        let invocation = tokio::spawn(async move { lambda.invoke(event.into(), trace_id).await });
+        let invocation = tokio::spawn(invoke(self.lambda.clone(), door.clone(), event.into(), trace_id));
         let Some(Ok(invocation)) = within(door.timeout(), invocation).await else {
             line.error = Some("integration timeout: the function did not respond in time".to_owned());
-            return Failure::Timeout.response(door);
+            return Err(Failure::Timeout);
         };
         line.integration = Some(started.elapsed());
-        match invocation {
-            Ok(Invocation { result: Ok(payload), cold_start }) => {
-                line.cold_start = cold_start;
-                response::to_response(door, &payload).unwrap_or_else(|error| {
-                    line.error = Some(error);
-                    Failure::Function.response(door)
-                })
-            }
-            Ok(Invocation { result: Err(error), cold_start }) => {
-                line.cold_start = cold_start;
-                line.error = Some(error.to_string());
-                Failure::Function.response(door)
-            }
-            Err(InvokeError::Throttled | InvokeError::ShuttingDown) => {
+        let StreamingInvocation { result, cold_start } = invocation.map_err(|error| match error {
+            InvokeError::Throttled | InvokeError::ShuttingDown => {
                 line.error = Some("no execution environment is free".to_owned());
-                Failure::Throttled.response(door)
+                Failure::Throttled
             }
-        }
+        })?;
+        line.cold_start = cold_start;
+        let response = match result {
+            Ok(StreamedResponse::Buffered(payload)) => {
+                response::to_response(door, &payload).map(|response| response.map(Content::Whole))
+            }
+            Ok(StreamedResponse::Stream(stream)) => {
+                streaming::open(door, stream).await.map(|(head, rest)| head.map(|()| Content::Stream(rest)))
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        response.map_err(|error| {
+            line.error = Some(error);
+            Failure::Function
+        })
     }
+}
+
+/// The content of a response.
+enum Content {
+    Whole(Bytes),
+    Stream(Rest),
+}
+
+/// Invokes the function as a door does. It runs in a separate task, so that the invocation continues after a disconnect of
+/// the viewer or the timeout.
+async fn invoke(
+    lambda: Lambda,
+    door: Door,
+    event: Bytes,
+    trace_id: String,
+) -> Result<StreamingInvocation, InvokeError> {
+    let Some(streaming) = door.streaming() else {
+        let Invocation { result, cold_start } = lambda.invoke(event, trace_id).await?;
+        return Ok(StreamingInvocation { result: result.map(StreamedResponse::Buffered), cold_start });
+    };
+    let uncapped_bytes = door.uncapped_bytes();
+    let pace = streaming.bytes_per_sec.map(|bytes_per_sec| Pace { uncapped_bytes, bytes_per_sec });
+    lambda.invoke_with_response_stream(event, trace_id, pace).await
+}
+
+/// The line and the metrics of a request, which are written when its response has ended.
+struct LoggedTransfer {
+    gateway: Gateway,
+    line: RequestLine,
+    started: Instant,
+    ended: bool,
+}
+
+impl LoggedTransfer {
+    /// The response with its whole content.
+    fn whole(mut self, mut response: Response<Bytes>, head: bool) -> Response<Body> {
+        let bytes = response.body().len();
+        // The door computes Content-Length. Only the function knows that of a HEAD response; 204 and 304 have none.
+        if is_bodiless(response.status()) {
+            response.headers_mut().remove(CONTENT_LENGTH);
+        } else if !head || !response.headers().contains_key(CONTENT_LENGTH) {
+            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes));
+        }
+        self.line.bytes = if head { 0 } else { bytes as u64 };
+        self.ended = true;
+        response.map(serve::full)
+    }
+
+    /// The response with its content as it arrives.
+    fn streamed(mut self, response: Response<Rest>, head: bool) -> Response<Body> {
+        if !head && !is_bodiless(response.status()) {
+            return response.map(|rest| rest.into_body(self));
+        }
+        // Such a response has no body. Dropping the stream would abort the function's upload.
+        self.ended = true;
+        response.map(|rest| {
+            tokio::spawn(rest.discard());
+            serve::full("")
+        })
+    }
+}
+
+impl Transfer for LoggedTransfer {
+    fn count(&mut self, bytes: usize) {
+        self.line.bytes += bytes as u64;
+    }
+
+    fn end(&mut self, error: Option<StreamError>) {
+        self.line.error = error.map(|error| error.to_string());
+        self.ended = true;
+    }
+}
+
+impl Drop for LoggedTransfer {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.line.error = Some("the viewer closed the connection within the response".to_owned());
+        }
+        self.line.duration = self.started.elapsed();
+        self.gateway.journal.request(&self.line);
+        self.gateway.record_metrics(&self.line);
+    }
+}
+
+/// Whether a response with this status has no content (RFC 9110 §15.3.5, §15.4.5).
+fn is_bodiless(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// The output of a future; `None` if it takes longer than `limit`.
@@ -210,3 +307,6 @@ fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
         headers.insert(HeaderName::from_static(name), value);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,8 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::process::Stdio;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -20,7 +20,8 @@ use tokio::sync::oneshot;
 
 use crate::fault::{Faults, LambdaFault};
 use crate::lambda::function::Function;
-use crate::lambda::invocation::Completion;
+use crate::lambda::invocation::{Completion, Delivery, FunctionError, InvokeMode};
+use crate::lambda::stream::ResponseStream;
 
 /// Timeout from the start of the process to its first `/next`
 /// ([Init phase](https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib)).
@@ -38,11 +39,53 @@ pub struct Environment {
     invocations: AtomicU64,
     process_group: OnceLock<Pid>,
     /// Invocations in progress, by request id. `None` after the process has exited.
-    in_flight: Mutex<Option<HashMap<String, oneshot::Sender<Completion>>>>,
+    in_flight: Mutex<Option<HashMap<String, InFlight>>>,
     /// The error that the handler reported to `/init/error`.
     init_error: OnceLock<String>,
     /// Whether the injected fault `lambda-crash` kills the process when it posts its next response.
     pub(crate) crash_on_response: AtomicBool,
+}
+
+/// The channel to the task of an invocation.
+pub(crate) type Caller = oneshot::Sender<Result<Delivery, FunctionError>>;
+
+/// An invocation in progress.
+struct InFlight {
+    mode: InvokeMode,
+    /// `None` once the response streams.
+    caller: Option<Caller>,
+}
+
+/// A response that streams. Dropping it ends the invocation, as failed unless [`OpenStream::finish`] was called.
+#[derive(Debug)]
+pub struct OpenStream {
+    environment: Arc<Environment>,
+    request_id: String,
+    ended: Option<oneshot::Sender<()>>,
+}
+
+impl OpenStream {
+    /// Ends the invocation successfully.
+    pub fn finish(mut self) {
+        self.end(true);
+    }
+
+    fn end(&mut self, succeeded: bool) {
+        let Some(ended) = self.ended.take() else { return };
+        if let Some(invocations) = self.environment.in_flight.lock().as_mut() {
+            invocations.remove(&self.request_id);
+        }
+        if succeeded {
+            // It fails if the invocation has timed out.
+            let _ = ended.send(());
+        }
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.end(false);
+    }
 }
 
 impl Environment {
@@ -119,14 +162,21 @@ impl Environment {
     }
 
     /// Registers an invocation in progress. Returns false if the process has exited.
-    pub(crate) fn begin(&self, request_id: &str, completion: oneshot::Sender<Completion>) -> bool {
+    pub(crate) fn begin(&self, request_id: &str, mode: InvokeMode, caller: Caller) -> bool {
         match self.in_flight.lock().as_mut() {
             Some(invocations) => {
-                invocations.insert(request_id.to_owned(), completion);
+                invocations.insert(request_id.to_owned(), InFlight { mode, caller: Some(caller) });
                 true
             }
             None => false,
         }
+    }
+
+    /// How the response of an invocation is returned; `None` if the request id is unknown, or its response streams.
+    pub(crate) fn invoke_mode(&self, request_id: &str) -> Option<InvokeMode> {
+        let in_flight = self.in_flight.lock();
+        let invocation = in_flight.as_ref()?.get(request_id)?;
+        invocation.caller.is_some().then_some(invocation.mode)
     }
 
     /// Counts a delivered event. Returns the startup time if it was the first one.
@@ -135,16 +185,32 @@ impl Environment {
         self.init.get().copied().filter(|_| first)
     }
 
-    /// Ends an invocation with the handler's response or error. Returns false if the request id is unknown.
+    /// Ends an invocation with the handler's response or error. Returns false if the request id is unknown, or its response
+    /// streams.
     pub fn complete(&self, request_id: &str, completion: Completion) -> bool {
-        match self.in_flight.lock().as_mut().and_then(|invocations| invocations.remove(request_id)) {
-            Some(caller) => {
-                // It fails if the caller has timed out.
-                let _ = caller.send(completion);
-                true
+        let caller = {
+            let mut in_flight = self.in_flight.lock();
+            let Some(invocations) = in_flight.as_mut() else { return false };
+            if invocations.get(request_id).is_none_or(|invocation| invocation.caller.is_none()) {
+                return false;
             }
-            None => false,
+            invocations.remove(request_id).and_then(|invocation| invocation.caller)
+        };
+        if let Some(caller) = caller {
+            // It fails if the caller has timed out.
+            let _ = caller.send(completion.map(Delivery::Buffered));
         }
+        true
+    }
+
+    /// Delivers a stream as the response of an invocation, which remains in progress until the stream ends. `None` if the
+    /// request id is unknown, its response streams already, or the invocation has timed out.
+    pub(crate) fn open_stream(self: &Arc<Self>, request_id: &str, stream: ResponseStream) -> Option<OpenStream> {
+        let caller = self.in_flight.lock().as_mut()?.get_mut(request_id)?.caller.take()?;
+        let (ended, end) = oneshot::channel();
+        let open = OpenStream { environment: self.clone(), request_id: request_id.to_owned(), ended: Some(ended) };
+        caller.send(Ok(Delivery::Stream(stream, end))).ok()?;
+        Some(open)
     }
 
     /// Fails all invocations in progress, because the process has exited.

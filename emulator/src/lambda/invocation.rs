@@ -4,6 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::lambda::stream::{Pace, ResponseStream};
 
 /// The largest event that Lambda accepts, in bytes.
 pub const EVENT_BYTES_MAX: usize = 6 * 1024 * 1024;
@@ -35,6 +38,44 @@ impl fmt::Display for FunctionError {
 
 /// The handler's response to an event, or its error.
 pub type Completion = Result<Bytes, FunctionError>;
+
+/// How Lambda returns the function's response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvokeMode {
+    /// When it is complete, as the API operation Invoke.
+    Buffered,
+    /// As it arrives, as the API operation InvokeWithResponseStream.
+    ResponseStream {
+        /// The bandwidth; `None` does not limit it.
+        pace: Option<Pace>,
+    },
+}
+
+/// The response of a function that was invoked with InvokeWithResponseStream.
+#[derive(Debug)]
+pub enum StreamedResponse {
+    /// The function posted a buffered response.
+    Buffered(Bytes),
+    /// The function streams its response.
+    Stream(ResponseStream),
+}
+
+/// The outcome of an invocation with InvokeWithResponseStream.
+#[derive(Debug)]
+pub struct StreamingInvocation {
+    /// The function's response or error.
+    pub result: Result<StreamedResponse, FunctionError>,
+    /// Startup time of the environment, if this was its first invocation.
+    pub cold_start: Option<Duration>,
+}
+
+/// What the Runtime API delivers to an invocation.
+pub(crate) enum Delivery {
+    /// The whole response.
+    Buffered(Bytes),
+    /// The stream, and a channel that receives its end, or closes if the stream is broken.
+    Stream(ResponseStream, oneshot::Receiver<()>),
+}
 
 /// The outcome of an invocation.
 #[derive(Debug)]

@@ -32,8 +32,8 @@ impl Trace {
 }
 
 /// A completed invocation.
-pub(crate) struct Report<'a> {
-    pub(crate) request_id: &'a str,
+pub(crate) struct Report {
+    pub(crate) request_id: String,
     pub(crate) trace: Trace,
     pub(crate) start_ns: u64,
     pub(crate) duration: Duration,
@@ -43,7 +43,7 @@ pub(crate) struct Report<'a> {
     pub(crate) concurrency: usize,
 }
 
-impl Report<'_> {
+impl Report {
     /// Emits the metrics, the log line and, if the trace is sampled, the span.
     pub(crate) fn emit(self, function: &Function, environment: &Environment) {
         self.metrics(function);

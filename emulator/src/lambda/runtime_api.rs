@@ -13,7 +13,9 @@ use tokio::sync::oneshot;
 
 use crate::fault::Faults;
 use crate::lambda::environment::Environment;
-use crate::lambda::invocation::{Event, FunctionError};
+use crate::lambda::invocation::{Event, FunctionError, InvokeMode};
+use crate::lambda::stream::{self, Pace};
+use crate::lambda::upload::{self, Ended};
 use crate::serve::{self, Body, BoxError, CollectError, Server};
 
 /// The largest response that Lambda accepts, in bytes: 6 MiB and 100 bytes.
@@ -64,6 +66,11 @@ async fn respond(
             Err("injected fault: the process was killed".into())
         }
         (&Method::POST, ["invocation", id, "response"]) => {
+            if upload::is_streamed(request.headers())
+                && let Some(InvokeMode::ResponseStream { pace }) = environment.invoke_mode(id)
+            {
+                return stream(environment, id, request, pace).await;
+            }
             match serve::collect(request.into_body(), PAYLOAD_BYTES_MAX).await {
                 Ok(response) => Ok(accept(environment.complete(id, Ok(response)))),
                 Err(CollectError::Aborted) => Err("the handler closed the connection within its response".into()),
@@ -87,6 +94,25 @@ async fn respond(
             Ok(accept(true))
         }
         _ => Ok(reject(StatusCode::NOT_FOUND, "UnknownPath")),
+    }
+}
+
+/// Streams a response to the caller as it arrives.
+async fn stream(
+    environment: &Arc<Environment>,
+    request_id: &str,
+    request: Request<Incoming>,
+    pace: Option<Pace>,
+) -> Result<Response<Body>, BoxError> {
+    let (writer, response) = stream::channel(upload::content_type(request.headers()));
+    let Some(open) = environment.open_stream(request_id, response) else { return Ok(accept(false)) };
+    // In a separate task: a function may close its connection once it has written everything, without reading the response,
+    // and hyper then drops this future.
+    match tokio::spawn(upload::forward(request, writer, open, pace)).await? {
+        Ended::Complete => Ok(accept(true)),
+        Ended::TooLarge => Ok(reject(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge")),
+        Ended::Broken => Err("the handler closed the connection within its response".into()),
+        Ended::CallerGone => Err("the caller closed the connection within the response".into()),
     }
 }
 
@@ -142,3 +168,6 @@ fn accept(known: bool) -> Response<Body> {
 fn reject(status: StatusCode, error_type: &str) -> Response<Body> {
     serve::json(status, format!(r#"{{"errorMessage":"{error_type}","errorType":"{error_type}"}}"#))
 }
+
+#[cfg(test)]
+mod tests;

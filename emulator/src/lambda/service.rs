@@ -22,10 +22,13 @@ use crate::identity;
 use crate::journal::Journal;
 use crate::lambda::environment::Environment;
 use crate::lambda::function::Function;
-use crate::lambda::invocation::{Completion, Event, FunctionError, Invocation, InvokeError};
+use crate::lambda::invocation::{
+    Delivery, Event, FunctionError, Invocation, InvokeError, InvokeMode, StreamedResponse, StreamingInvocation,
+};
 use crate::lambda::pool::{Acquired, Poll, Polled, Pool};
 use crate::lambda::report::{Report, Trace, metric};
 use crate::lambda::runtime_api::{self, EventSource};
+use crate::lambda::stream::Pace;
 use crate::serve::{BoxError, Server};
 
 /// Time from SIGTERM to SIGKILL
@@ -75,7 +78,36 @@ impl Lambda {
     ///
     /// # Errors
     /// If no environment takes the invocation. A function error is in [`Invocation::result`].
-    pub async fn invoke(&self, mut payload: Bytes, trace_root: String) -> Result<Invocation, InvokeError> {
+    pub async fn invoke(&self, payload: Bytes, trace_root: String) -> Result<Invocation, InvokeError> {
+        let StreamingInvocation { result, cold_start } =
+            self.invoke_in(InvokeMode::Buffered, payload, trace_root).await?;
+        let result = result.and_then(|response| match response {
+            StreamedResponse::Buffered(payload) => Ok(payload),
+            // The Runtime API streams nothing in this mode.
+            StreamedResponse::Stream(_) => Err(FunctionError("unexpected stream".to_owned())),
+        });
+        Ok(Invocation { result, cold_start })
+    }
+
+    /// Invokes the function, whose response can stream. Returns with the start of the stream; the invocation ends with it.
+    ///
+    /// # Errors
+    /// If no environment takes the invocation. A function error is in [`StreamingInvocation::result`].
+    pub async fn invoke_with_response_stream(
+        &self,
+        payload: Bytes,
+        trace_root: String,
+        pace: Option<Pace>,
+    ) -> Result<StreamingInvocation, InvokeError> {
+        self.invoke_in(InvokeMode::ResponseStream { pace }, payload, trace_root).await
+    }
+
+    async fn invoke_in(
+        &self,
+        mode: InvokeMode,
+        mut payload: Bytes,
+        trace_root: String,
+    ) -> Result<StreamingInvocation, InvokeError> {
         let function = &self.0.function;
         let request_id = identity::uuid();
         let trace = Trace::new(trace_root, function);
@@ -91,15 +123,15 @@ impl Lambda {
         loop {
             let poll = match self.acquire().await {
                 Ok(Ok(poll)) => poll,
-                Ok(Err(error)) => return Ok(Invocation { result: Err(error), cold_start: None }),
+                Ok(Err(error)) => return Ok(StreamingInvocation { result: Err(error), cold_start: None }),
                 Err(error) => {
                     metric(function, "Throttles", 1.0);
                     return Err(error);
                 }
             };
             let environment = poll.environment;
-            let (completed, completion) = oneshot::channel();
-            if !environment.begin(&request_id, completed) {
+            let (caller, delivered) = oneshot::channel();
+            if !environment.begin(&request_id, mode, caller) {
                 continue;
             }
             match fault {
@@ -129,32 +161,61 @@ impl Lambda {
                 tokio::spawn(self.clone().freeze_during(environment.clone(), request_id.clone(), time));
             }
             let cold_start = environment.count_invocation();
-            let result = self.completion(&environment, &request_id, completion).await;
+            let delivery = self.wait(&environment, &request_id, start, delivered).await.and_then(|delivery| delivery);
+            let streams = matches!(delivery, Ok(Delivery::Stream(..)));
             let report = Report {
-                request_id: &request_id,
+                request_id: request_id.clone(),
                 trace,
                 start_ns,
                 duration: start.elapsed(),
                 cold_start,
-                failed: result.is_err(),
-                concurrency: self.in_flight() + 1,
+                failed: delivery.is_err(),
+                concurrency: self.in_flight() + usize::from(!streams),
             };
-            report.emit(function, &environment);
-            return Ok(Invocation { result, cold_start });
+            let result = match delivery {
+                Ok(Delivery::Stream(stream, end)) => {
+                    tokio::spawn(self.clone().follow_stream(environment, request_id, start, end, report));
+                    Ok(StreamedResponse::Stream(stream))
+                }
+                Ok(Delivery::Buffered(payload)) => {
+                    report.emit(function, &environment);
+                    Ok(StreamedResponse::Buffered(payload))
+                }
+                Err(error) => {
+                    report.emit(function, &environment);
+                    Err(error)
+                }
+            };
+            return Ok(StreamingInvocation { result, cold_start });
         }
     }
 
-    /// Waits for the completion of an invocation, and kills the environment at the timeout.
-    async fn completion(
+    /// Waits for the end of a streamed response, with the timeout of its invocation, and emits the report.
+    async fn follow_stream(
+        self,
+        environment: Arc<Environment>,
+        request_id: String,
+        start: Instant,
+        end: oneshot::Receiver<()>,
+        mut report: Report,
+    ) {
+        report.failed = self.wait(&environment, &request_id, start, end).await.is_err();
+        report.duration = start.elapsed();
+        report.emit(&self.0.function, &environment);
+    }
+
+    /// Waits for a step of an invocation, and kills the environment at the timeout, which counts from `start`.
+    async fn wait<T>(
         &self,
         environment: &Environment,
         request_id: &str,
-        completion: oneshot::Receiver<Completion>,
-    ) -> Completion {
+        start: Instant,
+        step: oneshot::Receiver<T>,
+    ) -> Result<T, FunctionError> {
         let timeout = self.0.function.timeout;
-        match tokio::time::timeout(timeout, completion).await {
-            Ok(Ok(completion)) => completion,
-            // The channel fails when the process exits.
+        match tokio::time::timeout_at((start + timeout).into(), step).await {
+            Ok(Ok(step)) => Ok(step),
+            // The channel fails when the process exits, or when its stream breaks.
             Ok(Err(_)) => Err(FunctionError(format!("RequestId: {request_id} Error: Runtime exited"))),
             Err(_) => {
                 // If the process has exited, another process may have its id.

@@ -41,6 +41,7 @@ fn structured(fields: &Map<String, Value>) -> Result<Response<Bytes>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::StatusCode;
     use serde_json::json;
 
     fn respond(payload: Value) -> Response<Bytes> {

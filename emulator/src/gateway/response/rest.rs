@@ -55,7 +55,8 @@ mod tests {
         }));
         let values = |name: &str| response.headers().get_all(name).iter().collect::<Vec<_>>();
         assert_eq!(values("x-a"), ["1", "3"], "a value in both fields appears once");
-        assert_eq!((values("x-b"), values("set-cookie")), (vec!["2"], vec!["a=1", "b=2"]));
+        assert_eq!(values("x-b"), ["2"]);
+        assert_eq!(values("set-cookie"), ["a=1", "b=2"]);
         assert!(!response.headers().contains_key("connection"));
         assert_eq!(response.headers()["content-type"], "application/json");
         assert_eq!(response.body(), "hi");
