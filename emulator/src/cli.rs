@@ -149,6 +149,10 @@ pub(crate) struct Cli {
     /// AWS [default: not limited]
     #[arg(long, value_name = "MBPS", value_parser = rate, requires = "streaming", help_heading = "CDN and API")]
     pub(crate) stream_rate: Option<u64>,
+    /// Origin access control, with --door function-url: the CDN signs its requests, and the function URL accepts no others. A
+    /// viewer's request with a body needs the header x-amz-content-sha256
+    #[arg(long, help_heading = "CDN and API")]
+    pub(crate) oac: bool,
     /// Base path mapping of a custom domain, with --door rest: paths start with /PATH instead of the stage; `/` maps the
     /// whole domain
     #[arg(long, value_name = "PATH", value_parser = base_path, help_heading = "CDN and API")]
@@ -243,9 +247,10 @@ impl Cli {
     /// If an option belongs to another door: a message that names the option.
     pub(crate) fn front_door(&self) -> Result<Door, String> {
         let name = if self.function_url { DoorName::FunctionUrl } else { self.door };
-        let options: [(&str, bool, &[DoorName]); 4] = [
+        let options: [(&str, bool, &[DoorName]); 5] = [
             ("--stage", self.stage != "$default", &[DoorName::HttpApi, DoorName::Rest]),
             ("--streaming", self.streaming, &[DoorName::FunctionUrl, DoorName::Rest]),
+            ("--oac", self.oac, &[DoorName::FunctionUrl]),
             ("--base-path", self.base_path.is_some(), &[DoorName::Rest]),
             ("--alb-multi-value", self.alb_multi_value, &[DoorName::Alb]),
         ];
@@ -262,7 +267,7 @@ impl Cli {
         let streaming = self.streaming.then_some(Streaming { bytes_per_sec: self.stream_rate });
         Ok(match name {
             DoorName::HttpApi => Door::HttpApi,
-            DoorName::FunctionUrl => Door::FunctionUrl { streaming, origin_access_control: false },
+            DoorName::FunctionUrl => Door::FunctionUrl { streaming, origin_access_control: self.oac },
             DoorName::Rest => Door::Rest { base_path: self.base_path.clone(), streaming },
             DoorName::Alb => Door::Alb { multi_value: self.alb_multi_value },
         })
@@ -435,6 +440,7 @@ mod tests {
             ("--stage test", Door::HttpApi),
             ("--door http-api", Door::HttpApi),
             ("--function-url", Door::FunctionUrl { streaming: None, origin_access_control: false }),
+            ("--door function-url --oac", Door::FunctionUrl { streaming: None, origin_access_control: true }),
             (
                 "--door function-url --streaming --stream-rate 2",
                 Door::FunctionUrl { streaming: streaming(Some(2 << 20)), origin_access_control: false },
@@ -458,6 +464,7 @@ mod tests {
             ("--door alb --streaming", "--streaming"),
             ("--door alb --stage test", "--stage"),
             ("--function-url --stage test", "--stage"),
+            ("--door rest --oac", "--oac"),
             ("--base-path shop", "--base-path"),
             ("--door rest --alb-multi-value", "--alb-multi-value"),
             ("--function-url --door rest", "--function-url"),

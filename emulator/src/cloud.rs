@@ -29,6 +29,7 @@ use crate::identity::letters;
 use crate::journal::Journal;
 use crate::lambda::function::Function;
 use crate::lambda::service::Lambda;
+use crate::origin_access::OriginAccess;
 use crate::s3::site::Site;
 use crate::s3::{self, Bucket, MissingKey};
 use crate::serve::Server;
@@ -322,6 +323,7 @@ impl Cloud {
             domain_name: format!("{}.cloudfront.net", letters(13).to_lowercase()),
             api: authority(&address::loopback(gateway_address).to_string())?,
             api_path: stage_prefix.clone(),
+            origin_access: options.door.verifies_signatures().then(|| OriginAccess::new(&options.region)),
             codings: extras.codings(),
             forwarded: [&options.forwarded[..], &of_rules].concat(),
             auth_header: header_name("auth_header", &auth_header)?,

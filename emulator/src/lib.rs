@@ -14,7 +14,8 @@
 //! - [`banner`]: the message when the cloud is ready
 //! - [`cloud`]: starts the cloud from its options; the only place that connects the services
 //! - [`cloudfront`]: a distribution with two origins
-//! - [`gateway`]: the HTTP API
+//! - [`gateway`]: the front door: an HTTP API, a function URL, a REST API or a load balancer
+//! - [`origin_access`]: the signature of the CDN's requests to a function URL
 //! - [`lambda`]: the Lambda service, its execution environments and their Runtime API
 //! - [`s3`]: S3's protocol over a folder
 //! - [`cloudwatch`]: metrics and log lines, and the evaluation of dashboards
@@ -44,6 +45,7 @@ pub mod identity;
 pub mod journal;
 pub mod lambda;
 mod mask;
+pub mod origin_access;
 pub mod policy;
 pub mod rules;
 pub mod s3;

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use crate::cloudfront::behavior::Behaviors;
 use crate::cloudwatch::CloudWatch;
 use crate::journal::Journal;
+use crate::origin_access::OriginAccess;
 use crate::policy::caching::Codings;
 
 /// The second origin: a bucket with origin access control.
@@ -60,6 +61,8 @@ pub struct Distribution {
     pub api: Authority,
     /// The origin path of the API: empty, or the prefix of a named stage.
     pub api_path: String,
+    /// The origin access control of the first origin, if that is a function URL with one.
+    pub origin_access: Option<OriginAccess>,
     /// Headers that the origin request policy forwards in addition to the walk-through's.
     pub forwarded: Vec<HeaderName>,
     /// The codings in the normalized Accept-Encoding, without cache behaviours.

@@ -100,6 +100,11 @@ impl Origins {
         headers.insert(self.distribution.auth_header.clone(), self.distribution.secret.value());
         let authority = self.distribution.api.clone();
         let path = format!("{}{path}", self.distribution.api_path);
+        if let Some(access) = &self.distribution.origin_access
+            && access.sign(method, authority.as_str(), &path, viewer, &mut headers).is_err()
+        {
+            return Err(unsigned());
+        }
         let Some(request) = origin_request(method, Scheme::HTTP, authority, path.parse().ok(), headers) else {
             return Err(error_page(StatusCode::BAD_REQUEST, "The request could not be forwarded."));
         };
@@ -117,8 +122,7 @@ impl Origins {
         if !matches!(*method, Method::GET | Method::HEAD) {
             return Err(method_not_allowed());
         }
-        let unsigned = |_| error_page(StatusCode::BAD_REQUEST, "The request could not be signed.");
-        let signed = self.sign(method, path, viewer).map_err(unsigned)?;
+        let signed = self.sign(method, path, viewer).map_err(|_| unsigned())?;
         let response = self.s3.request(signed).await.map_err(|_| bad_gateway())?;
         let mut response = response.map(serve::streamed);
         response.headers_mut().remove("x-amz-request-id");
@@ -188,6 +192,10 @@ fn origin_request(
     let mut request = Request::builder().method(method).uri(uri).body(()).ok()?;
     *request.headers_mut() = headers;
     Some(request)
+}
+
+fn unsigned() -> Response<Body> {
+    error_page(StatusCode::BAD_REQUEST, "The request could not be signed.")
 }
 
 fn bad_gateway() -> Response<Body> {

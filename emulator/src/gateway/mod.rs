@@ -31,6 +31,7 @@ use crate::journal::{Journal, RequestLine, Via};
 use crate::lambda::invocation::{EVENT_BYTES_MAX, Invocation, InvokeError, StreamedResponse, StreamingInvocation};
 use crate::lambda::service::Lambda;
 use crate::lambda::stream::{Pace, StreamError};
+use crate::origin_access::{self, OriginAccess};
 use crate::serve::{self, Body, BoxError, Server};
 use crate::site_edit::SiteEdits;
 
@@ -127,8 +128,13 @@ impl Gateway {
             line.error = Some(format!("the request body exceeds {} MB or is incomplete", limit / (1024 * 1024)));
             Failure::BodyTooLarge
         })?;
+        if door.verifies_signatures() && !OriginAccess::new(&self.api.region).verify(&parts, &body) {
+            line.error = Some("the request has no valid signature of the CDN".to_owned());
+            return Err(Failure::Forbidden);
+        }
+        let signed_by = door.verifies_signatures().then_some(origin_access::ACCESS_KEY_ID);
         let trace_id = add_headers(&mut parts, peer, body.len());
-        let request = ReceivedRequest { parts: &parts, body: &body, source_ip: peer.ip(), request_id, signed_by: None };
+        let request = ReceivedRequest { parts: &parts, body: &body, source_ip: peer.ip(), request_id, signed_by };
         let event = event::build(&self.api, &request).map_err(|error| match error {
             Unroutable::BadPath => Failure::BadPath,
             Unroutable::NoRoute => Failure::NoRoute,

@@ -325,6 +325,27 @@ async fn a_response_without_a_body_lets_the_upload_complete() {
 }
 
 #[tokio::test]
+async fn only_a_signed_request_passes_origin_access_control() {
+    let served = serve_door(Door::FunctionUrl { streaming: None, origin_access_control: true }).await;
+    let mut viewer = Connection::open(served.address).await;
+    viewer.write(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let (line, fields) = viewer.read_head().await;
+    assert!(line.starts_with("HTTP/1.1 403"), "{line}");
+    assert_eq!(viewer.read_body(&fields).await, br#"{"Message":"Forbidden"}"#);
+    assert_eq!(served.lambda.started(), 0, "the function is not invoked");
+
+    let mut headers = HeaderMap::new();
+    OriginAccess::new("x").sign(&Method::GET, "x", "/x", &HeaderMap::new(), &mut headers).unwrap();
+    let (mut viewer, mut runtime) = served.request_with("GET /x", &headers).await;
+    let iam = &runtime.event["requestContext"]["authorizer"]["iam"];
+    assert_eq!(iam["accessKey"], json!(origin_access::ACCESS_KEY_ID));
+    runtime.respond(&json!({"statusCode": 200})).await;
+    let (line, _) = viewer.read_head().await;
+    assert!(line.starts_with("HTTP/1.1 200"), "{line}: {:#?}", served.journal.lines());
+    served.lambda.shut_down().await;
+}
+
+#[tokio::test]
 async fn a_large_body_is_rejected_by_the_door() {
     for (door, bytes, status) in [
         (Door::Alb { multi_value: false }, 1024 * 1024 + 1, 502),
