@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::address;
 use crate::contents::{Contents, PATH_ENCODED, VariantExample};
 use crate::definition::SiteDefinition;
+use crate::gateway::door::Door;
 use crate::journal::READY;
 use crate::s3::site::Site;
 use crate::site_summary::summaries;
@@ -41,6 +42,9 @@ pub struct Banner {
     pub notes: Vec<String>,
     /// Commands to try.
     pub commands: Vec<String>,
+    /// The service that listens at `api`, and what it requires.
+    #[serde(skip)]
+    pub door: &'static str,
     /// The variables with the bucket's credentials, for an S3 client.
     #[serde(skip)]
     pub credentials: Option<String>,
@@ -60,7 +64,7 @@ impl fmt::Display for Banner {
         let Self { cdn, api, bucket, console, .. } = self;
         writeln!(f, "\n{READY}.\n")?;
         writeln!(f, "  CDN        {cdn}    (CloudFront: adds the secret header)")?;
-        writeln!(f, "  API        {api}    (API Gateway: requires the secret header)")?;
+        writeln!(f, "  API        {api}    ({})", self.door)?;
         writeln!(f, "  bucket     {bucket}")?;
         if let Some(credentials) = &self.credentials {
             writeln!(f, "             {credentials}")?;
@@ -98,8 +102,10 @@ impl fmt::Display for Banner {
 pub(crate) struct Facts<'a> {
     /// URL of the CDN for viewers.
     pub(crate) cdn: &'a str,
-    /// URL of the API, with the stage.
+    /// URL of the front door, with the stage.
     pub(crate) api: String,
+    /// The front door.
+    pub(crate) door: &'a Door,
     /// URL of the bucket.
     pub(crate) bucket: String,
     /// URL of the console.
@@ -171,6 +177,7 @@ impl Banner {
         let mut banner = Self {
             cdn: facts.cdn.to_owned(),
             api: facts.api.clone(),
+            door: facts.door.summary(),
             bucket: facts.bucket.clone(),
             console: facts.console.clone(),
             variants: contents.as_ref().map(|contents| contents.present.clone()).unwrap_or_default(),
@@ -190,6 +197,9 @@ impl Banner {
             banner.rules = summaries(folder, site, &config.site);
         }
         banner.add_commands(&settings, contents.as_ref(), &variants);
+        if facts.door.verifies_signatures() {
+            banner.commands.retain(|command| !command.contains(&facts.api));
+        }
         if let Some(Contents { has_index: false, page: None, example: Some(example), .. }) = &contents
             && !facts.definition.experiments.is_empty()
         {

@@ -149,6 +149,10 @@ pub(crate) struct Cli {
     /// AWS [default: not limited]
     #[arg(long, value_name = "MBPS", value_parser = rate, requires = "streaming", help_heading = "CDN and API")]
     pub(crate) stream_rate: Option<u64>,
+    /// Read a streamed response of the function to its end when the viewer has disconnected, as AWS documents, instead of
+    /// aborting the function's upload
+    #[arg(long, requires = "streaming", help_heading = "CDN and API")]
+    pub(crate) stream_drain: bool,
     /// Origin access control, with --door function-url: the CDN signs its requests, and the function URL accepts no others. A
     /// viewer's request with a body needs the header x-amz-content-sha256
     #[arg(long, help_heading = "CDN and API")]
@@ -264,7 +268,8 @@ impl Cli {
                 ));
             }
         }
-        let streaming = self.streaming.then_some(Streaming { bytes_per_sec: self.stream_rate });
+        let streaming =
+            self.streaming.then_some(Streaming { bytes_per_sec: self.stream_rate, drains: self.stream_drain });
         Ok(match name {
             DoorName::HttpApi => Door::HttpApi,
             DoorName::FunctionUrl => Door::FunctionUrl { streaming, origin_access_control: self.oac },
@@ -434,7 +439,7 @@ mod tests {
 
     #[test]
     fn each_door_takes_its_own_options() {
-        let streaming = |bytes_per_sec| Some(Streaming { bytes_per_sec });
+        let streaming = |bytes_per_sec| Some(Streaming { bytes_per_sec, drains: false });
         for (arguments, door) in [
             ("", Door::HttpApi),
             ("--stage test", Door::HttpApi),
@@ -449,6 +454,13 @@ mod tests {
             (
                 "--door rest --base-path /shop/ --streaming",
                 Door::Rest { base_path: Some("shop".to_owned()), streaming: streaming(None) },
+            ),
+            (
+                "--function-url --streaming --stream-drain",
+                Door::FunctionUrl {
+                    streaming: Some(Streaming { bytes_per_sec: None, drains: true }),
+                    origin_access_control: false,
+                },
             ),
             ("--door rest --base-path /", Door::Rest { base_path: Some(String::new()), streaming: None }),
             ("--door alb --alb-multi-value", Door::Alb { multi_value: true }),
@@ -469,6 +481,7 @@ mod tests {
             ("--door rest --alb-multi-value", "--alb-multi-value"),
             ("--function-url --door rest", "--function-url"),
             ("--door function-url --stream-rate 2", "--streaming"),
+            ("--door function-url --stream-drain", "--streaming"),
             ("--door rest --base-path a?b", "--base-path"),
         ] {
             let error = front_door(arguments).unwrap_err();

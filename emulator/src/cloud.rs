@@ -357,6 +357,7 @@ impl Cloud {
         let banner = Banner::new(&Facts {
             cdn: &public_url,
             api: format!("http://{}{stage_prefix}", address::public(gateway_address)),
+            door: &options.door,
             bucket: format!("{endpoint}/{}", options.bucket),
             console: format!("http://{}", address::public(console_address)),
             credentials: local_bucket

@@ -35,11 +35,25 @@ pub enum Door {
 pub struct Streaming {
     /// Bandwidth in bytes per second after the uncapped first megabytes; `None` does not limit it.
     pub bytes_per_sec: Option<u64>,
+    /// Whether the function's stream is read to its end, and discarded, when the viewer has disconnected. Otherwise the
+    /// upload is aborted.
+    pub drains: bool,
 }
 
 const MB: usize = 1024 * 1024;
 
 impl Door {
+    /// The service, and what it requires, for the message when the cloud is ready.
+    pub(crate) fn summary(&self) -> &'static str {
+        match self {
+            Self::HttpApi => "API Gateway: requires the secret header",
+            Self::FunctionUrl { origin_access_control: false, .. } => "function URL: requires the secret header",
+            Self::FunctionUrl { origin_access_control: true, .. } => "function URL: requires the signature of the CDN",
+            Self::Rest { .. } => "API Gateway, REST API: requires the secret header",
+            Self::Alb { .. } => "load balancer: requires the secret header",
+        }
+    }
+
     /// The settings of streamed responses; `None` if the door buffers them.
     pub fn streaming(&self) -> Option<Streaming> {
         match self {
@@ -73,6 +87,13 @@ impl Door {
             Self::HttpApi | Self::Rest { .. } => Some(10_240),
             Self::FunctionUrl { .. } | Self::Alb { .. } => None,
         }
+    }
+
+    /// The limit for the request line, and for each header; `None` if only the sum is limited.
+    ///
+    /// [Troubleshooting](https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html#http-413-issues).
+    pub fn header_field_bytes_max(&self) -> Option<usize> {
+        matches!(self, Self::Alb { .. }).then_some(16 * 1024)
     }
 
     /// The largest response of the function, as JSON; `None` if only Lambda limits it.

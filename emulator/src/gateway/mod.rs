@@ -30,7 +30,7 @@ use crate::identity;
 use crate::journal::{Journal, RequestLine, Via};
 use crate::lambda::invocation::{EVENT_BYTES_MAX, Invocation, InvokeError, StreamedResponse, StreamingInvocation};
 use crate::lambda::service::Lambda;
-use crate::lambda::stream::{Pace, StreamError};
+use crate::lambda::stream::{Pace, StreamError, Transmission};
 use crate::origin_access::{self, OriginAccess};
 use crate::serve::{self, Body, BoxError, Server};
 use crate::site_edit::SiteEdits;
@@ -119,7 +119,7 @@ impl Gateway {
         line: &mut RequestLine,
     ) -> Result<Response<Content>, Failure> {
         let door = &self.api.door;
-        if door.header_bytes_max().is_some_and(|limit| header_bytes(&request) > limit) {
+        if exceeds_header_limits(door, &request) {
             return Err(Failure::HeadersTooLarge);
         }
         let (mut parts, body) = request.into_parts();
@@ -196,7 +196,7 @@ async fn invoke(
     };
     let uncapped_bytes = door.uncapped_bytes();
     let pace = streaming.bytes_per_sec.map(|bytes_per_sec| Pace { uncapped_bytes, bytes_per_sec });
-    lambda.invoke_with_response_stream(event, trace_id, pace).await
+    lambda.invoke_with_response_stream(event, trace_id, Transmission { pace, drains: streaming.drains }).await
 }
 
 /// The line and the metrics of a request, which are written when its response has ended.
@@ -280,9 +280,13 @@ fn request_id_header(door: &Door) -> Option<HeaderName> {
     }
 }
 
-fn header_bytes(request: &Request<Incoming>) -> usize {
+fn exceeds_header_limits<B>(door: &Door, request: &Request<B>) -> bool {
     let line = request.method().as_str().len() + request.uri().path_and_query().map_or(1, |path| path.as_str().len());
-    line + request.headers().values().map(http::HeaderValue::len).sum::<usize>()
+    let total = line + request.headers().values().map(http::HeaderValue::len).sum::<usize>();
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+    let largest = fields.chain([line]).max().unwrap_or_default();
+    door.header_bytes_max().is_some_and(|limit| total > limit)
+        || door.header_field_bytes_max().is_some_and(|limit| largest > limit)
 }
 
 /// Adds the headers that describe the connection and the trace. Returns the trace root.

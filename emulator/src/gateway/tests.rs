@@ -11,10 +11,10 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+const STREAMING: door::Streaming = door::Streaming { bytes_per_sec: None, drains: false };
 const URL: Door = Door::FunctionUrl { streaming: None, origin_access_control: false };
-const STREAMING_URL: Door =
-    Door::FunctionUrl { streaming: Some(door::Streaming { bytes_per_sec: None }), origin_access_control: false };
-const STREAMING_REST: Door = Door::Rest { base_path: None, streaming: Some(door::Streaming { bytes_per_sec: None }) };
+const STREAMING_URL: Door = Door::FunctionUrl { streaming: Some(STREAMING), origin_access_control: false };
+const STREAMING_REST: Door = Door::Rest { base_path: None, streaming: Some(STREAMING) };
 
 const PRELUDE: &[u8] = b"{\"statusCode\":203,\"headers\":{\"x-a\":\"1\"}}\0\0\0\0\0\0\0\0";
 
@@ -30,6 +30,10 @@ struct Served {
 }
 
 async fn serve_door(door: Door) -> Served {
+    serve_with_timeout(door, Duration::from_secs(20)).await
+}
+
+async fn serve_with_timeout(door: Door, timeout: Duration) -> Served {
     let folder = TempDir::new().unwrap();
     let runtime_api = folder.path().join("runtime-api");
     // The file appears with its whole content.
@@ -43,7 +47,7 @@ async fn serve_door(door: Door) -> Served {
         env: Vec::new(),
         region: "x".to_owned(),
         memory_mb: 128,
-        timeout: Duration::from_secs(20),
+        timeout,
         environments: 1,
         concurrency: 1,
         freeze: false,
@@ -285,7 +289,7 @@ async fn the_upload_is_aborted_when_the_viewer_disconnects() {
 }
 
 #[tokio::test]
-async fn the_functions_timeout_or_exit_aborts_the_viewers_connection() {
+async fn the_functions_exit_aborts_the_viewers_connection() {
     let served = serve_door(STREAMING_URL).await;
     let (mut viewer, mut runtime) = served.request("GET /x").await;
     runtime.start_stream("text/plain").await;
@@ -294,6 +298,39 @@ async fn the_functions_timeout_or_exit_aborts_the_viewers_connection() {
     served.lambda.shut_down().await;
     let received = viewer.read_to_close().await;
     assert!(!received.ends_with(b"0\r\n\r\n"), "a clean end: {received:?}");
+}
+
+#[tokio::test]
+async fn the_functions_timeout_aborts_the_viewers_connection() {
+    let served = serve_with_timeout(STREAMING_URL, Duration::from_millis(1_000)).await;
+    let (mut viewer, mut runtime) = served.request("GET /x").await;
+    runtime.start_stream("text/plain").await;
+    runtime.connection.write_chunk(b"one").await;
+    viewer.read_until(b"one\r\n").await;
+    // Lambda kills the process, and the Runtime API of its environment ends with it.
+    let received = viewer.read_to_close().await;
+    assert!(!received.ends_with(b"0\r\n\r\n"), "a clean end: {received:?}");
+    served.wait_for_line("exited").await;
+    assert_eq!(served.lambda.environments(), 0);
+}
+
+#[tokio::test]
+async fn a_stream_over_200_mb_is_aborted() {
+    let served = serve_door(STREAMING_URL).await;
+    let (mut viewer, mut runtime) = served.request("GET /x").await;
+    runtime.start_stream("text/plain").await;
+    let reading = tokio::spawn(async move { viewer.read_to_close().await });
+    let chunk = vec![b'x'; 1024 * 1024];
+    for _ in 0..200 {
+        runtime.connection.write_chunk(&chunk).await;
+    }
+    runtime.connection.write_chunk(b"x").await;
+    let (line, _) = runtime.connection.read_head().await;
+    assert!(line.starts_with("HTTP/1.1 413"), "{line}");
+    let received = reading.await.unwrap();
+    assert!(received.len() > 200 * 1024 * 1024 && !received.ends_with(b"0\r\n\r\n"), "{} bytes", received.len());
+    served.wait_for_line("exceeds 209715200 bytes").await;
+    served.lambda.shut_down().await;
 }
 
 #[tokio::test]
@@ -348,7 +385,7 @@ async fn only_a_signed_request_passes_origin_access_control() {
 #[tokio::test]
 async fn a_large_body_is_rejected_by_the_door() {
     for (door, bytes, status) in [
-        (Door::Alb { multi_value: false }, 1024 * 1024 + 1, 502),
+        (Door::Alb { multi_value: false }, 1024 * 1024 + 1, 413),
         (URL, 6 * 1024 * 1024 + 1, 413),
         (Door::HttpApi, 10 * 1024 * 1024 + 1, 413),
     ] {
@@ -356,6 +393,23 @@ async fn a_large_body_is_rejected_by_the_door() {
         let mut viewer = Connection::open(served.address).await;
         viewer.write(format!("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: {bytes}\r\n\r\n").as_bytes()).await;
         viewer.write(&vec![b'x'; bytes]).await;
+        let (line, _) = viewer.read_head().await;
+        assert!(line.starts_with(&format!("HTTP/1.1 {status}")), "{line}");
+        assert_eq!(served.lambda.started(), 0);
+    }
+}
+
+#[tokio::test]
+async fn large_headers_are_rejected_by_the_door() {
+    for (door, header, status) in [
+        (Door::HttpApi, 10_300, 431),
+        (Door::Rest { base_path: None, streaming: None }, 10_300, 431),
+        (Door::Alb { multi_value: false }, 16 * 1024, 413),
+    ] {
+        let served = serve_door(door).await;
+        let mut viewer = Connection::open(served.address).await;
+        let value = "x".repeat(header);
+        viewer.write(format!("GET /prod/x HTTP/1.1\r\nHost: x\r\nx-a: {value}\r\n\r\n").as_bytes()).await;
         let (line, _) = viewer.read_head().await;
         assert!(line.starts_with(&format!("HTTP/1.1 {status}")), "{line}");
         assert_eq!(served.lambda.started(), 0);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::lambda::stream::{Pace, ResponseStream};
+use crate::lambda::stream::{ResponseStream, Transmission};
 
 /// The largest event that Lambda accepts, in bytes.
 pub const EVENT_BYTES_MAX: usize = 6 * 1024 * 1024;
@@ -45,10 +45,7 @@ pub enum InvokeMode {
     /// When it is complete, as the API operation Invoke.
     Buffered,
     /// As it arrives, as the API operation InvokeWithResponseStream.
-    ResponseStream {
-        /// The bandwidth; `None` does not limit it.
-        pace: Option<Pace>,
-    },
+    ResponseStream(Transmission),
 }
 
 /// The response of a function that was invoked with InvokeWithResponseStream.

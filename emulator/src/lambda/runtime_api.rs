@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::fault::Faults;
 use crate::lambda::environment::Environment;
 use crate::lambda::invocation::{Event, FunctionError, InvokeMode};
-use crate::lambda::stream::{self, Pace};
+use crate::lambda::stream::{self, Transmission};
 use crate::lambda::upload::{self, Ended};
 use crate::serve::{self, Body, BoxError, CollectError, Server};
 
@@ -67,9 +67,9 @@ async fn respond(
         }
         (&Method::POST, ["invocation", id, "response"]) => {
             if upload::is_streamed(request.headers())
-                && let Some(InvokeMode::ResponseStream { pace }) = environment.invoke_mode(id)
+                && let Some(InvokeMode::ResponseStream(transmission)) = environment.invoke_mode(id)
             {
-                return stream(environment, id, request, pace).await;
+                return stream(environment, id, request, transmission).await;
             }
             match serve::collect(request.into_body(), PAYLOAD_BYTES_MAX).await {
                 Ok(response) => Ok(accept(environment.complete(id, Ok(response)))),
@@ -102,13 +102,13 @@ async fn stream(
     environment: &Arc<Environment>,
     request_id: &str,
     request: Request<Incoming>,
-    pace: Option<Pace>,
+    transmission: Transmission,
 ) -> Result<Response<Body>, BoxError> {
     let (writer, response) = stream::channel(upload::content_type(request.headers()));
     let Some(open) = environment.open_stream(request_id, response) else { return Ok(accept(false)) };
     // In a separate task: a function may close its connection once it has written everything, without reading the response,
     // and hyper then drops this future.
-    match tokio::spawn(upload::forward(request, writer, open, pace)).await? {
+    match tokio::spawn(upload::forward(request, writer, open, transmission)).await? {
         Ended::Complete => Ok(accept(true)),
         Ended::TooLarge => Ok(reject(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge")),
         Ended::Broken => Err("the handler closed the connection within its response".into()),

@@ -28,7 +28,7 @@ use crate::lambda::invocation::{
 use crate::lambda::pool::{Acquired, Poll, Polled, Pool};
 use crate::lambda::report::{Report, Trace, metric};
 use crate::lambda::runtime_api::{self, EventSource};
-use crate::lambda::stream::Pace;
+use crate::lambda::stream::Transmission;
 use crate::serve::{BoxError, Server};
 
 /// Time from SIGTERM to SIGKILL
@@ -97,9 +97,9 @@ impl Lambda {
         &self,
         payload: Bytes,
         trace_root: String,
-        pace: Option<Pace>,
+        transmission: Transmission,
     ) -> Result<StreamingInvocation, InvokeError> {
-        self.invoke_in(InvokeMode::ResponseStream { pace }, payload, trace_root).await
+        self.invoke_in(InvokeMode::ResponseStream(transmission), payload, trace_root).await
     }
 
     async fn invoke_in(

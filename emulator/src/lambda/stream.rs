@@ -123,6 +123,15 @@ pub struct Pace {
     pub bytes_per_sec: u64,
 }
 
+/// How Lambda transmits a stream to the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Transmission {
+    /// The bandwidth; `None` does not limit it.
+    pub pace: Option<Pace>,
+    /// Whether the upload is read to its end, and discarded, when the caller has gone. Otherwise it is aborted.
+    pub drains: bool,
+}
+
 /// Delays the chunks of a stream so that they keep to a pace.
 #[derive(Debug)]
 pub struct Pacer {

@@ -2,13 +2,14 @@
 //!
 //! [Response streaming in a custom runtime](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming).
 
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Request};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use crate::lambda::environment::OpenStream;
-use crate::lambda::stream::{Pace, Pacer, STREAM_BYTES_MAX, StreamWriter};
+use crate::lambda::stream::{Pacer, STREAM_BYTES_MAX, StreamWriter, Transmission};
 
 /// The header with which a function announces a streamed response.
 const MODE_HEADER: &str = "lambda-runtime-function-response-mode";
@@ -45,57 +46,49 @@ pub async fn forward(
     request: Request<Incoming>,
     writer: StreamWriter,
     stream: OpenStream,
-    pace: Option<Pace>,
+    transmission: Transmission,
 ) -> Ended {
-    let mut body = request.into_body();
-    let mut pacer = Pacer::new(pace);
-    let mut received_bytes = 0_u64;
-    let mut error = None;
+    let mut upload = Upload { body: request.into_body(), received_bytes: 0, error: None };
+    let mut pacer = Pacer::new(transmission.pace);
     loop {
-        let frame = tokio::select! {
-            frame = body.frame() => frame,
+        let step = tokio::select! {
+            step = upload.next() => step,
             // The caller can leave while the function is silent.
-            () = writer.closed() => return caller_gone(stream),
+            () = writer.closed() => return upload.end_without_caller(stream, transmission.drains).await,
         };
-        let data = match frame {
-            None => break,
-            Some(Err(reason)) => {
+        match step {
+            Step::Data(data) => {
+                let send = async {
+                    pacer.wait(data.len()).await;
+                    writer.send(data).await
+                };
+                let sent = tokio::select! {
+                    sent = send => sent.is_ok(),
+                    () = writer.closed() => false,
+                };
+                if !sent {
+                    return upload.end_without_caller(stream, transmission.drains).await;
+                }
+            }
+            Step::End => break,
+            Step::TooLarge => {
+                writer.fail(format!("the streamed response exceeds {STREAM_BYTES_MAX} bytes")).await;
+                return Ended::TooLarge;
+            }
+            Step::Broken(reason) => {
                 writer.fail(format!("the function's connection broke within its response: {reason}")).await;
                 return Ended::Broken;
             }
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => data,
-                Err(frame) => {
-                    error = frame.trailers_ref().and_then(trailer_error);
-                    continue;
-                }
-            },
-        };
-        received_bytes = received_bytes.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
-        if received_bytes > STREAM_BYTES_MAX {
-            writer.fail(format!("the streamed response exceeds {STREAM_BYTES_MAX} bytes")).await;
-            return Ended::TooLarge;
-        }
-        let send = async {
-            pacer.wait(data.len()).await;
-            writer.send(data).await
-        };
-        let sent = tokio::select! {
-            sent = send => sent.is_ok(),
-            () = writer.closed() => false,
-        };
-        if !sent {
-            return caller_gone(stream);
         }
     }
-    match error {
+    match upload.error {
         Some(error) => {
             writer.fail(error).await;
             // The invocation has failed: dropping the stream says so.
             drop(stream);
         }
         None => {
-            // The caller may go without waiting for the end, such as for a HEAD request.
+            // It fails if the caller has gone in the meantime.
             let _ = writer.end().await;
             stream.finish();
         }
@@ -103,10 +96,60 @@ pub async fn forward(
     Ended::Complete
 }
 
-/// The caller's disconnect is not the function's failure.
-fn caller_gone(stream: OpenStream) -> Ended {
-    stream.finish();
-    Ended::CallerGone
+/// The body of an upload.
+struct Upload {
+    body: Incoming,
+    received_bytes: u64,
+    /// The error in the trailers.
+    error: Option<String>,
+}
+
+/// The next part of an upload.
+enum Step {
+    Data(Bytes),
+    End,
+    TooLarge,
+    Broken(hyper::Error),
+}
+
+impl Upload {
+    async fn next(&mut self) -> Step {
+        loop {
+            match self.body.frame().await {
+                None => return Step::End,
+                Some(Err(reason)) => return Step::Broken(reason),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => {
+                        let bytes = u64::try_from(data.len()).unwrap_or(u64::MAX);
+                        self.received_bytes = self.received_bytes.saturating_add(bytes);
+                        return if self.received_bytes > STREAM_BYTES_MAX { Step::TooLarge } else { Step::Data(data) };
+                    }
+                    Err(frame) => self.error = frame.trailers_ref().and_then(trailer_error),
+                },
+            }
+        }
+    }
+
+    /// Aborts the upload, or reads the rest of it, because the caller has gone. That is not the function's failure.
+    async fn end_without_caller(mut self, stream: OpenStream, drains: bool) -> Ended {
+        if !drains {
+            stream.finish();
+            return Ended::CallerGone;
+        }
+        loop {
+            match self.next().await {
+                Step::Data(_) => {}
+                Step::End => {
+                    if self.error.is_none() {
+                        stream.finish();
+                    }
+                    return Ended::Complete;
+                }
+                Step::TooLarge => return Ended::TooLarge,
+                Step::Broken(_) => return Ended::Broken,
+            }
+        }
+    }
 }
 
 /// The error in the trailers: its type, and its decoded body.

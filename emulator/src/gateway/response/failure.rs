@@ -84,11 +84,11 @@ impl Failure {
 
     fn of_alb(self) -> Response<Bytes> {
         let status = match self {
-            Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::HeadersTooLarge | Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BadPath => StatusCode::BAD_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::BodyTooLarge | Self::Function | Self::Timeout | Self::Throttled => StatusCode::BAD_GATEWAY,
+            Self::Function | Self::Timeout | Self::Throttled => StatusCode::BAD_GATEWAY,
         };
         let page = format!(
             "<html>\r\n<head><title>{status}</title></head>\r\n<body>\r\n<center><h1>{status}</h1></center>\r\n\
@@ -134,13 +134,17 @@ mod tests {
 
     #[test]
     fn a_load_balancer_responds_with_a_page() {
-        for failure in [Failure::Function, Failure::BodyTooLarge, Failure::Throttled] {
+        for (failure, status) in [
+            (Failure::Function, "502 Bad Gateway"),
+            (Failure::Throttled, "502 Bad Gateway"),
+            (Failure::BodyTooLarge, "413 Payload Too Large"),
+            (Failure::HeadersTooLarge, "413 Payload Too Large"),
+        ] {
             let response = failure.response(&Door::Alb { multi_value: true });
-            assert_eq!(
-                (response.status(), &response.headers()["content-type"]),
-                (StatusCode::BAD_GATEWAY, &"text/html".parse().unwrap())
-            );
-            assert!(response.body().starts_with(b"<html>\r\n<head><title>502 Bad Gateway</title></head>"));
+            assert_eq!(response.status().to_string(), status);
+            assert_eq!(response.headers()["content-type"], "text/html");
+            let start = format!("<html>\r\n<head><title>{status}</title></head>");
+            assert!(response.body().starts_with(start.as_bytes()), "{failure:?}");
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 const ID: &str = "request-1";
 
-const STREAM: InvokeMode = InvokeMode::ResponseStream { pace: None };
+const STREAM: InvokeMode = InvokeMode::ResponseStream(Transmission { pace: None, drains: false });
 
 /// A service without invocations.
 #[derive(Clone, Default)]
@@ -170,6 +170,28 @@ async fn the_upload_is_aborted_when_the_caller_has_gone() {
     assert_eq!(invoked.status().await, None, "the connection closes without a response");
     assert_eq!(end.await, Ok(()), "the function has not failed");
     assert_eq!(invoked.environment.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn a_draining_upload_is_read_to_its_end_without_a_caller() {
+    for (rest, status, succeeds) in [
+        (&b"3\r\ntwo\r\n0\r\n\r\n"[..], Some(202), true),
+        (b"0\r\nLambda-Runtime-Function-Error-Type: Origin.S3\r\n\r\n", Some(202), false),
+        (b"3\r\ntw", None, false),
+    ] {
+        let mut invoked = invoked(InvokeMode::ResponseStream(Transmission { pace: None, drains: true })).await;
+        invoked.start_stream("").await;
+        let (stream, end) = invoked.stream().await;
+        drop(stream);
+        invoked.write_chunk(b"one").await;
+        invoked.write(rest).await;
+        if status.is_none() {
+            invoked.socket.shutdown().await.unwrap();
+        }
+        assert_eq!(invoked.status().await, status);
+        assert_eq!(end.await.is_ok(), succeeds, "{rest:?}");
+        assert_eq!(invoked.environment.in_flight(), 0);
+    }
 }
 
 #[tokio::test]
