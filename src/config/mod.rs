@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use nearedge_core::access::secret::Secrets;
 use nearedge_core::http::freshness::Limits;
-use nearedge_core::object::{Encoding, ObjectKey};
 use nearedge_core::object::is_version;
+use nearedge_core::object::{Encoding, ObjectKey};
 use nearedge_core::request::header_names::{AUTH_HEADER, HeaderNames, VERSION_HEADER, parse_header_name};
 use nearedge_core::response::{Presentation, Vary};
 use nearedge_core::rules::Policy;

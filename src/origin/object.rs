@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nearedge_core::http::range::{ByteRange, IfRange};
 use nearedge_core::object::{Body, Head, Object, base64_len};
 use nearedge_core::request::Request;
-use nearedge_core::request::door::Door;
+use nearedge_core::request::door::{Door, Transfer};
 use nearedge_core::response::payload::Payload;
 use nearedge_core::response::{Context, Outcome, Personal, Response};
 use nearedge_core::rules::{Candidate, Decision, Otherwise};
@@ -93,7 +93,9 @@ impl<S: Store> Origin<S> {
                         stream = body;
                         outcome
                     }
-                    None => self.oversize(candidate, part, (head.size_bytes, head.copyable()), decision, deadline).await,
+                    None => {
+                        self.oversize(candidate, part, (head.size_bytes, head.copyable()), decision, deadline).await
+                    }
                 },
             };
             let exists = matches!(outcome, Outcome::Found(_) | Outcome::NotModified(_));
@@ -139,7 +141,7 @@ impl<S: Store> Origin<S> {
 /// Whether a response can hold this outcome with its body, which is not read yet. The limit covers the whole JSON.
 pub(super) fn fits(without_body: Outcome, context: &Context<'_, '_>) -> bool {
     let response = Response::of(without_body, context);
-    let payload = Payload::encode(&response, context.door);
+    let payload = Payload::encode(&response, context.door, Transfer::Buffered);
     payload.size_bytes().saturating_add(base64_len(response.body_bytes)) <= context.door.payload_bytes_max()
 }
 

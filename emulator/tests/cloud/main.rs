@@ -12,6 +12,7 @@ mod command;
 mod console;
 mod counting;
 mod door;
+mod door_move;
 mod encoding;
 mod experiments;
 mod experiments_address;

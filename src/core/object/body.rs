@@ -212,12 +212,7 @@ impl BodyEncoder {
         append(&self.carry[..self.carried], &mut self.stored);
         // Does nothing if the capacity was right.
         self.stored.shrink_to_fit();
-        Body {
-            stored: self.stored.into(),
-            encoding: self.encoding,
-            len: self.len,
-            reservation: Reservation::default(),
-        }
+        Body { stored: self.stored.into(), encoding: self.encoding, len: self.len, reservation: Reservation::default() }
     }
 }
 

@@ -44,7 +44,9 @@ pub(super) fn convert(event: &[u8]) -> Option<(Vec<u8>, Door)> {
         _ => percent_decode_str(path.split('?').next().unwrap_or_default()).decode_utf8_lossy().into_owned(),
     };
     let query = match (event.multi_value_query_string_parameters, event.query_string_parameters) {
-        (Some(parameters), _) | (None, Some(parameters)) => query_of(&parameters, matches!(door, Door::RestApi | Door::HttpApiFormat1)),
+        (Some(parameters), _) | (None, Some(parameters)) => {
+            query_of(&parameters, matches!(door, Door::RestApi | Door::HttpApiFormat1))
+        }
         (None, None) => String::new(),
     };
     let (headers, cookies) = join_headers(event.multi_value_headers.or(event.headers).unwrap_or_default());

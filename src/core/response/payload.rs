@@ -179,7 +179,10 @@ mod tests {
     fn a_payload_shares_the_body_of_its_object() {
         let body = body_of(b"hello");
         let response = response(200, vec![], Content::Object(body.clone()));
-        assert_eq!(Payload::encode(&response, Door::HttpApi, Transfer::Buffered).parts[1].as_ptr(), body.base64().as_ptr());
+        assert_eq!(
+            Payload::encode(&response, Door::HttpApi, Transfer::Buffered).parts[1].as_ptr(),
+            body.base64().as_ptr()
+        );
     }
 
     #[test]

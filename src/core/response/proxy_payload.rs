@@ -37,9 +37,7 @@ pub(super) fn write_head(response: &Response<'_>, door: Door) -> Vec<u8> {
         write_member(&mut head, name, value);
     }
     let has_both = matches!(door, Door::RestApi | Door::HttpApiFormat1);
-    if !has_both
-        && let Some(cookie) = response.cookies.first()
-    {
+    if !has_both && let Some(cookie) = response.cookies.first() {
         write_member(&mut head, "set-cookie", cookie);
     }
     close(&mut head, b'}');

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use nearedge_core::object::{Head, ObjectKey};
 use nearedge_core::store::{FetchError, FetchRequest, Fetched, Part, Store};
 use parking_lot::{Mutex, RwLock};
@@ -161,10 +162,10 @@ impl<F: FileFormat> SiteFile<F> {
     }
 
     /// Parses a new version, and replaces the active one if it is good.
-    fn replace(&self, bytes: Option<Vec<u8>>, etag: Option<String>) {
-        let broken = match bytes.and_then(|bytes| String::from_utf8(bytes).ok()) {
+    fn replace(&self, bytes: Option<Bytes>, etag: Option<String>) {
+        let broken = match bytes.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok()) {
             None => Some("it is not UTF-8: save it as UTF-8".to_owned()),
-            Some(text) => self.activate(&text, etag.as_deref()).err(),
+            Some(text) => self.activate(text, etag.as_deref()).err(),
         };
         let mut state = self.state.lock();
         state.etag = etag;

@@ -24,7 +24,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nearedge_core::object::{Head, ObjectKey};
-use nearedge_core::store::{FetchError, FetchRequest, FetchResponse, Fetched, OpenBody, Part, Source, Store, StoreStats};
+use nearedge_core::store::{
+    FetchError, FetchRequest, FetchResponse, Fetched, OpenBody, Part, Source, Store, StoreStats,
+};
 use tracing::field;
 
 pub use self::index::CacheConfig;

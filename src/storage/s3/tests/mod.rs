@@ -31,6 +31,7 @@ fn store(lifetime: Option<Duration>, endpoint: Option<String>) -> S3 {
     let attempts = Arc::new(Attempts::default());
     let config = config.interceptor(EachAttempt(attempts.clone())).build();
     S3 {
+        encoding: Encoding::Base64,
         client: aws_sdk_s3::Client::from_conf(config),
         bucket: "site".into(),
         credentials: Some(credentials),
