@@ -548,6 +548,13 @@ fn handler_env(
     if options.experiments.is_some() && own.is_none_or(|(_, key)| !key.trim().is_empty()) {
         env.extend(EXPERIMENT_SETTINGS.map(|(name, value)| (name, value.to_owned())));
     }
+    // As deploy/aws.yaml does.
+    if options.door.streaming().is_some() {
+        env.push(("streaming", "true".to_owned()));
+    }
+    if options.door.verifies_signatures() {
+        env.push(("function_url_iam", "true".to_owned()));
+    }
     if let Storage::Folder { site, .. } = &options.storage {
         env.extend(site_file::present(site, &site_file::RULES).map(|file| (file.setting, file.name.to_owned())));
     }

@@ -33,6 +33,7 @@ mod security;
 mod site_edits;
 mod site_files;
 mod site_rules;
+mod streaming;
 mod support;
 mod telemetry;
 mod tls;

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use emulator::cloud::{ACCESS_KEY_ID, Bootstrap, Cloud, Options, SECRET_ACCESS_KEY, Storage};
 use emulator::cloudwatch::MetricName;
 use emulator::fault::Faults;
+use emulator::gateway::door::{Door, Streaming};
 use emulator::journal::Journal;
 use emulator::s3::MissingKey;
 use emulator::serve::{self, BoxError, HttpClient, Server};
@@ -99,12 +100,27 @@ pub(crate) fn with_env(env: &[(&str, &str)]) -> Options {
         edge: FREE_PORT,
         gateway: FREE_PORT,
         console: FREE_PORT,
+        door: door(),
         storage: storage(),
         environments: 2,
         // Most tests are about the function, which notices edits itself.
         reload: false,
         env,
         ..Options::new(handler, site())
+    }
+}
+
+/// The door in front of the function: the one that the variable `TEST_DOOR` names, by default an HTTP API.
+pub(crate) fn door() -> Door {
+    let streaming = Some(Streaming::default());
+    match std::env::var("TEST_DOOR").as_deref() {
+        Err(_) | Ok("http-api") => Door::HttpApi,
+        Ok("function-url") => Door::FunctionUrl { streaming: None, origin_access_control: false },
+        Ok("function-url-streaming") => Door::FunctionUrl { streaming, origin_access_control: false },
+        Ok("rest") => Door::Rest { base_path: Some(String::new()), streaming: None },
+        Ok("rest-streaming") => Door::Rest { base_path: Some(String::new()), streaming },
+        Ok("alb") => Door::Alb { multi_value: true },
+        Ok(other) => panic!("TEST_DOOR is {other}: use http-api, function-url, rest or alb, or one with -streaming"),
     }
 }
 
@@ -149,6 +165,15 @@ impl TestCloud {
             request = request.header(*name, *value);
         }
         self.request(request.body(Bytes::new()).unwrap()).await
+    }
+
+    /// Sends a GET with the secret to the door, and returns when the head of the response has arrived.
+    pub(crate) async fn open(&self, path: &str, headers: &[(&str, &str)]) -> http::Response<hyper::body::Incoming> {
+        let mut request = Request::builder().uri(format!("http://{}{path}", self.cloud.gateway));
+        for (name, value) in headers.iter().copied().chain([SECRET]) {
+            request = request.header(name, value);
+        }
+        self.client.request(request.body(serve::full(Bytes::new())).unwrap()).await.unwrap()
     }
 
     pub(crate) async fn request(&self, request: Request<Bytes>) -> TestResponse {

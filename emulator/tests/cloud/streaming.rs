@@ -1,0 +1,157 @@
+//! Streamed responses: objects that are too large for memory, through doors that take streams.
+
+use bytes::{Bytes, BytesMut};
+use emulator::cloud::Options;
+use emulator::fault::S3Fault;
+use emulator::gateway::door::{Door, Streaming};
+use http::StatusCode;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use crate::support::{SECRET, TestCloud, start, with_env};
+
+const LARGE: usize = 12 << 20;
+
+fn large() -> Bytes {
+    (0..LARGE as u32 / 4).flat_map(|index| index.wrapping_mul(2_654_435_761).to_le_bytes()).collect::<Vec<u8>>().into()
+}
+
+fn doors() -> [Door; 2] {
+    let streaming = Some(Streaming::default());
+    [
+        Door::FunctionUrl { streaming, origin_access_control: false },
+        Door::Rest { base_path: Some(String::new()), streaming },
+    ]
+}
+
+async fn cloud_with(door: Door) -> TestCloud {
+    let cloud = start(Options { door, environments: 1, ..with_env(&[("cache_ttl_secs", "60")]) }).await;
+    cloud.put("v1/film.bin", large(), "video/mp4").await;
+    cloud
+}
+
+/// Reads so many bytes, or to the end. Returns them and whether the body has ended as it should.
+async fn read(mut body: Incoming, at_most: usize) -> (Bytes, bool) {
+    let mut received = BytesMut::new();
+    while received.len() < at_most {
+        match body.frame().await {
+            None => return (received.freeze(), true),
+            Some(Err(_)) => return (received.freeze(), false),
+            Some(Ok(frame)) => received.extend_from_slice(&frame.into_data().unwrap_or_default()),
+        }
+    }
+    (received.freeze(), false)
+}
+
+#[tokio::test]
+async fn a_large_object_is_streamed_whole_and_in_ranges() {
+    for door in doors() {
+        let cloud = cloud_with(door).await;
+        let version = ("test_version", "v1");
+        // First without, then with its size in the cache.
+        for _ in 0..2 {
+            let response = cloud.open("/film.bin", &[version]).await;
+            let fields = ["content-type", "accept-ranges", "x-variant"].map(|name| response.headers()[name].clone());
+            assert_eq!(
+                (response.status(), fields),
+                (StatusCode::OK, ["video/mp4", "bytes", "v1"].map(|value| value.parse().unwrap()))
+            );
+            let (received, is_whole) = read(response.into_body(), usize::MAX).await;
+            assert!(is_whole && received == large(), "{} bytes", received.len());
+        }
+        for (range, status, part) in [
+            ("bytes=1000-11000000", StatusCode::PARTIAL_CONTENT, 1_000..11_000_001),
+            ("bytes=1000-", StatusCode::PARTIAL_CONTENT, 1_000..LARGE),
+            ("bytes=0-99", StatusCode::PARTIAL_CONTENT, 0..100),
+            ("bytes=0-,5-6", StatusCode::OK, 0..LARGE),
+        ] {
+            let response = cloud.open("/film.bin", &[version, ("range", range)]).await;
+            assert_eq!(response.status(), status, "{range}");
+            let expected = format!("bytes {}-{}/{LARGE}", part.start, part.end - 1);
+            let is_partial = status == StatusCode::PARTIAL_CONTENT;
+            assert_eq!(
+                response.headers().get("content-range").map(|value| value.to_str().unwrap()),
+                is_partial.then_some(&*expected)
+            );
+            assert!(read(response.into_body(), usize::MAX).await == (large().slice(part), true), "{range}");
+        }
+        let response = cloud.open("/film.bin", &[version, ("range", "bytes=99999999-")]).await;
+        assert_eq!(response.status(), StatusCode::RANGE_NOT_SATISFIABLE);
+        cloud.shut_down().await;
+    }
+}
+
+#[tokio::test]
+async fn an_interrupted_download_is_resumed() {
+    for door in doors() {
+        let cloud = cloud_with(door).await;
+        let response = cloud.open("/film.bin", &[("test_version", "v1")]).await;
+        let etag = response.headers()["etag"].to_str().unwrap().to_owned();
+        // Drops the connection.
+        let (first, _) = read(response.into_body(), 5 << 20).await;
+        let range = format!("bytes={}-", first.len());
+        let response = cloud.open("/film.bin", &[("test_version", "v1"), ("range", &range), ("if-range", &etag)]).await;
+        assert_eq!(response.status(), StatusCode::PARTIAL_CONTENT);
+        let (rest, is_whole) = read(response.into_body(), usize::MAX).await;
+        assert!(is_whole && [first, rest].concat() == large());
+        cloud.shut_down().await;
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_s3_breaks_off_never_looks_complete() {
+    for door in doors() {
+        let cloud = cloud_with(door).await;
+        cloud.cloud.faults.set_s3(Some(S3Fault::HalfBody));
+        let response = cloud.open("/film.bin", &[("test_version", "v1")]).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        let (received, is_whole) = read(response.into_body(), usize::MAX).await;
+        assert!(!is_whole && received.len() < LARGE, "{} bytes, whole: {is_whole}", received.len());
+        let logged = "S3 closed the connection within the body";
+        cloud.wait_for_log(|line| line.contains("\"interrupted\"") && line.contains(logged)).await;
+        cloud.cloud.faults.set_s3(None);
+        let response = cloud.open("/film.bin", &[("test_version", "v1")]).await;
+        assert!(read(response.into_body(), usize::MAX).await == (large(), true), "S3 has recovered");
+        cloud.shut_down().await;
+    }
+}
+
+#[tokio::test]
+async fn every_small_response_is_streamed_as_it_is_buffered() {
+    for door in doors() {
+        let cloud = cloud_with(door).await;
+        for (path, headers, status) in [
+            ("/test.html", &[SECRET, ("test_version", "v2")][..], 200),
+            ("/test.html", &[SECRET, ("test_version", "v2"), ("range", "bytes=1-4")], 206),
+            ("/test.png", &[SECRET, ("test_version", "v1")], 200),
+            ("/none", &[SECRET, ("test_version", "v1")], 404),
+            ("/test.html", &[SECRET, ("test_version", "v1"), ("redirect", "true")], 302),
+            ("/test.html", &[("test_version", "v1")], 403),
+        ] {
+            let response = cloud.api(path, headers).await;
+            assert_eq!(response.status.as_u16(), status, "{path} {headers:?}");
+            if status == 200 {
+                let etag = response.header("etag").to_owned();
+                let current = cloud.api(path, &[headers, &[("if-none-match", &*etag)]].concat()).await;
+                assert_eq!((current.status.as_u16(), current.body.len()), (304, 0));
+            }
+        }
+        assert_eq!(cloud.api("/none", &[SECRET]).await.text(), "no file: none");
+        let page = cloud.api("/test.html", &[SECRET, ("test_version", "v2")]).await;
+        let part = cloud.api("/test.html", &[SECRET, ("test_version", "v2"), ("range", "bytes=1-4")]).await;
+        assert_eq!(part.body, page.body.slice(1..5));
+        cloud.shut_down().await;
+    }
+}
+
+#[tokio::test]
+async fn a_door_without_streams_gets_a_presigned_url() {
+    let options = with_env(&[("streaming", "true")]);
+    let cloud = start(Options { door: Door::HttpApi, environments: 1, ..options }).await;
+    cloud.put("v1/film.bin", large(), "video/mp4").await;
+    let response = cloud.api("/film.bin", &[SECRET, ("test_version", "v1")]).await;
+    assert_eq!(response.status, StatusCode::TEMPORARY_REDIRECT);
+    // A move between doors: this one still gets base64.
+    assert_eq!(cloud.api("/test.html", &[SECRET, ("test_version", "v2")]).await.status, StatusCode::OK);
+    cloud.shut_down().await;
+}
