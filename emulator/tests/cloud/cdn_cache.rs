@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use emulator::cloud::{Caching, Options};
 use emulator::cloudfront::behavior::Behaviors;
 use emulator::fault::S3Fault;
+use emulator::gateway::door::Door;
 use emulator::policy::policies::Policies;
 use emulator::policy::subject::Subject;
 use emulator::serve;
@@ -53,7 +54,14 @@ fn cache_policy(minimum: u64, default: u64) -> Value {
 /// A cloud whose handler returns its event as the body.
 fn echo(caching: Caching, env: &[(&str, &str)]) -> Options {
     let env: Vec<_> = [("mode", "echo")].iter().chain(env).copied().collect();
-    Options { bootstrap: example("misbehaving"), foreign_handler: true, environments: 1, caching, ..with_env(&env) }
+    Options {
+        door: Door::HttpApi,
+        bootstrap: example("misbehaving"),
+        foreign_handler: true,
+        environments: 1,
+        caching,
+        ..with_env(&env)
+    }
 }
 
 /// The headers of the event that the handler returns.
@@ -230,6 +238,7 @@ async fn cookies_of_the_function_arrive_separately_and_are_cached() {
     for (forwarded, expected) in [("all", &["a=1", "b=2"][..]), ("none", &[])] {
         let caching = policy(&cache_policy(0, 60), forwarded);
         let cloud = start(Options {
+            door: Door::HttpApi,
             bootstrap: example("misbehaving"),
             environments: 1,
             caching,
@@ -245,7 +254,12 @@ async fn cookies_of_the_function_arrive_separately_and_are_cached() {
         }
         cloud.shut_down().await;
     }
-    let options = Options { bootstrap: example("misbehaving"), environments: 1, ..with_env(&[("mode", "cookies")]) };
+    let options = Options {
+        door: Door::HttpApi,
+        bootstrap: example("misbehaving"),
+        environments: 1,
+        ..with_env(&[("mode", "cookies")])
+    };
     let cloud = start(options).await;
     assert_eq!(cookies(&cloud.cdn("/", &[]).await.headers), ["a=1", "b=2"], "without caching");
     cloud.shut_down().await;

@@ -19,7 +19,7 @@ fn url_event() -> Value {
         "version": "2.0", "rawPath": "/test.html", "rawQueryString": "", "headers": {"test_version": "v1"},
         "requestContext": {
             "domainName": "abc.lambda-url.us-east-1.on.aws", "stage": "$default", "http": {"method": "GET"},
-            "authorizer": {"iam": {"accountId": "123456789012"}},
+            "accountId": "123456789012", "authorizer": {"iam": {"accountId": "123456789012"}},
         },
         "isBase64Encoded": false,
     })

@@ -1,10 +1,11 @@
 //! Previews, which the address of a page requests, and experiments that redirect to other addresses.
 
 use emulator::cloud::Options;
+use emulator::gateway::door::Door;
 use http::{Method, StatusCode};
 
 use crate::experiments::{definition, is_private, variant};
-use crate::support::{TestResponse, start};
+use crate::support::{TestResponse, door, start};
 use crate::visitor::{ASSIGNMENTS, Browser, Fetch, ID, Laboratory, set_cookies};
 
 #[tokio::test]
@@ -95,7 +96,12 @@ async fn a_redirect_experiment_sends_navigations_elsewhere() {
         let mut browser = Browser::new();
         for cookies in [2, 0] {
             let redirect = browser.navigate(&cloud, "/page.html?utm_source=a&b=%20c&x=1").await;
-            assert_eq!(location(&redirect).replace("b=+c", "b=%20c"), expected, "{members}");
+            let mut found = location(&redirect).replace("b=+c", "b=%20c");
+            if let Door::Rest { .. } = door() {
+                // The API hands over the parameters in another order.
+                found = found.replace("b=%20c&utm_source=a", "utm_source=a&b=%20c");
+            }
+            assert_eq!(found, expected, "{members}");
             assert_eq!((is_private(&redirect), set_cookies(&redirect).len()), (true, cookies));
             assert_eq!(redirect.header("server-timing"), "nearedge;desc=\"move.1\"");
             assert!(redirect.header("vary").contains("cookie"));

@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use emulator::cloud::{Options, Storage};
+use emulator::gateway::door::Door;
 use emulator::serve;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Barrier;
 
-use crate::support::{SECRET, TestCloud, example, fake_s3, nearedge, options, start, wait_until, with_env};
+use crate::support::{SECRET, TestCloud, example, fake_s3, http_api, nearedge, options, start, wait_until, with_env};
 
 /// Options with the handler `examples/misbehaving.rs` in this mode.
 fn misbehaving(mode: &str) -> Options {
-    Options { bootstrap: example("misbehaving"), environments: 1, ..with_env(&[("mode", mode)]) }
+    Options { door: Door::HttpApi, bootstrap: example("misbehaving"), environments: 1, ..with_env(&[("mode", mode)]) }
 }
 
 /// The states of the handler processes of this cloud, from /proc.
@@ -84,16 +85,16 @@ async fn an_unsupported_event_is_an_error_and_the_process_survives() {
     for (event, problem) in [
         (
             json!({"version": "1.0", "httpMethod": "GET", "path": "/", "headers": {"lambda_auth": "x"}}),
-            "payload format 1.0",
+            "payload format 1.0 without",
         ),
-        (json!({"httpMethod": "GET", "requestContext": {"elb": {}}}), "Application Load Balancer"),
+        (json!({"httpMethod": "GET", "requestContext": {"elb": {}}}), "unknown source"),
         (json!({"Records": []}), "unknown source"),
         (json!([1, 2]), "malformed"),
         (json!("text"), "malformed"),
         (json!({"version": "2.0", "rawPath": 7}), "malformed"),
     ] {
         let error = invoke(&cloud, event).await.unwrap_err();
-        assert!(error.contains(problem) && error.contains("payload format 2.0"), "{error}");
+        assert!(error.contains(problem) && error.contains("API Gateway (HTTP API or REST API)"), "{error}");
     }
     let malformed = cloud.cloud.lambda.invoke(Bytes::from_static(b"{nonsense"), String::new()).await.unwrap();
     assert!(malformed.result.unwrap_err().0.contains("malformed"));
@@ -110,7 +111,7 @@ async fn an_unsupported_event_is_an_error_and_the_process_survives() {
 
 #[tokio::test]
 async fn a_panic_is_a_500_and_the_process_survives() {
-    let cloud = start(Options { bootstrap: example("panicking"), environments: 1, ..options() }).await;
+    let cloud = start(Options { bootstrap: example("panicking"), environments: 1, ..http_api() }).await;
     let panicked = cloud.api("/panic", &[SECRET]).await;
     assert_eq!(
         (panicked.status, panicked.text()),
@@ -292,7 +293,7 @@ async fn without_concurrency_environments_are_added_up_to_a_limit() {
 async fn throttling_at_the_concurrency_limit_is_a_503() {
     // The two environments wait for S3 until the test sends the third request itself.
     let (_s3, storage) = barrier_s3(3).await;
-    let options = Options { storage, environments: 2, throttle: true, ..options() };
+    let options = Options { storage, environments: 2, throttle: true, ..http_api() };
     let cloud = start(options).await;
     let busy = futures_util::future::join_all(["/x"; 2].map(|path| cloud.api(path, &[SECRET])));
     let third = async {

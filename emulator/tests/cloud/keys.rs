@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::support::{SECRET, TestCloud, encode, options, start};
+use crate::support::{SECRET, TestCloud, encode, http_api, options, start};
 
 /// Keys that occur in real buckets and that clients, servers or libraries often get wrong.
 fn corpus() -> Vec<String> {
@@ -105,7 +105,7 @@ async fn redirects_lead_to_every_odd_key_of_a_variant() {
 
 #[tokio::test]
 async fn a_question_mark_ends_the_path_as_in_api_gateway() {
-    let cloud = start(options()).await;
+    let cloud = start(http_api()).await;
     cloud.put("what?.html", "behind the question mark", "text/plain").await;
     cloud.put("what", "before the question mark", "text/plain").await;
     assert_eq!(cloud.api("/what%3F.html", &[SECRET]).await.text(), "before the question mark");

@@ -124,6 +124,21 @@ pub(crate) fn door() -> Door {
     }
 }
 
+/// The status with which the door answers for a function that fails, and for one that is throttled.
+pub(crate) fn failure_statuses() -> (StatusCode, StatusCode) {
+    match door() {
+        Door::HttpApi => (StatusCode::INTERNAL_SERVER_ERROR, StatusCode::SERVICE_UNAVAILABLE),
+        Door::FunctionUrl { .. } => (StatusCode::BAD_GATEWAY, StatusCode::TOO_MANY_REQUESTS),
+        Door::Rest { .. } => (StatusCode::BAD_GATEWAY, StatusCode::INTERNAL_SERVER_ERROR),
+        Door::Alb { .. } => (StatusCode::BAD_GATEWAY, StatusCode::BAD_GATEWAY),
+    }
+}
+
+/// Options for a test that is about an HTTP API, whatever `TEST_DOOR` says.
+pub(crate) fn http_api() -> Options {
+    Options { door: Door::HttpApi, ..options() }
+}
+
 /// A running local cloud.
 pub(crate) struct TestCloud {
     pub(crate) cloud: Cloud,
@@ -142,8 +157,11 @@ impl TestResponse {
         std::str::from_utf8(&self.body).unwrap()
     }
 
+    /// The value of a header field, even if the door has renamed the field
+    /// ([REST APIs](https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html)).
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        let renamed = self.headers.get(format!("x-amzn-remapped-{name}"));
+        renamed.or_else(|| self.headers.get(name)).map_or("", |value| value.to_str().unwrap())
     }
 }
 

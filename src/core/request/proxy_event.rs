@@ -89,7 +89,9 @@ fn base_path_len(path: &str, resource: Option<&Text<'_>>, proxy: Option<&Text<'_
     let whole = path.trim_end_matches('/');
     let decoded = percent_decode_str(&suffix).decode_utf8_lossy();
     let ends = [suffix.as_str(), &decoded].map(|suffix| suffix.trim_end_matches('/'));
-    ends.into_iter().find_map(|suffix| whole.strip_suffix(suffix)).map_or(0, str::len)
+    // Slashes alone are no base path: the viewer's path begins with several.
+    let base = ends.into_iter().find_map(|suffix| whole.strip_suffix(suffix)).unwrap_or_default();
+    base.trim_end_matches('/').len()
 }
 
 /// The query of these parameters, encoded. APIs decode names and values, the other doors do not.

@@ -98,6 +98,8 @@ fn the_base_path_of_a_custom_domain_is_removed() {
         ("/shop/a%20b", "/{proxy+}", Some("a b"), "/a b"),
         ("/shop/a%20b", "/{proxy+}", Some("a%20b"), "/a b"),
         ("/shop/site/x", "/site/{proxy+}", Some("x"), "/site/x"),
+        ("//x", "/{proxy+}", Some("x"), "//x"),
+        ("/shop//x", "/{proxy+}", Some("x"), "//x"),
         ("/shop", "/", None, "/"),
         ("/shop/", "/", None, "/"),
         ("/", "/", None, "/"),
