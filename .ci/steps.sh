@@ -197,6 +197,15 @@ step_doc() { RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
 
 step_test() { cargo test --workspace; }
 
+step_doors() {
+  once debug_build
+  local door
+  for door in function-url-streaming rest alb; do
+    TEST_DOOR=$door cargo test --locked -p emulator --test cloud -- --quiet
+    echo "ok  the tests through $door"
+  done
+}
+
 # All of what `cargo test` sends a twentieth of.
 step_counting() {
   VISITORS=10000 cargo test --locked --workspace --test cloud -- --nocapture no_count_is_lost_or_doubled

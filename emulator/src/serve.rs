@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
+use http_body_util::{BodyExt, BodyStream, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
@@ -40,6 +41,12 @@ pub fn full(bytes: impl Into<Bytes>) -> Body {
 /// A body that forwards `body` frame by frame.
 pub fn streamed(body: Incoming) -> Body {
     body.map_err(Into::into).boxed_unsync()
+}
+
+/// A body that consists of `start` and `rest`.
+pub fn prefixed(start: Bytes, rest: Body) -> Body {
+    let start = futures_util::stream::iter([Ok(http_body::Frame::data(start))]);
+    StreamBody::new(start.chain(BodyStream::new(rest))).boxed_unsync()
 }
 
 /// A body that fails, so that the connection closes before its end.

@@ -156,7 +156,8 @@ async fn the_cache_answers_head_conditions_and_ranges() {
     let url = format!("http://{}/test.html", cloud.cloud.edge);
     let head = cloud.send(Method::HEAD, &url, &[V1]).await;
     assert_eq!((head.status, head.header("x-cache")), (StatusCode::OK, "Hit from cloudfront"));
-    assert_eq!((head.header("content-length"), head.body.len()), (whole.body.len().to_string().as_str(), 0));
+    assert_eq!(head.body.len(), 0);
+    head.assert_length(&whole.body.len().to_string());
     let unchanged = cloud.cdn("/test.html", &[V1, ("if-none-match", &etag)]).await;
     assert_eq!((unchanged.status, unchanged.header("x-cache")), (StatusCode::NOT_MODIFIED, "Hit from cloudfront"));
     let part = cloud.cdn("/test.html", &[V1, ("range", "bytes=2-4")]).await;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::support::{SECRET, TestCloud, start, wait_until, with_env};
+use crate::support::{SECRET, TestCloud, buffered, start, wait_until, with_env};
 
 const EDGES: usize = 4;
 
@@ -98,7 +98,7 @@ async fn shut_down(test: Arc<TestCloud>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_move_between_the_front_doors_loses_no_request() {
-    let test = Arc::new(start(with_env(&[("cache_ttl_secs", "10")])).await);
+    let test = Arc::new(start(buffered(with_env(&[("cache_ttl_secs", "10")]))).await);
     let edges = Edges::start(&test);
     edges.proceed().await;
     // HttpApiWithFunctionUrl
@@ -118,7 +118,7 @@ async fn a_move_between_the_front_doors_loses_no_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_function_url_before_its_setting_loses_requests() {
-    let test = Arc::new(start(with_env(&[("cache_ttl_secs", "10")])).await);
+    let test = Arc::new(start(buffered(with_env(&[("cache_ttl_secs", "10")]))).await);
     let edges = Edges::start(&test);
     edges.proceed().await;
     edges.deploy(true).await;
@@ -131,7 +131,7 @@ async fn the_function_url_before_its_setting_loses_requests() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_function_url_is_trusted_without_the_secret() {
-    let test = Arc::new(start(with_env(&[("function_url_iam", "true")])).await);
+    let test = Arc::new(start(buffered(with_env(&[("function_url_iam", "true")]))).await);
     assert_eq!(by_url(&test).await, 200);
     assert_eq!(by_api(&test).await, 200);
     assert_eq!(test.api("/test.html", &[("test_version", "v1")]).await.status.as_u16(), 403);

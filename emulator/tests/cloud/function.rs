@@ -11,7 +11,9 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Barrier;
 
-use crate::support::{SECRET, TestCloud, example, fake_s3, http_api, nearedge, options, start, wait_until, with_env};
+use crate::support::{
+    SECRET, TestCloud, buffered, example, fake_s3, http_api, nearedge, options, start, wait_until, with_env,
+};
 
 /// Options with the handler `examples/misbehaving.rs` in this mode.
 fn misbehaving(mode: &str) -> Options {
@@ -72,7 +74,7 @@ async fn shutdown_leaves_no_process() {
 
 #[tokio::test]
 async fn a_function_url_event_selects_the_same_key() {
-    let cloud = start(options()).await;
+    let cloud = start(buffered(options())).await;
     cloud.put("a b?100%25+ж.html", "odd", "text/html").await;
     let response = invoke(&cloud, function_url_event("/a%20b%3F100%2525+%D0%B6.html")).await.unwrap();
     assert_eq!((&response["statusCode"], &response["body"]), (&json!(200), &json!("b2Rk")));
@@ -81,7 +83,7 @@ async fn a_function_url_event_selects_the_same_key() {
 
 #[tokio::test]
 async fn an_unsupported_event_is_an_error_and_the_process_survives() {
-    let cloud = start(Options { environments: 1, ..options() }).await;
+    let cloud = start(Options { environments: 1, ..buffered(options()) }).await;
     for (event, problem) in [
         (
             json!({"version": "1.0", "httpMethod": "GET", "path": "/", "headers": {"lambda_auth": "x"}}),

@@ -6,7 +6,7 @@ use http::StatusCode;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::support::{SECRET, options, start, with_env};
+use crate::support::{SECRET, buffered, options, start, with_env};
 
 const V1: (&str, &str) = ("test_version", "v1");
 
@@ -81,7 +81,7 @@ async fn every_location_starts_with_redirect_path() {
 #[tokio::test]
 async fn a_large_object_without_a_safe_url_is_a_413() {
     for oversize in ["presign", "redirect"] {
-        let cloud = start(with_env(&[("oversize", oversize)])).await;
+        let cloud = start(buffered(with_env(&[("oversize", oversize)]))).await;
         cloud.put("v1/a/../large", vec![b'z'; 5_000_000], "video/mp4").await;
         let response = cloud.api("/a/..%2Flarge", &[SECRET, V1]).await;
         assert_eq!((response.status, response.headers.get("location")), (StatusCode::PAYLOAD_TOO_LARGE, None));

@@ -139,6 +139,16 @@ pub(crate) fn http_api() -> Options {
     Options { door: Door::HttpApi, ..options() }
 }
 
+/// Options for a test about responses in JSON: the door of `TEST_DOOR` without streams.
+pub(crate) fn buffered(options: Options) -> Options {
+    let door = match options.door {
+        Door::FunctionUrl { origin_access_control, .. } => Door::FunctionUrl { streaming: None, origin_access_control },
+        Door::Rest { base_path, .. } => Door::Rest { base_path, streaming: None },
+        door => door,
+    };
+    Options { door, ..options }
+}
+
 /// A running local cloud.
 pub(crate) struct TestCloud {
     pub(crate) cloud: Cloud,
@@ -155,6 +165,12 @@ pub(crate) struct TestResponse {
 impl TestResponse {
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
+    }
+
+    /// Checks Content-Length, which the head of a stream lacks.
+    pub(crate) fn assert_length(&self, expected: &str) {
+        let found = self.header("content-length");
+        assert!(found == expected || found.is_empty() && door().streaming().is_some(), "{found}, expected {expected}");
     }
 
     /// The value of a header field, even if the door has renamed the field

@@ -13,7 +13,7 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::support::{FREE_PORT, SECRET, TestCloud, options, start, wait_until, with_env};
+use crate::support::{FREE_PORT, SECRET, TestCloud, buffered, options, start, wait_until, with_env};
 use crate::visitor::{Browser, Laboratory};
 
 /// Options that retain every span, and the receiver of the spans.
@@ -331,7 +331,7 @@ async fn every_failed_invocation_logs_its_error() {
 
 #[tokio::test]
 async fn presigning_is_not_counted_as_an_s3_request() {
-    let (options, xray) = retaining(Options { environments: 1, ..options() });
+    let (options, xray) = retaining(Options { environments: 1, ..buffered(options()) });
     let cloud = start(options).await;
     cloud.put("large.bin", vec![0; 5 << 20], "application/octet-stream").await;
     let response = cloud.api("/large.bin", &[SECRET]).await;

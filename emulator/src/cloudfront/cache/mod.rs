@@ -18,6 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use http::header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
@@ -29,7 +30,7 @@ use self::collapse::{Flights, Join};
 use self::freshness::{Rules, freshness};
 use self::key::Key;
 use self::store::{Entry, Found, Store};
-use crate::serve::{self, Body};
+use crate::serve::{self, Body, BoxError};
 
 /// The largest response that is cached. CloudFront's limit is 50 GB.
 const OBJECT_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -171,12 +172,13 @@ impl Cache {
         let Some(freshness) = freshness(status, response.headers(), rules, now) else {
             return (response, Source::Miss);
         };
-        if response.body().size_hint().exact().is_none_or(|bytes| bytes > OBJECT_BYTES_MAX) {
+        if response.body().size_hint().lower() > OBJECT_BYTES_MAX {
             return (response, Source::Miss);
         }
         let (parts, body) = response.into_parts();
-        let body = match body.collect().await {
-            Ok(body) => body.to_bytes(),
+        let body = match read(body).await {
+            Ok(Read::Whole(body)) => body,
+            Ok(Read::TooLarge(body)) => return (Response::from_parts(parts, body), Source::Miss),
             Err(error) => return (Response::from_parts(parts, serve::failed(error)), Source::Miss),
         };
         let entry = Arc::new(Entry::new(status, &parts.headers, body.clone(), freshness, now));
@@ -200,6 +202,25 @@ impl Cache {
         let age = with_age.then(|| (self.clock)().duration_since(entry.stored_at).unwrap_or(Duration::ZERO));
         answer::answer(entry, &key.method(), viewer, age).map(serve::full)
     }
+}
+
+/// A response's body as far as the cache reads it.
+enum Read {
+    Whole(Bytes),
+    /// The body, of which only the start has been read.
+    TooLarge(Body),
+}
+
+/// Reads a body, whose size a stream does not announce.
+async fn read(mut body: Body) -> Result<Read, BoxError> {
+    let mut received = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        received.extend_from_slice(&frame?.into_data().unwrap_or_default());
+        if received.len() as u64 > OBJECT_BYTES_MAX {
+            return Ok(Read::TooLarge(serve::prefixed(received.freeze(), body)));
+        }
+    }
+    Ok(Read::Whole(received.freeze()))
 }
 
 /// The conditions that ask the origin whether an expired object is current; none if it cannot be revalidated.
