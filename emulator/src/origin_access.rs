@@ -197,7 +197,8 @@ mod tests {
 
     #[test]
     fn any_change_of_a_signed_request_is_detected() {
-        let changes: [(&str, fn(&mut Parts)); 8] = [
+        type Change = (&'static str, fn(&mut Parts));
+        let changes: [Change; 8] = [
             ("no signature", |parts| _ = parts.headers.remove(AUTHORIZATION)),
             ("another signature", |parts| {
                 _ = parts.headers.insert(AUTHORIZATION, "AWS4-HMAC-SHA256 x".parse().unwrap())

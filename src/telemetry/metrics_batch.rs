@@ -4,7 +4,7 @@
 //! so that percentiles stay those of the invocations. All of them belong to one minute, the resolution of these metrics.
 //!
 //! Lines are written when a list is full, with the first invocation of the next minute, and before the process ends. An environment
-//! that has been idle for [`IDLE`] writes its invocation at once: then a batch would only delay the metrics. A process that is
+//! that has been idle for ten seconds writes its invocation at once: then a batch would only delay the metrics. A process that is
 //! killed loses what its unwritten lists hold: at most a minute's invocations, and fewer than [`INVOCATIONS_MAX`] of each
 //! combination of dimensions.
 
@@ -121,7 +121,7 @@ impl BatchWriter {
             Some(at) => at,
             None => {
                 if state.groups.len() == GROUPS_MAX {
-                    written = written.and(state.write_all(&self.config, &mut out));
+                    written = state.write_all(&self.config, &mut out).and(written);
                 }
                 let (variant, outcome) = (variant.into(), record.outcome);
                 let metrics = Vec::with_capacity(8);
@@ -133,10 +133,10 @@ impl BatchWriter {
         group.invocations += 1;
         line.measured.for_each(|metric, value| group.push(metric, value));
         if was_idle {
-            written = written.and(state.write_all(&self.config, &mut out));
+            written = state.write_all(&self.config, &mut out).and(written);
         } else if group.invocations == INVOCATIONS_MAX {
             let full = state.groups.swap_remove(at);
-            written = written.and(state.formatters.write(&full, &self.config, &mut out));
+            written = state.formatters.write(&full, &self.config, &mut out).and(written);
         }
         written
     }
@@ -163,8 +163,12 @@ fn minute_of(time: SystemTime) -> u64 {
 impl State {
     fn write_all(&mut self, config: &MetricsConfig, out: &mut impl Write) -> io::Result<()> {
         let Self { formatters, groups, .. } = self;
-        // All of them, even if one fails.
-        groups.drain(..).fold(Ok(()), |written, group| written.and(formatters.write(&group, config, out)))
+        let mut written = Ok(());
+        for group in groups.drain(..) {
+            // All of them, even if one fails.
+            written = formatters.write(&group, config, out).and(written);
+        }
+        written
     }
 }
 

@@ -13,7 +13,7 @@ use crate::http::range::{ByteRange, IfRange};
 use crate::object::{Head, ObjectKey};
 
 pub use self::fetched::{Cause, FetchError, Fetched, Missing};
-pub use self::stream::{BodyStream, OpenBody};
+pub use self::stream::{BodyStream, NextBytes, OpenBody};
 
 /// Which part of an object a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -6,7 +6,10 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 
-use crate::store::FetchError;
+use crate::store::fetched::FetchError;
+
+/// The next bytes of an object; `None` after the last ones.
+pub type NextBytes<'a> = Pin<Box<dyn Future<Output = Option<Result<Bytes, FetchError>>> + Send + 'a>>;
 
 /// The bytes of an object, in their order.
 pub trait BodyStream: Send {
@@ -14,7 +17,7 @@ pub trait BodyStream: Send {
     ///
     /// # Errors
     /// If the object ends early. The stream has ended then.
-    fn next(&mut self) -> Pin<Box<dyn Future<Output = Option<Result<Bytes, FetchError>>> + Send + '_>>;
+    fn next(&mut self) -> NextBytes<'_>;
 }
 
 /// A body that is read while it is sent.

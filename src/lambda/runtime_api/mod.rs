@@ -3,9 +3,11 @@
 //! lambda_runtime's own client spends more on a response and an event than the rest of a cache hit takes: it has a
 //! pool, tasks, URIs and header maps (docs/performance.md). Here a response is one `writev` and an event one `read`.
 //!
-//! - `connection`: reads a response from a connection; `response`: parses it; `stream`: posts a response as it is made
+//! - `connection`: reads a response from a connection; `response`: parses it; `stream`: posts a response as it is made, and
+//!   `posted` is the result of that
 
 mod connection;
+mod posted;
 mod response;
 mod stream;
 
@@ -21,8 +23,8 @@ use tokio::io::AsyncWriteExt;
 use crate::lambda::runtime_api::connection::Connection;
 use crate::lambda::runtime_api::response::{Response, invalid};
 
+pub(crate) use crate::lambda::runtime_api::posted::Posted;
 pub(crate) use crate::lambda::runtime_api::response::{INVOCATION_ID, Invocation};
-pub(crate) use crate::lambda::runtime_api::stream::Posted;
 
 /// Header field with the type of an error
 /// ([Runtime API](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html)).

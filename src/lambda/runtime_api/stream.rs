@@ -9,10 +9,11 @@ use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use http::StatusCode;
-use nearedge_core::store::{FetchError, OpenBody};
+use nearedge_core::store::OpenBody;
 use tokio::io::AsyncWriteExt;
 
 use crate::lambda::runtime_api::connection::Connection;
+use crate::lambda::runtime_api::posted::Posted;
 use crate::lambda::runtime_api::{ERROR_TYPE, ErrorReport, RuntimeApi, push_field};
 
 /// Trailer with the description of an error, as JSON in base64.
@@ -20,17 +21,6 @@ const ERROR_BODY: &str = "lambda-runtime-function-error-body";
 
 /// The type of an error within a stream.
 const ERROR_NAME: &str = "Origin.BodyInterrupted";
-
-/// How posting a stream ended.
-#[derive(Debug)]
-pub(crate) enum Posted {
-    /// The whole response was posted; the API acknowledged it with this status.
-    Whole(StatusCode),
-    /// The body ended early, which the client learns from an aborted response.
-    Interrupted(FetchError),
-    /// The invocation's time was over within the body.
-    OutOfTime,
-}
 
 impl RuntimeApi {
     /// Posts a response with a small body, as a stream of one chunk.

@@ -1,14 +1,12 @@
 //! Objects that are read while they are sent: nothing but the chunks in flight is in memory.
 
-use std::future::Future;
 use std::ops::Range;
-use std::pin::Pin;
 use std::time::Instant;
 
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use nearedge_core::object::{Head, ObjectKey};
-use nearedge_core::store::{BodyStream, FetchError, OpenBody};
+use nearedge_core::store::{BodyStream, FetchError, NextBytes, OpenBody};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::storage::s3::S3;
@@ -96,7 +94,7 @@ impl S3Body {
 }
 
 impl BodyStream for S3Body {
-    fn next(&mut self) -> Pin<Box<dyn Future<Output = Option<Result<Bytes, FetchError>>> + Send + '_>> {
+    fn next(&mut self) -> NextBytes<'_> {
         let failed = |error| FetchError::Unavailable(S3Error::Body(error).into());
         Box::pin(async move { self.read().await.map(|chunk| chunk.map_err(failed)) })
     }
