@@ -138,7 +138,7 @@ fn the_readme_states_what_a_reader_must_know_first() {
         "has not run in a real AWS account",
         "need [Rust](https://rustup.rs) 1.94.1 or newer and a C compiler",
         "the first `cargo run` takes about",
-        "a Lambda Function URL, which AWS China does not have",
+        "function URLs (which AWS China does not have)",
         "--set Alias=ab.example.com.cn --set CertificateId=",
     ] {
         assert!(text.contains(statement), "expected in README.md: {statement:?}");
