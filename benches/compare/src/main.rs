@@ -7,12 +7,14 @@
 //! median of the rounds. CPU time is the scheduler's count for all threads of the handler.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a benchmark fails by panicking")]
 
+mod chunked;
 #[path = "../../fixture/event.rs"]
 mod event;
 mod handler;
 mod report;
 mod runtime_api;
 mod s3;
+mod streams;
 mod throttled;
 
 use std::io::Write as _;
@@ -52,7 +54,8 @@ usage: compare BOOTSTRAP [--python PYTHON] [--rounds N] [--out FOLDER] [--only P
   --python PYTHON    also measure the reference, with an interpreter that has awslambdaric and boto3
   --rounds N         rounds of each measurement (9)
   --out FOLDER       write compare.md and compare.svg to this folder
-  --only PART        measure this part only: throttled (a fourteenth of a core), misses or memory
+  --only PART        measure this part only: throttled (a fourteenth of a core), misses, memory or
+                     streams
   --gate             fail if a target, other than P2, is missed by more than a quarter";
 
 struct Arguments {
@@ -463,6 +466,9 @@ fn main() {
     if arguments.only.as_deref() == Some("memory") {
         bench.memory(&ours, &mut report);
         return println!("{:#?}", report.peak_rss);
+    }
+    if arguments.only.as_deref() == Some("streams") {
+        return println!("{}", bench.streams(&ours).section());
     }
     if arguments.only.as_deref() == Some("misses") {
         bench.misses(&with_python(vec![ours, plain]), &mut report);

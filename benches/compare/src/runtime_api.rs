@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use compare::{head_bytes, message_bytes};
 
+use crate::chunked;
+
 /// A running Runtime API server. Dropping it ends the handler's wait for events.
 pub struct RuntimeApi {
     pub address: SocketAddr,
@@ -37,6 +39,18 @@ pub struct Response {
     pub payload: Vec<u8>,
     /// Time from the event's last byte to the response's last byte.
     pub latency: Duration,
+    /// The rest of a streamed response, of which `payload` is the first chunk.
+    pub stream: Option<Stream>,
+}
+
+/// What followed the first chunk of a streamed response.
+pub struct Stream {
+    /// Time from the event's last byte to the first byte.
+    pub first_byte: Duration,
+    /// The number of bytes.
+    pub bytes: u64,
+    /// Whether they are those of [`compare::object`].
+    pub is_intact: bool,
 }
 
 /// For one step of the handler. A longer wait fails the benchmark.
@@ -124,7 +138,13 @@ impl Drop for RuntimeApi {
 fn serve(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     let mut buffer = Vec::new();
     loop {
-        let Some(message) = read_message(&mut stream, &mut buffer)? else { return Ok(()) };
+        let Some(mut message) = read_message(&mut stream, &mut buffer)? else { return Ok(()) };
+        let mut streamed = None;
+        if compare::header(&message, "transfer-encoding") == Some("chunked") {
+            let (first, rest) = chunked::read(&mut stream, &mut buffer)?;
+            message.extend_from_slice(&first);
+            streamed = Some(rest);
+        }
         let request = std::str::from_utf8(&message[..head_bytes(&message).unwrap_or(0)]).unwrap_or("");
         let mut parts = request.split([' ', '/']);
         let id = parts.by_ref().skip_while(|part| *part != "invocation").nth(1).unwrap_or("");
@@ -158,7 +178,12 @@ fn serve(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
             let mut state = shared.state.lock().expect("the state");
             // The thread that sent the event may not have stored the time yet.
             let sent = number.and_then(|number| state.sent.remove(&number)).unwrap_or(arrived);
-            state.responses.push_back(Response { payload, latency: arrived - sent });
+            let stream = streamed.map(|rest: chunked::Rest| Stream {
+                first_byte: rest.first_byte.map_or(Duration::ZERO, |first| first.saturating_duration_since(sent)),
+                bytes: rest.bytes,
+                is_intact: rest.is_intact,
+            });
+            state.responses.push_back(Response { payload, latency: arrived - sent, stream });
             drop(state);
             shared.changed.notify_all();
         }
@@ -174,8 +199,7 @@ fn next(shared: &Shared) -> Option<(u64, Arc<[u8]>)> {
     state.events.pop_front()
 }
 
-/// Reads one message; `None` at the end of the connection. Does not support chunked bodies, which lambda_runtime uses only
-/// for streamed responses.
+/// Reads one message; `None` at the end of the connection. A chunked body follows it.
 pub fn read_message(stream: &mut impl Read, buffer: &mut Vec<u8>) -> std::io::Result<Option<Vec<u8>>> {
     let mut chunk = vec![0; 256 << 10];
     let mut wanted = None;

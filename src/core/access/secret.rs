@@ -77,7 +77,7 @@ impl fmt::Display for SecretError {
 /// `Debug` prints neither.
 #[derive(Clone)]
 pub struct Secrets {
-    current: Option<Secret>,
+    current: Secret,
     next: Option<Secret>,
 }
 
@@ -87,12 +87,13 @@ impl Secrets {
     /// # Errors
     /// If the text is empty, too long, or not a valid header value.
     pub fn new(current: &str) -> Result<Self, SecretError> {
-        Ok(Self { current: Some(prepare(current)?), next: None })
+        Ok(Self { current: prepare(current)?, next: None })
     }
 
     /// Accepts no secret: every request must come through a door that IAM guards.
     pub fn none() -> Self {
-        Self { current: None, next: None }
+        // No presented secret has this length.
+        Self { current: Secret { padded: [0; SECRET_BYTES_MAX], len: usize::MAX }, next: None }
     }
 
     /// Also accepts `next`.
@@ -113,8 +114,8 @@ impl Secrets {
     /// API Gateway joins repeated header fields with a comma, so a repeated secret equals neither.
     pub fn matches(&self, presented: &str) -> Option<SecretMatch> {
         let presented = Secret::new(presented)?;
-        let equals = |secret: &Option<Secret>| secret.as_ref().is_some_and(|secret| secret.matches(&presented));
-        let (current, next) = (equals(&self.current), equals(&self.next));
+        let current = self.current.matches(&presented);
+        let next = self.next.as_ref().is_some_and(|next| next.matches(&presented));
         match (current, next) {
             (true, _) => Some(SecretMatch::Current),
             (false, true) => Some(SecretMatch::Next),

@@ -99,8 +99,8 @@ fn parse_fields<'a, const N: usize, C: Deserialize<'a>>(
     others: impl FnOnce(Option<&mut Headers<'a, N>>, Option<C>, Option<Text<'a>>),
 ) -> Result<(), EventError> {
     // Validates the whole event once. Given bytes, serde_json would validate each string.
-    let event = std::str::from_utf8(event).map_err(|error| malformed_utf8(event, error.valid_up_to()))?;
-    let mut event: Event<'a, N, C> = serde_json::from_str(event)
+    let text = std::str::from_utf8(event).map_err(|error| malformed_utf8(event, error.valid_up_to()))?;
+    let mut event: Event<'a, N, C> = serde_json::from_str(text)
         .map_err(|error| EventError::Malformed { line: error.line(), column: error.column() })?;
     let context = event.request_context.unwrap_or_default();
     let version = event.version.as_ref().map(Text::as_str);
@@ -108,8 +108,7 @@ fn parse_fields<'a, const N: usize, C: Deserialize<'a>>(
         return Err(EventError::Unexpected(describe_unsupported(version)));
     };
     request.path = if context.domain_name.as_ref().is_some_and(|name| is_function_url(name.as_str())) {
-        let by_iam = context.account_id.is_some_and(|account| account.as_str() != ANONYMOUS);
-        request.door = Door::FunctionUrl { by_iam };
+        request.door = Door::FunctionUrl { by_iam: is_authenticated(text) };
         decode(raw_path)
     } else {
         without_stage(raw_path, context.stage.as_ref().map(Text::as_str))
@@ -164,8 +163,30 @@ fn describe_unsupported(version: Option<&str>) -> &'static str {
     }
 }
 
-/// The account of the caller in an event of a function URL whose type of authentication is `NONE`.
-const ANONYMOUS: &str = "anonymous";
+/// Whether IAM has authenticated the caller of a function URL: if its type of authentication is `NONE`, the caller's account is
+/// `anonymous`.
+fn is_authenticated(event: &str) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Caller<'a> {
+        #[serde(borrow)]
+        request_context: Account<'a>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Account<'a> {
+        #[serde(borrow)]
+        account_id: Text<'a>,
+    }
+    const MEMBER: &[u8] = b"\"accountId\":\"";
+    let mut accounts = memchr::memmem::find_iter(event.as_bytes(), MEMBER).peekable();
+    let is_number = |at: usize| event.as_bytes().get(at + MEMBER.len()).is_some_and(u8::is_ascii_digit);
+    // A viewer can add such a member only to the query's parameters. The event itself decides then.
+    if accounts.peek().is_some() && accounts.all(is_number) {
+        return true;
+    }
+    serde_json::from_str(event).is_ok_and(|caller: Caller<'_>| caller.request_context.account_id.as_str() != "anonymous")
+}
 
 /// Whether the domain is that of a Function URL, `<id>.lambda-url.<region>.on.aws`
 /// ([Lambda developer guide](https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html)).
@@ -221,8 +242,6 @@ struct RequestContext<'a> {
     stage: Option<Text<'a>>,
     #[serde(borrow, default)]
     http: Option<Http<'a>>,
-    #[serde(borrow, default)]
-    account_id: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -559,6 +578,12 @@ mod tests {
         assert_eq!(door(url, json!("123456789012")), Door::FunctionUrl { by_iam: true });
         assert_eq!(door(url, json!("anonymous")), Door::FunctionUrl { by_iam: false });
         assert_eq!(door(url, Value::Null), Door::FunctionUrl { by_iam: false });
+        assert_eq!(door(url, json!("AIDACKCEVSQ6C2EXAMPLE")), Door::FunctionUrl { by_iam: true });
+        let mut event = event();
+        event["requestContext"] = json!({"domainName": url, "accountId": "anonymous", "http": {"method": "GET"}});
+        event["queryStringParameters"] = json!({"accountId": "123456789012"});
+        let of_query = parse(&serde_json::to_vec(&event).unwrap()).unwrap().door;
+        assert_eq!(of_query, Door::FunctionUrl { by_iam: false });
         assert_eq!(door("abc.execute-api.eu-west-1.amazonaws.com", json!("123456789012")), Door::HttpApi);
         assert_eq!(door("abc.lambda-url.on.aws.example.com", json!("123456789012")), Door::HttpApi);
     }

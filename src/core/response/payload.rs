@@ -89,6 +89,7 @@ impl Payload {
 }
 
 /// The start of a response: its status, its header fields and its cookies.
+#[inline]
 fn head_of_format_2(response: &Response<'_>) -> Vec<u8> {
     let of_object = response.head.as_ref();
     let cookies_bytes = response.cookies.iter().map(|cookie| cookie.len() + 16).sum::<usize>();
