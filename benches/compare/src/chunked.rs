@@ -1,6 +1,7 @@
 //! Reads the chunked body of a streamed response, without keeping it.
 
 use std::io::{Error, ErrorKind, Read};
+use std::sync::OnceLock;
 use std::time::Instant;
 
 /// What follows the first chunk.
@@ -11,9 +12,12 @@ pub struct Rest {
     pub is_intact: bool,
 }
 
+/// How a picture of any size begins, and goes on.
+static PATTERN: OnceLock<Vec<u8>> = OnceLock::new();
+
 /// Reads a body (RFC 9112 §7.1), of which `buffer` has the start. Returns its first chunk, and a description of the others.
 pub fn read(stream: &mut impl Read, buffer: &mut Vec<u8>) -> std::io::Result<(Vec<u8>, Rest)> {
-    let pattern: Vec<u8> = compare::object("/1048576").expect("an object").1;
+    let pattern = PATTERN.get_or_init(|| compare::object("/1048576").expect("an object").1);
     let mut first = None;
     let mut rest = Rest { first_byte: None, bytes: 0, is_intact: true };
     let mut input = Input { stream, buffer, at: 0 };
