@@ -1,37 +1,28 @@
 //! Metrics of many invocations in one line (`metrics=batch`), because CloudWatch charges log lines by the byte.
 //!
-//! A line has the values of up to [`INVOCATIONS_MAX`] invocations with the same dimensions, as lists of values and their counts,
+//! A line has the values of up to 100 invocations with the same dimensions, as lists of values and their counts,
 //! so that percentiles stay those of the invocations. All of them belong to one minute, the resolution of these metrics.
 //!
 //! Lines are written when a list is full, with the first invocation of the next minute, and before the process ends. An environment
 //! that has been idle for ten seconds writes its invocation at once: then a batch would only delay the metrics. A process that is
-//! killed loses what its unwritten lists hold: at most a minute's invocations, and fewer than [`INVOCATIONS_MAX`] of each
+//! killed loses what its unwritten lists hold: at most a minute's invocations, and fewer than 100 of each
 //! combination of dimensions.
 
 use std::fmt;
 use std::io::{self, Write};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use metrique_writer_core::format::Format;
 use metrique_writer_core::value::MetricFlags;
 use metrique_writer_core::{Entry, EntryWriter, Observation, Value, ValueWriter};
-use nearedge_core::metric::{CODING, Metric, OUTCOME, SERVICE, VARIANT};
+use nearedge_core::metric::{CODING, OUTCOME, SERVICE, VARIANT};
 use nearedge_core::object::CopyKind;
 use nearedge_core::record::Record;
 use parking_lot::Mutex;
 
 use crate::telemetry::count_line::CountMetrics;
+use crate::telemetry::metrics_group::{Due, Group, Groups, Values};
 use crate::telemetry::metrics_line::{Formatters, LogLine, MetricsConfig, observation, unit};
-
-/// How many invocations a line has at most: the specification allows 100 values of a metric
-/// ([EMF](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html)).
-pub const INVOCATIONS_MAX: usize = 100;
-
-/// How many combinations of dimensions wait at most; there are far fewer.
-const GROUPS_MAX: usize = 100;
-
-/// The pause after which an environment writes its next invocation at once.
-const IDLE: Duration = Duration::from_secs(10);
 
 /// Which invocations have a log line of their own.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,32 +58,14 @@ pub struct BatchWriter {
 
 struct State {
     formatters: Formatters,
-    /// The minute of all groups, since 1970.
-    minute: u64,
-    /// The last invocation.
-    last: Option<Instant>,
-    groups: Vec<Group>,
+    groups: Groups,
 }
-
-/// The invocations with the same dimensions.
-struct Group {
-    variant: Box<str>,
-    outcome: &'static str,
-    coding: Option<CopyKind>,
-    /// The first invocation.
-    at: SystemTime,
-    invocations: usize,
-    metrics: Vec<(Metric, Values)>,
-}
-
-/// The values of a metric, each with its number of invocations. Equal neighbours are one value.
-type Values = Vec<(f64, u64)>;
 
 impl BatchWriter {
     /// A writer of lines for these settings.
     pub fn new(config: MetricsConfig) -> Self {
         let formatters = Formatters::new(&config);
-        Self { state: Mutex::new(State { formatters, minute: 0, last: None, groups: Vec::new() }), config }
+        Self { state: Mutex::new(State { formatters, groups: Groups::default() }), config }
     }
 
     /// The metrics in the lines of exposures and conversions.
@@ -106,39 +79,19 @@ impl BatchWriter {
     /// If `out` is closed or full.
     pub fn add(&self, line: &LogLine<'_>, now: Instant, mut out: impl Write) -> io::Result<()> {
         let mut state = self.state.lock();
-        let minute = minute_of(line.at);
-        let mut written = Ok(());
-        if state.minute != minute {
-            written = state.write_all(&self.config, &mut out);
-            state.minute = minute;
-        }
-        let was_idle = state.last.replace(now).is_none_or(|last| now.duration_since(last) >= IDLE);
-        let record = line.measured.record;
-        let (variant, coding) = (line.variant(&self.config), record.copy.map(|(kind, _)| kind));
-        let is_same =
-            |group: &Group| group.outcome == record.outcome && *group.variant == *variant && group.coding == coding;
-        let at = match state.groups.iter().position(is_same) {
-            Some(at) => at,
-            None => {
-                if state.groups.len() == GROUPS_MAX {
-                    written = state.write_all(&self.config, &mut out).and(written);
-                }
-                let (variant, outcome) = (variant.into(), record.outcome);
-                let metrics = Vec::with_capacity(8);
-                state.groups.push(Group { variant, outcome, coding, at: line.at, invocations: 0, metrics });
-                state.groups.len() - 1
-            }
+        let written = match state.groups.enter_minute(line.at) {
+            true => state.write_all(&self.config, &mut out),
+            false => Ok(()),
         };
-        let group = &mut state.groups[at];
-        group.invocations += 1;
-        line.measured.for_each(|metric, value| group.push(metric, value));
-        if was_idle {
-            written = state.write_all(&self.config, &mut out).and(written);
-        } else if group.invocations == INVOCATIONS_MAX {
-            let full = state.groups.swap_remove(at);
-            written = state.formatters.write(&full, &self.config, &mut out).and(written);
+        match state.groups.add(line, &self.config, now) {
+            Due::Nothing => written,
+            // An argument of `and` is evaluated even if the write before has failed.
+            Due::Full(index) => {
+                let full = state.groups.take(index);
+                written.and(state.formatters.write(&full, &self.config, &mut out))
+            }
+            Due::All => written.and(state.write_all(&self.config, &mut out)),
         }
-        written
     }
 
     /// Writes what waits.
@@ -156,33 +109,11 @@ impl fmt::Debug for BatchWriter {
     }
 }
 
-fn minute_of(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs() / 60)
-}
-
 impl State {
     fn write_all(&mut self, config: &MetricsConfig, out: &mut impl Write) -> io::Result<()> {
         let Self { formatters, groups, .. } = self;
-        let mut written = Ok(());
-        for group in groups.drain(..) {
-            // All of them, even if one fails.
-            written = formatters.write(&group, config, out).and(written);
-        }
-        written
-    }
-}
-
-impl Group {
-    fn push(&mut self, metric: Metric, value: f64) {
-        let index = self.metrics.iter().position(|(known, _)| *known == metric).unwrap_or_else(|| {
-            self.metrics.push((metric, Vec::new()));
-            self.metrics.len() - 1
-        });
-        let values = &mut self.metrics[index].1;
-        match values.last_mut() {
-            Some((last, count)) if last.to_bits() == value.to_bits() => *count += 1,
-            _ => values.push((value, 1)),
-        }
+        // All of them, even if one fails.
+        groups.drain().fold(Ok(()), |written, group| written.and(formatters.write(&group, config, out)))
     }
 }
 
@@ -257,4 +188,4 @@ impl Value for ValueList {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

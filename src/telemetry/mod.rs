@@ -1,13 +1,15 @@
 //! Log lines, the metrics line of each invocation, and spans.
 //!
 //! - [`log`]: JSON log lines; `throttle`: their rate limiter; `stdout`: standard output that never blocks a response
-//! - [`metrics_line`]: the line of an invocation, in CloudWatch's Embedded Metric Format; [`metrics_batch`]: a line of many
+//! - [`metrics_line`]: the line of an invocation, in CloudWatch's Embedded Metric Format; [`metrics_batch`]: a line of many;
+//!   `metrics_group`: the invocations that wait for it
 //! - [`trace`]: parents, sampling and spans; [`spans`]: their pipeline; [`exporter`]: spans to a collector
 
 pub mod count_line;
 pub mod exporter;
 pub mod log;
 pub mod metrics_batch;
+mod metrics_group;
 pub mod metrics_line;
 pub mod spans;
 pub(crate) mod stdout;

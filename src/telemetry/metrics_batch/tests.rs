@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use nearedge_core::access::secret::SecretMatch;
 use nearedge_core::metric::{Measurement, Variants};
@@ -9,13 +10,14 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::telemetry::metrics_group::INVOCATIONS_MAX;
 
 fn writer() -> BatchWriter {
     let variants = Variants(vec!["v1".to_owned(), "v2".to_owned()]);
     BatchWriter::new(MetricsConfig { namespace: "nearedge".to_owned(), service: "lambdaapi".to_owned(), variants })
 }
 
-fn record(variant: &str, outcome: &'static str, status: u16, body_bytes: u64) -> Record {
+pub(in crate::telemetry) fn record(variant: &str, outcome: &'static str, status: u16, body_bytes: u64) -> Record {
     Record {
         status,
         outcome,
