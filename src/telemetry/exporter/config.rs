@@ -41,7 +41,7 @@ impl fmt::Debug for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Http { endpoint, headers } => {
-                let names: Vec<_> = headers.iter().map(|(name, _)| name).collect();
+                let names = header_names(headers);
                 f.debug_struct("Http").field("endpoint", &redacted(endpoint)).field("headers", &names).finish()
             }
             Self::Udp(address) => f.debug_tuple("Udp").field(address).finish(),
@@ -49,8 +49,13 @@ impl fmt::Debug for Destination {
     }
 }
 
+/// The names of header fields, whose values may contain a key.
+pub(in crate::telemetry) fn header_names(headers: &[(HeaderName, HeaderValue)]) -> Vec<&HeaderName> {
+    headers.iter().map(|(name, _)| name).collect()
+}
+
 /// The endpoint without its user and query, which may contain a key.
-pub(super) fn redacted(endpoint: &Uri) -> String {
+pub(in crate::telemetry) fn redacted(endpoint: &Uri) -> String {
     let (scheme, host) = (endpoint.scheme_str().unwrap_or_default(), endpoint.host().unwrap_or_default());
     let port = endpoint.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{scheme}://{host}{port}{}", endpoint.path())

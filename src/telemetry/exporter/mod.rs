@@ -9,7 +9,7 @@
 //! - `config`: settings; `queue`: ended spans; `http`: OTLP over HTTP; `udp`: packets for the X-Ray daemon
 
 mod config;
-mod http;
+pub(super) mod http;
 mod queue;
 mod udp;
 
@@ -23,6 +23,7 @@ use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SpanData;
+use prost::Message;
 use rustls::RootCertStore;
 use tokio::sync::Mutex;
 use tokio::time::timeout_at;
@@ -33,11 +34,12 @@ use crate::telemetry::exporter::http::HttpSender;
 use crate::telemetry::exporter::udp::UdpSender;
 
 pub use crate::telemetry::exporter::config::{Destination, ExportConfig};
+pub(super) use crate::telemetry::exporter::config::{header_names, redacted};
 pub(crate) use crate::telemetry::exporter::queue::Enqueue;
 pub use crate::telemetry::exporter::queue::SpanQueue;
 
 /// How long the exporter backs off after the collector fails. Meanwhile, spans wait in the queue.
-const BACKOFF: Duration = Duration::from_secs(5);
+pub(super) const BACKOFF: Duration = Duration::from_secs(5);
 
 /// Sends queued spans to a collector.
 pub struct Exporter {
@@ -168,7 +170,11 @@ impl Exporter {
         let resource_spans = group_spans_by_resource_and_scope(spans, &self.resource);
         let batch = ExportTraceServiceRequest { resource_spans };
         match &self.sender {
-            Sender::Http(sender) => sender.send(batch).await,
+            Sender::Http(sender) => {
+                let body = batch.encode_to_vec();
+                drop(batch);
+                sender.post(body).await.map_err(|error| error.problem)
+            }
             Sender::Udp(sender) => sender.send(batch, &self.queue),
         }
     }

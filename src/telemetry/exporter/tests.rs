@@ -14,7 +14,7 @@ use prost::Message;
 
 use super::*;
 use crate::http_client;
-use crate::telemetry::exporter::http::{Signer, post, xray_region};
+use crate::telemetry::exporter::http::{Signer, post, service_and_region};
 use crate::telemetry::exporter::udp::PACKET_PREFIX;
 
 fn config(destination: Destination) -> ExportConfig {
@@ -112,19 +112,42 @@ async fn a_failed_collector_starts_a_backoff_and_spans_wait() {
 }
 
 #[tokio::test]
-async fn requests_to_the_xray_endpoint_are_signed() {
-    assert_eq!(xray_region("xray.eu-west-1.amazonaws.com"), Some("eu-west-1"));
-    assert_eq!(xray_region("xray.cn-north-1.amazonaws.com.cn"), Some("cn-north-1"));
-    assert_eq!(xray_region("collector.example.com"), None);
+async fn requests_to_aws_endpoints_are_signed_for_their_service() {
     let credentials = Credentials::new("AKIDEXAMPLE", "secret-key", Some("token".into()), None, "test");
-    let signer = Signer { region: "eu-west-1".into(), credentials: SharedCredentialsProvider::new(credentials) };
-    let endpoint: Uri = "https://xray.eu-west-1.amazonaws.com/v1/traces".parse().unwrap();
-    let mut signed = post(&endpoint, &[], b"spans".to_vec()).unwrap();
-    signer.sign(&mut signed, b"spans").await.unwrap();
-    let authorization = signed.headers()["authorization"].to_str().unwrap();
-    assert!(authorization.starts_with("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/"), "{authorization}");
-    assert!(authorization.contains("/eu-west-1/xray/aws4_request"), "{authorization}");
-    assert_eq!(signed.headers()["x-amz-security-token"], "token");
+    let credentials = SharedCredentialsProvider::new(credentials);
+    for (endpoint, scope) in [
+        ("https://xray.eu-west-1.amazonaws.com/v1/traces", "/eu-west-1/xray/aws4_request"),
+        ("https://xray.cn-north-1.amazonaws.com.cn/v1/traces", "/cn-north-1/xray/aws4_request"),
+        ("https://monitoring.us-east-1.amazonaws.com/v1/metrics", "/us-east-1/monitoring/aws4_request"),
+        ("https://monitoring.cn-northwest-1.amazonaws.com.cn/v1/metrics", "/cn-northwest-1/monitoring/aws4_request"),
+    ] {
+        let endpoint: Uri = endpoint.parse().unwrap();
+        let signer = Signer::of(&endpoint, &[], Some(&credentials)).unwrap();
+        let mut signed = post(&endpoint, &[], b"message".to_vec()).unwrap();
+        signer.sign(&mut signed, b"message").await.unwrap();
+        let authorization = signed.headers()["authorization"].to_str().unwrap();
+        assert!(authorization.starts_with("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/"), "{authorization}");
+        assert!(authorization.contains(scope), "{authorization}");
+        assert_eq!(signed.headers()["x-amz-security-token"], "token");
+    }
+}
+
+#[test]
+fn requests_to_others_and_with_an_api_key_are_not_signed() {
+    let credentials = SharedCredentialsProvider::new(Credentials::new("AKIDEXAMPLE", "key", None, None, "test"));
+    let aws: Uri = "https://monitoring.us-east-1.amazonaws.com/v1/metrics".parse().unwrap();
+    let api_key = [("authorization".parse().unwrap(), "Bearer sesame".parse().unwrap())];
+    assert!(Signer::of(&aws, &api_key, Some(&credentials)).is_none());
+    assert!(Signer::of(&aws, &[], None).is_none());
+    for host in [
+        "collector.example.com",
+        "logs.us-east-1.amazonaws.com",
+        "monitoring.us-east-1.amazonaws.com.example",
+        "monitoring",
+        "amazonaws.com",
+    ] {
+        assert_eq!(service_and_region(host), None, "{host}");
+    }
 }
 
 /// A collector that responds to as many batches as the counter permits, and lets the others wait.
