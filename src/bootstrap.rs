@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use futures_util::future::join;
+use rustls::RootCertStore;
 use tracing::{error, warn};
 
 use crate::config::Config;
@@ -22,7 +24,8 @@ use crate::telemetry::MetricsMode;
 use crate::telemetry::exporter::{Exporter, FlushReason};
 use crate::telemetry::log::{self, LogFilter};
 use crate::telemetry::metrics_batch::BatchWriter;
-use crate::telemetry::metrics_line::LineWriter;
+use crate::telemetry::metrics_exporter::{MetricsExport, MetricsExporter};
+use crate::telemetry::metrics_line::{LineWriter, MetricsConfig};
 use crate::telemetry::spans::{Traces, TracesConfig};
 use crate::warm_up::warm_up;
 
@@ -33,7 +36,7 @@ const PROCESS_BYTES: u64 = 40 << 20;
 /// The least memory for bodies in flight: two of the largest responses that Lambda accepts.
 const BODY_BYTES_MIN: u64 = 16 << 20;
 
-/// Timeout for the last export of spans: Lambda kills the process half a second after SIGTERM.
+/// Timeout for the last export of spans and metrics, at the same time: Lambda kills the process half a second after SIGTERM.
 const LAST_FLUSH_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Timeout for loading the files of the site before the first event.
@@ -53,7 +56,7 @@ pub fn run(env: impl Fn(&str) -> Option<String>, names: impl IntoIterator<Item =
             for misspelt in misspelt(names) {
                 warn!("{misspelt}");
             }
-            if config.telemetry.metrics.is_some() {
+            if config.telemetry.metrics.is_some() && !matches!(config.telemetry.mode, MetricsMode::Otlp(..)) {
                 warn_of_dropped_metrics(&env);
             }
             finish(block_on(config.concurrency, serve(config, traces, started)))
@@ -103,10 +106,17 @@ async fn serve(config: Config, traces: Option<Traces>, started: Instant) -> Resu
         .and_then(|(traces, settings)| tracing(&config.s3, &store, traces, settings));
     let exporter = tracing.as_ref().map(|tracing| tracing.exporter.clone());
     let mode = config.telemetry.mode;
-    let metrics = config.telemetry.metrics.map(|settings| match mode {
-        MetricsMode::Line => Metrics::Lines(LineWriter::new(settings)),
-        MetricsMode::Batch(access) => Metrics::Batches(BatchWriter::new(settings), access),
+    let metrics = config.telemetry.metrics.and_then(|settings| match mode {
+        MetricsMode::Line => Some(Metrics::Lines(LineWriter::new(settings))),
+        MetricsMode::Batch(access) => Some(Metrics::Batches(BatchWriter::new(settings), access)),
+        MetricsMode::Otlp(access, export) => {
+            Some(Metrics::Exported(metrics_exporter(&config.s3, &store, settings, &export)?, access))
+        }
     });
+    let metrics_exporter = match &metrics {
+        Some(Metrics::Exported(exporter, _)) => Some(exporter.clone()),
+        _ => None,
+    };
     let telemetry = Telemetry { metrics, traces: tracing, started };
     let cache = Cache::new(store, config.cache);
     let site = Site::new(config.site);
@@ -123,21 +133,26 @@ async fn serve(config: Config, traces: Option<Traces>, started: Instant) -> Resu
         deadline_margin: config.deadline_margin,
         header_names: config.header_names,
     };
-    match exporter {
-        None => invocation::run(origin, settings, telemetry).await,
-        Some(exporter) => {
-            let result = invocation::run(origin, settings, telemetry).await;
-            // Exports what has ended, however the loop ended.
-            exporter.flush(FlushReason::Shutdown, Instant::now() + LAST_FLUSH_TIMEOUT).await;
-            result
+    let result = invocation::run(origin, settings, telemetry).await;
+    // Exports what has ended, however the loop ended.
+    let latest = Instant::now() + LAST_FLUSH_TIMEOUT;
+    let spans = async {
+        if let Some(exporter) = exporter {
+            exporter.flush(FlushReason::Shutdown, latest).await;
         }
-    }
+    };
+    let metrics = async {
+        if let Some(exporter) = metrics_exporter {
+            exporter.flush(FlushReason::Shutdown, latest).await;
+        }
+    };
+    join(spans, metrics).await;
+    result
 }
 
 /// Builds the exporter of spans. If that fails, the function runs without traces.
 fn tracing(s3: &S3Config, store: &S3, traces: Traces, settings: TracesConfig) -> Option<Tracing> {
-    let certificate = settings.export.certificate.as_ref().or(s3.ca_bundle.as_ref());
-    let anchors = certificate.map_or_else(|| Ok(bundled_anchors()), |pem| read_anchors(pem));
+    let anchors = anchors(settings.export.certificate.as_ref(), s3);
     let Traces { policy, resource, queue, .. } = traces;
     let exporter =
         anchors.and_then(|anchors| Exporter::new(&settings.export, queue, &resource, anchors, store.credentials()));
@@ -148,6 +163,28 @@ fn tracing(s3: &S3Config, store: &S3, traces: Traces, settings: TracesConfig) ->
             None
         }
     }
+}
+
+/// Builds the exporter of metrics. If that fails, the function runs without metrics.
+fn metrics_exporter(
+    s3: &S3Config,
+    store: &S3,
+    settings: MetricsConfig,
+    export: &MetricsExport,
+) -> Option<Arc<MetricsExporter>> {
+    let anchors = anchors(export.certificate.as_ref(), s3);
+    match anchors.and_then(|anchors| MetricsExporter::new(settings, export, anchors, store.credentials())) {
+        Ok(exporter) => Some(Arc::new(exporter)),
+        Err(problem) => {
+            warn!("metrics are off: {problem}");
+            None
+        }
+    }
+}
+
+/// The trust anchors of an exporter: its own, else those for S3, else the bundled ones.
+fn anchors(certificate: Option<&Vec<u8>>, s3: &S3Config) -> Result<RootCertStore, String> {
+    certificate.or(s3.ca_bundle.as_ref()).map_or_else(|| Ok(bundled_anchors()), |pem| read_anchors(pem))
 }
 
 /// The resources that requests to S3 may use.

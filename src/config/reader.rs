@@ -64,7 +64,11 @@ impl<'a, E: Fn(&str) -> Option<String>> Reader<'a, E> {
 
     /// Records an invalid setting; `problem` continues a sentence that starts with its name.
     pub(super) fn reject(&mut self, name: &'static str, problem: impl Into<String>) {
-        self.invalid.push(InvalidSetting { name, problem: problem.into() });
+        let invalid = InvalidSetting { name, problem: problem.into() };
+        // Spans and metrics share variables.
+        if !self.invalid.contains(&invalid) {
+            self.invalid.push(invalid);
+        }
     }
 
     /// The value of a variable, even if it is empty.

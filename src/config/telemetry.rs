@@ -1,21 +1,21 @@
 //! The settings of traces and metrics.
 //!
 //! OpenTelemetry's variables have the meaning of its specification
-//! ([environment variables](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/),
-//! [OTLP exporter](https://opentelemetry.io/docs/specs/otel/protocol/exporter/)). An unsupported value is an error and
-//! is never ignored.
+//! ([environment variables](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/)). An
+//! unsupported value is an error and is never ignored.
+//!
+//! - `otlp`: those of each signal over OTLP
 
-use std::ops::RangeInclusive;
+mod otlp;
+
 use std::time::Duration;
 
-use http::Uri;
-use http::header::{HeaderName, HeaderValue};
 use nearedge_core::metric::{NAMESPACE, Variants};
 use nearedge_core::object::is_version;
 use opentelemetry_sdk::trace::Sampler;
-use percent_encoding::percent_decode_str;
 
 use crate::config::reader::Reader;
+use crate::config::telemetry::otlp::TRACES;
 use crate::telemetry::exporter::{Destination, ExportConfig};
 use crate::telemetry::metrics_batch::AccessLines;
 use crate::telemetry::metrics_line::MetricsConfig;
@@ -25,10 +25,6 @@ use crate::telemetry::{MetricsMode, TelemetryConfig};
 
 /// The variants of the walk-through.
 const DEFAULT_VARIANTS: [&str; 2] = ["v1", "v2"];
-
-/// Default timeout of an export. A collector nearby responds in a few milliseconds. The specification's default of 10 s
-/// suits a background task; here the export delays the next event.
-const TIMEOUT_MS: u64 = 500;
 
 /// Upper bound of the number of variants with metrics of their own.
 const VARIANTS_MAX: usize = 20;
@@ -49,34 +45,38 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
             self.reject("metrics_namespace", "starts with AWS/, which CloudWatch reserves: use another namespace");
         }
         let variants = self.metrics_variants(test_versions);
-        let mode = self.metrics_mode();
+        let mode = self.metrics_mode(&service);
         let metrics = mode.is_some().then(|| MetricsConfig { namespace, service: service.clone(), variants });
         TelemetryConfig { metrics, mode: mode.unwrap_or(MetricsMode::Line), traces: self.traces(&service) }
     }
 
     /// How metrics are written; `None` if they are off.
-    fn metrics_mode(&mut self) -> Option<MetricsMode> {
+    fn metrics_mode(&mut self, service: &str) -> Option<MetricsMode> {
         let lines = AccessLines {
             ratio: self.ratio("log_ratio", 0.01),
             slow: Duration::from_millis(self.number("slow_ms", 1_000, 0..=900_000)),
         };
-        let mode = match self.text("metrics").as_deref() {
-            None | Some("line" | "true") => Some(MetricsMode::Line),
-            Some("batch") => Some(MetricsMode::Batch(lines)),
-            Some("false") => None,
-            Some(other) => {
-                self.reject("metrics", format!("is {other:?}: use line, batch or false"));
-                None
-            }
-        };
-        if !matches!(mode, Some(MetricsMode::Batch(_))) {
+        let metrics = self.text("metrics");
+        if !matches!(metrics.as_deref(), Some("batch" | "otlp")) {
             for name in ["log_ratio", "slow_ms"] {
                 if self.text(name).is_some() {
-                    self.reject(name, "has no effect without metrics=batch: remove it, or set metrics to batch");
+                    self.reject(
+                        name,
+                        "has no effect without metrics=batch: remove it, or set metrics to batch or otlp",
+                    );
                 }
             }
         }
-        mode
+        match metrics.as_deref() {
+            None | Some("line" | "true") => Some(MetricsMode::Line),
+            Some("batch") => Some(MetricsMode::Batch(lines)),
+            Some("otlp") => Some(MetricsMode::Otlp(lines, Box::new(self.metrics_export(service)?))),
+            Some("false") => None,
+            Some(other) => {
+                self.reject("metrics", format!("is {other:?}: use line, batch, otlp or false"));
+                None
+            }
+        }
     }
 
     /// The service name: from OpenTelemetry's variables, or else the function's name.
@@ -113,58 +113,28 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
 
     fn traces(&mut self, service: &str) -> Option<TracesConfig> {
         // Without traces, the other variables are not checked: they may configure another exporter.
-        if self.text("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+        if !self.otlp_is_on(&TRACES) {
             return None;
-        }
-        match self.text("OTEL_TRACES_EXPORTER").as_deref() {
-            None | Some("otlp") => {}
-            Some("none") => return None,
-            Some(other) => self.reject("OTEL_TRACES_EXPORTER", format!("is {other:?}: use otlp or none")),
         }
         let destination = self.destination()?;
         let policy =
             TracePolicy { sampler: self.sampler(), ratio: self.ratio("trace_ratio", 0.0), ..self.propagators() };
-        let timeout_ms = self.otlp_number("TIMEOUT", TIMEOUT_MS, 1..=60_000);
         let export = ExportConfig {
             destination,
-            timeout: Duration::from_millis(timeout_ms.min(self.number("OTEL_BSP_EXPORT_TIMEOUT", 30_000, 1..=600_000))),
+            timeout: self.otlp_timeout(&TRACES, "OTEL_BSP_EXPORT_TIMEOUT"),
             queue_spans: self.number("OTEL_BSP_MAX_QUEUE_SIZE", 2048, 1..=65_536),
             batch_spans: self.number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512, 1..=65_536),
             delay: Duration::from_millis(self.number("OTEL_BSP_SCHEDULE_DELAY", 5_000, 1..=600_000)),
-            certificate: self.otlp_certificates(),
+            certificate: self.otlp_certificates(&TRACES),
         };
         Some(TracesConfig { policy, export, resource: self.resource(service) })
     }
 
     /// Where spans go: the configured endpoint, or else the X-Ray daemon that Lambda provides.
     fn destination(&mut self) -> Option<Destination> {
-        let (name, endpoint) = if let Some(endpoint) = self.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
-            // Used unchanged, unlike the endpoint for all signals.
-            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint)
-        } else if let Some(base) = self.text("OTEL_EXPORTER_OTLP_ENDPOINT") {
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("{}/v1/traces", base.trim_end_matches('/')))
-        } else {
-            return self.xray_daemon();
-        };
-        let usable = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
-        let Some(endpoint) = endpoint.parse().ok().filter(usable) else {
-            // Unquoted: its query or user may be a key.
-            self.reject(name, "is not an HTTP URL with a host: use the collector's, such as http://127.0.0.1:4318");
-            return None;
-        };
-        if let Some((name, protocol)) = self.otlp_text("PROTOCOL").filter(|(_, protocol)| protocol != "http/protobuf") {
-            self.reject(
-                name,
-                format!("is {protocol:?}: use http/protobuf and the collector's port for it, by default 4318"),
-            );
-        }
-        if let Some((name, compression)) = self.otlp_text("COMPRESSION").filter(|(_, value)| value != "none") {
-            self.reject(name, format!("is {compression:?}: use none, because compression is not supported"));
-        }
-        if let Some((name, _)) = self.otlp_text("CLIENT_CERTIFICATE").or_else(|| self.otlp_text("CLIENT_KEY")) {
-            self.reject(name, "is set: remove it, because client certificates are not supported");
-        }
-        Some(Destination::Http { endpoint, headers: self.headers() })
+        let Some((name, endpoint)) = self.otlp_configured_endpoint(&TRACES) else { return self.xray_daemon() };
+        let (endpoint, headers) = self.otlp_endpoint(&TRACES, name, &endpoint)?;
+        Some(Destination::Http { endpoint, headers })
     }
 
     /// The X-Ray daemon: `127.0.0.1:2000`, or `tcp:127.0.0.1:2000 udp:127.0.0.2:2001`
@@ -177,53 +147,6 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
             self.reject("AWS_XRAY_DAEMON_ADDRESS", format!("is {addresses:?}: use host:port, such as 127.0.0.1:2000"));
         }
         Some(Destination::Udp(udp.to_owned()))
-    }
-
-    /// The value of an OTLP variable, and its name. The variable for traces overrides the one for all signals.
-    fn otlp_text(&self, setting: &str) -> Option<(&'static str, String)> {
-        let names = match setting {
-            "PROTOCOL" => ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"],
-            "COMPRESSION" => ["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"],
-            "CLIENT_CERTIFICATE" => {
-                ["OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"]
-            }
-            "CLIENT_KEY" => ["OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY"],
-            "CERTIFICATE" => ["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"],
-            "TIMEOUT" => ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"],
-            _ => ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"],
-        };
-        names.into_iter().find_map(|name| Some((name, self.text(name)?)))
-    }
-
-    fn otlp_number(&mut self, setting: &str, default: u64, range: RangeInclusive<u64>) -> u64 {
-        match self.otlp_text(setting) {
-            Some((name, _)) => self.number(name, default, range),
-            None => default,
-        }
-    }
-
-    /// Header fields: `name=value,name=value`, percent-encoded. No error quotes them, because they usually contain
-    /// keys.
-    fn headers(&mut self) -> Vec<(HeaderName, HeaderValue)> {
-        let Some((name, list)) = self.otlp_text("HEADERS") else { return Vec::new() };
-        let header = |item: &str| {
-            let (name, value) = item.split_once('=')?;
-            let value = percent_decode_str(value.trim_ascii()).decode_utf8().ok()?;
-            let mut value = HeaderValue::from_str(&value).ok()?;
-            value.set_sensitive(true);
-            Some((name.trim_ascii().parse().ok()?, value))
-        };
-        let items = list.split(',').filter(|item| !item.trim_ascii().is_empty());
-        let headers: Option<Vec<_>> = items.map(header).collect();
-        if headers.is_none() {
-            self.reject(name, "is not a list of header fields: use name=value,name=value, percent-encoded");
-        }
-        headers.unwrap_or_default()
-    }
-
-    fn otlp_certificates(&mut self) -> Option<Vec<u8>> {
-        let (name, _) = self.otlp_text("CERTIFICATE")?;
-        self.certificates(name)
     }
 
     fn sampler(&mut self) -> Sampler {
@@ -267,35 +190,6 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
             }
         }
         policy
-    }
-
-    /// `OTEL_RESOURCE_ATTRIBUTES`: `name=value,name=value`, percent-encoded.
-    fn resource_attributes(&self) -> Vec<(String, String)> {
-        let list = self.text("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
-        let decoded = |text: &str| percent_decode_str(text.trim_ascii()).decode_utf8_lossy().into_owned();
-        let pairs = list.split(',').filter_map(|item| item.split_once('='));
-        pairs.map(|(name, value)| (decoded(name), decoded(value))).collect()
-    }
-
-    /// Attributes of the function, named by the semantic conventions
-    /// ([resource](https://opentelemetry.io/docs/specs/semconv/resource/faas/)).
-    fn resource(&self, service: &str) -> Vec<(String, String)> {
-        let memory = self.text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|memory| memory.parse::<u64>().ok());
-        let detected = [
-            ("cloud.provider", Some("aws".to_owned())),
-            ("cloud.platform", Some("aws_lambda".to_owned())),
-            ("cloud.region", self.text("AWS_REGION")),
-            ("faas.name", self.text("AWS_LAMBDA_FUNCTION_NAME")),
-            ("faas.version", self.text("AWS_LAMBDA_FUNCTION_VERSION")),
-            ("faas.instance", self.text("AWS_LAMBDA_LOG_STREAM_NAME")),
-            ("faas.max_memory", memory.map(|megabytes| (megabytes << 20).to_string())),
-            ("aws.log.group.names", self.text("AWS_LAMBDA_LOG_GROUP_NAME")),
-        ];
-        let detected = detected.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-        // Later attributes override earlier ones of the same name: configured ones override detected ones.
-        let mut attributes: Vec<(String, String)> = detected.chain(self.resource_attributes()).collect();
-        attributes.push(("service.name".to_owned(), service.to_owned()));
-        attributes
     }
 }
 

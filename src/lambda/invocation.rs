@@ -1,4 +1,4 @@
-//! The invocation loop: event in, response posted, line logged, spans exported.
+//! The invocation loop: event in, response posted, line logged, spans and metrics exported.
 //!
 //! lambda_runtime starts the loop of an environment with one invocation at a time, and supports SnapStart. Its own response service is not used: at TRACE it
 //! logs the whole event, which contains the secret; it parses every event before we do, and copies every response. A
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use futures_util::future::join;
 use http::StatusCode;
 use lambda_http::lambda_runtime::tower::Layer;
 use lambda_http::lambda_runtime::{Error, LambdaEvent, LambdaInvocation, Runtime};
@@ -111,7 +112,7 @@ pub struct Tracing {
 pub async fn run<S: Store>(origin: Origin<S>, config: LoopConfig, telemetry: Telemetry) -> Result<(), Error> {
     let concurrent = config.concurrency > 1;
     let Telemetry { metrics, traces, started } = telemetry;
-    let has_batches = matches!(metrics, Some(Metrics::Batches(..)));
+    let has_batches = matches!(metrics, Some(Metrics::Batches(..) | Metrics::Exported(..)));
     let exporter = traces.as_ref().filter(|_| concurrent).map(|traces| traces.exporter.clone());
     if exporter.is_some() || has_batches {
         register_for_sigterm().await;
@@ -138,6 +139,9 @@ pub async fn run<S: Store>(origin: Origin<S>, config: LoopConfig, telemetry: Tel
         let unused = service_fn(async |_: LambdaEvent<IgnoredAny>| Ok::<(), Error>(()));
         Runtime::new(unused).layer(ReplaceWith(Handler(shared.clone()))).run().await
     };
+    if concurrent && let Some(metrics) = shared.reporter.exporter().cloned() {
+        tokio::spawn(async move { metrics.run().await });
+    }
     if concurrent && has_batches {
         // The process is not frozen between events, so that a timer works.
         let shared = shared.clone();
@@ -402,8 +406,21 @@ impl<S: Store> Shared<S> {
         if let Err(panic) = AssertUnwindSafe(self.origin.refresh(deadline)).catch_unwind().await {
             error!(request_id, "the work between events failed: {}", Failure::from_panic(panic));
         }
-        if let Some(traces) = self.traces.as_ref().filter(|_| !self.concurrent) {
-            traces.exporter.flush(FlushReason::BetweenEvents, started + left.saturating_sub(FLUSH_MARGIN)).await;
+        if self.concurrent {
+            return;
+        }
+        let latest = started + left.saturating_sub(FLUSH_MARGIN);
+        // Boxed, because few invocations need it.
+        let metrics = self.reporter.exporter().filter(|metrics| metrics.has_queued());
+        let metrics = metrics.map(|metrics| Box::pin(metrics.flush(FlushReason::BetweenEvents, latest)));
+        match (&self.traces, metrics) {
+            (None, None) => {}
+            (Some(traces), None) => traces.exporter.flush(FlushReason::BetweenEvents, latest).await,
+            (None, Some(metrics)) => metrics.await,
+            // At the same time, so that the next event waits for one timeout only.
+            (Some(traces), Some(metrics)) => {
+                Box::pin(join(traces.exporter.flush(FlushReason::BetweenEvents, latest), metrics)).await;
+            }
         }
     }
 

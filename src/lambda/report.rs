@@ -1,7 +1,8 @@
-//! The log of invocations: metrics in lines of their own or in batches, or plain log lines.
+//! The log of invocations: metrics in lines of their own, in batches or to a collector, or plain log lines.
 
 use std::borrow::Cow;
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,6 +15,7 @@ use tracing::{info, warn};
 use crate::origin::Origin;
 use crate::telemetry::count_line::{self, CountMetrics};
 use crate::telemetry::metrics_batch::{AccessLines, BatchWriter};
+use crate::telemetry::metrics_exporter::MetricsExporter;
 use crate::telemetry::metrics_line::{LineWriter, LogLine};
 use crate::telemetry::stdout::{STDOUT, Stdout};
 use crate::telemetry::throttle::LogThrottle;
@@ -28,13 +30,18 @@ pub enum Metrics {
     Lines(LineWriter),
     /// Lines for many invocations, and log lines of some.
     Batches(BatchWriter, AccessLines),
+    /// Messages to a collector, and log lines of some.
+    Exported(Arc<MetricsExporter>, AccessLines),
 }
 
 impl Metrics {
-    fn count_metrics(&self) -> CountMetrics {
+    /// The metrics in the lines of exposures and conversions.
+    fn count_metrics(&self) -> Option<CountMetrics> {
         match self {
-            Self::Lines(lines) => lines.count_metrics(),
-            Self::Batches(batches, _) => batches.count_metrics(),
+            Self::Lines(lines) => Some(lines.count_metrics()),
+            Self::Batches(batches, _) => Some(batches.count_metrics()),
+            // The exporter counts them.
+            Self::Exported(..) => None,
         }
     }
 }
@@ -65,7 +72,7 @@ struct Counters {
 impl Reporter {
     pub(super) fn new(metrics: Option<Metrics>, init: Duration) -> Self {
         Self {
-            count_metrics: metrics.as_ref().map(Metrics::count_metrics),
+            count_metrics: metrics.as_ref().and_then(Metrics::count_metrics),
             metrics,
             init,
             reported: AtomicBool::new(false),
@@ -105,7 +112,9 @@ impl Reporter {
             return;
         }
         let access = match &self.metrics {
-            Some(Metrics::Batches(_, access)) => Some(access.includes(record, duration, request_id)),
+            Some(Metrics::Batches(_, access) | Metrics::Exported(_, access)) => {
+                Some(access.includes(record, duration, request_id))
+            }
             _ => None,
         };
         let trace_id = if access == Some(false) { None } else { trace_id() };
@@ -128,6 +137,10 @@ impl Reporter {
         let written = match metrics {
             Metrics::Lines(lines) => lines.write(&line, Stdout),
             Metrics::Batches(batches, _) => batches.add(&line, Instant::now(), Stdout),
+            Metrics::Exported(exporter, _) => {
+                exporter.add(&line, Instant::now());
+                Ok(())
+            }
         };
         if let Err(error) = written {
             // If standard output is closed, this warning is lost too.
@@ -135,12 +148,24 @@ impl Reporter {
         }
     }
 
-    /// Writes the metrics that wait.
+    /// Writes the metrics that wait, or queues them for the exporter.
     pub(super) fn flush(&self) {
-        if let Some(Metrics::Batches(batches, _)) = &self.metrics
-            && let Err(error) = batches.flush(Stdout)
-        {
-            warn!(%error, "cannot write the metrics of the last invocations");
+        match &self.metrics {
+            Some(Metrics::Batches(batches, _)) => {
+                if let Err(error) = batches.flush(Stdout) {
+                    warn!(%error, "cannot write the metrics of the last invocations");
+                }
+            }
+            Some(Metrics::Exported(exporter, _)) => exporter.collect(),
+            Some(Metrics::Lines(_)) | None => {}
+        }
+    }
+
+    /// The exporter of the metrics.
+    pub(super) fn exporter(&self) -> Option<&Arc<MetricsExporter>> {
+        match &self.metrics {
+            Some(Metrics::Exported(exporter, _)) => Some(exporter),
+            _ => None,
         }
     }
 

@@ -2,13 +2,14 @@
 //!
 //! - [`log`]: JSON log lines; `throttle`: their rate limiter; `stdout`: standard output that never blocks a response
 //! - [`metrics_line`]: the line of an invocation, in CloudWatch's Embedded Metric Format; [`metrics_batch`]: a line of many;
-//!   `metrics_group`: the invocations that wait for it
+//!   [`metrics_exporter`]: metrics to a collector; `metrics_group`: the invocations that wait for both
 //! - [`trace`]: parents, sampling and spans; [`spans`]: their pipeline; [`exporter`]: spans to a collector
 
 pub mod count_line;
 pub mod exporter;
 pub mod log;
 pub mod metrics_batch;
+pub mod metrics_exporter;
 mod metrics_group;
 pub mod metrics_line;
 pub mod spans;
@@ -17,6 +18,7 @@ pub(crate) mod throttle;
 pub mod trace;
 
 use self::metrics_batch::AccessLines;
+use self::metrics_exporter::MetricsExport;
 use self::metrics_line::MetricsConfig;
 use self::spans::TracesConfig;
 
@@ -32,10 +34,12 @@ pub struct TelemetryConfig {
 }
 
 /// How metrics are written.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum MetricsMode {
     /// A line for each invocation.
     Line,
     /// A line for many invocations, and log lines of some.
     Batch(AccessLines),
+    /// Messages to a collector, and log lines of some.
+    Otlp(AccessLines, Box<MetricsExport>),
 }

@@ -37,15 +37,7 @@ pub struct Traces {
 impl Traces {
     /// Sets up the pipeline.
     pub fn new(config: &TracesConfig) -> Self {
-        let attributes = config.resource.iter().map(|(name, value)| match value.parse::<i64>() {
-            Ok(bytes) if name == "faas.max_memory" => KeyValue::new(name.clone(), bytes),
-            _ if name == "aws.log.group.names" => {
-                KeyValue::new(name.clone(), Value::Array(Array::String(vec![value.clone().into()])))
-            }
-            _ => KeyValue::new(name.clone(), value.clone()),
-        });
-        let resource = Resource::builder_empty().with_detector(Box::new(TelemetryResourceDetector));
-        let resource = resource.with_attributes(attributes).build();
+        let resource = resource(&config.resource);
         let queue = Arc::new(SpanQueue::new(&config.export));
         let provider = SdkTracerProvider::builder()
             .with_span_processor(Enqueue(queue.clone()))
@@ -59,4 +51,17 @@ impl Traces {
     pub(crate) fn tracer(&self) -> SdkTracer {
         self.provider.tracer("nearedge")
     }
+}
+
+/// The resource with these attributes of the function, and those of the SDK.
+pub(super) fn resource(attributes: &[(String, String)]) -> Resource {
+    let attributes = attributes.iter().map(|(name, value)| match value.parse::<i64>() {
+        Ok(bytes) if name == "faas.max_memory" => KeyValue::new(name.clone(), bytes),
+        _ if name == "aws.log.group.names" => {
+            KeyValue::new(name.clone(), Value::Array(Array::String(vec![value.clone().into()])))
+        }
+        _ => KeyValue::new(name.clone(), value.clone()),
+    });
+    let resource = Resource::builder_empty().with_detector(Box::new(TelemetryResourceDetector));
+    resource.with_attributes(attributes).build()
 }
