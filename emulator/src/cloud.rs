@@ -264,7 +264,7 @@ impl Cloud {
             .listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
             .await
             .map_err(|error| format!("cannot open a port for the X-Ray daemon: {error}"))?;
-        let env = handler_env(&options, &endpoint, &credentials, &public_url, daemon_address);
+        let env = handler_env(&options, &endpoint, &credentials, &public_url, (daemon_address, console_address));
         let variable = |name: &str| env.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
         let service = variable("OTEL_SERVICE_NAME").unwrap_or_else(|| FUNCTION_NAME.to_owned());
         let secret = variable("lambda_auth").unwrap_or_default();
@@ -530,7 +530,7 @@ fn handler_env(
     endpoint: &str,
     credentials: &Credentials,
     public_url: &str,
-    daemon: SocketAddr,
+    (daemon, console): (SocketAddr, SocketAddr),
 ) -> Vec<(String, String)> {
     let mut env = vec![
         ("bucket", options.bucket.clone()),
@@ -543,6 +543,11 @@ fn handler_env(
         ("AWS_SECRET_ACCESS_KEY", credentials.secret_access_key().to_owned()),
     ];
     env.extend(credentials.session_token().map(|token| ("AWS_SESSION_TOKEN", token.to_owned())));
+    // Otherwise metrics=otlp would send metrics to AWS. A collector of the user's receives all signals.
+    if !options.env.iter().any(|(name, _)| name == "OTEL_EXPORTER_OTLP_ENDPOINT") {
+        let endpoint = format!("http://{}/v1/metrics", address::loopback(console));
+        env.push(("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", endpoint));
+    }
     let own = options.env.iter().rev().find(|(name, _)| name == "experiments");
     // An empty value disables experiments, and the other settings would be errors then.
     if options.experiments.is_some() && own.is_none_or(|(_, key)| !key.trim().is_empty()) {

@@ -1,7 +1,7 @@
 //! CloudWatch: the metrics of a local run, and the log lines that Lambda itself writes.
 //!
-//! Metrics come from log lines in Embedded Metric Format and from the other parts of the local cloud. Everything is in
-//! memory.
+//! Metrics come from log lines in Embedded Metric Format, over OTLP and from the other parts of the local cloud. Everything
+//! is in memory.
 //!
 //! [Embedded Metric Format](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html).
 
@@ -10,6 +10,7 @@ pub mod definition_log;
 pub mod experiment_log;
 pub mod insights;
 pub mod metric_math;
+mod otlp;
 pub mod watched;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};

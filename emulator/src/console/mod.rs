@@ -30,8 +30,8 @@ const PERCENTILE_SECS: u64 = 10;
 /// The number of traces that the page lists.
 const TRACES: usize = 40;
 
-/// The maximum size of a batch of spans, in bytes.
-const SPANS_BYTES_MAX: usize = 16 << 20;
+/// The maximum size of an export request of OTLP, in bytes.
+const EXPORT_BYTES_MAX: usize = 16 << 20;
 
 /// The maximum size of a list of faults, in bytes: more than the names of all faults.
 const FAULT_BYTES_MAX: usize = 4096;
@@ -104,7 +104,7 @@ pub fn serve(listener: TcpListener, console: Console) -> Server {
 impl Console {
     async fn respond(&self, request: Request<Incoming>) -> Result<Response<Body>, BoxError> {
         let path = request.uri().path().to_owned();
-        if path == "/v1/traces" {
+        if path == "/v1/traces" || path == "/v1/metrics" {
             match self.faults.collector() {
                 None => {}
                 Some(CollectorFault::Hang) => std::future::pending().await,
@@ -117,7 +117,7 @@ impl Console {
                 }
                 Some(CollectorFault::Reset) => return Err("injected fault: otlp-reset".into()),
             }
-            return Ok(self.receive_spans(request).await);
+            return Ok(self.receive_export(request, path == "/v1/metrics").await);
         }
         if path == "/fault" {
             return Ok(self.configure_faults(request).await);
@@ -175,16 +175,20 @@ impl Console {
         text(StatusCode::OK, "text/plain", lines)
     }
 
-    /// Receives an export request of OTLP over HTTP, as a collector does.
-    async fn receive_spans(&self, request: Request<Incoming>) -> Response<Body> {
-        let Ok(body) = serve::collect(request.into_body(), SPANS_BYTES_MAX).await else {
-            return text(StatusCode::PAYLOAD_TOO_LARGE, "text/plain", "expected at most 16 MiB of spans\n");
+    /// Receives an export request of OTLP over HTTP, as a collector does: metrics or spans.
+    async fn receive_export(&self, request: Request<Incoming>, has_metrics: bool) -> Response<Body> {
+        let Ok(body) = serve::collect(request.into_body(), EXPORT_BYTES_MAX).await else {
+            return text(StatusCode::PAYLOAD_TOO_LARGE, "text/plain", "expected at most 16 MiB of spans or metrics\n");
         };
-        if self.xray.receive_request(&body) {
-            // An empty ExportTraceServiceResponse.
+        let (is_valid, message) = match has_metrics {
+            true => (self.cloudwatch.put_otlp(&body), "ExportMetricsServiceRequest"),
+            false => (self.xray.receive_request(&body), "ExportTraceServiceRequest"),
+        };
+        if is_valid {
+            // An empty response message.
             text(StatusCode::OK, "application/x-protobuf", "")
         } else {
-            text(StatusCode::BAD_REQUEST, "text/plain", "expected an ExportTraceServiceRequest in protobuf\n")
+            text(StatusCode::BAD_REQUEST, "text/plain", format!("expected an {message} in protobuf\n"))
         }
     }
 

@@ -212,7 +212,9 @@ async fn unknown_pages_methods_and_spans_get_a_4xx() {
     ] {
         assert_eq!(cloud.send(method, &format!("{base}{path}"), &[]).await.status, status, "{path}");
     }
-    let spans = Request::post(format!("{base}/v1/traces")).body("not protobuf".into()).unwrap();
-    assert_eq!(cloud.request(spans).await.status, StatusCode::BAD_REQUEST);
+    for path in ["/v1/traces", "/v1/metrics"] {
+        let export = Request::post(format!("{base}{path}")).body("not protobuf".into()).unwrap();
+        assert_eq!(cloud.request(export).await.status, StatusCode::BAD_REQUEST, "{path}");
+    }
     cloud.shut_down().await;
 }

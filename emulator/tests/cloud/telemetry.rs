@@ -261,6 +261,31 @@ async fn a_failing_collector_rarely_costs_a_timeout() {
 }
 
 #[tokio::test]
+async fn metrics_over_otlp_are_those_of_the_invocations() {
+    let env = [("metrics", "otlp"), ("log_ratio", "0"), ("slow_ms", "900000")];
+    let cloud = start(Options { environments: 1, ..with_env(&env) }).await;
+    send(&cloud, 250).await;
+    cloud.api("/index.html", &[]).await;
+    let (cloudwatch, journal) = (cloud.cloud.cloudwatch.clone(), cloud.journal.clone());
+    // SIGTERM exports what waits.
+    cloud.shut_down().await;
+    let values = |name: &str, dimensions: &[(&str, &str)]| {
+        let dimensions = [&[("service", "lambdaapi")], dimensions].concat();
+        cloudwatch.values(&MetricName::new("nearedge", name, &dimensions), 0, u64::MAX, u64::MAX).concat()
+    };
+    let sum = |name: &str| values(name, &[]).iter().sum::<f64>();
+    assert_eq!((sum("Status2xx"), sum("AuthFailure"), sum("ColdStart")), (250.0, 1.0, 1.0));
+    assert_eq!(values("Duration", &[]).len(), 251);
+    for variant in ["v1", "v2"] {
+        let durations = values("Duration", &[("variant", variant), ("outcome", "found")]);
+        assert!(durations.len() == 125 && durations.iter().all(|ms| *ms > 0.0), "{variant}: {durations:?}");
+    }
+    let lines = journal.lines();
+    let written: Vec<_> = lines.iter().filter(|line| line.contains("_aws") || line.contains("answered")).collect();
+    assert!(written.is_empty(), "{written:#?}");
+}
+
+#[tokio::test]
 async fn metrics_have_dimensions_that_no_request_can_extend() {
     let cloud = start(Options { environments: 1, ..options() }).await;
     cloud.api("/test.html", &[SECRET, ("test_version", "v1")]).await;
