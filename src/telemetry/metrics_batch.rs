@@ -112,8 +112,12 @@ impl fmt::Debug for BatchWriter {
 impl State {
     fn write_all(&mut self, config: &MetricsConfig, out: &mut impl Write) -> io::Result<()> {
         let Self { formatters, groups, .. } = self;
-        // All of them, even if one fails.
-        groups.drain().fold(Ok(()), |written, group| written.and(formatters.write(&group, config, out)))
+        let mut written = Ok(());
+        for group in groups.drain() {
+            // All of them, even if one fails.
+            written = written.and(formatters.write(&group, config, out));
+        }
+        written
     }
 }
 

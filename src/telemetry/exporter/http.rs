@@ -80,7 +80,7 @@ impl HttpSender {
 pub(in crate::telemetry) struct SendError {
     /// One line without a secret.
     pub(in crate::telemetry) problem: String,
-    /// Whether the collector has certainly not accepted it, and may accept it later.
+    /// Whether it was not accepted, and may be accepted later. After a timeout this is not known.
     pub(in crate::telemetry) is_temporary: bool,
 }
 

@@ -4,10 +4,10 @@
 //! exporter then sends it before the next event is requested, so that no freeze delays it. A slow or unreachable collector
 //! costs at most one timeout per `BACKOFF`, and never a response.
 //!
-//! Sums have delta temporality, so that an invocation that is sent twice would count twice. The queue therefore keeps only
-//! what the collector certainly did not accept: no connection, or a status that asks to try again. Everything else that fails
-//! is dropped and counted in a log line. As with spans, an error on an established connection is the exception: the request is
-//! sent once more at once, because the collector has usually closed an idle connection.
+//! Sums have delta temporality, so that an invocation that is sent twice counts twice. The queue therefore keeps only what
+//! was not accepted: without a connection, or with a status that asks to try again. After a timeout, which leaves that open, and
+//! after any other status it is dropped and counted in a log line. As with spans, a request is sent once more at once after an
+//! error on an established connection, because the collector has usually closed an idle one.
 //!
 //! - `config`: settings; `batch`: metrics of an interval, and their message; `histogram`: exponential histograms
 

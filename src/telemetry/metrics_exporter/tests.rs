@@ -246,6 +246,23 @@ fn a_hundred_invocations_are_one_batch_with_all_groups() {
 }
 
 #[test]
+fn a_hundred_hits_of_a_test_cost_at_most_60_bytes_each() {
+    let environment = Environment::new();
+    let added = 4_800;
+    let mut bytes = 0;
+    for index in 0..added {
+        let (outcome, status, size) =
+            [("found", 200, 10_000), ("found", 200, 51_234), ("not_modified", 304, 0)][index as usize % 3];
+        environment.add(&record(["v1", "v2"][index as usize % 2], outcome, status, size), 80 + index, 10);
+        if environment.exporter.has_queued() {
+            bytes += environment.messages().iter().map(Message::encoded_len).sum::<usize>();
+        }
+    }
+    bytes += environment.messages().iter().map(Message::encoded_len).sum::<usize>();
+    assert!(bytes <= 60 * added as usize, "{} bytes for each", bytes as f64 / added as f64);
+}
+
+#[test]
 fn a_queue_that_is_too_long_loses_its_oldest_batches() {
     let environment = Environment::new();
     // Four data points each.
