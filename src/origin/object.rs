@@ -1,6 +1,7 @@
 //! Stage: fetch the object.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nearedge_core::http::range::{ByteRange, IfRange};
@@ -47,8 +48,11 @@ impl<S: Store> Origin<S> {
                 range: request.range.as_deref().and_then(ByteRange::parse),
                 if_range: request.if_range.as_deref().map(IfRange::parse),
                 cached: None,
+                overflow: None,
             },
         };
+        let overflow = (context.transfer() == Transfer::Streamed).then(Arc::default);
+        let request = FetchRequest { overflow: overflow.as_ref(), ..request };
         let mut reason = Missing::NoSuchKey;
         let mut source = None;
         let mut waited = Duration::ZERO;

@@ -29,8 +29,12 @@ impl<S: Store> Origin<S> {
         if bytes.end.saturating_sub(bytes.start) > STREAM_BYTES_MAX {
             return None;
         }
-        // Boxed, because few responses need it.
-        Some(match Box::pin(self.store.open(request.key, head, bytes, deadline)).await {
+        let opened = match request.overflow.and_then(|overflow| overflow.take(&bytes)) {
+            Some(body) => Ok(body),
+            // Boxed, because few responses need it.
+            None => Box::pin(self.store.open(request.key, head, bytes, deadline)).await,
+        };
+        Some(match opened {
             Ok(body) => (Outcome::Found(Object { head: head.clone(), range, body: Body::default() }), Some(body)),
             Err(error) => (Outcome::NotFetched(request.key.clone(), error), None),
         })

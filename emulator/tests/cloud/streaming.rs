@@ -8,7 +8,7 @@ use http::StatusCode;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use crate::support::{SECRET, TestCloud, start, with_env};
+use crate::support::{SECRET, TestCloud, start, wait_until, with_env};
 
 const LARGE: usize = 12 << 20;
 
@@ -77,6 +77,22 @@ async fn a_large_object_is_streamed_whole_and_in_ranges() {
         }
         let response = cloud.open("/film.bin", &[version, ("range", "bytes=99999999-")]).await;
         assert_eq!(response.status(), StatusCode::RANGE_NOT_SATISFIABLE);
+        cloud.shut_down().await;
+    }
+}
+
+#[tokio::test]
+async fn a_large_object_needs_one_request_to_s3() {
+    for range in [None, Some(("range", "bytes=1000-"))] {
+        let [door, _] = doors();
+        let cloud = cloud_with(door).await;
+        let headers: Vec<_> = [("test_version", "v1")].into_iter().chain(range).collect();
+        for expected in [1.0, 2.0] {
+            let response = cloud.open("/film.bin", &headers).await;
+            assert!(read(response.into_body(), usize::MAX).await.1);
+            wait_until(|| cloud.s3_requests() >= expected).await;
+            assert_eq!(cloud.s3_requests(), expected, "{range:?}");
+        }
         cloud.shut_down().await;
     }
 }

@@ -185,7 +185,8 @@ fn is_authenticated(event: &str) -> bool {
     if accounts.peek().is_some() && accounts.all(is_number) {
         return true;
     }
-    serde_json::from_str(event).is_ok_and(|caller: Caller<'_>| caller.request_context.account_id.as_str() != "anonymous")
+    serde_json::from_str(event)
+        .is_ok_and(|caller: Caller<'_>| caller.request_context.account_id.as_str() != "anonymous")
 }
 
 /// Whether the domain is that of a Function URL, `<id>.lambda-url.<region>.on.aws`

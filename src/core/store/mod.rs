@@ -5,6 +5,7 @@ mod stream;
 
 use std::future::Future;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::http::accept::Accepts;
@@ -13,7 +14,7 @@ use crate::http::range::{ByteRange, IfRange};
 use crate::object::{Head, ObjectKey};
 
 pub use self::fetched::{Cause, FetchError, Fetched, Missing};
-pub use self::stream::{BodyStream, NextBytes, OpenBody};
+pub use self::stream::{BodyStream, NextBytes, OpenBody, Overflow};
 
 /// Which part of an object a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,13 +48,15 @@ pub struct FetchRequest<'a> {
     /// The cached version, if any. Sent as If-None-Match; [`Fetched::NotModified`] then means that the cached body is
     /// current.
     pub cached: Option<&'a Head>,
+    /// Receives a body that may not be read, if the door takes streams.
+    pub overflow: Option<&'a Arc<Overflow>>,
 }
 
 impl<'a> FetchRequest<'a> {
     /// An unconditional request for the whole of `key`, or for its head.
     pub fn unconditional(key: &'a ObjectKey, part: Part, fits: Fits<'a>) -> Self {
         let conditions = Conditions::default();
-        Self { key, part, conditions, range: None, if_range: None, accepts: None, fits, cached: None }
+        Self { key, part, conditions, range: None, if_range: None, accepts: None, fits, cached: None, overflow: None }
     }
 
     /// The result that needs no body, for an object or a range of it; `None` if the body must be sent.

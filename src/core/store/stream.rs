@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
+use crate::object::Reservation;
 use crate::store::fetched::FetchError;
 
 /// The next bytes of an object; `None` after the last ones.
@@ -18,10 +21,38 @@ pub trait BodyStream: Send {
     /// # Errors
     /// If the object ends early. The stream has ended then.
     fn next(&mut self) -> NextBytes<'_>;
+
+    /// Keeps `reservation` until the stream is dropped: the permit of its connection.
+    fn hold(&mut self, reservation: Reservation);
 }
 
 /// A body that is read while it is sent.
 pub struct OpenBody(pub Box<dyn BodyStream>);
+
+/// Receives the body of an object that is too large for memory, so that no second request is needed for it.
+///
+/// Only a request that reaches S3 itself fills it: not one that shares the request of another, or that the cache answers.
+#[derive(Debug, Default)]
+pub struct Overflow(Mutex<Option<(Range<u64>, OpenBody)>>);
+
+impl Overflow {
+    /// Keeps the body of these bytes.
+    pub fn put(&self, range: Range<u64>, body: OpenBody) {
+        *self.0.lock() = Some((range, body));
+    }
+
+    /// Lets the body keep `reservation`, if there is one.
+    pub fn hold(&self, reservation: Reservation) {
+        if let Some((_, body)) = &mut *self.0.lock() {
+            body.0.hold(reservation);
+        }
+    }
+
+    /// The body, if it is that of exactly these bytes.
+    pub fn take(&self, range: &Range<u64>) -> Option<OpenBody> {
+        self.0.lock().take().filter(|(found, _)| found == range).map(|(_, body)| body)
+    }
+}
 
 impl fmt::Debug for OpenBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -116,3 +116,6 @@ impl RuntimeApi {
 fn size_line(len: usize) -> String {
     format!("{len:x}\r\n")
 }
+
+#[cfg(test)]
+mod tests;

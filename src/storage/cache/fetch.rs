@@ -6,7 +6,7 @@ use std::time::Instant;
 use futures_util::FutureExt;
 use nearedge_core::object::{Body, Head, Object, ObjectKey, base64_len};
 use nearedge_core::request::door::PAYLOAD_BYTES_MAX;
-use nearedge_core::store::{FetchError, FetchRequest, FetchResponse, Fetched, Part, Source, Store};
+use nearedge_core::store::{FetchError, FetchRequest, FetchResponse, Fetched, Overflow, Part, Source, Store};
 use tracing::{Instrument, Span};
 
 use crate::moment::Moment;
@@ -79,7 +79,7 @@ impl<S: Store> Shared<S> {
         cached: Option<(Arc<IndexEntry>, Body)>,
         deadline: Instant,
     ) -> FetchResponse {
-        let shared = self.fetch_shared(request.key, part, cached, deadline).await;
+        let shared = self.fetch_shared(request.key, (part, request.overflow), cached, deadline).await;
         let result = match shared.result {
             Ok(Fetched::Object(Object { head, body, .. })) => Ok(match Selection::new(request, &head) {
                 Selection::Answer(answer) => answer,
@@ -101,15 +101,16 @@ impl<S: Store> Shared<S> {
     pub(super) async fn fetch_shared(
         self: &Arc<Self>,
         key: &ObjectKey,
-        part: Part,
+        (part, overflow): (Part, Option<&Arc<Overflow>>),
         cached: Option<(Arc<IndexEntry>, Body)>,
         deadline: Instant,
     ) -> SharedFetch {
         loop {
             let just_cached = || self.just_cached(key, part, deadline);
             let start = || {
-                let (shared, key, cached) = (self.clone(), key.clone(), cached.clone());
-                let call = async move { shared.fetch_and_store(&key, part, cached, deadline).await };
+                let (shared, key, cached, overflow) = (self.clone(), key.clone(), cached.clone(), overflow.cloned());
+                let call =
+                    async move { shared.fetch_and_store(&key, (part, overflow.as_ref()), cached, deadline).await };
                 // The spans belong to the invocation of the leader, whichever caller polls the future.
                 call.instrument(Span::current()).boxed()
             };
@@ -144,13 +145,14 @@ impl<S: Store> Shared<S> {
     async fn fetch_and_store(
         &self,
         key: &ObjectKey,
-        part: Part,
+        (part, overflow): (Part, Option<&Arc<Overflow>>),
         cached: Option<(Arc<IndexEntry>, Body)>,
         deadline: Instant,
     ) -> SharedFetch {
         let fits = |head: &Head, _: Option<&_>| part == Part::Head || base64_len(head.size_bytes) <= PAYLOAD_BYTES_MAX;
         let request = FetchRequest {
             cached: cached.as_ref().map(|(entry, _)| &entry.head),
+            overflow,
             ..FetchRequest::unconditional(key, part, &fits)
         };
         let requested_at = Moment::now();

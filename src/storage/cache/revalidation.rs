@@ -83,7 +83,7 @@ impl<S: Store> Shared<S> {
                 let body = self.index.body(&entry.version);
                 let part = if body.is_some() { Part::Whole } else { Part::Head };
                 let cached = body.filter(|_| !entry.is_ambiguous()).map(|body| (entry.clone(), body));
-                let result = self.fetch_shared(&key, part, cached, deadline).await.result;
+                let result = self.fetch_shared(&key, (part, None), cached, deadline).await.result;
                 if result.is_err_and(|error| error.cause().is_some()) {
                     self.index.start_backoff(&key, &entry);
                 }

@@ -3,13 +3,14 @@
 //! - `request`: the requests that one fetch needs; `attempt`: interceptors; `response_fields`: repairs odd header fields
 //! - `error`: S3's errors, sorted; `limits`: timeouts and retries; `circuit_breaker`: protection from an S3 that hangs
 //! - `body_budget`: the memory of bodies in flight; `presign`: URLs for objects that do not fit into a response
-//! - `stream`: objects that are read while they are sent
+//! - `stream`: opens objects that are read while they are sent; `opened`: their bodies
 
 mod attempt;
 mod body_budget;
 mod circuit_breaker;
 mod error;
 mod limits;
+mod opened;
 mod presign;
 mod request;
 mod response_fields;
@@ -29,7 +30,7 @@ use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{ResponseChecksumValidation, SharedCredentialsProvider, StalledStreamProtectionConfig};
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
-use nearedge_core::object::{Encoding, Head, ObjectKey};
+use nearedge_core::object::{Encoding, Head, ObjectKey, Reservation};
 use nearedge_core::store::{FetchError, FetchRequest, FetchResponse, OpenBody, Part, Source, Store, StoreStats};
 use tokio::sync::Semaphore;
 
@@ -171,7 +172,7 @@ impl Store for S3 {
             return failed(FetchError::TimedOut(S3Error::NoTimeLeft.into()));
         }
         // Before the clock starts: waiting for a connection says nothing about S3.
-        let Ok(_connection) = tokio::time::timeout(budget, self.connections.acquire()).await else {
+        let Ok(Ok(connection)) = tokio::time::timeout(budget, self.connections.clone().acquire_owned()).await else {
             return failed(FetchError::Busy(S3Error::NoConnection.into()));
         };
         let started = Instant::now();
@@ -212,6 +213,9 @@ impl Store for S3 {
             Err(_) if !has_responded() => CallOutcome::Inconclusive,
             _ => CallOutcome::Responded,
         });
+        if let Some(overflow) = request.overflow {
+            overflow.hold(Reservation::new(connection));
+        }
         FetchResponse { waited, ..FetchResponse::new(result, Source::Bypass) }
     }
 

@@ -24,6 +24,7 @@ use crate::storage::s3::S3;
 use crate::storage::s3::attempt::SpanGuard;
 use crate::storage::s3::error::{BodyError, S3Error, fetch_error, status_of};
 use crate::storage::s3::limits::FIRST_BYTE_TIMEOUT;
+use crate::storage::s3::opened::open_body;
 use crate::telemetry::trace::child_span;
 
 impl S3 {
@@ -151,8 +152,12 @@ impl S3 {
             expires: output.expires_string,
             redirect_location: output.website_redirect_location,
         });
-        // Returning here drops the unread body, which closes the connection.
+        // Returning here drops the unread body, which closes the connection, unless the door takes streams.
         if let Some(answer) = request.answer_without_body(&head, selected.as_ref().map(|(part, _)| part)) {
+            if let (Fetched::TooLarge(_), Some(overflow)) = (&answer, request.overflow) {
+                let range = selected.map_or(0..head.size_bytes, |(part, _)| part);
+                overflow.put(range.clone(), open_body(output.body, range.end - range.start));
+            }
             return Ok(Ok(answer));
         }
         let announced = output.content_length.map(|_| length);

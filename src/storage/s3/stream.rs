@@ -1,18 +1,15 @@
-//! Objects that are read while they are sent: nothing but the chunks in flight is in memory.
+//! Opens objects that are read while they are sent.
 
 use std::ops::Range;
 use std::time::Instant;
 
-use aws_sdk_s3::primitives::ByteStream;
-use bytes::Bytes;
-use nearedge_core::object::{Head, ObjectKey};
-use nearedge_core::store::{BodyStream, FetchError, NextBytes, OpenBody};
-use tokio::sync::OwnedSemaphorePermit;
+use nearedge_core::object::{Head, ObjectKey, Reservation};
+use nearedge_core::store::{FetchError, OpenBody};
 
 use crate::storage::s3::S3;
 use crate::storage::s3::circuit_breaker::Permit;
-use crate::storage::s3::error::{BodyError, S3Error, fetch_error, status_of};
-use crate::storage::s3::limits::FIRST_BYTE_TIMEOUT;
+use crate::storage::s3::error::{S3Error, fetch_error, status_of};
+use crate::storage::s3::opened::open_body;
 use crate::storage::s3::request::content_range;
 
 impl S3 {
@@ -62,40 +59,8 @@ impl S3 {
         if found != range || output.e_tag != head.etag {
             return Err(FetchError::Failed(S3Error::WrongRange.into()));
         }
-        let expected = range.end.saturating_sub(range.start);
-        Ok(OpenBody(Box::new(S3Body { body: output.body, received: 0, expected, _connection: permit })))
-    }
-}
-
-/// The rest of a body from S3. Dropping it before its end closes its connection.
-struct S3Body {
-    body: ByteStream,
-    received: u64,
-    expected: u64,
-    _connection: OwnedSemaphorePermit,
-}
-
-impl S3Body {
-    async fn read(&mut self) -> Option<Result<Bytes, BodyError>> {
-        let chunk = match tokio::time::timeout(FIRST_BYTE_TIMEOUT, self.body.next()).await {
-            Ok(Some(Ok(chunk))) => chunk,
-            Ok(None) if self.received == self.expected => return None,
-            Ok(None) => return Some(Err(self.wrong_length())),
-            Ok(Some(Err(error))) => return Some(Err(BodyError::Aborted(error.into()))),
-            Err(_) => return Some(Err(BodyError::Stalled)),
-        };
-        self.received += chunk.len() as u64;
-        Some(if self.received > self.expected { Err(self.wrong_length()) } else { Ok(chunk) })
-    }
-
-    fn wrong_length(&self) -> BodyError {
-        BodyError::WrongLength { sent: self.received, expected: self.expected }
-    }
-}
-
-impl BodyStream for S3Body {
-    fn next(&mut self) -> NextBytes<'_> {
-        let failed = |error| FetchError::Unavailable(S3Error::Body(error).into());
-        Box::pin(async move { self.read().await.map(|chunk| chunk.map_err(failed)) })
+        let mut opened = open_body(output.body, range.end.saturating_sub(range.start));
+        opened.0.hold(Reservation::new(permit));
+        Ok(opened)
     }
 }

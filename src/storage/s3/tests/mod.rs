@@ -111,6 +111,7 @@ async fn fetch(s3: &S3, range: Option<&str>) -> Result<Fetched, FetchError> {
 async fn fetch_within(s3: &S3, range: Option<&str>, budget: Duration) -> Result<Fetched, FetchError> {
     let (key, fits) = (ObjectKey::new("v1/test.html".into()), |_: &Head, _: Option<&Range<u64>>| true);
     let request = FetchRequest {
+        overflow: None,
         range: range.and_then(ByteRange::parse),
         ..FetchRequest::unconditional(&key, Part::Whole, &fits)
     };
