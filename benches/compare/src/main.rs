@@ -9,6 +9,7 @@
 
 mod chunked;
 #[path = "../../fixture/event.rs"]
+#[allow(dead_code, reason = "benches use it")]
 mod event;
 mod handler;
 mod report;
