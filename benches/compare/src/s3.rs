@@ -6,10 +6,15 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use compare::header;
 
 use crate::runtime_api::read_message;
+
+/// The time that S3 takes until the first byte of a large object, at the least: AWS states 100 to 200 ms
+/// ([guidelines](https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html)).
+const FIRST_BYTE_LATENCY: Duration = Duration::from_millis(20);
 
 /// An object of 100 MiB, made once.
 static LARGE: OnceLock<Vec<u8>> = OnceLock::new();
@@ -91,12 +96,13 @@ fn serve(mut stream: impl Read + Write, request_count: &AtomicU64) -> std::io::R
         response.extend_from_slice(b"\r\n");
         if status.starts_with("200") && !line.starts_with("HEAD") {
             if large {
+                std::thread::sleep(FIRST_BYTE_LATENCY);
                 // Not copied: the time to the first byte is the server's. After a first part, the driver on the same core gets
                 // its turn: otherwise its scheduling would be measured.
                 let (first, rest) = body.split_at(64 << 10);
                 response.extend_from_slice(first);
                 stream.write_all(&response)?;
-                std::thread::sleep(std::time::Duration::from_millis(2));
+                std::thread::sleep(Duration::from_millis(2));
                 response.clear();
                 stream.write_all(rest)?;
             } else {
