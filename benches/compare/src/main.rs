@@ -55,8 +55,8 @@ usage: compare BOOTSTRAP [--python PYTHON] [--rounds N] [--out FOLDER] [--only P
   --python PYTHON    also measure the reference, with an interpreter that has awslambdaric and boto3
   --rounds N         rounds of each measurement (9)
   --out FOLDER       write compare.md and compare.svg to this folder
-  --only PART        measure this part only: throttled (a fourteenth of a core), misses, memory or
-                     streams
+  --only PART        measure this part only: throttled (a fourteenth of a core), misses, memory,
+                     telemetry or streams
   --gate             fail if a target, other than P2, is missed by more than a quarter";
 
 struct Arguments {
@@ -378,7 +378,9 @@ impl Bench {
         // Lambda sets the daemon's address whether or not an invocation is sampled.
         let line = off.env("metrics", "true").env("AWS_XRAY_DAEMON_ADDRESS", address);
         let sampled = Program { sampled: true, ..line.clone() };
-        let programs = [("off", off), ("metrics line", line), ("metrics line, spans over UDP", sampled)];
+        let batches = off.env("metrics", "batch").env("log_ratio", "0");
+        let programs =
+            [("off", off), ("metrics line", line), ("metrics line, spans over UDP", sampled), ("batches", batches)];
         let handlers = programs.map(|(name, program)| (name, self.start(&program)));
         let mut rounds = vec![Vec::new(); handlers.len()];
         let mut latencies = vec![Vec::new(); handlers.len()];
@@ -467,6 +469,10 @@ fn main() {
     if arguments.only.as_deref() == Some("memory") {
         bench.memory(&ours, &mut report);
         return println!("{:#?}", report.peak_rss);
+    }
+    if arguments.only.as_deref() == Some("telemetry") {
+        bench.telemetry(&ours, &mut report);
+        return println!("{}", report.rows_section());
     }
     if arguments.only.as_deref() == Some("streams") {
         return println!("{}", bench.streams(&ours).section());

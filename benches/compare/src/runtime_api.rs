@@ -148,7 +148,10 @@ fn serve(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
         let request = std::str::from_utf8(&message[..head_bytes(&message).unwrap_or(0)]).unwrap_or("");
         let mut parts = request.split([' ', '/']);
         let id = parts.by_ref().skip_while(|part| *part != "invocation").nth(1).unwrap_or("");
-        if id == "next" {
+        if request.contains("/extension/") {
+            // Registering is part of the start, and the handler goes on without.
+            stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")?;
+        } else if id == "next" {
             let Some((id, event)) = next(shared) else { return Ok(()) };
             let deadline = std::time::SystemTime::now() + Duration::from_secs(20);
             let deadline = deadline.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
