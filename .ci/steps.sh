@@ -208,7 +208,8 @@ step_doors() {
 
 # All of what `cargo test` sends a twentieth of.
 step_counting() {
-  VISITORS=10000 cargo test --locked --workspace --test cloud -- --nocapture no_count_is_lost_or_doubled
+  VISITORS=10000 INVOCATIONS=10000 cargo test --locked --workspace --test cloud -- \
+    --nocapture no_count_is_lost_or_doubled no_metric_is_lost_or_doubled an_invocation_costs_at_most
 }
 
 # The cases are GrowthBook's, with a licence of their own: they lie beside the checkout.

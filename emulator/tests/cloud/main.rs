@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests fail by panicking")]
 
 mod access;
+mod batches;
 mod bucket;
 mod bucket_listing;
 mod bucket_refusal;
