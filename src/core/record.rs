@@ -86,10 +86,11 @@ impl Record {
         }
     }
 
-    /// Notes that the body of a streamed response ended early.
-    pub fn interrupt(&mut self, error: FetchError) {
+    /// Notes that the body of a streamed response ended after `sent` bytes; without an error if the client has gone.
+    pub fn interrupt(&mut self, error: Option<FetchError>, sent: u64) {
         self.outcome = INTERRUPTED;
-        self.error = Some(error);
+        self.error = error;
+        self.body_bytes = sent;
     }
 
     /// The record of a warm-up event.

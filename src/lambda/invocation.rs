@@ -27,7 +27,8 @@ use nearedge_core::request::door::Transfer;
 use nearedge_core::request::event::{self, EventError};
 use nearedge_core::request::header_names::HeaderNames;
 use nearedge_core::request::visit::Visit;
-use nearedge_core::store::{FetchError, Store};
+use nearedge_core::response::payload::Payload;
+use nearedge_core::store::{FetchError, OpenBody, Store};
 use serde::de::IgnoredAny;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -461,26 +462,37 @@ impl<S: Store> Shared<S> {
             (None, Transfer::Buffered) => self.api.post_response(request_id, invocation_id, payload.parts()).await,
             (None, Transfer::Streamed) => self.api.post_chunk(request_id, invocation_id, payload.parts()).await,
             // Boxed, because few responses need it.
-            (Some(mut body), _) => {
-                let prelude = &payload.parts()[0];
-                match Box::pin(self.api.post_stream(request_id, invocation_id, prelude, &mut body, deadline)).await {
-                    Ok(Posted::Whole(status)) => Ok(status),
-                    Ok(Posted::Interrupted(error)) => {
-                        record.interrupt(error);
-                        Ok(StatusCode::OK)
-                    }
-                    Ok(Posted::OutOfTime) => {
-                        record.interrupt(FetchError::TimedOut(OutOfTime.into()));
-                        Ok(StatusCode::OK)
-                    }
-                    Err(error) => Err(error),
-                }
-            }
+            (Some(body), _) => Box::pin(self.stream(invocation, &payload, body, deadline, &mut record)).await,
         };
         drop(posting);
         log_post_result(request_id, posted);
         trace::finish(span, &record);
         Ok(record)
+    }
+
+    /// Posts a response whose body is read while it is sent. Notes in the record if the body ends early.
+    async fn stream(
+        &self,
+        invocation: &Invocation,
+        payload: &Payload,
+        mut body: OpenBody,
+        deadline: Instant,
+        record: &mut Record,
+    ) -> std::io::Result<StatusCode> {
+        let Invocation { request_id, invocation_id, .. } = invocation;
+        let (prelude, mut sent) = (&payload.parts()[0], 0);
+        let limit = (deadline, &mut sent);
+        let error = match self.api.post_stream(request_id, invocation_id.as_deref(), prelude, &mut body, limit).await? {
+            Posted::Whole(status) => return Ok(status),
+            Posted::Interrupted(error) => Some(error),
+            Posted::OutOfTime => Some(FetchError::TimedOut(OutOfTime.into())),
+            Posted::Disconnected(error) => {
+                debug!(request_id, %error, "the client has gone");
+                None
+            }
+        };
+        record.interrupt(error, sent);
+        Ok(StatusCode::OK)
     }
 
     async fn post_failure(&self, invocation: &Invocation, failure: &Failure) {

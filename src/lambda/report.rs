@@ -194,6 +194,8 @@ fn log_plainly(request_id: &str, trace_id: Option<&str>, record: &Record, stats:
         trace_id,
         key = record.key.as_ref().map(|key| key.as_str()),
         variant = record.variant(),
+        assigned = record.forced.then_some("forced"),
+        rule = record.rule.as_deref(),
         status = record.status,
         outcome = record.outcome,
         missing = record.missing.map(|missing| missing.name()),
@@ -202,7 +204,8 @@ fn log_plainly(request_id: &str, trace_id: Option<&str>, record: &Record, stats:
         cache = record.source.map(Source::name),
         cache_bytes = stats.cached_bytes,
         cache_evictions = stats.evictions,
-        duration_ms = duration.as_secs_f64() * 1e3,
+        // Rounded to microseconds, as the metric is.
+        duration_ms = (duration.as_nanos() as f64 / 1e3).round() / 1e3,
         error,
         "answered"
     );

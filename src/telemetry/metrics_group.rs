@@ -27,6 +27,8 @@ pub(super) struct Groups {
     minute: u64,
     /// The last invocation.
     last: Option<Instant>,
+    /// The last minute with a failure.
+    failed_minute: Option<u64>,
     groups: Vec<Group>,
 }
 
@@ -80,7 +82,9 @@ impl Groups {
         group.invocations += 1;
         line.measured.for_each(|metric, value| group.push(metric, value));
         let is_full = group.invocations == INVOCATIONS_MAX;
-        match (was_idle || self.groups.len() == GROUPS_MAX, is_full) {
+        // The first failure of a minute: an alarm must not wait for the next event of an environment that fails.
+        let is_news = record.status >= 500 && self.failed_minute.replace(self.minute) != Some(self.minute);
+        match (was_idle || is_news || self.groups.len() == GROUPS_MAX, is_full) {
             (true, _) => Due::All,
             (false, true) => Due::Full(index),
             (false, false) => Due::Nothing,

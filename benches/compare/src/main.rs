@@ -55,8 +55,8 @@ usage: compare BOOTSTRAP [--python PYTHON] [--rounds N] [--out FOLDER] [--only P
   --python PYTHON    also measure the reference, with an interpreter that has awslambdaric and boto3
   --rounds N         rounds of each measurement (9)
   --out FOLDER       write compare.md and compare.svg to this folder
-  --only PART        measure this part only: throttled (a fourteenth of a core), misses, memory,
-                     telemetry or streams
+  --only PART        measure this part only: throttled (a fourteenth of a core), definition (of experiments,
+                     at the start), misses, memory, telemetry or streams
   --gate             fail if a target, other than P2, is missed by more than a quarter";
 
 struct Arguments {
@@ -469,6 +469,10 @@ fn main() {
     if arguments.only.as_deref() == Some("memory") {
         bench.memory(&ours, &mut report);
         return println!("{:#?}", report.peak_rss);
+    }
+    if arguments.only.as_deref() == Some("definition") {
+        bench.definition(&warm, &mut report);
+        return println!("start without and with a definition of 10 kB, ms, and the ratio: {:.2?}", report.definition);
     }
     if arguments.only.as_deref() == Some("telemetry") {
         bench.telemetry(&ours, &mut report);

@@ -218,8 +218,9 @@ impl Lambda {
             // The channel fails when the process exits, or when its stream breaks.
             Ok(Err(_)) => Err(FunctionError(format!("RequestId: {request_id} Error: Runtime exited"))),
             Err(_) => {
-                // If the process has exited, another process may have its id.
-                if !environment.has_exited() {
+                // If the process has exited, another process may have its id. If it waits for its next event, it has ended the
+                // invocation: only the caller still reads the response.
+                if !environment.has_exited() && !self.0.pool.lock().is_idle(environment) {
                     environment.signal(Signal::SIGKILL);
                 }
                 let seconds = timeout.as_secs_f64();

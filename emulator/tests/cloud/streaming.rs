@@ -1,5 +1,7 @@
 //! Streamed responses: objects that are too large for memory, through doors that take streams.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use emulator::cloud::Options;
 use emulator::fault::S3Fault;
@@ -169,5 +171,23 @@ async fn a_door_without_streams_gets_a_presigned_url() {
     assert_eq!(response.status, StatusCode::TEMPORARY_REDIRECT);
     // A move between doors: this one still gets base64.
     assert_eq!(cloud.api("/test.html", &[SECRET, ("test_version", "v2")]).await.status, StatusCode::OK);
+    cloud.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_slow_client_ends_a_stream_before_the_timeout() {
+    let streaming = Some(Streaming { bytes_per_sec: Some(1_000_000), drains: false });
+    let door = Door::FunctionUrl { streaming, origin_access_control: false };
+    let timeout = Duration::from_secs(2);
+    let cloud = start(Options { door, timeout, environments: 1, ..with_env(&[("deadline_margin_ms", "500")]) }).await;
+    cloud.put("v1/film.bin", large(), "video/mp4").await;
+    let response = cloud.open("/film.bin", &[("test_version", "v1")]).await;
+    let (received, is_whole) = read(response.into_body(), usize::MAX).await;
+    assert!(!is_whole && received.len() < LARGE, "{} bytes, whole: {is_whole}", received.len());
+    let logged = "the function's timeout ended the response";
+    cloud.wait_for_log(|line| line.contains("\"interrupted\"") && line.contains(logged)).await;
+    assert_eq!(cloud.api("/test.html", &[SECRET, ("test_version", "v2")]).await.status, StatusCode::OK);
+    let killed = cloud.journal.lines().into_iter().filter(|line| line.contains("signal: 9")).collect::<Vec<_>>();
+    assert_eq!(killed, Vec::<String>::new());
     cloud.shut_down().await;
 }

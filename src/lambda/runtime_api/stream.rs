@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use http::StatusCode;
-use nearedge_core::store::OpenBody;
+use nearedge_core::store::{FetchError, OpenBody};
 use tokio::io::AsyncWriteExt;
 
 use crate::lambda::runtime_api::connection::Connection;
@@ -39,17 +39,17 @@ impl RuntimeApi {
         Ok(self.exchange(message.into(), &[head.clone(), body.clone(), tail]).await?.status)
     }
 
-    /// Posts a response whose body is read while it is sent, until `deadline`.
+    /// Posts a response whose body is read while it is sent, until `deadline`. `sent` counts the bytes of the body.
     ///
     /// # Errors
-    /// If the API cannot be reached, does not acknowledge the response, or closes the connection because the client has gone.
+    /// If the API cannot be reached or does not acknowledge the response.
     pub(crate) async fn post_stream(
         &self,
         request_id: &str,
         invocation_id: Option<&[u8]>,
         prelude: &Bytes,
         body: &mut OpenBody,
-        deadline: Instant,
+        (deadline, sent): (Instant, &mut u64),
     ) -> io::Result<Posted> {
         let idle = self.idle.lock().pop();
         let mut connection = match idle {
@@ -60,45 +60,23 @@ impl RuntimeApi {
         let mut head = self.streaming_head(request_id, invocation_id);
         head.extend_from_slice(size_line(prelude.len()).as_bytes());
         head.extend_from_slice(prelude);
-        let sending = async {
-            connection.stream.write_all(&head).await?;
-            while let Some(chunk) = body.0.next().await {
-                let chunk = match chunk {
-                    Ok(chunk) if chunk.is_empty() => continue,
-                    Ok(chunk) => chunk,
-                    Err(error) => return Ok(Some(error)),
-                };
-                // Ends the chunk before, in the same write.
-                let line = Bytes::from(format!("\r\n{}", size_line(chunk.len())));
-                connection.stream.write_all_buf(&mut line.chain(chunk)).await?;
+        connection.stream.write_all(&head).await?;
+        // With the acknowledgement: Lambda may still send the last bytes to a slow client.
+        let posting = async {
+            let error = match send(&mut connection, body, sent).await {
+                Ok(()) => None,
+                Err(Broken::Body(error)) => Some(error),
+                Err(Broken::Connection(error)) => return Ok(Posted::Disconnected(error)),
+            };
+            connection.stream.write_all(&end_of_stream(error.as_ref())?).await?;
+            let response = connection.read_response().await?;
+            if response.reusable {
+                self.idle.lock().push(connection);
             }
-            Ok::<_, io::Error>(None)
+            Ok(error.map_or(Posted::Whole(response.status), Posted::Interrupted))
         };
-        let sent = tokio::time::timeout_at(deadline.into(), sending).await;
-        let (posted, message) = match sent {
-            Ok(Ok(None)) => (None, String::new()),
-            Ok(Ok(Some(error))) => {
-                let message = error.cause().map(ToString::to_string).unwrap_or_default();
-                (Some(Posted::Interrupted(error)), message)
-            }
-            Ok(Err(error)) => return Err(error),
-            // A chunk may be half-sent: nothing but the end of the connection tells the API.
-            Err(_) => return Ok(Posted::OutOfTime),
-        };
-        let mut tail = Vec::from(b"\r\n0\r\n".as_slice());
-        if posted.is_some() {
-            let report = ErrorReport { error_type: ERROR_NAME, error_message: &message, stack_trace: [] };
-            let report = base64_simd::STANDARD.encode_to_string(serde_json::to_vec(&report)?);
-            push_field(&mut tail, ERROR_TYPE, Some(ERROR_NAME.as_bytes()));
-            push_field(&mut tail, ERROR_BODY, Some(report.as_bytes()));
-        }
-        tail.extend_from_slice(b"\r\n");
-        connection.stream.write_all(&tail).await?;
-        let response = connection.read_response().await?;
-        if response.reusable {
-            self.idle.lock().push(connection);
-        }
-        Ok(posted.unwrap_or(Posted::Whole(response.status)))
+        // A chunk may be half-sent: nothing but the end of the connection, which is dropped, tells the API.
+        tokio::time::timeout_at(deadline.into(), posting).await.unwrap_or(Ok(Posted::OutOfTime))
     }
 
     fn streaming_head(&self, request_id: &str, invocation_id: Option<&[u8]>) -> Vec<u8> {
@@ -110,6 +88,41 @@ impl RuntimeApi {
         head.extend_from_slice(b"\r\n");
         head
     }
+}
+
+/// What ended a stream early.
+enum Broken {
+    Body(FetchError),
+    Connection(io::Error),
+}
+
+/// Sends a body, chunk by chunk.
+async fn send(connection: &mut Connection, body: &mut OpenBody, sent: &mut u64) -> Result<(), Broken> {
+    while let Some(chunk) = body.0.next().await {
+        let chunk = chunk.map_err(Broken::Body)?;
+        if chunk.is_empty() {
+            continue;
+        }
+        // Ends the chunk before, in the same write.
+        let (len, line) = (chunk.len(), Bytes::from(format!("\r\n{}", size_line(chunk.len()))));
+        connection.stream.write_all_buf(&mut line.chain(chunk)).await.map_err(Broken::Connection)?;
+        *sent += len as u64;
+    }
+    Ok(())
+}
+
+/// The last chunk, and the trailers that report an error.
+fn end_of_stream(error: Option<&FetchError>) -> io::Result<Vec<u8>> {
+    let mut tail = Vec::from(b"\r\n0\r\n".as_slice());
+    if let Some(error) = error {
+        let message = error.cause().map(ToString::to_string).unwrap_or_default();
+        let report = ErrorReport { error_type: ERROR_NAME, error_message: &message, stack_trace: [] };
+        let report = base64_simd::STANDARD.encode_to_string(serde_json::to_vec(&report)?);
+        push_field(&mut tail, ERROR_TYPE, Some(ERROR_NAME.as_bytes()));
+        push_field(&mut tail, ERROR_BODY, Some(report.as_bytes()));
+    }
+    tail.extend_from_slice(b"\r\n");
+    Ok(tail)
 }
 
 /// The first line of a chunk (RFC 9112 §7.1).

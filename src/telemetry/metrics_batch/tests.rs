@@ -146,6 +146,17 @@ fn an_idle_environment_writes_its_invocation_at_once() {
 }
 
 #[test]
+fn the_first_failure_of_a_minute_is_written_at_once() {
+    let mut environment = Environment::warm();
+    environment.add(&record("v1", "found", 200, 1), 1.0, 10);
+    assert_eq!(environment.lines().len(), 0);
+    environment.add(&record("v1", "failed", 502, 1), 1.0, 20);
+    assert_eq!(environment.lines().len(), 2, "the hit before it, too");
+    environment.add(&record("v1", "failed", 502, 1), 1.0, 30);
+    assert_eq!(environment.lines().len(), 2);
+}
+
+#[test]
 fn a_hundred_hits_of_a_test_cost_at_most_60_bytes_each() {
     let mut environment = Environment::warm();
     let mut added = 0;

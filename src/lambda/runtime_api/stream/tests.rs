@@ -50,7 +50,8 @@ async fn post(script: Script, last: &str, timeout: Duration) -> (io::Result<Post
     };
     let client = async {
         let (mut body, prelude) = (OpenBody(Box::new(script)), Bytes::from_static(b"{}\0\0\0\0\0\0\0\0"));
-        let posted = api.post_stream("id", Some(b"echo"), &prelude, &mut body, Instant::now() + timeout).await;
+        let limit = (Instant::now() + timeout, &mut 0);
+        let posted = api.post_stream("id", Some(b"echo"), &prelude, &mut body, limit).await;
         // Closes the connection, if the stream has not ended.
         drop(api);
         posted
@@ -90,6 +91,14 @@ async fn an_error_within_a_stream_is_a_trailer() {
     let report = base64_simd::STANDARD.decode_to_vec(body.split_once(": ").unwrap().1).unwrap();
     let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
     assert_eq!(report["errorMessage"], "S3 broke off");
+}
+
+#[tokio::test]
+async fn a_response_that_is_not_acknowledged_ends_at_the_deadline() {
+    // The server waits for more than the client sends.
+    let (posted, received) = post(Script(vec![b"all"], End::Whole), "never", Duration::from_millis(50)).await;
+    assert!(matches!(posted, Ok(Posted::OutOfTime)), "{posted:?}");
+    assert!(received.ends_with("\r\n0\r\n\r\n"), "{received}");
 }
 
 #[tokio::test]
