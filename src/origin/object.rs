@@ -16,6 +16,7 @@ use tracing::warn;
 
 use crate::origin::Origin;
 use crate::origin::found::{Found, worst_source};
+use crate::origin::stream::stream;
 
 impl<S: Store> Origin<S> {
     /// Fetches the first candidate that exists; continues with the missing stage if none does.
@@ -72,7 +73,7 @@ impl<S: Store> Origin<S> {
             }
             let request = FetchRequest { key: &candidate.key, accepts, ..request };
             let response = self.fetch(&request, deadline).await;
-            let mut stream = None;
+            let mut opened = None;
             source = worst_source(source, response.source);
             waited += response.waited;
             let error = response.result.as_ref().err().or(response.hidden_error.as_ref());
@@ -92,9 +93,9 @@ impl<S: Store> Origin<S> {
                 Ok(Fetched::NotModified(head)) => Outcome::NotModified(head),
                 Ok(Fetched::PreconditionFailed) => Outcome::PreconditionFailed,
                 Ok(Fetched::Unsatisfiable(size)) => Outcome::RangeNotSatisfiable(size),
-                Ok(Fetched::TooLarge(head)) => match self.stream(&request, &head, context, deadline).await {
+                Ok(Fetched::TooLarge(head)) => match stream(&request, &head) {
                     Some((outcome, body)) => {
-                        stream = body;
+                        opened = body;
                         outcome
                     }
                     None => {
@@ -107,7 +108,7 @@ impl<S: Store> Origin<S> {
                 requested: Some(first.key.clone()),
                 served: Some(candidate),
                 variant: variant.filter(|_| candidate.of_variant && exists),
-                stream,
+                stream: opened,
                 source,
                 waited,
                 error,

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use emulator::cloud::Options;
 use emulator::fault::S3Fault;
 use emulator::gateway::door::{Door, Streaming};
-use http::StatusCode;
+use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
@@ -190,4 +190,76 @@ async fn a_slow_client_ends_a_stream_before_the_timeout() {
     let killed = cloud.journal.lines().into_iter().filter(|line| line.contains("signal: 9")).collect::<Vec<_>>();
     assert_eq!(killed, Vec::<String>::new());
     cloud.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_replaced_or_deleted_object_is_noticed_at_once() {
+    let [door, _] = doors();
+    let settings = [("cache_ttl_secs", "600"), ("variant_fallback", "true")];
+    let cloud = start(Options { door, environments: 1, ..with_env(&settings) }).await;
+    cloud.put("v1/film.bin", large(), "video/mp4").await;
+    cloud.put("film.bin", large().slice(..6 << 20), "video/mp4").await;
+    let get = async || {
+        let response = cloud.open("/film.bin", &[("test_version", "v1")]).await;
+        let status = response.status();
+        (status, read(response.into_body(), usize::MAX).await)
+    };
+    assert_eq!(get().await, (StatusCode::OK, (large(), true)));
+    let other = large().slice(1..);
+    cloud.put("v1/film.bin", other.clone(), "video/mp4").await;
+    assert!(get().await == (StatusCode::OK, (other, true)), "the new version");
+    cloud.s3().delete_object().bucket(&cloud.cloud.bucket).key("v1/film.bin").send().await.unwrap();
+    assert!(get().await == (StatusCode::OK, (large().slice(..6 << 20), true)), "the unversioned object");
+    cloud.shut_down().await;
+}
+
+#[tokio::test]
+async fn the_head_of_a_large_object_needs_no_body() {
+    for door in doors() {
+        let cloud = cloud_with(door).await;
+        let url = format!("http://{}/film.bin", cloud.cloud.gateway);
+        for _ in 0..2 {
+            let head = cloud.send(Method::HEAD, &url, &[SECRET, ("test_version", "v1")]).await;
+            assert_eq!((head.status, head.header("content-type")), (StatusCode::OK, "video/mp4"));
+        }
+        cloud.wait_for_logs(2, |line| line.contains("\"BodyBytes\":0,") && line.contains("\"found\"")).await;
+        cloud.shut_down().await;
+    }
+}
+
+#[tokio::test]
+async fn streams_recover_with_s3() {
+    let [door, _] = doors();
+    let cloud = cloud_with(door).await;
+    let get = async || {
+        let response = cloud.open("/film.bin", &[("test_version", "v1")]).await;
+        let status = response.status();
+        read(response.into_body(), usize::MAX).await;
+        status
+    };
+    assert_eq!(get().await, StatusCode::OK);
+    cloud.cloud.faults.set_s3(Some(S3Fault::Error(503, "SlowDown")));
+    assert_eq!(get().await, StatusCode::SERVICE_UNAVAILABLE);
+    cloud.wait_for_log(|line| line.contains("\"outcome\":\"unavailable\"") && line.contains("503 SlowDown")).await;
+    cloud.cloud.faults.set_s3(None);
+    for _ in 0..3 {
+        assert_eq!(get().await, StatusCode::OK);
+    }
+    cloud.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_is_no_error() {
+    for door in doors() {
+        let cloud = cloud_with(door).await;
+        for _ in 0..3 {
+            let response = cloud.open("/film.bin", &[("test_version", "v1")]).await;
+            read(response.into_body(), 1).await;
+        }
+        let small = cloud.api("/test.html", &[SECRET, ("test_version", "v2")]).await;
+        assert_eq!(small.status, StatusCode::OK);
+        let errors = cloud.journal.lines().into_iter().filter(|line| line.contains("\"ERROR\"")).collect::<Vec<_>>();
+        assert_eq!(errors, Vec::<String>::new());
+        cloud.shut_down().await;
+    }
 }

@@ -163,30 +163,29 @@ fn describe_unsupported(version: Option<&str>) -> &'static str {
     }
 }
 
-/// Whether IAM has authenticated the caller of a function URL: if its type of authentication is `NONE`, the caller's account is
-/// `anonymous`.
+/// Whether IAM has authenticated the caller of a function URL: the event then names an account. With the type of authentication
+/// `NONE` it names `anonymous`. AWS does not document the value for CloudFront.
 fn is_authenticated(event: &str) -> bool {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Caller<'a> {
+    struct Event<'a> {
         #[serde(borrow)]
-        request_context: Account<'a>,
+        request_context: Context<'a>,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Account<'a> {
+    struct Context<'a> {
         #[serde(borrow)]
         account_id: Text<'a>,
     }
-    const MEMBER: &[u8] = b"\"accountId\":\"";
-    let mut accounts = memchr::memmem::find_iter(event.as_bytes(), MEMBER).peekable();
-    let is_number = |at: usize| event.as_bytes().get(at + MEMBER.len()).is_some_and(u8::is_ascii_digit);
-    // A viewer can add such a member only to the query's parameters. The event itself decides then.
-    if accounts.peek().is_some() && accounts.all(is_number) {
-        return true;
-    }
-    serde_json::from_str(event)
-        .is_ok_and(|caller: Caller<'_>| caller.request_context.account_id.as_str() != "anonymous")
+    // Quotes within strings are escaped, and a viewer chooses only strings: this is the context itself. The rest of the event is
+    // long.
+    const START: &str = "\"requestContext\":{";
+    let context = memchr::memmem::find(event.as_bytes(), START.as_bytes())
+        .and_then(|at| event.get(at + START.len() - 1..))
+        .and_then(|context| Context::deserialize(&mut serde_json::Deserializer::from_str(context)).ok())
+        .or_else(|| serde_json::from_str(event).ok().map(|event: Event<'_>| event.request_context));
+    context.is_some_and(|context| !matches!(context.account_id.as_str(), "" | "anonymous"))
 }
 
 /// Whether the domain is that of a Function URL, `<id>.lambda-url.<region>.on.aws`
@@ -579,12 +578,17 @@ mod tests {
         assert_eq!(door(url, json!("123456789012")), Door::FunctionUrl { by_iam: true });
         assert_eq!(door(url, json!("anonymous")), Door::FunctionUrl { by_iam: false });
         assert_eq!(door(url, Value::Null), Door::FunctionUrl { by_iam: false });
-        assert_eq!(door(url, json!("AIDACKCEVSQ6C2EXAMPLE")), Door::FunctionUrl { by_iam: true });
+        assert_eq!(door(url, json!("")), Door::FunctionUrl { by_iam: false });
         let mut event = event();
-        event["requestContext"] = json!({"domainName": url, "accountId": "anonymous", "http": {"method": "GET"}});
-        event["queryStringParameters"] = json!({"accountId": "123456789012"});
-        let of_query = parse(&serde_json::to_vec(&event).unwrap()).unwrap().door;
-        assert_eq!(of_query, Door::FunctionUrl { by_iam: false });
+        // A viewer chooses the query.
+        event["queryStringParameters"] =
+            json!({"accountId": "123456789012", "requestContext": "{\"accountId\":\"1\"}"});
+        for account in [json!("anonymous"), Value::Null] {
+            event["requestContext"] = json!({"domainName": url, "accountId": account, "http": {"method": "GET"}});
+            for event in [serde_json::to_vec(&event).unwrap(), serde_json::to_vec_pretty(&event).unwrap()] {
+                assert_eq!(parse(&event).unwrap().door, Door::FunctionUrl { by_iam: false }, "{account}");
+            }
+        }
         assert_eq!(door("abc.execute-api.eu-west-1.amazonaws.com", json!("123456789012")), Door::HttpApi);
         assert_eq!(door("abc.lambda-url.on.aws.example.com", json!("123456789012")), Door::HttpApi);
     }

@@ -336,7 +336,8 @@ impl<'a> Response<'a> {
         self.server_timing.clone_from(&personal.server_timing);
         // A failure is no view of a page: the next visit is the first.
         if let Some(cookies) = personal.cookies.as_deref().filter(|_| self.status < 500) {
-            self.cookies.extend_from_slice(cookies);
+            // Before those of sessions: some doors take one cookie.
+            self.cookies.splice(..0, cookies.iter().cloned());
         }
     }
 

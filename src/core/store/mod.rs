@@ -48,7 +48,7 @@ pub struct FetchRequest<'a> {
     /// The cached version, if any. Sent as If-None-Match; [`Fetched::NotModified`] then means that the cached body is
     /// current.
     pub cached: Option<&'a Head>,
-    /// Receives a body that may not be read, if the door takes streams.
+    /// Receives the body of an object that does not fit, if the door takes streams.
     pub overflow: Option<&'a Arc<Overflow>>,
 }
 
@@ -177,18 +177,6 @@ impl StoreStats {
 pub trait Store: Send + Sync + 'static {
     /// Fetches an object. Always returns before `deadline`.
     fn fetch(&self, request: &FetchRequest<'_>, deadline: Instant) -> impl Future<Output = FetchResponse> + Send;
-
-    /// Opens the bytes `range` of an object that is too large for memory. They are of the version that `head` describes.
-    /// Returns before `deadline`; the bytes may arrive later.
-    fn open(
-        &self,
-        _key: &ObjectKey,
-        _head: &Head,
-        _range: Range<u64>,
-        _deadline: Instant,
-    ) -> impl Future<Output = Result<OpenBody, FetchError>> + Send {
-        async { Err(FetchError::Failed(std::io::Error::other("this store reads only whole objects").into())) }
-    }
 
     /// Signs a URL of the object, or of its head, that works without credentials for `ttl`. Returns before `deadline`.
     fn presign(

@@ -29,15 +29,21 @@ pub trait BodyStream: Send {
 /// A body that is read while it is sent.
 pub struct OpenBody(pub Box<dyn BodyStream>);
 
-/// Receives the body of an object that is too large for memory, so that no second request is needed for it.
+impl fmt::Debug for OpenBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OpenBody")
+    }
+}
+
+/// Receives the body of an object that is too large for memory.
 ///
-/// Only a request that reaches S3 itself fills it: not one that shares the request of another, or that the cache answers.
+/// A store that finds [`Fetched::TooLarge`](crate::store::Fetched::TooLarge) fills it with the bytes that the request needs.
 #[derive(Debug, Default)]
-pub struct Overflow(Mutex<Option<(Range<u64>, OpenBody)>>);
+pub struct Overflow(Mutex<Option<(Option<Range<u64>>, OpenBody)>>);
 
 impl Overflow {
-    /// Keeps the body of these bytes.
-    pub fn put(&self, range: Range<u64>, body: OpenBody) {
+    /// Keeps the body of the object, or of this range of it.
+    pub fn put(&self, range: Option<Range<u64>>, body: OpenBody) {
         *self.0.lock() = Some((range, body));
     }
 
@@ -48,14 +54,13 @@ impl Overflow {
         }
     }
 
-    /// The body, if it is that of exactly these bytes.
-    pub fn take(&self, range: &Range<u64>) -> Option<OpenBody> {
-        self.0.lock().take().filter(|(found, _)| found == range).map(|(_, body)| body)
+    /// Whether there is no body.
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().is_none()
     }
-}
 
-impl fmt::Debug for OpenBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OpenBody")
+    /// The body, and the range that it holds.
+    pub fn take(&self) -> Option<(Option<Range<u64>>, OpenBody)> {
+        self.0.lock().take()
     }
 }

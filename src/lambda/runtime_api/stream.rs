@@ -66,17 +66,24 @@ impl RuntimeApi {
             let error = match send(&mut connection, body, sent).await {
                 Ok(()) => None,
                 Err(Broken::Body(error)) => Some(error),
-                Err(Broken::Connection(error)) => return Ok(Posted::Disconnected(error)),
+                Err(Broken::Connection(error)) => return Ok((Posted::Disconnected(error), false)),
             };
             connection.stream.write_all(&end_of_stream(error.as_ref())?).await?;
             let response = connection.read_response().await?;
-            if response.reusable {
-                self.idle.lock().push(connection);
-            }
-            Ok(error.map_or(Posted::Whole(response.status), Posted::Interrupted))
+            Ok((error.map_or(Posted::Whole(response.status), Posted::Interrupted), response.reusable))
         };
-        // A chunk may be half-sent: nothing but the end of the connection, which is dropped, tells the API.
-        tokio::time::timeout_at(deadline.into(), posting).await.unwrap_or(Ok(Posted::OutOfTime))
+        let posted: Result<io::Result<_>, _> = tokio::time::timeout_at(deadline.into(), posting).await;
+        let Ok(posted) = posted else {
+            // A chunk may be half-sent: nothing but the end of the connection tells the API, and it must not come after megabytes
+            // that wait in buffers.
+            let _ = connection.stream.set_zero_linger();
+            return Ok(Posted::OutOfTime);
+        };
+        let (posted, is_reusable) = posted?;
+        if is_reusable {
+            self.idle.lock().push(connection);
+        }
+        Ok(posted)
     }
 
     fn streaming_head(&self, request_id: &str, invocation_id: Option<&[u8]>) -> Vec<u8> {

@@ -19,14 +19,11 @@ mod singleflight;
 mod uploaded;
 
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nearedge_core::object::{Head, ObjectKey};
-use nearedge_core::store::{
-    FetchError, FetchRequest, FetchResponse, Fetched, OpenBody, Part, Source, Store, StoreStats,
-};
+use nearedge_core::store::{FetchError, FetchRequest, FetchResponse, Fetched, Part, Source, Store, StoreStats};
 use tracing::field;
 
 pub use self::index::CacheConfig;
@@ -75,7 +72,7 @@ impl<S: Store> Store for Cache<S> {
         let hit = shared.hit(request, entry.as_ref(), now);
         lookup.record("nearedge.cache.fresh", hit.is_some());
         drop(lookup);
-        if let Some(response) = hit {
+        if let Some(response) = hit.filter(|response| !lacks_body(request, response)) {
             return response;
         }
         // Boxed, because this future is large and a hit need not carry it.
@@ -86,7 +83,11 @@ impl<S: Store> Store for Cache<S> {
                 Some(entry) if entry.is_fresh(now) => shared.fetch_fresh(request, &entry, deadline).await,
                 Some(entry) => shared.fetch_expired(request, &entry, now, deadline).await,
             };
-            let response = shared.represent(request, response, deadline).await;
+            let mut response = shared.represent(request, response, deadline).await;
+            if lacks_body(request, &response) {
+                // Neither the cache nor another's request has it.
+                response = shared.bypass(request, deadline).await;
+            }
             // A stale response without an error was sent without waiting for S3.
             let waited = if response.source == Source::Stale && response.hidden_error.is_none() {
                 Duration::ZERO
@@ -96,16 +97,6 @@ impl<S: Store> Store for Cache<S> {
             FetchResponse { waited, ..response }
         })
         .await
-    }
-
-    async fn open(
-        &self,
-        key: &ObjectKey,
-        head: &Head,
-        range: Range<u64>,
-        deadline: Instant,
-    ) -> Result<OpenBody, FetchError> {
-        self.0.store.open(key, head, range, deadline).await
     }
 
     async fn presign(
@@ -153,6 +144,11 @@ impl<S: Store> Shared<S> {
             Selection::Body(range) => Some(slice(&entry.head, &self.index.body(&entry.version)?, range)),
         }
     }
+}
+
+/// Whether a response needs the body of an object that is too large for memory, to be read while it is sent.
+fn lacks_body(request: &FetchRequest<'_>, response: &FetchResponse) -> bool {
+    request.overflow.is_some_and(|overflow| overflow.is_empty()) && matches!(response.result, Ok(Fetched::TooLarge(_)))
 }
 
 impl<S> fmt::Debug for Cache<S> {

@@ -97,6 +97,11 @@ impl<S: Store> Shared<S> {
         let is_source = |entry: &Arc<IndexEntry>| head.etag.as_ref() == Some(&entry.version.etag);
         let Some(entry) = self.index.entry(request.key).filter(is_source) else { return response };
         if response.source != Source::Stale {
+            if let (Some(overflow), Representation::Unasked) = (request.overflow, self.representation(request, &entry))
+            {
+                // An open body holds one of the connections that the questions need.
+                drop(overflow.take());
+            }
             let wait = match response.result {
                 Ok(Fetched::TooLarge(_)) => deadline,
                 _ => deadline.min(Instant::now() + ASK_WAIT),

@@ -3,7 +3,7 @@
 //! - `request`: the requests that one fetch needs; `attempt`: interceptors; `response_fields`: repairs odd header fields
 //! - `error`: S3's errors, sorted; `limits`: timeouts and retries; `circuit_breaker`: protection from an S3 that hangs
 //! - `body_budget`: the memory of bodies in flight; `presign`: URLs for objects that do not fit into a response
-//! - `stream`: opens objects that are read while they are sent; `opened`: their bodies
+//! - `opened`: bodies that are read while they are sent
 
 mod attempt;
 mod body_budget;
@@ -14,10 +14,8 @@ mod opened;
 mod presign;
 mod request;
 mod response_fields;
-mod stream;
 
 use std::error::Error;
-use std::ops::Range;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -30,8 +28,8 @@ use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{ResponseChecksumValidation, SharedCredentialsProvider, StalledStreamProtectionConfig};
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
-use nearedge_core::object::{Encoding, Head, ObjectKey, Reservation};
-use nearedge_core::store::{FetchError, FetchRequest, FetchResponse, OpenBody, Part, Source, Store, StoreStats};
+use nearedge_core::object::{Encoding, ObjectKey, Reservation};
+use nearedge_core::store::{FetchError, FetchRequest, FetchResponse, Part, Source, Store, StoreStats};
 use tokio::sync::Semaphore;
 
 use self::attempt::{Attempts, EachAttempt};
@@ -217,16 +215,6 @@ impl Store for S3 {
             overflow.hold(Reservation::new(connection));
         }
         FetchResponse { waited, ..FetchResponse::new(result, Source::Bypass) }
-    }
-
-    async fn open(
-        &self,
-        key: &ObjectKey,
-        head: &Head,
-        range: Range<u64>,
-        deadline: Instant,
-    ) -> Result<OpenBody, FetchError> {
-        self.open_body(key, head, range, deadline).await
     }
 
     fn stats(&self) -> StoreStats {

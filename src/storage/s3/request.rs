@@ -155,8 +155,8 @@ impl S3 {
         // Returning here drops the unread body, which closes the connection, unless the door takes streams.
         if let Some(answer) = request.answer_without_body(&head, selected.as_ref().map(|(part, _)| part)) {
             if let (Fetched::TooLarge(_), Some(overflow)) = (&answer, request.overflow) {
-                let range = selected.map_or(0..head.size_bytes, |(part, _)| part);
-                overflow.put(range.clone(), open_body(output.body, range.end - range.start));
+                let expected = selected.as_ref().map_or(head.size_bytes, |(part, _)| part.end - part.start);
+                overflow.put(selected.map(|(part, _)| part), open_body(output.body, expected));
             }
             return Ok(Ok(answer));
         }
