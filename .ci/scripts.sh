@@ -99,7 +99,8 @@ refused 2 'PriceClass is a parameter of aws.yaml, but not of aws-cn.yaml' env AW
 refused 2 'FrontDoor is a parameter of aws.yaml, but not of aws-cn.yaml' env AWS_REGION=cn-north-1 ./deploy.sh set --dry-run FrontDoor=FunctionUrl
 refused 2 'did you mean FunctionUrl?' ./deploy.sh set --dry-run FrontDoor=functionurl
 refused 2 'set AccessAuthorization=false' ./deploy.sh up --dry-run --set FrontDoor=FunctionUrl --set Access=access.json
-refused 2 'Metrics=otlp needs OtlpEndpoint' ./deploy.sh up --dry-run --set Metrics=otlp
+refused 2 'Metrics=otlp needs OtlpEndpoint' env AWS_REGION=cn-north-1 ./deploy.sh up --dry-run --set Alias=ab.example.com.cn \
+  --set CertificateId=ASCAEXAMPLE --set Metrics=otlp
 refused 2 'a number from 0 to 1, such as 0.01' env AWS_REGION=cn-north-1 ./deploy.sh set --dry-run LogRatio=1.5
 refused 2 'Metrics: '"'true'"' is not an allowed value' ./deploy.sh set --dry-run Metrics=true
 refused 2 'expected a whole number from 0 to 900000' ./deploy.sh set --dry-run SlowMs=-1

@@ -328,7 +328,8 @@ async fn a_stream_over_200_mb_is_aborted() {
     let (line, _) = runtime.connection.read_head().await;
     assert!(line.starts_with("HTTP/1.1 413"), "{line}");
     let received = reading.await.unwrap();
-    assert!(received.len() > 200 * 1024 * 1024 && !received.ends_with(b"0\r\n\r\n"), "{} bytes", received.len());
+    // The abort can overtake the last bytes.
+    assert!(received.len() > 199 * 1024 * 1024 && !received.ends_with(b"0\r\n\r\n"), "{} bytes", received.len());
     served.wait_for_line("exceeds 209715200 bytes").await;
     served.lambda.shut_down().await;
 }
