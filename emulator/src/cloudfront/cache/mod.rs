@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
-use http::header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use http::header::{CONTENT_LENGTH, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
@@ -175,12 +175,16 @@ impl Cache {
         if response.body().size_hint().lower() > OBJECT_BYTES_MAX {
             return (response, Source::Miss);
         }
-        let (parts, body) = response.into_parts();
+        let (mut parts, body) = response.into_parts();
         let body = match read(body).await {
             Ok(Read::Whole(body)) => body,
             Ok(Read::TooLarge(body)) => return (Response::from_parts(parts, body), Source::Miss),
             Err(error) => return (Response::from_parts(parts, serve::failed(error)), Source::Miss),
         };
+        // A stream has no length until it has been read.
+        if parts.headers.remove(TRANSFER_ENCODING).is_some() {
+            parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
         let entry = Arc::new(Entry::new(status, &parts.headers, body.clone(), freshness, now));
         self.store.lock().insert(key.clone(), entry.clone());
         if revalidates && answer::is_conditional_or_partial(viewer) {
