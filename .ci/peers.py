@@ -188,14 +188,14 @@ def with_cargo_lambda(folder):
                 if found != expected:
                     sys.exit(f"FAILED: {method} {path} under cargo-lambda: expected {expected}, found {found}")
                 print(f"ok  cargo-lambda: {method} {path} {headers.get('test_version', '-')}: {expected[0]}")
-            error = invoke(port, {"version": "1.0", "httpMethod": "GET"})
-            if "payload format 2.0" not in error.get("errorMessage", ""):
+            error = invoke(port, {"Records": [{"eventSource": "aws:sqs"}]})
+            if "expected an event of API Gateway" not in error.get("errorMessage", ""):
                 sys.exit(
-                    f"FAILED: an event of payload format 1.0: expected an error that names format 2.0, found {error}"
+                    f"FAILED: an event of a queue: expected an error that names the doors, found {error}"
                 )
             if function.poll() is not None:
                 sys.exit(f"FAILED: expected a running function, found exit code {function.returncode}")
-            print("ok  cargo-lambda: an event of payload format 1.0 is an error that names the expected format")
+            print("ok  cargo-lambda: an event of a queue is an error that names the doors")
     return len(REQUESTS) + 1
 
 
