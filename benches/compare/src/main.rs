@@ -57,7 +57,7 @@ usage: compare BOOTSTRAP [--python PYTHON] [--rounds N] [--out FOLDER] [--only P
   --out FOLDER       write compare.md and compare.svg to this folder
   --only PART        measure this part only: throttled (a fourteenth of a core), definition (of experiments,
                      at the start), misses, memory, telemetry or streams
-  --gate             fail if a target, other than P2, is missed by more than a quarter";
+  --gate             fail if a target, other than P2 and P16, is missed by more than a quarter";
 
 struct Arguments {
     bootstrap: PathBuf,
