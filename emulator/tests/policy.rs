@@ -6,6 +6,8 @@
 mod cdk;
 #[path = "policy/china.rs"]
 mod china;
+#[path = "policy/evaluation.rs"]
+mod evaluation;
 #[path = "policy/experiments.rs"]
 mod experiments;
 #[path = "policy/names.rs"]
@@ -549,53 +551,5 @@ fn the_exit_code_is_0_for_none_1_for_findings_2_for_bad_input() {
         let message = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
         assert!(message.contains(hint) && message.lines().count() == 1, "{arguments:?}: {message}");
-    }
-}
-
-#[test]
-fn conditions_and_functions_evaluate_as_in_cloudformation() {
-    let text = "
-Parameters:
-  Stage: {Type: String, Default: prod}
-  Count: {Type: Number, Default: 0}
-  Secret: {Type: String, NoEcho: true, Default: ''}
-Conditions:
-  Prod: !Equals [!Ref Stage, prod]
-  None: !Equals [!Ref Count, 0]
-  NoSecret: !Equals [!Ref Secret, '']
-  Both: !And [!Condition Prod, !Not [!Condition None]]
-  Either: !Or [!Condition Both, !Condition NoSecret]
-Resources:
-  R:
-    Type: T
-    Properties:
-      a: !If [Prod, yes it is, no]
-      b: !If [Both, 1, !Ref AWS::NoValue]
-      c: !Sub '${Stage}-${R}-${R.Arn}-${!Literal}-${AWS::Partition}'
-      d: !Sub ['${x}', {x: !Ref Stage}]
-      e: !Join ['/', [a, !If [Both, b, !Ref AWS::NoValue], !Ref Stage]]
-      f: !Select [1, !Split ['.', 'a.b.c']]
-      g: !GetAtt R.Arn
-      h: !Ref Secret
-      i: !If [Either, on, off]
-      j: {'Fn::ImportValue': other}
-  Gone: {Type: T, Condition: Both, Properties: {}}
-";
-    let template = Template::new(read(text).unwrap(), "cn-north-1", &[]).unwrap();
-    let resources = template.resources("T").unwrap();
-    assert_eq!(resources.len(), 1);
-    assert_eq!(
-        resources[0].1,
-        json!({
-            "a": "yes it is", "c": "prod-${R}-${R.Arn}-${Literal}-aws-cn", "d": "prod", "e": "a/prod", "f": "b", "g": "${R.Arn}",
-            "h": "${Secret}", "i": "on", "j": "${Fn::ImportValue}",
-        })
-    );
-    for cycle in [
-        "Conditions: {A: !Condition A}\nResources: {R: {Type: T, Condition: A}}",
-        "Resources: {R: {Type: T, Condition: B}}",
-    ] {
-        let template = Template::new(read(cycle).unwrap(), "us-east-1", &[]).unwrap();
-        assert!(template.resources("T").is_err());
     }
 }

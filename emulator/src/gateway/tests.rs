@@ -170,12 +170,9 @@ impl Served {
         let fields = headers.iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap()));
         let fields: String = fields.collect();
         viewer.write(format!("{line} HTTP/1.1\r\nHost: x\r\n{fields}\r\n").as_bytes()).await;
-        let runtime_api = loop {
-            if let Ok(address) = std::fs::read_to_string(&self.runtime_api) {
-                break address.trim().parse().unwrap();
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        };
+        let address =
+            wait_for("the address of the Runtime API", || std::fs::read_to_string(&self.runtime_api).ok()).await;
+        let runtime_api = address.trim().parse().unwrap();
         let mut connection = Connection::open(runtime_api).await;
         connection.write(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n").await;
         let (_, fields) = connection.read_head().await;
@@ -186,14 +183,22 @@ impl Served {
     }
 
     async fn wait_for_line(&self, part: &str) {
-        for _ in 0..400 {
-            if self.journal.lines().iter().any(|line| line.contains(part)) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        panic!("{part}: {:#?}", self.journal.lines());
+        wait_for(part, || self.journal.lines().iter().any(|line| line.contains(part)).then_some(())).await;
     }
+}
+
+/// Waits until there is a value; fails after ten seconds.
+async fn wait_for<T>(what: &str, value: impl Fn() -> Option<T>) -> T {
+    let waiting = async {
+        loop {
+            match value() {
+                Some(value) => return value,
+                None => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let found = tokio::time::timeout(Duration::from_secs(10), waiting).await;
+    found.unwrap_or_else(|_| panic!("still missing after 10 s: {what}"))
 }
 
 #[tokio::test]

@@ -6,56 +6,19 @@ use serde_json::{Value, json};
 
 use crate::gateway::door::Api;
 use crate::gateway::event::field;
+use crate::gateway::event::format_2;
 use crate::gateway::event::received::ReceivedRequest;
-use crate::identity;
 
 /// Builds the event of a request. Its path stays percent-encoded.
 pub fn build(api: &Api, request: &ReceivedRequest<'_>) -> Value {
-    let ReceivedRequest { parts, body, source_ip, request_id, signed_by } = *request;
+    let ReceivedRequest { parts, signed_by, .. } = *request;
     let path = parts.uri.path();
-    let query = parts.uri.query().unwrap_or_default();
-    let (headers, cookies) = field::join_headers(&parts.headers);
-    let (body, encoded) = field::body_text(body, field::is_text(&parts.headers));
-    let mut event = json!({
-        "version": "2.0",
-        "routeKey": "$default",
-        "rawPath": path,
-        "rawQueryString": query,
-        "headers": headers,
-        "requestContext": {
-            "accountId": if signed_by.is_some() { field::ACCOUNT_ID } else { "anonymous" },
-            "apiId": api.id,
-            "authentication": null,
-            "domainName": api.domain_name,
-            "domainPrefix": api.id,
-            "http": {
-                "method": parts.method.as_str(),
-                "path": path,
-                "protocol": "HTTP/1.1",
-                "sourceIp": source_ip,
-                "userAgent": headers.get("user-agent").cloned().unwrap_or_default(),
-            },
-            "requestId": request_id,
-            "routeKey": "$default",
-            "stage": "$default",
-            "time": field::clock(),
-            "timeEpoch": identity::now_ms(),
-        },
-        "isBase64Encoded": encoded,
-    });
+    let mut event = format_2::build(api, request, path, "$default");
+    let context = &mut event["requestContext"];
+    context["accountId"] = json!(if signed_by.is_some() { field::ACCOUNT_ID } else { "anonymous" });
+    context["authentication"] = Value::Null;
     if let Some(access_key) = signed_by {
-        event["requestContext"]["authorizer"] = json!({"iam": iam(access_key)});
-    }
-    if let Some(event) = event.as_object_mut() {
-        field::insert_if_some(event, "cookies", (!cookies.is_empty()).then(|| json!(cookies)));
-        let parameters = field::decoded_parameters(query);
-        let joined = || parameters.iter().map(|(name, values)| (name.clone(), json!(values.join(",")))).collect();
-        field::insert_if_some(
-            event,
-            "queryStringParameters",
-            (!parameters.is_empty()).then(|| Value::Object(joined())),
-        );
-        field::insert_if_some(event, "body", (!body.is_empty()).then(|| json!(body)));
+        context["authorizer"] = json!({"iam": iam(access_key)});
     }
     event
 }

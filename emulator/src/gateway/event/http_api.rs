@@ -7,58 +7,21 @@ use serde_json::{Value, json};
 
 use crate::gateway::door::Api;
 use crate::gateway::event::field;
+use crate::gateway::event::format_2;
 use crate::gateway::event::received::{ReceivedRequest, Unroutable};
-use crate::identity;
 
 /// Builds the event of a request.
 ///
 /// # Errors
 /// If the path cannot be decoded or has no route.
 pub fn build(api: &Api, request: &ReceivedRequest<'_>) -> Result<Value, Unroutable> {
-    let ReceivedRequest { parts, body, source_ip, request_id, .. } = *request;
+    let parts = request.parts;
     let path = decode_path(parts.uri.path()).ok_or(Unroutable::BadPath)?;
     let proxied = api.proxied(&path).ok_or(Unroutable::NoRoute)?;
-    let query = parts.uri.query().unwrap_or_default();
-    let (headers, cookies) = field::join_headers(&parts.headers);
-    let (body, encoded) = field::body_text(body, field::is_text(&parts.headers));
-    let mut event = json!({
-        "version": "2.0",
-        "routeKey": "$default",
-        "rawPath": path,
-        "rawQueryString": query,
-        "headers": headers,
-        "requestContext": {
-            "accountId": field::ACCOUNT_ID,
-            "apiId": api.id,
-            "domainName": api.domain_name,
-            "domainPrefix": api.id,
-            "http": {
-                "method": parts.method.as_str(),
-                "path": path,
-                "protocol": "HTTP/1.1",
-                "sourceIp": source_ip,
-                "userAgent": headers.get("user-agent").cloned().unwrap_or_default(),
-            },
-            "requestId": request_id,
-            "routeKey": "$default",
-            "stage": api.stage,
-            "time": field::clock(),
-            "timeEpoch": identity::now_ms(),
-        },
-        "isBase64Encoded": encoded,
-    });
+    let mut event = format_2::build(api, request, &path, &api.stage);
+    let proxy = proxied.trim_start_matches('/');
     if let Some(event) = event.as_object_mut() {
-        field::insert_if_some(event, "cookies", (!cookies.is_empty()).then(|| json!(cookies)));
-        let parameters = field::decoded_parameters(query);
-        let joined = || parameters.iter().map(|(name, values)| (name.clone(), json!(values.join(",")))).collect();
-        field::insert_if_some(
-            event,
-            "queryStringParameters",
-            (!parameters.is_empty()).then(|| Value::Object(joined())),
-        );
-        let proxy = proxied.trim_start_matches('/');
         field::insert_if_some(event, "pathParameters", (!proxy.is_empty()).then(|| json!({"proxy": proxy})));
-        field::insert_if_some(event, "body", (!body.is_empty()).then(|| json!(body)));
     }
     Ok(event)
 }

@@ -7,10 +7,11 @@
 //! - [`rest`]: REST API, payload format 1.0
 //! - [`alb`]: Application Load Balancer
 //! - [`received`]: the request
-//! - `field`: the fields that several formats have in common
+//! - `format_2`: payload format 2.0; `field`: the fields that several formats have in common
 
 pub mod alb;
 mod field;
+mod format_2;
 pub mod function_url;
 pub mod http_api;
 pub mod received;
