@@ -288,18 +288,10 @@ mod tests {
             outcome: "found",
             key: None,
             variant: RequestedVariant::new(Some("v1"), None),
-            is_defined: false,
-            forced: false,
-            rule: None,
-            counts: None,
             secret: Some(SecretMatch::Current),
             body_bytes: 10,
-            copy: None,
-            missing: None,
-            error: None,
             source: Some(Source::Hit),
-            waited: Duration::ZERO,
-            oversize: false,
+            ..Record::warm_up()
         }
     }
 

@@ -57,7 +57,7 @@ pub struct Origin<S> {
 pub struct OriginResponse {
     /// The bytes for the Runtime API.
     pub payload: Payload,
-    /// What follows them, if the object is read while it is sent.
+    /// The body that follows them, if the object is read while it is sent.
     pub stream: Option<OpenBody>,
     /// The record of the invocation, for log, metrics and spans.
     pub record: Record,

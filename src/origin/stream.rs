@@ -5,7 +5,7 @@ use nearedge_core::request::door::STREAM_BYTES_MAX;
 use nearedge_core::response::Outcome;
 use nearedge_core::store::{FetchRequest, OpenBody, Part};
 
-/// What the status, the header fields and the cookies of a stream need at most.
+/// Upper bound of the status, the header fields and the cookies of a stream, in bytes.
 const HEAD_BYTES_MAX: u64 = 64 << 10;
 
 /// The object, or the requested range of it, and its body; `None` if the door takes no streams or none of this size.

@@ -237,18 +237,11 @@ mod tests {
             outcome: "found",
             key: Some(ObjectKey::new(key.to_owned())),
             variant: RequestedVariant::new(Some(variant), None),
-            is_defined: false,
-            forced: false,
-            rule: None,
-            counts: None,
             secret: Some(SecretMatch::Current),
             body_bytes: 5_120,
-            copy: None,
-            missing: None,
             error: error.map(|text| FetchError::Failed(std::io::Error::other(text.to_owned()).into())),
             source: Some(Source::Hit),
-            waited: Duration::ZERO,
-            oversize: false,
+            ..Record::warm_up()
         }
     }
 

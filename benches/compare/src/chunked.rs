@@ -4,7 +4,7 @@ use std::io::{Error, ErrorKind, Read};
 use std::sync::OnceLock;
 use std::time::Instant;
 
-/// What follows the first chunk.
+/// The rest of a body, after its first chunk.
 pub struct Rest {
     pub first_byte: Option<Instant>,
     pub bytes: u64,

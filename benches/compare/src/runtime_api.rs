@@ -43,7 +43,7 @@ pub struct Response {
     pub stream: Option<Stream>,
 }
 
-/// What followed the first chunk of a streamed response.
+/// The rest of a streamed response, after its first chunk.
 pub struct Stream {
     /// Time from the event's last byte to the first byte.
     pub first_byte: Duration,

@@ -93,7 +93,7 @@ mod tests {
     const URL: Door = Door::FunctionUrl { streaming: None, origin_access_control: false };
     const REST: Door = Door::Rest { base_path: None, streaming: None };
 
-    /// What a transfer has learnt: the bytes, and the error at the end.
+    /// The bytes of a transfer, and the error at its end.
     type Learnt = Arc<Mutex<(usize, Option<Option<StreamError>>)>>;
 
     struct Recorder(Learnt);

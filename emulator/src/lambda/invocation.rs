@@ -66,7 +66,7 @@ pub struct StreamingInvocation {
     pub cold_start: Option<Duration>,
 }
 
-/// What the Runtime API delivers to an invocation.
+/// A response that the Runtime API delivers to an invocation.
 pub(crate) enum Delivery {
     /// The whole response.
     Buffered(Bytes),

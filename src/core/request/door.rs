@@ -70,15 +70,4 @@ impl Door {
             _ => Transfer::Buffered,
         }
     }
-
-    /// The name in logs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::HttpApi | Self::HttpApiFormat1 => "http_api",
-            Self::FunctionUrl { .. } => "function_url",
-            Self::RestApi => "rest_api",
-            Self::LoadBalancer { .. } => "load_balancer",
-            Self::Lattice => "lattice",
-        }
-    }
 }

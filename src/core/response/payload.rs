@@ -11,7 +11,7 @@ use crate::request::door::{Door, Transfer};
 use crate::response::proxy_payload::write_head;
 use crate::response::{Content, Response};
 
-/// What separates the status and header fields of a streamed response from its body
+/// The delimiter between the status and header fields of a streamed response and its body
 /// ([format](https://docs.aws.amazon.com/apigateway/latest/developerguide/response-transfer-mode-lambda.html)).
 const DELIMITER: [u8; 8] = [0; 8];
 

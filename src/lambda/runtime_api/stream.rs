@@ -97,7 +97,7 @@ impl RuntimeApi {
     }
 }
 
-/// What ended a stream early.
+/// The reason for the early end of a stream.
 enum Broken {
     Body(FetchError),
     Connection(io::Error),

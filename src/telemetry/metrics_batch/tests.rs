@@ -23,18 +23,10 @@ pub(in crate::telemetry) fn record(variant: &str, outcome: &'static str, status:
         outcome,
         key: Some(ObjectKey::new(format!("{variant}/test.html"))),
         variant: RequestedVariant::new(Some(variant), None),
-        is_defined: false,
-        forced: false,
-        rule: None,
-        counts: None,
         secret: Some(SecretMatch::Current),
         body_bytes,
-        copy: None,
-        missing: None,
-        error: None,
         source: Some(Source::Hit),
-        waited: Duration::ZERO,
-        oversize: false,
+        ..Record::warm_up()
     }
 }
 

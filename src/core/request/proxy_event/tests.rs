@@ -43,6 +43,17 @@ struct Case {
     event: Box<serde_json::value::RawValue>,
 }
 
+/// The name of a door in the suite.
+fn name(door: Door) -> &'static str {
+    match door {
+        Door::HttpApi | Door::HttpApiFormat1 => "http_api",
+        Door::FunctionUrl { .. } => "function_url",
+        Door::RestApi => "rest_api",
+        Door::LoadBalancer { .. } => "load_balancer",
+        Door::Lattice => "lattice",
+    }
+}
+
 /// The events of aws_lambda_events 1.2.1 and lambda_http 1.3.2 (MIT or Apache-2.0), without what the origin does not read.
 #[test]
 fn the_events_of_other_projects_are_understood() {
@@ -55,7 +66,7 @@ fn the_events_of_other_projects_are_understood() {
                 _ => &request.other_method,
             };
             assert_eq!(
-                (request.door.name(), method),
+                (name(request.door), method),
                 (expected["door"].as_str().unwrap(), expected["method"].as_str().unwrap())
             );
             assert_eq!(
@@ -73,7 +84,7 @@ fn the_events_of_other_projects_are_understood() {
                 let (name, value) = cookie.as_str().unwrap().split_once('=').unwrap_or(("", ""));
                 assert_eq!(visit.cookies.get(name), Some(value).filter(|_| !name.is_empty()), "{source}");
             }
-            doors.insert(request.door.name());
+            doors.insert(name(request.door));
         });
     }
     assert_eq!(doors.len(), 5, "a door without an event: {doors:?}");
