@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64_simd::URL_SAFE_NO_PAD;
-use emulator::cloud::{Options, Storage};
+use emulator::cloud::Options;
 use emulator::fault::Faults;
-use emulator::s3::MissingKey;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use ring::hmac;
 use serde_json::{Value, json};
 
-use crate::support::{FREE_PORT, TestCloud, TestResponse, start, start_with, with_env};
+use crate::site_rules::{get, options};
+use crate::support::{TestCloud, start, start_with};
 
 /// The secret of the tokens.
 const SECRET_KEY: &[u8; 32] = b"0123456789abcdef0123456789abcdef";
@@ -68,15 +68,6 @@ fn write(site: &Path, name: &str, text: &str) {
     // At once, so that no reader sees half of it.
     std::fs::write(path.with_extension("new"), text).unwrap();
     std::fs::rename(path.with_extension("new"), path).unwrap();
-}
-
-fn options(site: &Path, env: &[(&str, &str)]) -> Options {
-    let storage = Storage::Folder { site: site.to_owned(), address: FREE_PORT, missing_key: MissingKey::NoSuchKey };
-    Options { storage, environments: 1, ..with_env(env) }
-}
-
-async fn get(cloud: &TestCloud, path: &str, headers: &[(&str, &str)]) -> TestResponse {
-    cloud.with(Method::GET, path, headers).await
 }
 
 #[tokio::test]

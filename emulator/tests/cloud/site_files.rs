@@ -22,11 +22,6 @@ fn files() -> tempfile::TempDir {
     site(&FILES.map(|(name, text, ..)| (name, text)))
 }
 
-/// One environment, so that each request is followed by a load in it.
-fn one_environment(site: &tempfile::TempDir) -> Options {
-    Options { environments: 1, ..options(site.path(), &[]) }
-}
-
 fn link() -> String {
     format!("/files/a.txt?verify={}", sign(KEY, "/files/a.txt", now()))
 }
@@ -51,7 +46,7 @@ async fn expect_log(cloud: &TestCloud, from: usize, parts: &[&str]) {
 #[tokio::test]
 async fn a_file_that_becomes_unusable_leaves_its_last_good_version_active() {
     let site = files();
-    let cloud = start(one_environment(&site)).await;
+    let cloud = start(options(site.path(), &[])).await;
     expect_rules(&cloud, "at the start").await;
     for (name, text, setting, noun) in FILES {
         let path = site.path().join(name);
@@ -79,7 +74,7 @@ async fn a_file_that_becomes_unusable_leaves_its_last_good_version_active() {
 #[tokio::test]
 async fn a_slow_s3_leaves_all_rules_active() {
     let site = files();
-    let cloud = start(one_environment(&site)).await;
+    let cloud = start(options(site.path(), &[])).await;
     expect_rules(&cloud, "at the start").await;
     let before = cloud.journal.lines().len();
     cloud.cloud.faults.set(vec!["s3-latency=800".parse::<Fault>().unwrap()]);
@@ -96,7 +91,7 @@ async fn an_environment_that_starts_without_s3_opens_nothing_and_recovers() {
     let site = files();
     let faults = Faults::default();
     faults.set_s3(Some(S3Fault::Hang));
-    let cloud = start_with(one_environment(&site), faults).await;
+    let cloud = start_with(options(site.path(), &[]), faults).await;
     for path in ["/files/a.txt", "/old", "/files/free.txt"] {
         assert_eq!(get(&cloud, path, &[]).await.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
     }

@@ -74,9 +74,10 @@ pub(crate) fn site(files: &[(&str, &str)]) -> tempfile::TempDir {
     folder
 }
 
+/// One environment: after a response by a new version of a file, all further ones are by this version too.
 pub(crate) fn options(site: &Path, env: &[(&str, &str)]) -> Options {
     let storage = Storage::Folder { site: site.to_owned(), address: FREE_PORT, missing_key: MissingKey::NoSuchKey };
-    Options { storage, ..with_env(env) }
+    Options { storage, environments: 1, ..with_env(env) }
 }
 
 pub(crate) async fn get(cloud: &TestCloud, path: &str, headers: &[(&str, &str)]) -> TestResponse {
