@@ -1,5 +1,7 @@
 //! Shared by the driver and the handlers that it drives.
 
+use std::sync::OnceLock;
+
 use lambda_http::http::HeaderMap;
 
 /// The bucket name in the handlers' settings.
@@ -12,7 +14,7 @@ pub const BUCKET: &str = "lambda-api-2022";
 pub fn object(path: &str) -> Option<(&'static str, Vec<u8>)> {
     let name = path.rsplit('/').next()?;
     if name == DEFINITION {
-        return Some(("application/json", definition()));
+        return Some(("application/json", DEFINITION_TEXT.get_or_init(definition).clone()));
     }
     let bytes = name.parse().ok()?;
     let line = b"<p>The quick brown fox jumps over the lazy dog, and the one variant is as good as the other.</p>\n";
@@ -21,6 +23,9 @@ pub fn object(path: &str) -> Option<(&'static str, Vec<u8>)> {
         false => ("image/png", (0..=255_u8).rev().cycle().take(bytes).collect()),
     })
 }
+
+/// The definition, made once: S3 would only send it.
+static DEFINITION_TEXT: OnceLock<Vec<u8>> = OnceLock::new();
 
 /// The key of a definition of experiments.
 pub const DEFINITION: &str = "experiments.json";

@@ -472,7 +472,7 @@ fn main() {
     }
     if arguments.only.as_deref() == Some("definition") {
         bench.definition(&warm, &mut report);
-        return println!("start without and with a definition of 10 kB, ms, and the ratio: {:.2?}", report.definition);
+        return println!("start without and with a definition of 10 kB, ms, and the ratio: {:.3?}", report.definition);
     }
     if arguments.only.as_deref() == Some("telemetry") {
         bench.telemetry(&ours, &mut report);
