@@ -107,12 +107,12 @@ impl SiteDefinition {
         let is_version = |text: &str| definition.versions.iter().any(|version| **version == *text);
         let of_variations = definition.experiments().flat_map(|experiment| &experiment.variations);
         let of_variations = of_variations.filter_map(|value| match value {
-            Value::Text(text) if is_version(text) => Some(text),
+            Value::Text(text) if is_version(text) => Some(text.as_str()),
             _ => None,
         });
         let mut versions: Vec<String> = Vec::new();
-        for version in of_variations.chain(&definition.versions) {
-            if !versions.iter().any(|known| **known == **version) {
+        for version in of_variations.chain(definition.versions.iter().map(AsRef::as_ref)) {
+            if !versions.iter().any(|known| known == version) {
                 versions.push(version.to_string());
             }
         }

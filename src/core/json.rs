@@ -1,7 +1,7 @@
 //! Writes JSON strings and object members (RFC 8259) into an existing buffer.
 
 /// Whether JSON escapes a byte (RFC 8259 §7).
-const IS_ESCAPED: [bool; 256] = {
+pub(crate) const IS_ESCAPED: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
     while byte < b' ' {

@@ -100,7 +100,7 @@ fn feature_result(context: &Value, feature: &str) -> serde_json::Value {
 /// The members of a rule that belong to its experiment.
 fn experiment_of(rule: &Value, experiment: &Experiment) -> serde_json::Value {
     let mut members = Map::new();
-    members.insert("key".to_owned(), json!(experiment.key));
+    members.insert("key".to_owned(), json!(experiment.key.as_str()));
     members.insert("variations".to_owned(), json!(experiment.variations));
     for name in [
         "weights",

@@ -188,7 +188,7 @@ impl Simulate {
                 .map(|((key, weight), visitors)| json!({"key": key, "weight": weight, "visitors": visitors}))
                 .collect();
             let line = json!({
-                "experiment": experiment.key, "visitors": self.visitors, "participants": participants,
+                "experiment": experiment.key.as_str(), "visitors": self.visitors, "participants": participants,
                 "variations": variations, "chi_squared": test.map(|(statistic, _)| statistic),
                 "p_value": test.map(|(_, p_value)| p_value),
             });

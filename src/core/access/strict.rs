@@ -8,7 +8,8 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::experiment::value::{Value, in_order};
+use crate::experiment::members::{Member, Members, Names};
+use crate::experiment::value::{Name, Value};
 
 /// Parses one JSON value with at most `depth_max` nested lists and objects.
 ///
@@ -85,13 +86,15 @@ impl<'de> Visitor<'de> for Level {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let level = self.descend()?;
-        let mut members: Vec<(Box<str>, Value)> = Vec::new();
-        while let Some(name) = map.next_key()? {
+        let mut members: Vec<Member> = Vec::new();
+        let mut names = Names::default();
+        while let Some(name) = map.next_key_seed(Name)? {
+            names.note(&name);
             members.push((name, map.next_value_seed(level)?));
         }
         let count = members.len();
-        let members = in_order(members);
-        // `in_order` keeps one of equal names.
+        let members = Members::new(members, names);
+        // `Members` keeps one of equal names.
         if members.len() < count {
             Err(A::Error::custom("an object repeats a member"))
         } else {

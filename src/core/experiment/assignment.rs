@@ -3,6 +3,8 @@
 //! They are GrowthBook's sticky buckets, and the part of a CDN's cache key that tells visitors apart. The cookie is
 //! untrusted input: what the definition does not contain is dropped, so that there is one canonical text.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use crate::experiment::evaluation::Sticky;
@@ -29,7 +31,7 @@ struct Pair<'a> {
 
 impl<'a> Assignments<'a> {
     /// Reads a cookie. Drops what no label names.
-    pub(super) fn read(cookie: &'a str, labels: &'a [Label]) -> Self {
+    pub(super) fn read(cookie: &'a str, labels: &'a [Arc<Label>]) -> Self {
         let mut assignments = Self::default();
         if cookie.len() > ASSIGNMENT_BYTES_MAX {
             return Self { is_changed: true, ..assignments };
@@ -172,9 +174,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn labels() -> Vec<Label> {
+    fn labels() -> Vec<Arc<Label>> {
         let label = |key: &str, version, min_version, variations: &[&'static str]| {
-            Label::new(key, version, "0", min_version, variations.iter().map(|key| (*key).into()))
+            Arc::new(Label::new(key, version, "0", min_version, variations.iter().map(|key| (*key).into())))
         };
         vec![label("a b", 0, 0, &["control", "treatment"]), label("new-checkout", 2, 2, &["0", "1"])]
     }
@@ -203,7 +205,7 @@ mod tests {
     #[test]
     fn names_may_contain_the_separators() {
         let names = ["a~b", "a", "a~b__0.x"];
-        let labels = vec![Label::new("k~1.2", 0, "", 0, names.iter().map(|name| (*name).into()))];
+        let labels = [Arc::new(Label::new("k~1.2", 0, "", 0, names.iter().map(|name| (*name).into())))];
         for (index, name) in names.iter().enumerate() {
             let cookie = format!("k~1.2__0.{name}");
             let assignments = Assignments::read(&cookie, &labels);

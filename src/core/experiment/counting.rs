@@ -68,7 +68,7 @@ impl Goal {
 
 impl Counting {
     /// Prepares the goals and exposures of a definition with these experiments and attributes.
-    pub(super) fn prepare(json: &Value, labels: &[Label], fields: &[Field], problems: &mut Problems) -> Self {
+    pub(super) fn prepare(json: &Value, labels: &[Arc<Label>], fields: &[Field], problems: &mut Problems) -> Self {
         let goals = read_goals(json, labels, problems);
         let restrictions = read_restrictions(json, labels, problems);
         warn_of_many_marks(labels.len(), goals.len(), problems);
@@ -130,7 +130,7 @@ impl Counting {
     }
 }
 
-fn read_goals(json: &Value, labels: &[Label], problems: &mut Problems) -> Vec<Goal> {
+fn read_goals(json: &Value, labels: &[Arc<Label>], problems: &mut Problems) -> Vec<Goal> {
     let mut goals: Vec<Goal> = Vec::new();
     each_of(json, "goals", problems, |goal, problems| {
         let key = goal.get("key").and_then(Value::as_str).unwrap_or_default();
@@ -161,7 +161,7 @@ fn read_goals(json: &Value, labels: &[Label], problems: &mut Problems) -> Vec<Go
     goals
 }
 
-fn read_restrictions(json: &Value, labels: &[Label], problems: &mut Problems) -> Vec<Restriction> {
+fn read_restrictions(json: &Value, labels: &[Arc<Label>], problems: &mut Problems) -> Vec<Restriction> {
     let mut restrictions = Vec::new();
     each_of(json, "exposures", problems, |exposure, problems| {
         let experiment = exposure.get("experiment").and_then(Value::as_str).unwrap_or_default();
@@ -220,7 +220,7 @@ fn warn_of_many_marks(labels: usize, goals: usize, problems: &mut Problems) {
 }
 
 /// How many of the first labels have metrics. Warns if the others have none.
-fn count_labels_in_metrics(labels: &[Label], goals: usize, problems: &mut Problems) -> usize {
+fn count_labels_in_metrics(labels: &[Arc<Label>], goals: usize, problems: &mut Problems) -> usize {
     let mut metrics = 0;
     let fitting = labels.iter().take_while(|label| {
         metrics += label.variations.len() * (1 + goals);

@@ -1,12 +1,13 @@
 //! The definition: a team's file with features and experiments, checked and prepared once per version.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::experiment::attribute::Field;
 use crate::experiment::condition::{Builder, NODES_MAX};
 use crate::experiment::counting::Counting;
 use crate::experiment::feature::{Effect, Features};
 use crate::experiment::label::Label;
+use crate::experiment::parse::parse;
 use crate::experiment::plan::Plan;
 use crate::experiment::problem::{Problem, Problems, Severity};
 use crate::experiment::spec::{Experiment, Parent};
@@ -41,7 +42,7 @@ pub struct Definition {
     pub fields: Vec<Field>,
     detail: Detail,
     /// The names of the experiments, sorted and without repetitions.
-    pub(super) labels: Vec<Label>,
+    pub(super) labels: Vec<Arc<Label>>,
     /// What is counted, and where.
     pub counting: Counting,
 }
@@ -71,7 +72,7 @@ impl Definition {
                 "remove features that are not used, or values of saved groups",
             )]);
         }
-        let json: Value = serde_json::from_str(text).map_err(|error| vec![Problem::of_syntax(&error)])?;
+        let json = parse(text).map_err(|error| vec![Problem::of_syntax(&error)])?;
         let mut builder = Builder::new(json.get("savedGroups")).with_cache_key(constraints.cache_key);
         let definition = build(&json, constraints, &mut builder);
         let Builder { problems, .. } = builder;
@@ -129,7 +130,7 @@ fn build<'a>(json: &'a Value, constraints: Constraints<'a>, builder: &mut Builde
     }
     keep_redirects(&mut plan, &mut builder.problems);
     let versions = check_versions(&plan, constraints, &mut builder.problems);
-    let mut labels: Vec<Label> =
+    let mut labels: Vec<Arc<Label>> =
         plan.features.experiments().chain(&plan.automatic).map(|experiment| experiment.label.clone()).collect();
     labels.sort_by(|left, right| (&left.key, &left.version).cmp(&(&right.key, &right.version)));
     labels.dedup_by(|left, right| (&left.key, &left.version) == (&right.key, &right.version));
@@ -252,10 +253,10 @@ fn bad_address(experiment: &Experiment) -> Option<&str> {
 }
 
 /// The versions that the feature can give. Rejects values that are no versions.
-fn check_versions(plan: &Plan, constraints: Constraints<'_>, problems: &mut Problems) -> Vec<Box<str>> {
-    let mut versions = HashSet::new();
+fn check_versions<'a>(plan: &'a Plan, constraints: Constraints<'_>, problems: &mut Problems) -> Vec<Box<str>> {
+    let mut versions: Vec<&str> = Vec::new();
     let Some(feature) = plan.feature.and_then(|index| plan.features.get(index)) else { return Vec::new() };
-    let mut check = |value: &Value, problems: &mut Problems| match value {
+    let mut check = |value: &'a Value, problems: &mut Problems| match value {
         Value::Null => {}
         Value::Text(version) if !is_version(version) => problems.reject(
             format!("{version:?} is not a version"),
@@ -267,7 +268,7 @@ fn check_versions(plan: &Plan, constraints: Constraints<'_>, problems: &mut Prob
             problems
                 .reject(format!("the setting test_versions does not list {version:?}"), "add it there, or use another");
         }
-        Value::Text(version) => drop(versions.insert(version.clone())),
+        Value::Text(version) => versions.push(version),
         other => problems.reject(
             format!("a version is a string or null, not {}", other.kind()),
             "write the name of the variant's folder, such as \"v1\"",
@@ -303,14 +304,14 @@ fn check_versions(plan: &Plan, constraints: Constraints<'_>, problems: &mut Prob
     problems.leave();
     problems.leave();
     problems.leave();
-    let mut versions: Vec<Box<str>> = versions.into_iter().collect();
     versions.sort_unstable();
-    versions
+    versions.dedup();
+    versions.into_iter().map(Into::into).collect()
 }
 
 /// Warns if the assignments of all experiments together may not fit into the visitor's cookies.
-fn warn_of_long_cookies(labels: &[Label], problems: &mut Problems) {
-    let pair = |label: &Label| {
+fn warn_of_long_cookies(labels: &[Arc<Label>], problems: &mut Problems) {
+    let pair = |label: &Arc<Label>| {
         label.key.len() + label.version.len() + 4 + label.variations.iter().map(|key| key.len()).max().unwrap_or(0)
     };
     let bytes: usize = labels.iter().map(pair).sum();

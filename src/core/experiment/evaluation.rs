@@ -247,7 +247,7 @@ impl<'d, 'v, V: Visitor<'d>> Evaluation<'d, 'v, V> {
     fn hash_value(&self, hashing: &'d Hashing) -> Option<(&'d Attribute, std::borrow::Cow<'v, str>)> {
         let value =
             |attribute: &'d Attribute| self.visitor.hashed(attribute).into_hash_text().map(|text| (attribute, text));
-        value(&hashing.attribute).or_else(|| hashing.fallback.as_ref().and_then(value))
+        value(&hashing.attribute).or_else(|| hashing.fallback.as_deref().and_then(value))
     }
 
     fn is_in_rollout(&self, rollout: &'d Rollout) -> bool {
@@ -305,7 +305,7 @@ impl<'d, 'v, V: Visitor<'d>> Evaluation<'d, 'v, V> {
         let hashed = Hashed {
             used: (attribute, &value),
             attribute: &experiment.hashing.attribute,
-            fallback: experiment.hashing.fallback.as_ref(),
+            fallback: experiment.hashing.fallback.as_deref(),
         };
         let sticky = if experiment.sticky { self.visitor.sticky(experiment, &hashed) } else { Sticky::None };
         let earlier = match sticky {

@@ -1,8 +1,9 @@
 //! Names of experiments and variations in cookies and header fields.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use compact_str::ToCompactString;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::experiment::mark::Mark;
@@ -14,13 +15,13 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Label {
     /// The key.
-    pub(super) key: Box<str>,
+    pub(super) key: Arc<str>,
     /// The version of the assignments.
     pub(super) version: Box<str>,
     /// Assignments of a version below this one exclude the visitor.
     min_version: u64,
     /// The keys of the variations.
-    pub(super) variations: Box<[Box<str>]>,
+    pub(super) variations: Box<[Arc<str>]>,
     /// The members of Server-Timing, as the content of a JSON string.
     pub(super) timings: Box<[Box<str>]>,
     /// The names in logs and metrics.
@@ -48,25 +49,27 @@ impl Label {
         bucket_version: u64,
         phase: &str,
         min_version: u64,
-        variations: impl Iterator<Item = std::borrow::Cow<'a, str>>,
+        variations: impl Iterator<Item = Cow<'a, str>>,
     ) -> Self {
-        let encode = |text: &str| -> Box<str> { utf8_percent_encode(text, ENCODED).to_string().into() };
-        let encoded_key = encode(key);
+        let encode = |plain: &Arc<str>| match Cow::from(utf8_percent_encode(plain, ENCODED)) {
+            Cow::Borrowed(_) => plain.clone(),
+            Cow::Owned(encoded) => encoded.into(),
+        };
+        let plain_key = key.into();
+        let encoded_key = encode(&plain_key);
         let plain: Box<[Arc<str>]> = variations.map(|variation| (*variation).into()).collect();
-        let variations: Box<[Box<str>]> = plain.iter().map(|variation| encode(variation)).collect();
+        let variations: Box<[Arc<str>]> = plain.iter().map(encode).collect();
         let timing = |variation: &str| -> Box<str> {
-            let mut timing = String::new();
-            // Writing to a String cannot fail. Percent-encoded names need no escapes, but in JSON the quotation marks do.
-            let _ = write!(timing, "nearedge;desc=\\\"{encoded_key}.{variation}\\\"");
-            timing.into()
+            // Percent-encoded names need no escapes, but in JSON the quotation marks do.
+            ["nearedge;desc=\\\"", &encoded_key, ".", variation, "\\\""].concat().into()
         };
         Self {
             timings: variations.iter().map(|variation| timing(variation)).collect(),
-            names: Names { key: key.into(), phase: phase.into(), variations: plain },
+            names: Names { key: plain_key, phase: phase.into(), variations: plain },
             mark: Mark::exposure(key, phase),
             preview: Mark::preview(key),
             excluded: Mark::excluded(key, phase),
-            version: bucket_version.to_string().into(),
+            version: bucket_version.to_compact_string().as_str().into(),
             min_version,
             key: encoded_key,
             variations,

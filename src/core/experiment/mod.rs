@@ -1,6 +1,7 @@
 //! Experiments: assigns visitors to variants by a definition in the format of GrowthBook's SDK payload
 //! ([SDK specification 0.7.1](https://docs.growthbook.io/lib/build-your-own)).
 //!
+//! - `parse`: JSON → `value`, with `members`
 //! - `value`, `hash`, `pattern`, `url`: values, buckets, regular expressions and URLs, as GrowthBook treats them
 //! - `attribute`, `condition`: what rules test; `spec`, `feature`: experiments and features, prepared once
 //! - `plan`: everything of a payload that an evaluation needs; `evaluation`: a visitor → the value of a feature
@@ -25,7 +26,9 @@ pub mod feature;
 pub mod hash;
 mod label;
 mod mark;
+pub mod members;
 mod page;
+mod parse;
 mod pattern;
 pub mod plan;
 pub mod problem;

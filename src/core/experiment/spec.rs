@@ -1,6 +1,9 @@
 //! Experiments as a definition specifies them, prepared for evaluation.
 
 use std::borrow::Cow;
+use std::sync::Arc;
+
+use compact_str::CompactString;
 
 use crate::experiment::attribute::Attribute;
 use crate::experiment::condition::{Builder, Condition, Targeting};
@@ -14,13 +17,13 @@ use crate::experiment::value::Value;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Experiment {
     /// The key.
-    pub key: Box<str>,
+    pub key: CompactString,
     /// The values of the variations.
     pub variations: Vec<Value>,
     /// The key, name and kind of the variations.
     pub meta: Vec<VariationMeta>,
     /// The run of the experiment; a new one starts counting afresh.
-    pub phase: Box<str>,
+    pub phase: CompactString,
     /// The version of the assignments: those of another version are ignored.
     pub bucket_version: u64,
     /// Visitors with an assignment of a version below this one leave the experiment.
@@ -32,7 +35,7 @@ pub struct Experiment {
     /// Whether only a script starts the experiment.
     pub(super) manual: bool,
     /// The names in cookies and header fields.
-    pub(super) label: Label,
+    pub(super) label: Arc<Label>,
     pub(super) hashing: Hashing,
     pub(super) ranges: Vec<Range>,
     pub(super) filters: Vec<Filter>,
@@ -51,9 +54,9 @@ pub struct Experiment {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct VariationMeta {
     /// The key in assignments and reports.
-    pub key: Option<Box<str>>,
+    pub key: Option<CompactString>,
     /// The name in reports.
-    pub name: Option<Box<str>>,
+    pub name: Option<CompactString>,
     /// Whether the rules after this one decide, as for a holdout.
     pub passthrough: bool,
 }
@@ -72,9 +75,9 @@ pub(super) enum Status {
 /// What is hashed, and how.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Hashing {
-    pub(super) attribute: Attribute,
+    pub(super) attribute: Arc<Attribute>,
     /// The attribute that replaces an absent one.
-    pub(super) fallback: Option<Attribute>,
+    pub(super) fallback: Option<Arc<Attribute>>,
     pub(super) seed: Seed,
     /// `None` for an unknown version.
     pub(super) version: Option<HashVersion>,
@@ -191,7 +194,7 @@ impl Experiment {
         let phase = text(json, "phase").unwrap_or_default();
         let (bucket_version, min_bucket_version) = (whole(json, "bucketVersion"), whole(json, "minBucketVersion"));
         let keys = (0..variations.len()).map(|variation| variation_key(&meta, variation));
-        let label = Label::new(key, bucket_version, phase, min_bucket_version, keys);
+        let label = Arc::new(Label::new(key, bucket_version, phase, min_bucket_version, keys));
         Self {
             ranges: prepare_ranges(json, variations.len(), version, builder),
             // Filters replace the namespace.

@@ -6,8 +6,11 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use compact_str::CompactString;
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use crate::experiment::members::{Member, Members, Names};
 
 /// A JSON value.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -20,11 +23,11 @@ pub enum Value {
     /// A number: a double, as in JavaScript.
     Number(f64),
     /// A string.
-    Text(Box<str>),
+    Text(CompactString),
     /// An array.
     List(Vec<Value>),
-    /// An object. Its members are in JavaScript's order; of equal names the last one counts.
-    Object(Vec<(Box<str>, Value)>),
+    /// An object.
+    Object(Members),
 }
 
 /// null, to borrow from.
@@ -35,14 +38,16 @@ const SAFE_INTEGER_MAX: f64 = 9_007_199_254_740_991.0;
 
 impl Value {
     /// The member `name` of an object.
+    #[inline]
     pub fn get(&self, name: &str) -> Option<&Self> {
         match self {
-            Self::Object(members) => members.iter().find(|(member, _)| &**member == name).map(|(_, value)| value),
+            Self::Object(members) => members.get(name),
             _ => None,
         }
     }
 
     /// The member `name` of an object, unless it is null.
+    #[inline]
     pub(super) fn present(&self, name: &str) -> Option<&Self> {
         self.get(name).filter(|value| **value != Self::Null)
     }
@@ -72,7 +77,7 @@ impl Value {
     }
 
     /// The members of an object.
-    pub fn as_object(&self) -> Option<&[(Box<str>, Self)]> {
+    pub fn as_object(&self) -> Option<&[Member]> {
         match self {
             Self::Object(members) => Some(members),
             _ => None,
@@ -145,7 +150,7 @@ pub(super) enum Found<'a> {
 }
 
 /// A canonical array index, such as `0` or `10`, but not `01`.
-fn array_index(name: &str) -> Option<usize> {
+pub(super) fn array_index(name: &str) -> Option<usize> {
     let is_canonical = name == "0" || (!name.starts_with('0') && !name.is_empty());
     (is_canonical && name.len() <= 10 && name.bytes().all(|byte| byte.is_ascii_digit()))
         .then(|| name.parse().ok())
@@ -197,95 +202,109 @@ pub(super) fn compare_text(left: &str, right: &str) -> Ordering {
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ValueVisitor;
+        Unfinished::default().deserialize(deserializer)
+    }
+}
 
-        impl<'de> Visitor<'de> for ValueVisitor {
-            type Value = Value;
+/// The elements and members read so far of all lists and objects that are still open. Each list and each object is taken from
+/// the end as a whole, so that it is allocated once, in its size.
+#[derive(Default)]
+pub(super) struct Unfinished {
+    pub(super) elements: Vec<Value>,
+    pub(super) members: Vec<Member>,
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON value")
-            }
+impl Unfinished {
+    /// The list of the elements from `first`.
+    pub(super) fn list(&mut self, first: usize) -> Value {
+        Value::List(self.elements.split_off(first))
+    }
 
-            fn visit_unit<E>(self) -> Result<Value, E> {
-                Ok(Value::Null)
-            }
+    /// The object of the members from `first`, which have these names.
+    pub(super) fn object(&mut self, first: usize, names: Names) -> Value {
+        Value::Object(Members::new(self.members.split_off(first), names))
+    }
+}
 
-            fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-                Ok(Value::Bool(value))
-            }
+impl<'de> DeserializeSeed<'de> for &mut Unfinished {
+    type Value = Value;
 
-            fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-                Ok(Value::Number(value as f64))
-            }
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
 
-            fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-                Ok(Value::Number(value as f64))
-            }
+impl<'de> Visitor<'de> for &mut Unfinished {
+    type Value = Value;
 
-            fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-                Ok(Value::Number(value))
-            }
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
 
-            fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-                Ok(Value::Text(text.into()))
-            }
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
-                let mut list = Vec::new();
-                while let Some(value) = sequence.next_element()? {
-                    list.push(value);
-                }
-                Ok(Value::List(list))
-            }
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-                let mut members: Vec<(Box<str>, Value)> = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Value::Object(in_order(members)))
-            }
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value as f64))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value as f64))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Number(value))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::Text(text.into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
+        let first = self.elements.len();
+        while let Some(value) = sequence.next_element_seed(&mut *self)? {
+            self.elements.push(value);
         }
+        Ok(self.list(first))
+    }
 
-        deserializer.deserialize_any(ValueVisitor)
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let (first, mut names) = (self.members.len(), Names::default());
+        while let Some(name) = map.next_key_seed(Name)? {
+            names.note(&name);
+            let value = map.next_value_seed(&mut *self)?;
+            self.members.push((name, value));
+        }
+        Ok(self.object(first, names))
     }
 }
 
-/// The number of members up to which comparing each with each is faster than sorting them.
-const SMALL_OBJECT: usize = 16;
+/// Reads the name of a member.
+pub(crate) struct Name;
 
-/// Sorts members as JavaScript does: array indices first, by number; then the other names in the order of insertion.
-pub(crate) fn in_order(members: Vec<(Box<str>, Value)>) -> Vec<(Box<str>, Value)> {
-    // Almost every object is small and in order: the start of the function waits for this.
-    let is_repeated = |index: usize| members[..index].iter().any(|(name, _)| *name == members[index].0);
-    let is_small = members.len() <= SMALL_OBJECT;
-    if is_small && !(0..members.len()).any(|index| is_repeated(index) || array_index(&members[index].0).is_some()) {
-        return members;
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = CompactString;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<CompactString, D::Error> {
+        deserializer.deserialize_str(self)
     }
-    reorder(members)
 }
 
-fn reorder(mut members: Vec<(Box<str>, Value)>) -> Vec<(Box<str>, Value)> {
-    // Of equal names the last value counts, at the first one's place. Sorting positions keeps this fast for large objects.
-    let mut positions: Vec<usize> = (0..members.len()).collect();
-    positions.sort_by(|left, right| members[*left].0.cmp(&members[*right].0));
-    let is_same = |left: &usize, right: &usize| members[*left].0 == members[*right].0;
-    let repeated: Vec<Vec<usize>> =
-        positions.chunk_by(is_same).filter(|group| group.len() > 1).map(<[usize]>::to_vec).collect();
-    for group in &repeated {
-        members.swap(group[0], group[group.len() - 1]);
+impl Visitor<'_> for Name {
+    type Value = CompactString;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a member")
     }
-    let mut dropped: Vec<usize> = repeated.iter().flat_map(|group| &group[1..]).copied().collect();
-    dropped.sort_unstable();
-    let mut index = 0;
-    members.retain(|_| {
-        index += 1;
-        dropped.binary_search(&(index - 1)).is_err()
-    });
-    if members.iter().any(|(name, _)| array_index(name).is_some()) {
-        members.sort_by_key(|(name, _)| array_index(name).unwrap_or(usize::MAX));
+
+    fn visit_str<E>(self, name: &str) -> Result<CompactString, E> {
+        Ok(name.into())
     }
-    members
 }
 
 impl Serialize for Value {
@@ -301,8 +320,8 @@ impl Serialize for Value {
             Self::List(list) => serializer.collect_seq(list),
             Self::Object(members) => {
                 let mut map = serializer.serialize_map(Some(members.len()))?;
-                for (name, value) in members {
-                    map.serialize_entry(name, value)?;
+                for (name, value) in members.iter() {
+                    map.serialize_entry(name.as_str(), value)?;
                 }
                 map.end()
             }

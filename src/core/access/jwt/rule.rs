@@ -199,7 +199,7 @@ fn read_requirements(json: &Value, problems: &mut Problems) -> Vec<(Box<str>, Ve
             Value::List(_) => member::each(value, problems, read_scalar),
             _ => read_scalar(value, problems).into_iter().collect(),
         };
-        requirements.push((name.clone(), values));
+        requirements.push((name.as_str().into(), values));
         problems.leave();
     }
     requirements

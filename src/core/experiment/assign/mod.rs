@@ -4,6 +4,7 @@ mod conversion;
 mod participant;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::experiment::assignment::Assignments;
 use crate::experiment::bot::is_bot;
@@ -122,7 +123,7 @@ pub fn assign<'a>(request: &'a Request<'a>, experiments: Experiments<'a>, claims
 /// The count of a first view.
 fn exposure(definition: &Definition, seen: &Participation<'_>, version: Option<&str>) -> Option<Count> {
     let label = &seen.experiment.label;
-    let is_same = |other: &Label| (&other.key, &other.version) == (&label.key, &label.version);
+    let is_same = |other: &Arc<Label>| (&other.key, &other.version) == (&label.key, &label.version);
     let index = definition.labels.iter().position(is_same)?;
     Some(Count {
         experiment: label.names.key.clone(),

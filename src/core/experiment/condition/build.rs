@@ -6,6 +6,7 @@ use crate::experiment::attribute::{Attribute, Field};
 use crate::experiment::condition::evaluate::REMEMBERED_MAX;
 use crate::experiment::condition::tree::{Condition, List, Operator, Order, Targeting, Test, ValueTest};
 use crate::experiment::condition::version::padded;
+use crate::experiment::members::Member;
 use crate::experiment::pattern::Pattern;
 use crate::experiment::problem::Problems;
 use crate::experiment::value::{Value, number_text};
@@ -33,6 +34,8 @@ pub(in crate::experiment) struct Builder<'a> {
     cache_key: &'a [String],
     /// The different conditions of rules and experiments so far.
     targetings: Vec<Prepared<'a>>,
+    /// The different attributes so far.
+    attributes: Vec<Arc<Attribute>>,
     /// The request's attributes that the definition uses.
     pub(in crate::experiment) fields: Vec<Field>,
     pub(in crate::experiment) problems: Problems,
@@ -54,6 +57,7 @@ impl<'a> Builder<'a> {
             of_request: true,
             cache_key: &[],
             targetings: Vec::new(),
+            attributes: Vec::new(),
             fields: Vec::new(),
             problems: Problems::default(),
         }
@@ -123,15 +127,27 @@ impl<'a> Builder<'a> {
             "$not" => Test::Not(self.condition(value)),
             "$savedGroup" => self.saved_group(value),
             "$savedGroups" => Test::Never,
-            _ => Test::Attribute(Box::new(self.attribute(name)), self.value_test(value)),
+            _ => Test::Attribute(self.attribute(name), self.value_test(value)),
         }
     }
 
     /// Prepares an attribute of a visitor.
-    pub(in crate::experiment) fn attribute(&mut self, name: &str) -> Attribute {
-        let attribute = Attribute::with_cache_key(name, self.cache_key);
+    pub(in crate::experiment) fn attribute(&mut self, name: &str) -> Arc<Attribute> {
+        let attribute = match self.attributes.iter().find(|known| *known.name == *name) {
+            Some(known) => known.clone(),
+            None => self.new_attribute(name),
+        };
         if self.of_request {
             self.use_attribute(&attribute);
+        }
+        attribute
+    }
+
+    fn new_attribute(&mut self, name: &str) -> Arc<Attribute> {
+        let attribute = Arc::new(Attribute::with_cache_key(name, self.cache_key));
+        // Later ones are not remembered, which bounds the comparisons.
+        if self.attributes.len() < REMEMBERED_MAX {
+            self.attributes.push(attribute.clone());
         }
         attribute
     }
@@ -295,7 +311,7 @@ impl<'a> Builder<'a> {
                 match (key, group.get("values").and_then(Value::as_list)) {
                     (Some(key), Some(values)) => {
                         let in_list = Operator::In { list: Some(List::new(values, false)), negated: false };
-                        Test::Attribute(Box::new(self.attribute(key)), ValueTest::Operators(vec![in_list]))
+                        Test::Attribute(self.attribute(key), ValueTest::Operators(vec![in_list]))
                     }
                     _ => Test::Never,
                 }
@@ -315,7 +331,7 @@ impl<'a> Builder<'a> {
 }
 
 /// Whether all names are operators. An empty object has no operators, and passes.
-fn is_operators(members: &[(Box<str>, Value)]) -> bool {
+fn is_operators(members: &[Member]) -> bool {
     members.iter().all(|(name, _)| name.starts_with('$'))
 }
 

@@ -37,7 +37,7 @@ pub(super) enum Test {
     /// Fails the whole condition, whatever surrounds it.
     Malformed,
     /// The value of an attribute passes a test.
-    Attribute(Box<Attribute>, ValueTest),
+    Attribute(Arc<Attribute>, ValueTest),
 }
 
 /// A test of one value.
