@@ -45,6 +45,9 @@ pub struct Banner {
     /// The service that listens at `api`, and what it requires.
     #[serde(skip)]
     pub door: &'static str,
+    /// How the CDN shows the function that a request is its own.
+    #[serde(skip)]
+    pub cdn_adds: &'static str,
     /// The variables with the bucket's credentials, for an S3 client.
     #[serde(skip)]
     pub credentials: Option<String>,
@@ -63,7 +66,7 @@ impl fmt::Display for Banner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { cdn, api, bucket, console, .. } = self;
         writeln!(f, "\n{READY}.\n")?;
-        writeln!(f, "  CDN        {cdn}    (CloudFront: adds the secret header)")?;
+        writeln!(f, "  CDN        {cdn}    (CloudFront: {})", self.cdn_adds)?;
         writeln!(f, "  API        {api}    ({})", self.door)?;
         writeln!(f, "  bucket     {bucket}")?;
         if let Some(credentials) = &self.credentials {
@@ -178,6 +181,7 @@ impl Banner {
             cdn: facts.cdn.to_owned(),
             api: facts.api.clone(),
             door: facts.door.summary(),
+            cdn_adds: if facts.door.verifies_signatures() { "signs its requests" } else { "adds the secret header" },
             bucket: facts.bucket.clone(),
             console: facts.console.clone(),
             variants: contents.as_ref().map(|contents| contents.present.clone()).unwrap_or_default(),

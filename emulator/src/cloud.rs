@@ -534,7 +534,6 @@ fn handler_env(
 ) -> Vec<(String, String)> {
     let mut env = vec![
         ("bucket", options.bucket.clone()),
-        ("lambda_auth", LAMBDA_AUTH.to_owned()),
         ("redirect_path", public_url.to_owned()),
         // Lambda sets it whether or not tracing is active.
         ("AWS_XRAY_DAEMON_ADDRESS", daemon.to_string()),
@@ -557,8 +556,9 @@ fn handler_env(
     if options.door.streaming().is_some() {
         env.push(("streaming", "true".to_owned()));
     }
-    if options.door.verifies_signatures() {
-        env.push(("function_url_iam", "true".to_owned()));
+    match options.door.verifies_signatures() {
+        true => env.push(("function_url_iam", "true".to_owned())),
+        false => env.push(("lambda_auth", LAMBDA_AUTH.to_owned())),
     }
     if let Storage::Folder { site, .. } = &options.storage {
         env.extend(site_file::present(site, &site_file::RULES).map(|file| (file.setting, file.name.to_owned())));

@@ -96,8 +96,10 @@ impl Origins {
         if let Some(codings) = codings {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(codings));
         }
-        // A custom origin header replaces the viewer's of the same name.
-        headers.insert(self.distribution.auth_header.clone(), self.distribution.secret.value());
+        // A custom origin header replaces the viewer's of the same name. A distribution that signs has none, as in deploy/aws.yaml.
+        if self.distribution.origin_access.is_none() {
+            headers.insert(self.distribution.auth_header.clone(), self.distribution.secret.value());
+        }
         let authority = self.distribution.api.clone();
         let path = format!("{}{path}", self.distribution.api_path);
         if let Some(access) = &self.distribution.origin_access

@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+use emulator::cloud::Options;
+use emulator::gateway::door::Door;
+
 use crate::support::{SECRET, TestCloud, buffered, start, wait_until, with_env};
 
 const EDGES: usize = 4;
@@ -127,6 +130,22 @@ async fn the_function_url_before_its_setting_loses_requests() {
     let failures = edges.stop().await;
     assert!(!failures.is_empty() && failures.iter().all(|status| *status == 403), "{failures:?}");
     shut_down(test).await;
+}
+
+#[tokio::test]
+async fn a_signed_request_is_answered_only_with_function_url_iam() {
+    let door = Door::FunctionUrl { streaming: None, origin_access_control: true };
+    for (env, status) in
+        [(&[][..], 200), (&[("function_url_iam", "false"), ("lambda_auth", "a-secret-of-the-stack")], 403)]
+    {
+        let test = start(Options { door: door.clone(), ..with_env(env) }).await;
+        // The distribution does not forward the viewer's own field.
+        let headers = [("lambda_auth", "a-secret-of-the-stack"), ("test_version", "v1")];
+        assert_eq!(test.cdn("/test.html", &headers).await.status.as_u16(), status, "{env:?}");
+        // Past the CDN, Lambda refuses what is not signed.
+        assert_eq!(test.api("/test.html", &headers).await.status.as_u16(), 403, "{env:?}");
+        test.shut_down().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
