@@ -200,8 +200,10 @@ step_test() { cargo test --workspace; }
 step_doors() {
   once debug_build
   local door
+  # Not those that use no door, or state their own.
+  local skipped=(--skip bucket --skip command:: --skip console:: --skip door_move:: --skip streaming:: --skip walkthrough:: --skip tls::)
   for door in function-url-streaming rest alb; do
-    TEST_DOOR=$door cargo test --locked -p emulator --test cloud -- --quiet
+    TEST_DOOR=$door cargo test --locked -p emulator --test cloud -- --quiet "${skipped[@]}"
     echo "ok  the tests through $door"
   done
 }
@@ -394,7 +396,10 @@ load() { # PROGRAM ARGUMENT…
   PATH="$peers:$PATH" EMULATOR=target/ci/debug/nearedge "$peers/python" "$@" --bootstrap "$bootstrap"
 }
 step_compare() { load loadtest/compare; }
-step_faults() { load loadtest/local/faults --seconds 3,4,5 s3-503 s3-half-body lambda-crash stdout-full; }
+step_faults() {
+  load loadtest/local/faults --seconds 3,4,5 s3-503 s3-half-body lambda-crash stdout-full
+  load loadtest/local/download function-url-streaming rest-streaming alb
+}
 step_soak() { load loadtest/local/soak --minutes 4 --rate 40; }
 
 step_fuzz() { FUZZ_SECONDS=30 cargo test --locked --workspace --test fuzz -- --nocapture; }
