@@ -11,9 +11,10 @@ math in alarms (Watch=false) and CodeDeploy (Rollout=AllAtOnce).
 
 Known differences from AWS: a path loses its trailing slash, an event has no `cookies`, 6 MB is no limit, a 304 has
 Content-Type application/json, a distribution's alias has no address, and an origin access identity named by its
-canonical user has no access. ACCOUNT corrects two more, so that the templates need no exception: it resolves names
-under .localhost to this machine, and it marks the distribution's reads from S3, which use no socket in MiniStack, as
-encrypted.
+canonical user has no access. ACCOUNT corrects three more, so that the templates need no exception: it resolves names
+under .localhost to this machine, it marks the distribution's reads from S3, which use no socket in MiniStack, as
+encrypted, and it adds an Authorization to the distribution's requests to a function URL with origin access control: MiniStack
+requires one and does not verify it.
 """
 
 import contextlib
@@ -48,6 +49,12 @@ def lookup(host, *rest, **named):
 socket.getaddrinfo = lookup
 from ministack.core import iam_evaluator
 iam_evaluator.EvalContext.__init__ = functools.partialmethod(iam_evaluator.EvalContext.__init__, secure_transport=True)
+from ministack.services import cloudfront
+unsigned = cloudfront._origin_request_headers
+def sign(origin, *rest):
+    signature = {"Authorization": "AWS4-HMAC-SHA256 Credential=cloudfront"} if origin.get("oac_id") else {}
+    return unsigned(origin, *rest) | signature
+cloudfront._origin_request_headers = sign
 sys.argv = ["ministack"]
 runpy.run_module("ministack", run_name="__main__")
 """
@@ -162,6 +169,9 @@ class Account:
         )
         return function["Environment"]["Variables"].get(name, "")
 
+    def url(self):
+        return self.aws("lambda", "get-function-url-config", "--function-name", "lambdaapi", "--qualifier", "live")
+
     def smoke(self, outputs, **more):
         output = self.run(
             DEPLOY / "smoke.sh",
@@ -267,18 +277,7 @@ def aws(account, archive):
     check("command 7", re.search(r"HTTP/\S+ 302", results[7]), results[7])
     check(f"smoke.sh: {account.smoke(outputs)}", True)
 
-    distribution = account.aws("cloudfront", "get-distribution-config", "--id", outputs["DistributionId"])
-    policies = []
-    for kind, name in (("cache", "CachePolicyId"), ("origin-request", "OriginRequestPolicyId")):
-        config = distribution["DistributionConfig"]
-        behaviors = [config["DefaultCacheBehavior"], *config["CacheBehaviors"]["Items"]]
-        for id in {behavior[name] for behavior in behaviors if name in behavior}:
-            path = account.work / f"{id}.json"
-            path.write_text(account.run("aws", "cloudfront", f"get-{kind}-policy", "--id", id))
-            policies += ["--policy", path]
-    (account.work / "distribution.json").write_text(json.dumps(distribution))
-    output = account.run(TARGET / "nearedge", "policy", "check", account.work / "distribution.json", *policies)
-    check("policy check accepts the deployed distribution", "0 errors, 0 warnings" in output, output)
+    accepts(account, outputs, "the deployed distribution")
 
     deploy("up", "--artifact", archive)
     check("up with the same artifact creates no version", account.live() == "1", account.live())
@@ -312,6 +311,8 @@ def aws(account, archive):
     check("the API rejects the old secret", output == "request is forbidden", output)
     check(f"smoke.sh: {account.smoke(outputs)}", True)
 
+    doors(account, outputs)
+
     operator = experiments(account, outputs)
 
     address = outputs["Address"]
@@ -333,6 +334,63 @@ def aws(account, archive):
     objects = account.aws("s3api", "list-objects-v2", "--bucket", bucket)["Contents"]
     kept = "does not exist" in gone and len(objects) == FILES + len(operator.kept())
     check("down deletes the stack and keeps the bucket", kept, gone)
+
+
+def accepts(account, outputs, what):
+    """Passes the distribution to `nearedge policy check`."""
+    distribution = account.aws("cloudfront", "get-distribution-config", "--id", outputs["DistributionId"])
+    policies = []
+    for kind, name in (("cache", "CachePolicyId"), ("origin-request", "OriginRequestPolicyId")):
+        config = distribution["DistributionConfig"]
+        behaviors = [config["DefaultCacheBehavior"], *config["CacheBehaviors"]["Items"]]
+        for id in {behavior[name] for behavior in behaviors if name in behavior}:
+            path = account.work / f"{id}.json"
+            path.write_text(account.run("aws", "cloudfront", f"get-{kind}-policy", "--id", id))
+            policies += ["--policy", path]
+    (account.work / "distribution.json").write_text(json.dumps(distribution))
+    output = account.run(TARGET / "nearedge", "policy", "check", account.work / "distribution.json", *policies)
+    check(f"policy check accepts {what}", "0 errors, 0 warnings" in output, output)
+
+
+def doors(account, outputs):
+    """Moves the stack to the function URL and back, step by step, under continuous requests of viewers."""
+    deploy = functools.partial(account.run, DEPLOY / "deploy.sh")
+    names = ["HttpApi", "HttpApiWithFunctionUrl", "FunctionUrlWithHttpApi", "FunctionUrl"]
+    output = deploy("set", "FrontDoor=FunctionUrl", fails=True)
+    check("set FrontDoor refuses to skip a step", "first set FrontDoor=HttpApiWithFunctionUrl" in output, output)
+    viewers = Viewers(account, outputs["DistributionDomain"])
+    viewers.start()
+    deploy("set", f"FrontDoor={names[1]}", "Streaming=on")
+    for name in names[2:]:
+        deploy("set", f"FrontDoor={name}")
+    host = re.search("://([^/]+)", account.url()["FunctionUrl"])[1]
+    pages = {
+        variant: account.run("curl", "-s", "-H", f"test_version:{variant}", outputs["Address"] + "/test.html")
+        for variant in ("v1", "v2")
+    }
+    check(
+        "the distribution serves through the function URL",
+        pages == {variant: (SITE / variant / "test.html").read_text() for variant in pages},
+        pages,
+    )
+    url = account.url()
+    mode = (url["AuthType"], url["InvokeMode"], account.setting("function_url_iam"), account.setting("streaming"))
+    check("the URL streams to signed requests", mode == ("AWS_IAM", "RESPONSE_STREAM", "true", "true"), mode)
+    direct = account.run(
+        "curl", "-s", "-o", os.devnull, "-w", "%{http_code}", "-H", f"Host: {host}", "https://localhost/test.html"
+    )
+    check("the URL refuses an unsigned request", direct == "403", direct)
+    accepts(account, outputs, "the distribution with the function URL")
+    check("the stack has no API", "ApiAddress" not in account.outputs(), account.outputs())
+    for name in names[-2::-1]:
+        deploy("set", f"FrontDoor={name}")
+    wrong = viewers.end()
+    check(
+        f"six moves between the doors lose none of {viewers.responses} requests",
+        not wrong and viewers.responses > 50,
+        wrong[:3],
+    )
+    check(f"smoke.sh: {account.smoke(account.outputs())}", True)
 
 
 def site_by_content(account, deploy, bucket):
