@@ -6,7 +6,7 @@
 
 Spans arrive through rotel, an OpenTelemetry collector, and over UDP as at X-Ray's daemon. The script decodes them with
 the Python classes of OpenTelemetry. Each invocation's spans must arrive exactly once, below the invocation's span, and
-neither spans nor lines may contain a secret.
+neither spans nor lines may contain a secret. With metrics=otlp, the metrics that the collector passes on must be those of the requests.
 """
 
 import argparse
@@ -32,6 +32,7 @@ import time
 sys.dont_write_bytecode = True
 
 import peers
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 PACKET_PREFIX = b'{"format":"json","version":1}\nT1S'
@@ -42,17 +43,23 @@ TIMEOUT_MS, SLACK_MS = 500, 250
 
 
 class Received:
-    """The spans that have arrived."""
+    """The spans and metrics that have arrived."""
 
     def __init__(self):
         self.lock = threading.Lock()
-        self.spans = []
+        self.spans, self.metrics = [], []
 
     def add(self, message):
         request = ExportTraceServiceRequest.FromString(message)
         found = [s for r in request.resource_spans for scope in r.scope_spans for s in scope.spans]
         with self.lock:
             self.spans.extend(found)
+
+    def add_metrics(self, message):
+        request = ExportMetricsServiceRequest.FromString(message)
+        found = [m for r in request.resource_metrics for scope in r.scope_metrics for m in scope.metrics]
+        with self.lock:
+            self.metrics.extend(found)
 
 
 @contextlib.contextmanager
@@ -64,7 +71,8 @@ def otlp_endpoint(received):
 
         def do_POST(self):
             body = self.rfile.read(int(self.headers["content-length"]))
-            received.add(gzip.decompress(body) if self.headers["content-encoding"] == "gzip" else body)
+            add = received.add_metrics if self.path == "/v1/metrics" else received.add
+            add(gzip.decompress(body) if self.headers["content-encoding"] == "gzip" else body)
             self.send_response(200)
             self.send_header("content-type", "application/x-protobuf")
             self.send_header("content-length", "0")
@@ -174,10 +182,9 @@ def run(folder, count, collector, received, *arguments):
         env = [part for setting in settings for part in ("--env", setting)]
         with peers.local_cloud(folder, "--logs", *env, *arguments) as (api, _, _):
             latencies, failed = send_requests(api, count)
-        # The collector may still hold spans: wait until no more arrive.
-        before = -1
-        while before != len(received.spans):
-            before = len(received.spans)
+        # The collector may still hold some: wait until no more arrive.
+        before = None
+        while before != (before := (len(received.spans), len(received.metrics))):
             time.sleep(1)
     text = log.read_text(errors="replace")
     # Lines of the function, not those of the local cloud.
@@ -185,8 +192,8 @@ def run(folder, count, collector, received, *arguments):
     lines = [json.loads(line[line.index("{") :]) for line in logged if '"_aws"' in line]
     for secret in SECRETS:
         leaks = [line for line in logged if secret in line]
-        if leaks or any(secret.encode() in span.SerializeToString() for span in received.spans):
-            sys.exit(f"FAILED: expected no secret in lines and spans, found {leaks[:1] or 'one in a span'}")
+        if leaks or any(secret.encode() in sent.SerializeToString() for sent in received.spans + received.metrics):
+            sys.exit(f"FAILED: expected no secret in lines, spans and metrics, found {leaks[:1] or 'one in those'}")
     return latencies, failed, lines
 
 
@@ -223,6 +230,30 @@ def check_complete(what, count, received, lines):
         )
 
 
+def check_metrics(what, count, received):
+    """Checks that the metrics are those of the requests of `send_requests`: half of them find an object."""
+    sums, durations, milliseconds = collections.Counter(), collections.Counter(), 0
+    for metric in received.metrics:
+        for point in metric.sum.data_points:
+            sums[metric.name] += point.as_int
+        if metric.name == "Duration":
+            for point in metric.exponential_histogram.data_points:
+                attributes = {a.key: a.value.string_value for a in point.attributes}
+                key = attributes.get("variant"), attributes.get("outcome")
+                durations[key] += point.count
+                buckets = sum(point.positive.bucket_counts) + point.zero_count
+                if buckets != point.count:
+                    sys.exit(f"FAILED: {what}: expected {point.count} durations in buckets, found {buckets}")
+                milliseconds += point.sum
+    quarter = count // 4
+    found = {("v1", "found"): quarter, ("v2", "found"): quarter, ("v1", "missing"): quarter, ("v2", "missing"): quarter}
+    expected = found, {"Status2xx": 2 * quarter, "Status4xx": 2 * quarter}
+    received_sums = {name: sums[name] for name in expected[1]}
+    print(f"{what}: {count} requests, {dict(durations)} durations, {received_sums}, {sums['ColdStart']} cold starts")
+    if (dict(durations), received_sums) != expected or not milliseconds or not sums["ColdStart"]:
+        sys.exit(f"FAILED: {what}: expected {expected}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=10_000, help="requests of each run (default: 10000)")
@@ -247,6 +278,9 @@ def main():
             if failed:
                 sys.exit(f"FAILED: {what}: {failed} responses had an unexpected status")
             check_complete(what, count, received, lines)
+        what, received = "metrics=otlp through rotel, frozen between invocations", Received()
+        run(folder, count, rotel, received, "--env", "metrics=otlp", "--env", "log_ratio=0")
+        check_metrics(what, count, received)
         for what, collector in [("unreachable collector", unreachable), ("hanging collector", hanging)]:
             latencies, failed, lines = run(folder, max(count // 5, 400), collector, Received())
             p99 = statistics.quantiles(latencies, n=100)[98]
