@@ -52,30 +52,32 @@ impl<E: Fn(&str) -> Option<String>> Reader<'_, E> {
 
     /// How metrics are written; `None` if they are off.
     fn metrics_mode(&mut self, service: &str) -> Option<MetricsMode> {
-        let lines = AccessLines {
-            ratio: self.ratio("log_ratio", 0.01),
-            slow: Duration::from_millis(self.number("slow_ms", 1_000, 0..=900_000)),
-        };
         let metrics = self.text("metrics");
-        if !matches!(metrics.as_deref(), Some("batch" | "otlp")) {
-            for name in ["log_ratio", "slow_ms"] {
-                if self.text(name).is_some() {
-                    self.reject(
-                        name,
-                        "has no effect without metrics=batch: remove it, or set metrics to batch or otlp",
-                    );
-                }
-            }
-        }
-        match metrics.as_deref() {
+        let mode = match metrics.as_deref() {
             None | Some("line" | "true") => Some(MetricsMode::Line),
-            Some("batch") => Some(MetricsMode::Batch(lines)),
-            Some("otlp") => Some(MetricsMode::Otlp(lines, Box::new(self.metrics_export(service)?))),
+            Some("batch") => return Some(MetricsMode::Batch(self.access_lines())),
+            Some("otlp") => {
+                let lines = self.access_lines();
+                return Some(MetricsMode::Otlp(lines, Box::new(self.metrics_export(service)?)));
+            }
             Some("false") => None,
             Some(other) => {
                 self.reject("metrics", format!("is {other:?}: use line, batch, otlp or false"));
                 None
             }
+        };
+        for name in ["log_ratio", "slow_ms"] {
+            if self.text(name).is_some() {
+                self.reject(name, "has no effect without metrics=batch: remove it, or set metrics to batch or otlp");
+            }
+        }
+        mode
+    }
+
+    fn access_lines(&mut self) -> AccessLines {
+        AccessLines {
+            ratio: self.ratio("log_ratio", 0.01),
+            slow: Duration::from_millis(self.number("slow_ms", 1_000, 0..=900_000)),
         }
     }
 

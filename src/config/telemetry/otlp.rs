@@ -334,6 +334,8 @@ mod tests {
             assert!(!error.to_string().contains("secret-key"), "{error}");
         }
         assert_eq!(rejected(&[("metrics", "prometheus")]), ["metrics"]);
-        assert_eq!(rejected(&[("log_ratio", "0.5")]), ["log_ratio"]);
+        for value in ["0.5", "much"] {
+            assert_eq!(rejected(&[("log_ratio", value)]), ["log_ratio"]);
+        }
     }
 }
