@@ -8,7 +8,7 @@ use std::fmt;
 
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -81,9 +81,7 @@ fn parse_visit_fields<'a, const N: usize>(event: &'a [u8], visit: &mut Visit<'a>
     visit.event = event;
     parse_fields::<N, Cookies<'_>>(event, &mut request, |headers, cookies, domain_name| {
         visit.domain_name = domain_name.map(|Text(name)| name);
-        if let Some(headers) = headers {
-            headers.fill_visit(visit);
-        }
+        headers.fill_visit(visit);
         if let Some(cookies) = cookies {
             visit.cookies = cookies;
         }
@@ -96,12 +94,12 @@ fn parse_visit_fields<'a, const N: usize>(event: &'a [u8], visit: &mut Visit<'a>
 fn parse_fields<'a, const N: usize, C: Deserialize<'a>>(
     event: &'a [u8],
     request: &mut Request<'a>,
-    others: impl FnOnce(Option<&mut Headers<'a, N>>, Option<C>, Option<Text<'a>>),
+    others: impl FnOnce(&mut Headers<'a, N>, Option<C>, Option<Text<'a>>),
 ) -> Result<(), EventError> {
     // Validates the whole event once. Given bytes, serde_json would validate each string.
     let text = std::str::from_utf8(event).map_err(|error| malformed_utf8(event, error.valid_up_to()))?;
-    let mut event: Event<'a, N, C> = serde_json::from_str(text)
-        .map_err(|error| EventError::Malformed { line: error.line(), column: error.column() })?;
+    let mut event = Event::<'a, N, C>::default();
+    event.read(text).map_err(|error| EventError::Malformed { line: error.line(), column: error.column() })?;
     let context = event.request_context.unwrap_or_default();
     let version = event.version.as_ref().map(Text::as_str);
     let (Some("2.0"), Some(Text(raw_path)), Some(http)) = (version, event.raw_path, context.http) else {
@@ -126,10 +124,8 @@ fn parse_fields<'a, const N: usize, C: Deserialize<'a>>(
     if let Some(Text(query)) = event.raw_query_string {
         request.query = query;
     }
-    if let Some(headers) = &mut event.headers {
-        headers.fill(request);
-    }
-    others(event.headers.as_mut(), event.cookies, context.domain_name);
+    event.headers.fill(request);
+    others(&mut event.headers, event.cookies, context.domain_name);
     Ok(())
 }
 
@@ -216,21 +212,79 @@ fn without_stage<'a>(path: Cow<'a, str>, stage: Option<&str>) -> Cow<'a, str> {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a, C: Deserialize<'de>"))]
+/// The fields of an event. They are read into their places: a derived `Deserialize` would move the large array of headers several
+/// times.
 struct Event<'a, const N: usize, C> {
-    #[serde(borrow, default)]
     version: Option<Text<'a>>,
-    #[serde(borrow, default)]
     raw_path: Option<Text<'a>>,
-    #[serde(borrow, default)]
     raw_query_string: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    headers: Option<Headers<'a, N>>,
-    #[serde(default)]
+    headers: Headers<'a, N>,
     cookies: Option<C>,
-    #[serde(borrow, default)]
     request_context: Option<RequestContext<'a>>,
+}
+
+/// The name of a field.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(field_identifier, rename_all = "camelCase")]
+enum Field {
+    Version,
+    RawPath,
+    RawQueryString,
+    Headers,
+    Cookies,
+    RequestContext,
+    #[serde(other)]
+    Other,
+}
+
+impl<const N: usize, C> Default for Event<'_, N, C> {
+    fn default() -> Self {
+        Self {
+            version: None,
+            raw_path: None,
+            raw_query_string: None,
+            headers: Headers([const { None }; N]),
+            cookies: None,
+            request_context: None,
+        }
+    }
+}
+
+impl<'a, const N: usize, C: Deserialize<'a>> Event<'a, N, C> {
+    fn read(&mut self, text: &'a str) -> serde_json::Result<()> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        deserializer.deserialize_map(self)?;
+        deserializer.end()
+    }
+}
+
+impl<'a, const N: usize, C: Deserialize<'a>> Visitor<'a> for &mut Event<'a, N, C> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an event")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut read = 0_u8;
+        while let Some(field) = map.next_key()? {
+            let bit = 1 << field as u8;
+            if !matches!(field, Field::Other) && read & bit != 0 {
+                return Err(A::Error::custom("an event repeats a field"));
+            }
+            read |= bit;
+            match field {
+                Field::Version => self.version = map.next_value()?,
+                Field::RawPath => self.raw_path = map.next_value()?,
+                Field::RawQueryString => self.raw_query_string = map.next_value()?,
+                Field::Headers => map.next_value_seed(&mut self.headers)?,
+                Field::Cookies => self.cookies = map.next_value()?,
+                Field::RequestContext => self.request_context = map.next_value()?,
+                Field::Other => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -377,36 +431,39 @@ impl<'de: 'a, 'a> Deserialize<'de> for Cookies<'a> {
     }
 }
 
-impl<'de: 'a, 'a, const N: usize> Deserialize<'de> for Headers<'a, N> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct HeadersVisitor<const N: usize>;
+impl<'a, const N: usize> DeserializeSeed<'a> for &mut Headers<'a, N> {
+    type Value = ();
 
-        impl<'de, const N: usize> Visitor<'de> for HeadersVisitor<N> {
-            type Value = Headers<'de, N>;
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of header names and values")
-            }
+impl<'a, const N: usize> Visitor<'a> for &mut Headers<'a, N> {
+    type Value = ();
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut headers = Headers([const { None }; N]);
-                while let Some(Text(name)) = map.next_key()? {
-                    let Some(slot) = headers.slot(&name) else {
-                        map.next_value::<IgnoredAny>()?;
-                        continue;
-                    };
-                    let Text(value) = map.next_value()?;
-                    // API Gateway joins repeated fields with a comma; this joins names that differ only in case.
-                    *slot = Some(match slot.take() {
-                        Some(first) => Cow::Owned(format!("{first},{value}")),
-                        None => value,
-                    });
-                }
-                Ok(headers)
-            }
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of header names and values")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Text(name)) = map.next_key()? {
+            let Some(slot) = self.slot(&name) else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let Text(value) = map.next_value()?;
+            // API Gateway joins repeated fields with a comma; this joins names that differ only in case.
+            *slot = Some(match slot.take() {
+                Some(first) => Cow::Owned(format!("{first},{value}")),
+                None => value,
+            });
         }
-
-        deserializer.deserialize_map(HeadersVisitor::<N>)
+        Ok(())
     }
 }
 
