@@ -60,7 +60,7 @@ pub fn convert(event: &[u8]) -> Option<(Vec<u8>, Door)> {
 /// If the event is not payload format 2.0. The error never quotes the event, because it contains the secret.
 pub fn parse(event: &[u8]) -> Result<Request<'_>, EventError> {
     let mut request = Request::default();
-    parse_fields::<REQUEST_NAMES, IgnoredAny>(event, &mut request, |_, _, _| {})?;
+    parse_into::<REQUEST_NAMES>(event, &mut request, None)?;
     Ok(request)
 }
 
@@ -69,40 +69,30 @@ pub fn parse(event: &[u8]) -> Result<Request<'_>, EventError> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_visit<'a>(event: &'a [u8], visit: &mut Visit<'a>) -> Result<Request<'a>, EventError> {
-    match visit.detail {
-        Detail::Visit => parse_visit_fields::<VISIT_NAMES>(event, visit),
-        Detail::Viewer => parse_visit_fields::<VIEWER_NAMES>(event, visit),
-        Detail::Attributes => parse_visit_fields::<{ NAMES.len() }>(event, visit),
-    }
-}
-
-fn parse_visit_fields<'a, const N: usize>(event: &'a [u8], visit: &mut Visit<'a>) -> Result<Request<'a>, EventError> {
     let mut request = Request::default();
     visit.event = event;
-    parse_fields::<N, Cookies<'_>>(event, &mut request, |headers, cookies, domain_name| {
-        visit.domain_name = domain_name.map(|Text(name)| name);
-        headers.fill_visit(visit);
-        if let Some(cookies) = cookies {
-            visit.cookies = cookies;
-        }
-    })?;
+    match visit.detail {
+        Detail::Visit => parse_into::<VISIT_NAMES>(event, &mut request, Some(visit)),
+        Detail::Viewer => parse_into::<VIEWER_NAMES>(event, &mut request, Some(visit)),
+        Detail::Attributes => parse_into::<{ NAMES.len() }>(event, &mut request, Some(visit)),
+    }?;
     Ok(request)
 }
 
-/// Parses an event with the first `N` of [`NAMES`]. Fills the request; `others` takes the other header fields, the cookies
-/// and the domain name.
-fn parse_fields<'a, const N: usize, C: Deserialize<'a>>(
+/// Parses an event with the first `N` of [`NAMES`].
+fn parse_into<'a, const N: usize>(
     event: &'a [u8],
     request: &mut Request<'a>,
-    others: impl FnOnce(&mut Headers<'a, N>, Option<C>, Option<Text<'a>>),
+    visit: Option<&mut Visit<'a>>,
 ) -> Result<(), EventError> {
     // Validates the whole event once. Given bytes, serde_json would validate each string.
     let text = std::str::from_utf8(event).map_err(|error| malformed_utf8(event, error.valid_up_to()))?;
-    let mut event = Event::<'a, N, C>::default();
+    let mut event = Event { version: None, raw_path: None, context: None, headers: Headers::<N> { request, visit } };
     event.read(text).map_err(|error| EventError::Malformed { line: error.line(), column: error.column() })?;
-    let context = event.request_context.unwrap_or_default();
-    let version = event.version.as_ref().map(Text::as_str);
-    let (Some("2.0"), Some(Text(raw_path)), Some(http)) = (version, event.raw_path, context.http) else {
+    let Event { version, raw_path, context, headers: Headers { request, visit } } = event;
+    let context = context.unwrap_or_default();
+    let version = version.as_ref().map(Text::as_str);
+    let (Some("2.0"), Some(Text(raw_path)), Some(http)) = (version, raw_path, context.http) else {
         return Err(EventError::Unexpected(describe_unsupported(version)));
     };
     request.path = if context.domain_name.as_ref().is_some_and(|name| is_function_url(name.as_str())) {
@@ -121,11 +111,9 @@ fn parse_fields<'a, const N: usize, C: Deserialize<'a>>(
     if request.method == Method::Other {
         request.other_method = name;
     }
-    if let Some(Text(query)) = event.raw_query_string {
-        request.query = query;
+    if let Some(visit) = visit {
+        visit.domain_name = context.domain_name.map(|Text(name)| name);
     }
-    event.headers.fill(request);
-    others(&mut event.headers, event.cookies, context.domain_name);
     Ok(())
 }
 
@@ -212,15 +200,12 @@ fn without_stage<'a>(path: Cow<'a, str>, stage: Option<&str>) -> Cow<'a, str> {
     }
 }
 
-/// The fields of an event. They are read into their places: a derived `Deserialize` would move the large array of headers several
-/// times.
-struct Event<'a, const N: usize, C> {
+/// The fields of an event. They are read into their places: a derived `Deserialize` would move the many header fields several times.
+struct Event<'s, 'a, const N: usize> {
     version: Option<Text<'a>>,
     raw_path: Option<Text<'a>>,
-    raw_query_string: Option<Text<'a>>,
-    headers: Headers<'a, N>,
-    cookies: Option<C>,
-    request_context: Option<RequestContext<'a>>,
+    context: Option<RequestContext<'a>>,
+    headers: Headers<'s, 'a, N>,
 }
 
 /// The name of a field.
@@ -237,20 +222,7 @@ enum Field {
     Other,
 }
 
-impl<const N: usize, C> Default for Event<'_, N, C> {
-    fn default() -> Self {
-        Self {
-            version: None,
-            raw_path: None,
-            raw_query_string: None,
-            headers: Headers([const { None }; N]),
-            cookies: None,
-            request_context: None,
-        }
-    }
-}
-
-impl<'a, const N: usize, C: Deserialize<'a>> Event<'a, N, C> {
+impl<'a, const N: usize> Event<'_, 'a, N> {
     fn read(&mut self, text: &'a str) -> serde_json::Result<()> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
         deserializer.deserialize_map(self)?;
@@ -258,7 +230,7 @@ impl<'a, const N: usize, C: Deserialize<'a>> Event<'a, N, C> {
     }
 }
 
-impl<'a, const N: usize, C: Deserialize<'a>> Visitor<'a> for &mut Event<'a, N, C> {
+impl<'a, const N: usize> Visitor<'a> for &mut Event<'_, 'a, N> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -276,10 +248,16 @@ impl<'a, const N: usize, C: Deserialize<'a>> Visitor<'a> for &mut Event<'a, N, C
             match field {
                 Field::Version => self.version = map.next_value()?,
                 Field::RawPath => self.raw_path = map.next_value()?,
-                Field::RawQueryString => self.raw_query_string = map.next_value()?,
+                Field::RawQueryString => {
+                    let query: Option<Text<'a>> = map.next_value()?;
+                    self.headers.request.query = query.map(|Text(query)| query).unwrap_or_default();
+                }
                 Field::Headers => map.next_value_seed(&mut self.headers)?,
-                Field::Cookies => self.cookies = map.next_value()?,
-                Field::RequestContext => self.request_context = map.next_value()?,
+                Field::Cookies => match &mut self.headers.visit {
+                    Some(visit) => visit.cookies = map.next_value::<Option<_>>()?.unwrap_or_default(),
+                    None => drop(map.next_value::<IgnoredAny>()?),
+                },
+                Field::RequestContext => self.context = map.next_value()?,
                 Field::Other => drop(map.next_value::<IgnoredAny>()?),
             }
         }
@@ -362,65 +340,65 @@ const BY_LENGTH: [[u8; 4]; 33] = {
     table
 };
 
-/// The values of the first `N` header fields of [`NAMES`].
-struct Headers<'a, const N: usize>([Option<Cow<'a, str>>; N]);
+/// The places of the first `N` header fields of [`NAMES`].
+struct Headers<'s, 'a, const N: usize> {
+    request: &'s mut Request<'a>,
+    /// There is one if `N` exceeds [`REQUEST_NAMES`].
+    visit: Option<&'s mut Visit<'a>>,
+}
 
-impl<'a, const N: usize> Headers<'a, N> {
-    fn slot(&mut self, name: &str) -> Option<&mut Option<Cow<'a, str>>> {
+impl<'a, const N: usize> Headers<'_, 'a, N> {
+    fn place(&mut self, name: &str) -> Option<&mut Option<Cow<'a, str>>> {
         for index in BY_LENGTH.get(name.len())?.map(usize::from) {
             // The names of a visit come last, and so does the end of the list.
             if index >= N {
                 return None;
             }
             if NAMES[index].eq_ignore_ascii_case(name) {
-                return self.0.get_mut(index);
+                return self.place_of(index);
             }
         }
         None
     }
 
-    /// Moves the values into a request.
-    fn fill(&mut self, request: &mut Request<'a>) {
-        let Some(values) = self.0.first_chunk_mut::<REQUEST_NAMES>() else { return };
-        [
-            request.lambda_auth,
-            request.test_version,
-            request.redirect,
-            request.accept,
-            request.accept_encoding,
-            request.if_match,
-            request.if_none_match,
-            request.if_modified_since,
-            request.if_unmodified_since,
-            request.if_range,
-            request.range,
-            request.traceparent,
-        ] = std::mem::take(values);
-    }
-
-    /// Moves the other values into a visit.
-    fn fill_visit(&mut self, visit: &mut Visit<'a>) {
-        let fields = [
-            &mut visit.sec_fetch_dest,
-            &mut visit.sec_purpose,
-            &mut visit.purpose,
-            &mut visit.authorization,
-            &mut visit.origin,
-            &mut visit.user_agent,
-            &mut visit.host,
-            &mut visit.referer,
-            &mut visit.accept_language,
-            &mut visit.country,
-            &mut visit.region,
-            &mut visit.city,
-            &mut visit.is_desktop,
-            &mut visit.is_mobile,
-            &mut visit.is_tablet,
-            &mut visit.is_tv,
-        ];
-        for (field, value) in fields.into_iter().zip(self.0.iter_mut().skip(REQUEST_NAMES)) {
-            *field = value.take();
+    /// The place of the header field with this position in [`NAMES`].
+    fn place_of(&mut self, index: usize) -> Option<&mut Option<Cow<'a, str>>> {
+        let Self { request, visit } = self;
+        if index < REQUEST_NAMES {
+            return Some(match index {
+                0 => &mut request.lambda_auth,
+                1 => &mut request.test_version,
+                2 => &mut request.redirect,
+                3 => &mut request.accept,
+                4 => &mut request.accept_encoding,
+                5 => &mut request.if_match,
+                6 => &mut request.if_none_match,
+                7 => &mut request.if_modified_since,
+                8 => &mut request.if_unmodified_since,
+                9 => &mut request.if_range,
+                10 => &mut request.range,
+                _ => &mut request.traceparent,
+            });
         }
+        let visit = visit.as_mut()?;
+        Some(match index - REQUEST_NAMES {
+            0 => &mut visit.sec_fetch_dest,
+            1 => &mut visit.sec_purpose,
+            2 => &mut visit.purpose,
+            3 => &mut visit.authorization,
+            4 => &mut visit.origin,
+            5 => &mut visit.user_agent,
+            6 => &mut visit.host,
+            7 => &mut visit.referer,
+            8 => &mut visit.accept_language,
+            9 => &mut visit.country,
+            10 => &mut visit.region,
+            11 => &mut visit.city,
+            12 => &mut visit.is_desktop,
+            13 => &mut visit.is_mobile,
+            14 => &mut visit.is_tablet,
+            _ => &mut visit.is_tv,
+        })
     }
 }
 
@@ -431,7 +409,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Cookies<'a> {
     }
 }
 
-impl<'a, const N: usize> DeserializeSeed<'a> for &mut Headers<'a, N> {
+impl<'a, const N: usize> DeserializeSeed<'a> for &mut Headers<'_, 'a, N> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -439,7 +417,7 @@ impl<'a, const N: usize> DeserializeSeed<'a> for &mut Headers<'a, N> {
     }
 }
 
-impl<'a, const N: usize> Visitor<'a> for &mut Headers<'a, N> {
+impl<'a, const N: usize> Visitor<'a> for &mut Headers<'_, 'a, N> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -452,13 +430,13 @@ impl<'a, const N: usize> Visitor<'a> for &mut Headers<'a, N> {
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(Text(name)) = map.next_key()? {
-            let Some(slot) = self.slot(&name) else {
+            let Some(place) = self.place(&name) else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
             let Text(value) = map.next_value()?;
             // API Gateway joins repeated fields with a comma; this joins names that differ only in case.
-            *slot = Some(match slot.take() {
+            *place = Some(match place.take() {
                 Some(first) => Cow::Owned(format!("{first},{value}")),
                 None => value,
             });
