@@ -26,13 +26,11 @@ pub(super) struct VisitorState<'a> {
 impl<'a> VisitorState<'a> {
     /// Reads a cookie; `None` if it is malformed.
     pub(super) fn read(cookie: &'a str) -> Option<Self> {
-        let (id, marks) = cookie.strip_prefix(VERSION)?.strip_prefix('.')?.split_once('.')?;
+        let (id, marks) = cookie.strip_prefix(VERSION)?.strip_prefix('.')?.split_at_checked(ID_LEN)?;
+        let marks = marks.strip_prefix('.')?;
         let is_base64 = |text: &str| text.bytes().all(|byte| IS_BASE64[usize::from(byte)]);
-        let is_valid = id.len() == ID_LEN
-            && marks.len() % MARK_LEN == 0
-            && marks.len() <= MARKS_MAX * MARK_LEN
-            && is_base64(id)
-            && is_base64(marks);
+        let is_valid =
+            marks.len() % MARK_LEN == 0 && marks.len() <= MARKS_MAX * MARK_LEN && is_base64(id) && is_base64(marks);
         is_valid.then_some(Self { id, marks })
     }
 
