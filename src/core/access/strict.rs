@@ -86,7 +86,7 @@ impl<'de> Visitor<'de> for Level {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let level = self.descend()?;
-        let mut members: Vec<Member> = Vec::new();
+        let mut members: Vec<Member<Value>> = Vec::new();
         let mut names = Names::default();
         while let Some(name) = map.next_key_seed(Name)? {
             names.note(&name);

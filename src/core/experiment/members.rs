@@ -4,28 +4,26 @@ use std::ops::Deref;
 
 use compact_str::CompactString;
 
-use crate::experiment::value::{Value, array_index};
-
 /// A member of an object: its name and its value.
-pub type Member = (CompactString, Value);
+pub type Member<V> = (CompactString, V);
 
 /// The members of an object, in JavaScript's order; of equal names the last one counts.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Members {
-    list: Vec<Member>,
+pub struct Members<V> {
+    list: Vec<Member<V>>,
     /// The bits of all names. Most names that a reader looks for are absent, and most of these have no bit here.
     names: u64,
 }
 
-impl Members {
+impl<V> Members<V> {
     /// Orders members, which are in the order of the text. The names must be theirs.
-    pub(crate) fn new(list: Vec<Member>, names: Names) -> Self {
+    pub(crate) fn new(list: Vec<Member<V>>, names: Names) -> Self {
         Self { list: if names.need_order { in_order(list) } else { list }, names: names.bits }
     }
 
     /// The value of the member `name`.
     #[inline]
-    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+    pub(super) fn get(&self, name: &str) -> Option<&V> {
         if self.names & bit(name) == 0 {
             return None;
         }
@@ -33,10 +31,10 @@ impl Members {
     }
 }
 
-impl Deref for Members {
-    type Target = [Member];
+impl<V> Deref for Members<V> {
+    type Target = [Member<V>];
 
-    fn deref(&self) -> &[Member] {
+    fn deref(&self) -> &[Member<V>] {
         &self.list
     }
 }
@@ -68,7 +66,7 @@ fn bit(name: &str) -> u64 {
 }
 
 /// Sorts members as JavaScript does: array indices first, by number; then the other names in the order of insertion.
-fn in_order(mut members: Vec<Member>) -> Vec<Member> {
+fn in_order<V>(mut members: Vec<Member<V>>) -> Vec<Member<V>> {
     // Of equal names the last value counts, at the first one's place. Sorting positions keeps this fast for large objects.
     let mut positions: Vec<usize> = (0..members.len()).collect();
     positions.sort_by(|left, right| members[*left].0.cmp(&members[*right].0));
@@ -91,6 +89,14 @@ fn in_order(mut members: Vec<Member>) -> Vec<Member> {
     members
 }
 
+/// A canonical array index, such as `0` or `10`, but not `01`.
+pub(super) fn array_index(name: &str) -> Option<usize> {
+    let is_canonical = name == "0" || (!name.starts_with('0') && !name.is_empty());
+    (is_canonical && name.len() <= 10 && name.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| name.parse().ok())
+        .flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,12 +105,12 @@ mod tests {
     proptest! {
         #[test]
         fn a_member_is_found_and_no_other(names in prop::collection::vec("[a-c0-9]{0,3}", 0..8), absent in "[a-d0-9]{0,3}") {
-            let list = names.iter().enumerate().map(|(at, name)| (name.as_str().into(), Value::Number(at as f64)));
+            let list = names.iter().enumerate().map(|(at, name)| (name.as_str().into(), at));
             let mut noted = Names::default();
             names.iter().for_each(|name| noted.note(name));
             let members = Members::new(list.collect(), noted);
             for name in names.iter().chain([&absent]) {
-                let last = names.iter().rposition(|other| other == name).map(|at| Value::Number(at as f64));
+                let last = names.iter().rposition(|other| other == name);
                 prop_assert_eq!(members.get(name), last.as_ref(), "{}", name);
             }
             let mut unique = names.clone();

@@ -10,7 +10,7 @@ use compact_str::CompactString;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::experiment::members::{Member, Members, Names};
+use crate::experiment::members::{Member, Members, Names, array_index};
 
 /// A JSON value.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -27,7 +27,7 @@ pub enum Value {
     /// An array.
     List(Vec<Value>),
     /// An object.
-    Object(Members),
+    Object(Members<Value>),
 }
 
 /// null, to borrow from.
@@ -77,7 +77,7 @@ impl Value {
     }
 
     /// The members of an object.
-    pub fn as_object(&self) -> Option<&[Member]> {
+    pub fn as_object(&self) -> Option<&[Member<Self>]> {
         match self {
             Self::Object(members) => Some(members),
             _ => None,
@@ -149,14 +149,6 @@ pub(super) enum Found<'a> {
     Length(usize),
 }
 
-/// A canonical array index, such as `0` or `10`, but not `01`.
-pub(super) fn array_index(name: &str) -> Option<usize> {
-    let is_canonical = name == "0" || (!name.starts_with('0') && !name.is_empty());
-    (is_canonical && name.len() <= 10 && name.bytes().all(|byte| byte.is_ascii_digit()))
-        .then(|| name.parse().ok())
-        .flatten()
-}
-
 /// Formats a number as `String(number)` does
 /// ([ECMAScript, Number::toString](https://tc39.es/ecma262/#sec-numeric-types-number-tostring)).
 pub(super) fn number_text(number: f64) -> String {
@@ -211,7 +203,7 @@ impl<'de> Deserialize<'de> for Value {
 #[derive(Default)]
 pub(super) struct Unfinished {
     pub(super) elements: Vec<Value>,
-    pub(super) members: Vec<Member>,
+    pub(super) members: Vec<Member<Value>>,
 }
 
 impl Unfinished {

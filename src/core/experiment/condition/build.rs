@@ -331,7 +331,7 @@ impl<'a> Builder<'a> {
 }
 
 /// Whether all names are operators. An empty object has no operators, and passes.
-fn is_operators(members: &[Member]) -> bool {
+fn is_operators(members: &[Member<Value>]) -> bool {
     members.iter().all(|(name, _)| name.starts_with('$'))
 }
 
