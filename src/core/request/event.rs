@@ -67,16 +67,19 @@ pub fn parse(event: &[u8]) -> Result<Request<'_>, EventError> {
 /// Parses an event, and fills `visit` with the fields that experiments use: those that its detail asks for.
 ///
 /// # Errors
-/// As [`parse`].
+/// As [`parse`]. `visit` is empty then, so that it can be filled from the converted event.
 pub fn parse_visit<'a>(event: &'a [u8], visit: &mut Visit<'a>) -> Result<Request<'a>, EventError> {
     let mut request = Request::default();
     visit.event = event;
-    match visit.detail {
+    let parsed = match visit.detail {
         Detail::Visit => parse_into::<VISIT_NAMES>(event, &mut request, Some(visit)),
         Detail::Viewer => parse_into::<VIEWER_NAMES>(event, &mut request, Some(visit)),
         Detail::Attributes => parse_into::<{ NAMES.len() }>(event, &mut request, Some(visit)),
-    }?;
-    Ok(request)
+    };
+    if parsed.is_err() {
+        *visit = Visit::with_detail(visit.detail);
+    }
+    parsed.map(|()| request)
 }
 
 /// Parses an event with the first `N` of [`NAMES`].

@@ -19,13 +19,14 @@ fn with_request(event: &Value, check: impl FnOnce(&Request<'_>, &Visit<'_>)) {
 
 fn with_request_of(event: &[u8], check: impl FnOnce(&Request<'_>, &Visit<'_>)) {
     let converted = convert(event);
-    let mut visit = Visit::with_detail(Detail::Visit);
-    match &converted {
-        Some((event, door)) => {
+    let mut visit = Visit::with_detail(Detail::Attributes);
+    match (parse_visit(event, &mut visit), &converted) {
+        (Ok(request), _) => check(&request, &visit),
+        (Err(_), Some((event, door))) => {
             let request = parse_visit(event, &mut visit).unwrap();
             check(&Request { door: *door, ..request }, &visit);
         }
-        None => check(&parse_visit(event, &mut visit).unwrap(), &visit),
+        (Err(error), None) => panic!("{error}"),
     }
 }
 
@@ -88,6 +89,20 @@ fn the_events_of_other_projects_are_understood() {
         });
     }
     assert_eq!(doors.len(), 5, "a door without an event: {doors:?}");
+}
+
+#[test]
+fn a_field_of_a_visit_is_read_once() {
+    let headers =
+        json!({"authorization": "Bearer a", "user-agent": "x", "sec-fetch-dest": "document", "cookie": "a=1"});
+    let event = json!({
+        "resource": "/", "path": "/", "httpMethod": "GET", "headers": headers, "requestContext": {"stage": "prod", "path": "/prod/"},
+    });
+    with_request(&event, |_, visit| {
+        let fields = [&visit.authorization, &visit.user_agent, &visit.sec_fetch_dest].map(Option::as_deref);
+        assert_eq!(fields, [Some("Bearer a"), Some("x"), Some("document")]);
+        assert_eq!(visit.cookies.get("a"), Some("1"));
+    });
 }
 
 fn rest(path: &str, resource: &str, proxy: Option<&str>) -> Value {
