@@ -153,8 +153,8 @@ pub(crate) struct Cli {
     /// aborting the function's upload
     #[arg(long, requires = "streaming", help_heading = "CDN and API")]
     pub(crate) stream_drain: bool,
-    /// Origin access control, with --door function-url: the CDN signs its requests, and the function URL accepts no others. A
-    /// viewer's request with a body needs the header x-amz-content-sha256
+    /// Origin access control, with --door function-url: the CDN signs its requests instead of adding the secret, and the function
+    /// URL accepts no others. A viewer's request with a body needs the header x-amz-content-sha256
     #[arg(long, help_heading = "CDN and API")]
     pub(crate) oac: bool,
     /// Base path mapping of a custom domain, with --door rest: paths start with /PATH instead of the stage; `/` maps the

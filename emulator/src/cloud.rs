@@ -301,6 +301,7 @@ impl Cloud {
             api,
             version_header: header_name("version_header", &version_header)?,
             lambda: lambda.clone(),
+            function_name: FUNCTION_NAME,
             journal: journal.clone(),
             cloudwatch: cloudwatch.clone(),
             edits,

@@ -44,6 +44,8 @@ pub struct Gateway {
     pub version_header: HeaderName,
     /// The Lambda service with the function.
     pub lambda: Lambda,
+    /// The name of the function, for the metrics of a function URL.
+    pub function_name: &'static str,
     /// Receives the request lines.
     pub journal: Journal,
     /// Receives the metrics.
@@ -82,17 +84,26 @@ impl Gateway {
         }
     }
 
-    /// Records the metrics of one request, for each door under the names of an HTTP API, which the dashboards show
-    /// ([HTTP API metrics](https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-metrics.html)).
+    /// Records the metrics of one request, under the names of an HTTP API or a function URL
+    /// ([HTTP API metrics](https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-metrics.html),
+    /// [function URLs](https://docs.aws.amazon.com/lambda/latest/dg/urls-monitoring.html)). The dashboards show no other doors, so that
+    /// these have the names of an HTTP API.
     fn record_metrics(&self, line: &RequestLine) {
-        let put = |name, value| {
-            self.cloudwatch.put(MetricName::new("AWS/ApiGateway", name, &[("ApiId", &self.api.id)]), value);
+        let resource = format!("{}:live", self.function_name);
+        let (namespace, dimensions, names) = match self.api.door {
+            Door::FunctionUrl { .. } => (
+                "AWS/Lambda",
+                &[("FunctionName", self.function_name), ("Resource", &*resource)][..],
+                ["UrlRequestCount", "Url4xxCount", "Url5xxCount", "UrlRequestLatency"],
+            ),
+            _ => ("AWS/ApiGateway", &[("ApiId", &*self.api.id)][..], ["Count", "4xx", "5xx", "Latency"]),
         };
-        put("Count", 1.0);
-        put("4xx", f64::from(u8::from(line.status.is_client_error())));
-        put("5xx", f64::from(u8::from(line.status.is_server_error())));
-        put("Latency", line.duration.as_secs_f64() * 1e3);
-        if let Some(integration) = line.integration {
+        let put = |name, value| self.cloudwatch.put(MetricName::new(namespace, name, dimensions), value);
+        let is = |condition: bool| f64::from(u8::from(condition));
+        let milliseconds = line.duration.as_secs_f64() * 1e3;
+        let values = [1.0, is(line.status.is_client_error()), is(line.status.is_server_error()), milliseconds];
+        names.into_iter().zip(values).for_each(|(name, value)| put(name, value));
+        if let (Some(integration), "AWS/ApiGateway") = (line.integration, namespace) {
             put("IntegrationLatency", integration.as_secs_f64() * 1e3);
         }
     }

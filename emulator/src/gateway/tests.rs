@@ -65,6 +65,7 @@ async fn serve_with_timeout(door: Door, timeout: Duration) -> Served {
         api: Api::new("id", "x", "$default", door),
         version_header: HeaderName::from_static("test_version"),
         lambda: lambda.clone(),
+        function_name: "x",
         journal: journal.clone(),
         cloudwatch,
         edits: None,

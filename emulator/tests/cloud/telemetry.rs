@@ -1,19 +1,20 @@
 //! Spans, log lines and metrics of each invocation, also while the collector fails.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use emulator::cloud::Options;
 use emulator::cloudwatch::MetricName;
 use emulator::fault::S3Fault;
+use emulator::gateway::door::Door;
 use emulator::serve;
 use emulator::xray::{Span, XRay};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::support::{FREE_PORT, SECRET, TestCloud, buffered, options, start, wait_until, with_env};
+use crate::support::{FREE_PORT, SECRET, TestCloud, buffered, door, options, start, wait_until, with_env};
 use crate::visitor::{Browser, Laboratory};
 
 /// Options that retain every span, and the receiver of the spans.
@@ -325,12 +326,13 @@ async fn metrics_have_dimensions_that_no_request_can_extend() {
     );
     assert_eq!(line["request_id"].as_str().unwrap().len(), 36);
     assert!(line["trace_id"].as_str().unwrap().starts_with("1-"), "{line}");
-    // Lambda and the HTTP API emit their own metrics.
-    let namespaces: HashMap<String, usize> = cloudwatch.names().into_iter().fold(HashMap::new(), |mut all, name| {
-        *all.entry(name.namespace).or_default() += 1;
-        all
-    });
-    assert!(namespaces.contains_key("AWS/Lambda") && namespaces.contains_key("AWS/ApiGateway"), "{namespaces:?}");
+    // Lambda and the door emit their own metrics.
+    let has = |namespace: &str, metric: &str| {
+        cloudwatch.names().iter().any(|name| (&*name.namespace, &*name.name) == (namespace, metric))
+    };
+    let is_url = matches!(door(), Door::FunctionUrl { .. });
+    let metrics = ["Duration", "UrlRequestCount"].map(|metric| has("AWS/Lambda", metric));
+    assert_eq!((metrics, has("AWS/ApiGateway", "Count")), ([true, is_url], !is_url));
 }
 
 #[tokio::test]
