@@ -312,6 +312,8 @@ def aws(account, archive):
     check(f"smoke.sh: {account.smoke(outputs)}", True)
 
     doors(account, outputs)
+    # Another API than before.
+    outputs = account.outputs()
 
     operator = experiments(account, outputs)
 
