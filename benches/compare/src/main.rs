@@ -470,6 +470,10 @@ fn main() {
         bench.memory(&ours, &mut report);
         return println!("{:#?}", report.peak_rss);
     }
+    if arguments.only.as_deref() == Some("starts") {
+        bench.starts(&[ours, alone], &mut report);
+        return println!("start until the first request for an event, ms: {:.3?}", report.starts);
+    }
     if arguments.only.as_deref() == Some("definition") {
         bench.definition(&warm, &mut report);
         return println!("start without and with a definition of 10 kB, ms, and the ratio: {:.3?}", report.definition);

@@ -22,7 +22,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use aws_config::BehaviorVersion;
-use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider};
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
@@ -100,6 +100,8 @@ impl S3 {
                 .operation_attempt_timeout(ATTEMPT_TIMEOUT)
                 .build(),
         );
+        // The configuration requires the variable. The default provider would also build a client of the instance metadata.
+        loader = loader.region(EnvironmentVariableRegionProvider::new());
         if config.credentials_in_env {
             // As in every Lambda: skip the other providers and the profile files.
             loader = loader
