@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use equivalent::Equivalent;
 use moka::notification::RemovalCause;
 use moka::policy::EvictionPolicy;
 use nearedge_core::http::freshness::{Freshness, Limits, freshness};
@@ -18,6 +17,7 @@ use nearedge_core::store::Missing;
 use parking_lot::Mutex;
 
 use crate::moment::Moment;
+use crate::storage::cache::entry_key::{EntryKey, EntryKeyRef, KeyHasher, KnownHash, Version};
 use crate::storage::cache::known_copies::{CachedCopy, KnownCopies};
 use crate::storage::copies::CopiesConfig;
 
@@ -50,38 +50,12 @@ pub struct CacheConfig {
 pub(super) struct Index {
     pub(super) config: CacheConfig,
     /// Index entries and bodies in one moka cache: they share the limit, whatever the size of the bodies.
-    pub(super) entries: moka::sync::Cache<EntryKey, Entry>,
+    pub(super) entries: moka::sync::Cache<EntryKey, Entry, KnownHash>,
     pub(super) missing: moka::sync::Cache<ObjectKey, MissingEntry>,
+    hasher: KeyHasher,
     /// Serialises insertions, so that an older response never replaces a newer one.
     writes: Mutex<()>,
     evictions: Arc<AtomicU64>,
-}
-
-/// The key of an entry.
-#[derive(PartialEq, Eq, Hash)]
-pub(super) enum EntryKey {
-    Index(ObjectKey),
-    Body(Version),
-    Copy(Version, CopyKind),
-}
-
-/// A borrowed [`EntryKey`], for lookups without a copy.
-#[derive(Hash)]
-enum EntryKeyRef<'a> {
-    Index(&'a ObjectKey),
-    Body(&'a Version),
-    Copy(&'a Version, CopyKind),
-}
-
-impl Equivalent<EntryKey> for EntryKeyRef<'_> {
-    fn equivalent(&self, key: &EntryKey) -> bool {
-        match (self, key) {
-            (Self::Index(key), EntryKey::Index(other)) => *key == other,
-            (Self::Body(version), EntryKey::Body(other)) => *version == other,
-            (Self::Copy(version, kind), EntryKey::Copy(other, other_kind)) => kind == other_kind && *version == other,
-            _ => false,
-        }
-    }
 }
 
 #[derive(Clone)]
@@ -134,13 +108,6 @@ impl IndexEntry {
     }
 }
 
-/// The identity of a body: the key and its entity tag.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct Version {
-    pub(super) key: ObjectKey,
-    pub(super) etag: String,
-}
-
 /// The result of storing a copy.
 pub(super) enum Insertion {
     /// The cache has it.
@@ -175,11 +142,12 @@ impl Index {
                         counter.fetch_add(1, Ordering::Relaxed);
                     }
                 })
-                .build(),
+                .build_with_hasher(KnownHash),
             missing: moka::sync::Cache::builder()
                 .max_capacity(missing_bytes)
                 .weigher(|key: &ObjectKey, _: &MissingEntry| entry_bytes(key.as_str().len()))
                 .build(),
+            hasher: KeyHasher::default(),
             writes: Mutex::default(),
             evictions,
             config,
@@ -203,7 +171,7 @@ impl Index {
 
     /// The last known version of a key, fresh or not.
     pub(super) fn entry(&self, key: &ObjectKey) -> Option<Arc<IndexEntry>> {
-        match self.entries.get(&EntryKeyRef::Index(key)) {
+        match self.entries.get(&self.hasher.key_ref(key)) {
             Some(Entry::Index(entry)) => Some(entry),
             _ => None,
         }
@@ -249,7 +217,7 @@ impl Index {
             return;
         }
         let freshness = freshness(head, &self.config.limits, requested_at.wall());
-        let version = head.etag.clone().map(|etag| Version { key: key.clone(), etag });
+        let version = head.etag.clone().map(|etag| self.hasher.version(key.clone(), etag));
         let mut copies = None;
         if let Some(before) = before {
             if before.head == *head {
@@ -265,7 +233,7 @@ impl Index {
         let copies = copies.or_else(|| may_have_copies.then(Arc::default));
         self.missing.invalidate(key);
         let (Some(freshness), Some(version)) = (freshness, version) else {
-            self.entries.invalidate(&EntryKeyRef::Index(key));
+            self.entries.invalidate(&self.hasher.key_ref(key));
             return;
         };
         let body = body.filter(|_| self.keeps(head));
@@ -321,7 +289,7 @@ impl Index {
     fn remove_entry(&self, entry: &IndexEntry) {
         self.remove_copies(entry);
         self.entries.invalidate(&EntryKeyRef::Body(&entry.version));
-        self.entries.invalidate(&EntryKeyRef::Index(&entry.version.key));
+        self.entries.invalidate(&self.hasher.key_ref(&entry.version.key));
     }
 
     fn remove_copies(&self, entry: &IndexEntry) {
@@ -339,7 +307,7 @@ impl Index {
     }
 
     fn put(&self, key: &ObjectKey, entry: IndexEntry) {
-        self.entries.insert(EntryKey::Index(key.clone()), Entry::Index(Arc::new(entry)));
+        self.entries.insert(self.hasher.key(key.clone()), Entry::Index(Arc::new(entry)));
     }
 
     /// Whether the cache holds the response to a later request.
@@ -362,13 +330,13 @@ fn free_removed_entries() {
 fn weight(key: &EntryKey, entry: &Entry) -> u32 {
     entry_bytes(match (key, entry) {
         // A head is stored twice, parsed and encoded; the key is part of the version too.
-        (EntryKey::Index(key), Entry::Index(entry)) => {
-            2 * key.as_str().len() + 2 * entry.head.json().len() + entry.version.etag.len()
+        (EntryKey::Index(hashed), Entry::Index(entry)) => {
+            2 * hashed.key.as_str().len() + 2 * entry.head.json().len() + entry.version.etag.len()
         }
-        (EntryKey::Body(Version { key, etag }), Entry::Body(body)) => {
+        (EntryKey::Body(Version { key, etag, .. }), Entry::Body(body)) => {
             key.as_str().len() + etag.len() + body.stored_len()
         }
-        (EntryKey::Copy(Version { key, etag }, _), Entry::Copy(copy)) => {
+        (EntryKey::Copy(Version { key, etag, .. }, _), Entry::Copy(copy)) => {
             key.as_str().len() + etag.len() + 2 * copy.head.json().len() + copy.body.stored_len()
         }
         // No other combination is ever inserted.

@@ -8,6 +8,7 @@
 mod backoff;
 mod copy_queue;
 mod copy_work;
+mod entry_key;
 mod fetch;
 mod index;
 mod known_copies;

@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 
 use crate::storage::cache::backoff::Backoff;
 use crate::storage::cache::copy_queue::CopyWork;
-use crate::storage::cache::index::{CacheConfig, Index, IndexEntry, Insertion, Version};
+use crate::storage::cache::entry_key::Version;
+use crate::storage::cache::index::{CacheConfig, Index, IndexEntry, Insertion};
 use crate::storage::cache::known_copies::{ABSENT, CachedCopy};
 use crate::storage::cache::singleflight::Singleflight;
 

@@ -1,23 +1,9 @@
 //! A response never mixes versions, keys or the order of requests.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
-
 use proptest::prelude::*;
 use tokio::time::advance;
 
 use super::*;
-use crate::storage::cache::index::{Entry, EntryKey};
-
-/// Clients choose the keys; with a predictable hash they could choose keys that collide.
-#[test]
-fn keys_are_hashed_with_a_random_key() {
-    // Compiles with no other hasher.
-    fn uses_random_state(_: &moka::sync::Cache<EntryKey, Entry, RandomState>) {}
-    uses_random_state(&cache_with(config()).0.index.entries);
-    let hashes = [(); 2].map(|()| RandomState::new().hash_one("v1/test.html"));
-    assert_ne!(hashes[0], hashes[1]);
-}
 
 #[tokio::test(start_paused = true)]
 async fn an_older_response_never_replaces_a_newer_one() {
