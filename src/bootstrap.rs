@@ -65,7 +65,8 @@ pub fn run(env: impl Fn(&str) -> Option<String>, names: impl IntoIterator<Item =
             start_logging(&LogFilter::default(), None);
             // Outside Lambda there is no Runtime API to report to.
             if env("AWS_LAMBDA_RUNTIME_API").is_some_and(|address| !address.is_empty()) {
-                let _ = block_on(1, invocation::report_init_error(&error.to_string()));
+                let problem = error.to_string();
+                let _ = block_on(1, async move { invocation::report_init_error(&problem).await });
             }
             finish(Ok(Err(error.into())))
         }
@@ -195,13 +196,20 @@ fn s3_limits(config: &Config) -> Result<Limits, String> {
 }
 
 /// Runs on one thread if one invocation runs at a time: nothing then moves between threads.
-fn block_on<F: Future>(concurrency: u32, future: F) -> io::Result<F::Output> {
+///
+/// `future` becomes a task: waking the future of tokio's `block_on` costs a system call, waking a task does not.
+fn block_on<F>(concurrency: u32, future: F) -> io::Result<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
     let mut builder = if concurrency > 1 {
         tokio::runtime::Builder::new_multi_thread()
     } else {
         tokio::runtime::Builder::new_current_thread()
     };
-    Ok(builder.enable_all().build()?.block_on(future))
+    let runtime = builder.enable_all().build()?;
+    let task = runtime.spawn(future);
+    runtime.block_on(task).map_err(io::Error::other)
 }
 
 /// Starts the log, and logs each panic as one line.
@@ -222,7 +230,7 @@ fn finish(result: io::Result<Result<(), lambda_http::Error>>) -> ExitCode {
             ExitCode::FAILURE
         }
         Err(error) => {
-            error!("the async runtime cannot start: {error}");
+            error!("the async runtime failed: {error}");
             ExitCode::FAILURE
         }
     }
