@@ -12,6 +12,7 @@ use nearedge_core::store::{FetchError, FetchRequest, Fetched, Part, Source, Stor
 use crate::origin::Origin;
 use crate::origin::found::{Found, worst_source};
 use crate::origin::object::{certainly_fits, fits};
+use crate::origin::stream::{overflow, stream};
 
 impl<S: Store> Origin<S> {
     /// Responds if the object `key` exists. If it does not, the result is missing.
@@ -56,10 +57,15 @@ impl<S: Store> Origin<S> {
             fits(Outcome::Generated(status, Some(object)), context)
         };
         let request = FetchRequest::unconditional(key, part, &has_room);
-        let response = self.fetch(&FetchRequest { accepts: context.accepts, ..request }, deadline).await;
+        let overflow = overflow(context);
+        let request = FetchRequest { accepts: context.accepts, overflow: overflow.as_ref(), ..request };
+        let response = self.fetch(&request, deadline).await;
         let found = match response.result {
             Ok(Fetched::Object(object)) => Outcome::Generated(status, Some(object)).into(),
-            Ok(Fetched::TooLarge(head)) => Outcome::TooLarge(key.clone(), head.size_bytes, head.copyable()).into(),
+            Ok(Fetched::TooLarge(head)) => match stream(&request, &head) {
+                Some((object, stream)) => Found { stream, ..Outcome::Generated(status, Some(object)).into() },
+                None => Outcome::TooLarge(key.clone(), head.size_bytes, head.copyable()).into(),
+            },
             Ok(_) => Outcome::Generated(status, None).into(),
             Err(error) => failed(key, error),
         };

@@ -1,7 +1,6 @@
 //! Stage: fetch the object.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nearedge_core::http::range::{ByteRange, IfRange};
@@ -16,7 +15,7 @@ use tracing::warn;
 
 use crate::origin::Origin;
 use crate::origin::found::{Found, worst_source};
-use crate::origin::stream::stream;
+use crate::origin::stream::{overflow, stream};
 
 impl<S: Store> Origin<S> {
     /// Fetches the first candidate that exists; continues with the missing stage if none does.
@@ -52,7 +51,7 @@ impl<S: Store> Origin<S> {
                 overflow: None,
             },
         };
-        let overflow = (context.transfer() == Transfer::Streamed).then(Arc::default);
+        let overflow = overflow(context);
         let request = FetchRequest { overflow: overflow.as_ref(), ..request };
         let mut reason = Missing::NoSuchKey;
         let mut source = None;
@@ -94,9 +93,9 @@ impl<S: Store> Origin<S> {
                 Ok(Fetched::PreconditionFailed) => Outcome::PreconditionFailed,
                 Ok(Fetched::Unsatisfiable(size)) => Outcome::RangeNotSatisfiable(size),
                 Ok(Fetched::TooLarge(head)) => match stream(&request, &head) {
-                    Some((outcome, body)) => {
+                    Some((object, body)) => {
                         opened = body;
-                        outcome
+                        Outcome::Found(object)
                     }
                     None => {
                         self.oversize(candidate, part, (head.size_bytes, head.copyable()), decision, deadline).await

@@ -10,6 +10,7 @@ use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
+use crate::site_rules::options;
 use crate::support::{SECRET, TestCloud, start, wait_until, with_env};
 
 const LARGE: usize = 12 << 20;
@@ -79,6 +80,30 @@ async fn a_large_object_is_streamed_whole_and_in_ranges() {
         }
         let response = cloud.open("/film.bin", &[version, ("range", "bytes=99999999-")]).await;
         assert_eq!(response.status(), StatusCode::RANGE_NOT_SATISFIABLE);
+        cloud.shut_down().await;
+    }
+}
+
+#[tokio::test]
+async fn a_large_error_document_and_a_large_generated_body_are_streamed() {
+    for door in doors() {
+        let site = tempfile::tempdir().unwrap();
+        std::fs::write(site.path().join("film.html"), large()).unwrap();
+        std::fs::write(site.path().join("_redirects"), "/gone /film.html 410\n").unwrap();
+        let env = [("error_document", "film.html"), ("redirects", "_redirects"), ("compress", "off")];
+        let cloud = start(Options { door, ..options(site.path(), &env) }).await;
+        for (path, status) in [("/none.html", StatusCode::NOT_FOUND), ("/gone", StatusCode::GONE)] {
+            // First without, then with its size in the cache.
+            for _ in 0..2 {
+                let response = cloud.open(path, &[]).await;
+                assert_eq!(response.status(), status, "{path}");
+                assert!(response.headers()["content-type"].as_bytes().starts_with(b"text/html"), "{path}");
+                let (received, is_whole) = read(response.into_body(), usize::MAX).await;
+                assert!(is_whole && received == large(), "{path}: {} bytes", received.len());
+            }
+            let head = cloud.send(Method::HEAD, &format!("http://{}{path}", cloud.cloud.gateway), &[SECRET]).await;
+            assert_eq!((head.status, head.body.len()), (status, 0), "{path}");
+        }
         cloud.shut_down().await;
     }
 }
