@@ -4,12 +4,9 @@
 //! mean one thing to its author and another thing here ([RFC 8259 §4](https://www.rfc-editor.org/rfc/rfc8259#section-4),
 //! [RFC 7519 §4](https://www.rfc-editor.org/rfc/rfc7519#section-4)).
 
-use std::fmt;
+use serde::de::DeserializeSeed;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-
-use crate::experiment::members::{Member, Members, Names};
-use crate::experiment::value::{Name, Value};
+use crate::experiment::value::{Unfinished, Value};
 
 /// Parses one JSON value with at most `depth_max` nested lists and objects.
 ///
@@ -17,90 +14,9 @@ use crate::experiment::value::{Name, Value};
 /// If the text is not JSON, repeats a member or is too deep.
 pub(super) fn parse(text: &[u8], depth_max: usize) -> Result<Value, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let value = Level { below: depth_max }.deserialize(&mut deserializer)?;
+    let value = (&mut Unfinished::strict(depth_max)).deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(value)
-}
-
-/// The position in the depth: how many levels may follow.
-#[derive(Clone, Copy)]
-struct Level {
-    below: usize,
-}
-
-impl Level {
-    /// The level of the elements of a list or an object.
-    fn descend<E: Error>(self) -> Result<Self, E> {
-        let below = self.below.checked_sub(1).ok_or_else(|| E::custom("too many nested lists and objects"))?;
-        Ok(Self { below })
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Level {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Level {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Number(value as f64))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Number(value as f64))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Value::Number(value))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(Value::Text(text.into()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
-        let level = self.descend()?;
-        let mut list = Vec::new();
-        while let Some(value) = sequence.next_element_seed(level)? {
-            list.push(value);
-        }
-        Ok(Value::List(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let level = self.descend()?;
-        let mut members: Vec<Member<Value>> = Vec::new();
-        let mut names = Names::default();
-        while let Some(name) = map.next_key_seed(Name)? {
-            names.note(&name);
-            members.push((name, map.next_value_seed(level)?));
-        }
-        let count = members.len();
-        let members = Members::new(members, names);
-        // `Members` keeps one of equal names.
-        if members.len() < count {
-            Err(A::Error::custom("an object repeats a member"))
-        } else {
-            Ok(Value::Object(members))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use compact_str::CompactString;
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::experiment::members::{Member, Members, Names, array_index};
@@ -201,12 +201,30 @@ impl<'de> Deserialize<'de> for Value {
 /// The elements and members read so far of all lists and objects that are still open. Each list and each object is taken from
 /// the end as a whole, so that it is allocated once, in its size.
 #[derive(Default)]
-pub(super) struct Unfinished {
+pub(crate) struct Unfinished {
     pub(super) elements: Vec<Value>,
     pub(super) members: Vec<Member<Value>>,
+    /// How many lists and objects may still be opened inside each other; `None` if only serde_json limits them. If there is a
+    /// limit, repeated members are refused too.
+    levels: Option<usize>,
 }
 
 impl Unfinished {
+    /// Reads a value with at most `depth_max` nested lists and objects, and without repeated members.
+    pub(crate) fn strict(depth_max: usize) -> Self {
+        Self { levels: Some(depth_max), ..Self::default() }
+    }
+
+    /// Opens a list or an object. The end of it sets the levels back to the returned ones.
+    fn open<E: Error>(&mut self) -> Result<Option<usize>, E> {
+        let before = self.levels;
+        if let Some(levels) = before {
+            let left = levels.checked_sub(1).ok_or_else(|| E::custom("too many nested lists and objects"))?;
+            self.levels = Some(left);
+        }
+        Ok(before)
+    }
+
     /// The list of the elements from `first`.
     pub(super) fn list(&mut self, first: usize) -> Value {
         Value::List(self.elements.split_off(first))
@@ -258,26 +276,35 @@ impl<'de> Visitor<'de> for &mut Unfinished {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
-        let first = self.elements.len();
+        let (first, levels) = (self.elements.len(), self.open()?);
         while let Some(value) = sequence.next_element_seed(&mut *self)? {
             self.elements.push(value);
         }
+        self.levels = levels;
         Ok(self.list(first))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let (first, mut names) = (self.members.len(), Names::default());
+        let (first, mut names, levels) = (self.members.len(), Names::default(), self.open()?);
         while let Some(name) = map.next_key_seed(Name)? {
             names.note(&name);
             let value = map.next_value_seed(&mut *self)?;
             self.members.push((name, value));
         }
-        Ok(self.object(first, names))
+        self.levels = levels;
+        let read = self.members.len() - first;
+        match self.object(first, names) {
+            // `Members` keeps one of equal names.
+            Value::Object(members) if levels.is_some() && members.len() < read => {
+                Err(A::Error::custom("an object repeats a member"))
+            }
+            object => Ok(object),
+        }
     }
 }
 
 /// Reads the name of a member.
-pub(crate) struct Name;
+struct Name;
 
 impl<'de> DeserializeSeed<'de> for Name {
     type Value = CompactString;
