@@ -56,7 +56,7 @@ usage: compare BOOTSTRAP [--python PYTHON] [--rounds N] [--out FOLDER] [--only P
   --rounds N         rounds of each measurement (9)
   --out FOLDER       write compare.md and compare.svg to this folder
   --only PART        measure this part only: throttled (a fourteenth of a core), starts, definition (of experiments,
-                     at the start), misses, memory, telemetry or streams
+                     at the start), hits, misses, memory, telemetry or streams
   --gate             fail if a target, other than P2 and P16, is missed by more than a quarter";
 
 struct Arguments {
@@ -484,6 +484,10 @@ fn main() {
     if arguments.only.as_deref() == Some("starts") {
         bench.starts(&[ours, alone], &mut report);
         return println!("start until the first request for an event, ms: {:.3?}", report.starts);
+    }
+    if arguments.only.as_deref() == Some("hits") {
+        bench.hits(&[minimal, ours.env("cache_ttl_secs", "3600")], &mut report);
+        return println!("{}", report.rows_section());
     }
     if arguments.only.as_deref() == Some("definition") {
         bench.definition(&warm, &mut report);

@@ -88,27 +88,27 @@ impl Report {
         let mut targets = Vec::new();
         let mut target =
             |name, what: String, value, limit, at_most| targets.push(Target { name, what, value, limit, at_most });
-        for (size, limit) in [("10 kB", 1.6), ("100 kB", 1.4), ("1 MiB", 1.4)] {
+        for (size, limit) in [("10 kB", 1.3), ("100 kB", 1.2), ("1 MiB", 1.1)] {
             let ratio = Self::cpu(&self.hits, OURS, size) / Self::cpu(&self.hits, MINIMAL, size);
             target("P1", format!("hit of {size}, CPU ÷ {MINIMAL}"), ratio, limit, true);
         }
-        for (size, limit) in [("10 kB", 3.5), ("100 kB", 8.0), ("1 MiB", 10.0)] {
+        for (size, limit) in [("10 kB", 4.0), ("100 kB", 8.0), ("1 MiB", 10.0)] {
             let ratio = Self::cpu(&self.hits, MOKA, size) / Self::cpu(&self.hits, OURS, size);
             target("P2", format!("hit of {size}, CPU of {MOKA} ÷ {OURS}"), ratio, limit, false);
         }
         let start =
             |name| self.starts.iter().find(|(handler, _)| *handler == name).map_or(f64::NAN, |(_, start)| *start);
-        target("P3", format!("start until first `/next` ÷ {ALONE}"), start(OURS) / start(ALONE), 1.5, true);
+        target("P3", format!("start until first `/next` ÷ {ALONE}"), start(OURS) / start(ALONE), 1.3, true);
         let what =
             "start to first response, S3 over TLS, with a definition of experiments of 10 kB ÷ without".to_owned();
         target("P11", what, self.definition.1, 1.05, true);
         if let Some((_, plain, tls, handshakes)) = self.firsts.iter().find(|(name, ..)| *name == OURS) {
-            target("P4", "first invocation over TLS ÷ over plain HTTP".to_owned(), tls / plain, 2.0, true);
+            target("P4", "first invocation over TLS ÷ over plain HTTP".to_owned(), tls / plain, 1.2, true);
             target("P4", "TLS handshakes after the first `/next`".to_owned(), *handshakes as f64, 0.0, true);
         }
         for size in ["10 kB", "100 kB"] {
             let ratio = Self::cpu(&self.misses, OURS, size) / Self::cpu(&self.misses, PLAIN, size);
-            target("P5", format!("miss of {size}, CPU ÷ {PLAIN}"), ratio, 0.65, true);
+            target("P5", format!("miss of {size}, CPU ÷ {PLAIN}"), ratio, 0.6, true);
         }
         target("P6", "RSS before the first event, MB".to_owned(), self.rss_at_rest as f64 / 1e6, 10.0, true);
         for (load, (peak, limit)) in &self.peak_rss {
@@ -120,7 +120,7 @@ impl Report {
             "P9",
             "throughput of 8 concurrent invocations ÷ 1".to_owned(),
             self.throughput.1 / self.throughput.0,
-            1.6,
+            3.0,
             false,
         );
         target(
@@ -136,18 +136,18 @@ impl Report {
                 "P8",
                 "hit of 10 kB with the metrics line, not sampled, CPU ÷ without".to_owned(),
                 line.cpu / off.cpu,
-                1.25,
+                1.15,
                 true,
             );
-            target("P8", "the same, sampled, spans over UDP, CPU ÷ without".to_owned(), spans.cpu / off.cpu, 3.0, true);
+            target("P8", "the same, sampled, spans over UDP, CPU ÷ without".to_owned(), spans.cpu / off.cpu, 2.0, true);
             let posted = spans.p50 / off.p50;
-            target("P8", "the same, time until the response is posted ÷ without".to_owned(), posted, 1.3, true);
+            target("P8", "the same, time until the response is posted ÷ without".to_owned(), posted, 1.2, true);
         }
         target(
             "P10",
             "hit, CPU with 100,000 cache entries ÷ with 10".to_owned(),
             self.growth.1 / self.growth.0,
-            1.3,
+            1.2,
             true,
         );
         if let Some(throttled::Row { first, warm, .. }) = self.throttled.iter().find(|row| row.name == OURS) {
