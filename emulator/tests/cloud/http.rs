@@ -392,6 +392,12 @@ async fn an_error_document_is_the_body_of_a_404() {
         "gzip",
         "the body is compressed"
     );
+    cloud.shut_down().await;
+}
+
+#[tokio::test]
+async fn an_error_document_that_is_too_large_for_a_response_is_a_text() {
+    let cloud = start(buffered(with_env(&[("error_document", "errors/404.html")]))).await;
     cloud.put("errors/404.html", vec![b'x'; 4_718_640], "text/html").await;
     let too_large = cloud.with(Method::GET, "/none", &[]).await;
     assert_eq!((too_large.status, too_large.text()), (StatusCode::NOT_FOUND, "no file: none"));
