@@ -3,7 +3,7 @@
 //! moka hashes a key for each lookup, twice for an insertion, and again whenever its table grows. These keys know their hash.
 //! It has a random key (`RandomState`): clients choose the texts, and could otherwise choose some that collide.
 
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 
 use equivalent::Equivalent;
 use nearedge_core::object::{CopyKind, ObjectKey};
@@ -11,24 +11,18 @@ use nearedge_core::object::{CopyKind, ObjectKey};
 /// The key of an entry.
 #[derive(PartialEq, Eq)]
 pub(super) enum EntryKey {
-    Index(HashedKey),
+    /// The key of an object and its hash.
+    Index(ObjectKey, u64),
     Body(Version),
     Copy(Version, CopyKind),
 }
 
 /// A borrowed [`EntryKey`], for lookups without a copy.
+#[derive(PartialEq)]
 pub(super) enum EntryKeyRef<'a> {
-    /// The key and its hash.
     Index(&'a ObjectKey, u64),
     Body(&'a Version),
     Copy(&'a Version, CopyKind),
-}
-
-/// The key of an object and its hash.
-#[derive(PartialEq, Eq)]
-pub(super) struct HashedKey {
-    hash: u64,
-    pub(super) key: ObjectKey,
 }
 
 /// The identity of a body: the key and its entity tag.
@@ -49,7 +43,8 @@ impl KeyHasher {
     }
 
     pub(super) fn key(&self, key: ObjectKey) -> EntryKey {
-        EntryKey::Index(HashedKey { hash: self.0.hash_one(&key), key })
+        let hash = self.0.hash_one(&key);
+        EntryKey::Index(key, hash)
     }
 
     pub(super) fn version(&self, key: ObjectKey, etag: String) -> Version {
@@ -57,24 +52,20 @@ impl KeyHasher {
     }
 }
 
-/// The hash of a copy, from the hash of its version.
-fn hash_of_copy(version: &Version, kind: CopyKind) -> u64 {
-    version.hash.rotate_left(8 * (kind as u32 + 1))
-}
-
-impl Hash for Version {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
+impl EntryKey {
+    #[inline]
+    fn borrowed(&self) -> EntryKeyRef<'_> {
+        match self {
+            Self::Index(key, hash) => EntryKeyRef::Index(key, *hash),
+            Self::Body(version) => EntryKeyRef::Body(version),
+            Self::Copy(version, kind) => EntryKeyRef::Copy(version, *kind),
+        }
     }
 }
 
-impl Hash for EntryKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(match self {
-            Self::Index(hashed) => hashed.hash,
-            Self::Body(version) => version.hash,
-            Self::Copy(version, kind) => hash_of_copy(version, *kind),
-        });
+impl Equivalent<EntryKey> for EntryKeyRef<'_> {
+    fn equivalent(&self, key: &EntryKey) -> bool {
+        *self == key.borrowed()
     }
 }
 
@@ -83,37 +74,29 @@ impl Hash for EntryKeyRef<'_> {
         state.write_u64(match self {
             Self::Index(_, hash) => *hash,
             Self::Body(version) => version.hash,
-            Self::Copy(version, kind) => hash_of_copy(version, *kind),
+            Self::Copy(version, kind) => version.hash.rotate_left(8 * (*kind as u32 + 1)),
         });
     }
 }
 
-impl Equivalent<EntryKey> for EntryKeyRef<'_> {
-    fn equivalent(&self, key: &EntryKey) -> bool {
-        match (self, key) {
-            (Self::Index(key, _), EntryKey::Index(other)) => **key == other.key,
-            (Self::Body(version), EntryKey::Body(other)) => *version == other,
-            (Self::Copy(version, kind), EntryKey::Copy(other, other_kind)) => kind == other_kind && *version == other,
-            _ => false,
-        }
+impl Hash for EntryKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.borrowed().hash(state);
     }
 }
+
+impl Hash for Version {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Uses the hash that a key knows.
+pub(super) type KnownHash = BuildHasherDefault<KnownHasher>;
 
 /// Passes on the hash that a key knows.
-#[derive(Clone, Copy, Default)]
-pub(super) struct KnownHash;
-
-/// See [`KnownHash`].
 #[derive(Default)]
 pub(super) struct KnownHasher(u64);
-
-impl BuildHasher for KnownHash {
-    type Hasher = KnownHasher;
-
-    fn build_hasher(&self) -> KnownHasher {
-        KnownHasher::default()
-    }
-}
 
 impl Hasher for KnownHasher {
     fn finish(&self) -> u64 {
@@ -125,7 +108,7 @@ impl Hasher for KnownHasher {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        // Only for keys of other types, which the cache does not have.
+        // The trait requires it. The keys here call `write_u64`.
         for byte in bytes {
             self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
         }
@@ -141,7 +124,7 @@ mod tests {
     }
 
     fn hash(key: &impl Hash) -> u64 {
-        KnownHash.hash_one(key)
+        KnownHash::default().hash_one(key)
     }
 
     /// Clients choose the keys; with a predictable hash they could choose keys that collide.

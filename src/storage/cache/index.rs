@@ -142,7 +142,7 @@ impl Index {
                         counter.fetch_add(1, Ordering::Relaxed);
                     }
                 })
-                .build_with_hasher(KnownHash),
+                .build_with_hasher(KnownHash::default()),
             missing: moka::sync::Cache::builder()
                 .max_capacity(missing_bytes)
                 .weigher(|key: &ObjectKey, _: &MissingEntry| entry_bytes(key.as_str().len()))
@@ -330,8 +330,8 @@ fn free_removed_entries() {
 fn weight(key: &EntryKey, entry: &Entry) -> u32 {
     entry_bytes(match (key, entry) {
         // A head is stored twice, parsed and encoded; the key is part of the version too.
-        (EntryKey::Index(hashed), Entry::Index(entry)) => {
-            2 * hashed.key.as_str().len() + 2 * entry.head.json().len() + entry.version.etag.len()
+        (EntryKey::Index(key, _), Entry::Index(entry)) => {
+            2 * key.as_str().len() + 2 * entry.head.json().len() + entry.version.etag.len()
         }
         (EntryKey::Body(Version { key, etag, .. }), Entry::Body(body)) => {
             key.as_str().len() + etag.len() + body.stored_len()
