@@ -39,6 +39,7 @@ mod tests {
     fn only_the_given_depth_is_accepted() {
         assert!(parse(b"[[{}]]", 3).is_ok());
         assert!(parse(b"[[{}]]", 2).is_err());
+        assert!(parse(br#"[[], [{}], {"a": [], "b": {}}, []]"#, 3).is_ok(), "what is closed does not count");
         assert!(parse("[".repeat(1_000_000).as_bytes(), 1 << 30).is_err());
     }
 
