@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use aws_runtime::invocation_id::InvocationIdInterceptor;
+use aws_runtime::request_info::RequestInfoInterceptor;
+use aws_runtime::user_agent::UserAgentInterceptor;
 use aws_sdk_s3::operation::get_object::GetObjectInput;
 use aws_sdk_s3::operation::head_object::HeadObjectInput;
 use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::{
     BeforeDeserializationInterceptorContextMut, BeforeSerializationInterceptorContextRef,
     BeforeTransmitInterceptorContextMut, BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
 };
+use aws_smithy_runtime_api::client::interceptors::{Intercept, disable_interceptor, dyn_dispatch_hint};
 use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, Metadata};
 use aws_smithy_runtime_api::client::retries::RequestAttempts;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
@@ -82,6 +85,8 @@ impl RetryBudget {
 ///
 /// - It repairs the header fields of a response, of which the SDK rejects odd ones ([`response_fields`]).
 /// - It removes the trace header that the SDK takes from the environment: there it names the first invocation for ever.
+/// - It names nearedge in User-Agent, for S3's access logs, instead of the SDK's ids and its description of the platform, which S3
+///   does not read and which take a fourteenth of the instructions of a miss.
 #[derive(Debug)]
 pub(super) struct EachAttempt(pub(super) Arc<Attempts>);
 
@@ -153,6 +158,10 @@ impl Storable for Target {
     type Storer = StoreReplace<Self>;
 }
 
+/// User-Agent of the requests to S3.
+pub(super) const USER_AGENT: &str = concat!("nearedge/", env!("CARGO_PKG_VERSION"));
+
+#[dyn_dispatch_hint]
 impl Intercept for EachAttempt {
     fn name(&self) -> &'static str {
         "EachAttempt"
@@ -171,7 +180,12 @@ impl Intercept for EachAttempt {
             _ => (None, None),
         };
         let (bucket, key) = (target.0.map(str::to_owned), target.1.map(str::to_owned));
-        bag.interceptor_state().store_put(Target { bucket, key });
+        const CAUSE: &str = "S3 does not read their fields";
+        let state = bag.interceptor_state();
+        state.store_put(Target { bucket, key });
+        state.store_put(disable_interceptor::<UserAgentInterceptor>(CAUSE));
+        state.store_put(disable_interceptor::<InvocationIdInterceptor>(CAUSE));
+        state.store_put(disable_interceptor::<RequestInfoInterceptor>(CAUSE));
         Ok(())
     }
 
@@ -228,7 +242,9 @@ impl Intercept for EachAttempt {
         _: &RuntimeComponents,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        context.request_mut().headers_mut().remove("x-amzn-trace-id");
+        let fields = context.request_mut().headers_mut();
+        fields.remove("x-amzn-trace-id");
+        fields.insert("user-agent", USER_AGENT);
         if let Some(SpanGuard { span, .. }) = bag.load::<SpanGuard>()
             && let Ok(uri) = context.request().uri().parse::<http::Uri>()
         {

@@ -3,7 +3,7 @@
 //! - `request`: the requests that one fetch needs; `attempt`: interceptors; `response_fields`: repairs odd header fields
 //! - `error`: S3's errors, sorted; `limits`: timeouts and retries; `circuit_breaker`: protection from an S3 that hangs
 //! - `body_budget`: the memory of bodies in flight; `presign`: URLs for objects that do not fit into a response
-//! - `opened`: bodies that are read while they are sent
+//! - `opened`: bodies that are read while they are sent; `resolvers`: the endpoint, found out once
 
 mod attempt;
 mod body_budget;
@@ -13,6 +13,7 @@ mod limits;
 mod opened;
 mod presign;
 mod request;
+mod resolvers;
 mod response_fields;
 
 use std::error::Error;
@@ -26,7 +27,9 @@ use aws_config::environment::{EnvironmentVariableCredentialsProvider, Environmen
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{ResponseChecksumValidation, SharedCredentialsProvider, StalledStreamProtectionConfig};
+use aws_sdk_s3::config::{
+    Builder, ResponseChecksumValidation, SharedCredentialsProvider, StalledStreamProtectionConfig,
+};
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use nearedge_core::object::{Encoding, ObjectKey, Reservation};
 use nearedge_core::store::{FetchError, FetchRequest, FetchResponse, Part, Source, Store, StoreStats};
@@ -39,6 +42,7 @@ use self::error::{S3Error, fetch_error};
 use self::limits::{
     ATTEMPT_TIMEOUT, CONNECT_TIMEOUT, FIRST_BACKOFF, FIRST_BYTE_TIMEOUT, LAST_BACKOFF, RETRY_BURST, RETRY_COST,
 };
+use self::resolvers::{OneAuthScheme, OneEndpoint};
 use crate::http_client;
 
 /// Which bucket to use, beyond what the SDK reads from the environment.
@@ -113,18 +117,13 @@ impl S3 {
         let tokens = TokenBucket::builder().capacity(RETRY_BURST * RETRY_COST).retry_cost(RETRY_COST as u32);
         let tokens = tokens.timeout_retry_cost(RETRY_COST as u32).throttling_retry_cost(RETRY_COST as u32);
         let attempts = Arc::new(Attempts::default());
-        let s3 = aws_sdk_s3::config::Builder::from(&sdk)
+        let s3 = Builder::from(&sdk)
             .force_path_style(config.path_style)
             .retry_config(retry.with_initial_backoff(FIRST_BACKOFF).with_max_backoff(LAST_BACKOFF))
-            .retry_partition(RetryPartition::custom("nearedge").token_bucket(tokens.build()).build())
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            // TLS protects every byte, and Content-Length their number.
-            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-            .interceptor(EachAttempt(attempts.clone()))
-            .build();
+            .retry_partition(RetryPartition::custom("nearedge").token_bucket(tokens.build()).build());
         let credentials = sdk.credentials_provider();
         Ok(Self {
-            client: aws_sdk_s3::Client::from_conf(s3),
+            client: aws_sdk_s3::Client::from_conf(for_one_bucket(s3, &attempts).build()),
             bucket: config.bucket.clone(),
             credentials,
             attempts,
@@ -162,6 +161,17 @@ impl S3 {
             }
         }
     }
+}
+
+/// What a client needs less, or more, than the SDK's defaults to read the objects of one bucket.
+fn for_one_bucket(config: Builder, attempts: &Arc<Attempts>) -> Builder {
+    config
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        // TLS protects every byte, and Content-Length their number.
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        .endpoint_resolver(OneEndpoint::default())
+        .auth_scheme_resolver(OneAuthScheme::default())
+        .interceptor(EachAttempt(attempts.clone()))
 }
 
 impl Store for S3 {

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::time::SystemTime;
 
 use super::*;
+use crate::storage::s3::attempt::USER_AGENT;
 use crate::storage::s3::request::content_range;
 use aws_sdk_s3::config::{Credentials, Region};
 use nearedge_core::http::range::ByteRange;
@@ -23,13 +24,12 @@ fn store(lifetime: Option<Duration>, endpoint: Option<String>) -> S3 {
         .region(Region::new("us-east-1"))
         .http_client(http_client::client(http_client::bundled_anchors(), CONNECT_TIMEOUT).unwrap())
         .credentials_provider(credentials.clone())
-        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .retry_config(RetryConfig::disabled())
         // A host name with the bucket could not be resolved.
         .force_path_style(endpoint.is_some());
     config.set_endpoint_url(endpoint);
     let attempts = Arc::new(Attempts::default());
-    let config = config.interceptor(EachAttempt(attempts.clone())).build();
+    let config = for_one_bucket(config, &attempts).build();
     S3 {
         encoding: Encoding::Base64,
         client: aws_sdk_s3::Client::from_conf(config),
@@ -128,6 +128,25 @@ async fn no_request_to_s3_accepts_compressed_bodies() {
         request.starts_with("get /site/v1/test.html") && encodings.iter().all(|one| one.trim() == "identity"),
         "{request}"
     );
+}
+
+#[tokio::test]
+async fn a_request_to_s3_names_nearedge_and_has_no_ids_of_the_sdk() {
+    let (s3, requests) = scripted([WHOLE]).await;
+    fetch(&s3, None).await.unwrap();
+    let request = requests.0.lock().unwrap().concat();
+    let names: Vec<&str> = request.lines().filter_map(|line| Some(line.split_once(": ")?.0)).collect();
+    assert!(request.contains(&format!("\r\nuser-agent: {USER_AGENT}\r\n")), "{request}");
+    assert!(!names.iter().any(|name| name.starts_with("amz-sdk-") || *name == "x-amz-user-agent"), "{request}");
+}
+
+#[tokio::test]
+async fn the_endpoint_of_the_first_request_serves_every_key() {
+    let s3 = store(None, None);
+    for path in ["a.html", "v1/b.html", "a.html"] {
+        let url = s3.sign(&ObjectKey::new(path.into()), Part::Whole, Duration::from_secs(60)).await.unwrap();
+        assert!(url.starts_with(&format!("https://site.s3.us-east-1.amazonaws.com/{path}?")), "{url}");
+    }
 }
 
 const HANG: Script = &[(600_000, "")];
