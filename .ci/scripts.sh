@@ -436,7 +436,7 @@ works door-FunctionUrlWithHttpApi deploy.sh status
 # shellcheck disable=SC2016 # for the user's shell
 grep -qx '  LAMBDA_AUTH=$LAMBDA_AUTH deploy/smoke.sh https://d1.cloudfront.net https://a1b2.*' <<<"$output" || failed "status: expected both addresses, found: $output"
 works new deploy.sh up --artifact "$tools/x86_64.zip" --set FrontDoor=FunctionUrl --set MemorySize=512
-order=$(grep -oE '^aws cloudformation deploy|"(FrontDoor|LambdaAuth|MemorySize)=[A-Za-z]*|"Release' "$tools/log" | tr '\n' ' ')
+order=$(grep -oE '^aws cloudformation deploy|"(FrontDoor=[A-Za-z]*|LambdaAuth=|MemorySize=|Release)' "$tools/log" | tr '\n' ' ')
 [ "$order" = 'aws cloudformation deploy "MemorySize= "Release "LambdaAuth= aws cloudformation deploy "FrontDoor=FunctionUrl "Release ' ] ||
   failed "up: expected a new stack with the API and then its move, found: $order"
 rm "$tools/stub/sleep"
