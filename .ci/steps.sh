@@ -361,7 +361,7 @@ step_peers() {
 
 step_artifact() {
   once release_build
-  .ci/size.sh "$bootstrap"
+  .ci/size.sh target/deploy/nearedge-x86_64.zip
 }
 step_account() {
   once debug_build release_build ministack

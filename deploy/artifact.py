@@ -11,6 +11,8 @@ import struct
 import sys
 import zipfile
 
+import zopfli
+
 MACHINES = {"arm64": 183, "x86_64": 62}  # e_machine of the ELF header
 PT_INTERP = 3
 
@@ -39,8 +41,8 @@ def main(program, arch, glibc, archive):
 
     entry = zipfile.ZipInfo("bootstrap", (1980, 1, 1, 0, 0, 0))
     entry.create_system, entry.external_attr, entry.compress_type = 3, 0o100755 << 16, zipfile.ZIP_DEFLATED
-    with zipfile.ZipFile(archive, "w") as zipped:
-        zipped.writestr(entry, code, compresslevel=9)
+    with zopfli.ZipFile(archive, "w") as zipped:
+        zipped.writestr(entry, code)
     digest = hashlib.sha256(pathlib.Path(archive).read_bytes()).hexdigest()
     name = pathlib.Path(archive).name
     pathlib.Path(archive + ".sha256").write_text(f"{digest}  {name}\n")

@@ -5,9 +5,9 @@
 #
 # For each architecture it writes to target/deploy: nearedge-ARCH.zip, its SHA-256 (.sha256) and its bill of materials
 # (.cdx.json, CycloneDX). It first checks its prerequisites and names all that are missing: cargo, a C compiler for the build
-# scripts of dependencies, python3, and Rust's standard library for the target. Two more tools are installed into
+# scripts of dependencies, python3, and Rust's standard library for the target. Three more tools are installed into
 # target/deploy/tools unless they are on the PATH: cargo-zigbuild with zig, which links against the glibc of Amazon Linux 2023
-# on any machine, and cargo-cyclonedx.
+# on any machine, zopfli, whose zip is 3 % smaller than zlib's, and cargo-cyclonedx.
 set -euo pipefail
 
 # shellcheck source-path=SCRIPTDIR source=cli.sh
@@ -58,16 +58,16 @@ fi
 # rustc links build scripts with `cc`, unless the configuration of cargo names another linker.
 command -v cc >/dev/null || { [ -n "${CC:-}" ] && command -v "${CC%% *}" >/dev/null; } ||
   need 'a C compiler (cc): install gcc or clang (Debian: apt-get install gcc libc6-dev; Amazon Linux: dnf install gcc; macOS: xcode-select --install)'
-zigbuild=''
+PATH="$tools/bin:$tools/cargo/bin:$PATH"
+packages=()
 if ! command -v python3 >/dev/null; then
   need 'python3: install Python 3.9 or newer'
 else
   has_zig() { [ -n "${CARGO_ZIGBUILD_ZIG_PATH:-}" ] || command -v zig >/dev/null || python3 -m ziglang version >/dev/null 2>&1; }
-  if command -v cargo-zigbuild >/dev/null && has_zig; then
-    zigbuild=present
-  elif [ ! -x "$tools/bin/cargo-zigbuild" ]; then
-    python3 -c 'import ensurepip, venv' 2>/dev/null || need "Python's modules venv and pip (Debian: apt-get install python3-venv), or cargo-zigbuild and ziglang: run pip install cargo-zigbuild"
-  fi
+  { command -v cargo-zigbuild >/dev/null && has_zig; } || packages+=('cargo-zigbuild==0.24.*' 'ziglang==0.17.*')
+  python3 -c 'import zopfli' 2>/dev/null || packages+=('zopflipy==1.*')
+  [ ${#packages[@]} -eq 0 ] || [ -x "$tools/bin/pip" ] || python3 -c 'import ensurepip, venv' 2>/dev/null ||
+    need "Python's modules venv and pip (Debian: apt-get install python3-venv), or run: pip install ${packages[*]}"
 fi
 if [ ${#missing[@]} -gt 0 ]; then
   for each in "${missing[@]}"; do note "missing: $each"; done
@@ -75,21 +75,17 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 mkdir -p "$out"
-if [ -z "$zigbuild" ]; then
-  if [ ! -x "$tools/bin/cargo-zigbuild" ]; then
-    note 'installing cargo-zigbuild and zig into target/deploy/tools, once'
-    { python3 -m venv "$tools" && "$tools/bin/pip" install --disable-pip-version-check 'cargo-zigbuild==0.24.*' 'ziglang==0.17.*'; } ||
-      die 'cannot install cargo-zigbuild, see the error above: run pip install cargo-zigbuild' 2
-  fi
-  PATH="$tools/bin:$PATH"
+if [ ${#packages[@]} -gt 0 ]; then
+  note "installing ${packages[*]} into target/deploy/tools, once"
+  failed() { die "cannot install tools, see the error above: run pip install ${packages[*]}" 2; }
+  [ -x "$tools/bin/pip" ] || python3 -m venv "$tools" || failed
+  "$tools/bin/pip" install --disable-pip-version-check "${packages[@]}" || failed
+  hash -r # python3 is another one now
 fi
 if ! cargo cyclonedx --version >/dev/null 2>&1; then
-  if [ ! -x "$tools/cargo/bin/cargo-cyclonedx" ]; then
-    note 'compiling cargo-cyclonedx into target/deploy/tools, once; it takes one to two minutes'
-    cargo install --locked --root "$tools/cargo" cargo-cyclonedx ||
-      die 'cannot install cargo-cyclonedx, see the error above: run cargo install cargo-cyclonedx' 2
-  fi
-  PATH="$tools/cargo/bin:$PATH"
+  note 'compiling cargo-cyclonedx into target/deploy/tools, once; it takes one to two minutes'
+  cargo install --locked --root "$tools/cargo" cargo-cyclonedx ||
+    die 'cannot install cargo-cyclonedx, see the error above: run cargo install cargo-cyclonedx' 2
 fi
 
 # Panic messages contain source paths: map those of this machine to fixed ones.
