@@ -29,7 +29,7 @@ use compare::object;
 use handler::{Handler, Program, pin};
 use report::{Report, Row};
 use runtime_api::Response;
-use s3::S3;
+use s3::{FIRST_BYTE_LATENCY, S3};
 use serde_json::Value;
 use throttled::Quota;
 
@@ -144,10 +144,12 @@ fn batch(handler: &Handler, path: &str, count: usize, window: usize) -> (f64, Ve
     (micros(handler.cpu() - before) / count as f64, latencies)
 }
 
-/// The two S3 servers and the number of rounds.
+/// The S3 servers and the number of rounds.
 struct Bench {
     plain: S3,
     tls: S3,
+    /// Over TLS too, with the latency of the real one.
+    slow: S3,
     ca: tempfile::NamedTempFile,
     rounds: usize,
 }
@@ -252,24 +254,26 @@ impl Bench {
         report.starts = programs.iter().zip(starts).map(|(program, starts)| (program.name, median(starts))).collect();
     }
 
-    /// Measures a cold start without and with a definition of experiments, in turn: the start with a connection to S3 over
-    /// TLS, and the first response.
+    /// Measures a cold start without and with a definition of experiments, in turn, until the first response, with an S3 over TLS that
+    /// responds at once, and with one that has S3's latency.
     fn definition(&self, warm: &Program, report: &mut Report) {
-        let ca = self.ca.path().display().to_string();
-        let without = warm.env("AWS_CA_BUNDLE", &ca);
+        let without = warm.env("AWS_CA_BUNDLE", self.ca_path());
         let with = without.env("experiments", compare::DEFINITION);
-        let (mut starts, mut ratios) = ([Vec::new(), Vec::new()], Vec::new());
-        for _ in 0..self.rounds * 9 {
-            let pair = [&without, &with].map(|program| {
-                let handler = Handler::start(program, &self.tls_url(), &[1]);
-                let response = handler.api.invoke(event("/10000"));
-                check(program.name, &response, "/10000");
-                micros(handler.start + response.latency) / 1e3
-            });
-            starts.iter_mut().zip(pair).for_each(|(starts, start)| starts.push(start));
-            ratios.push(pair[1] / pair[0]);
-        }
-        report.definition = (starts.map(median).into(), median(ratios));
+        report.definition = [(&self.tls, 9), (&self.slow, 1)].map(|(s3, repeats)| {
+            let url = format!("https://localhost:{}", s3.port);
+            let (mut starts, mut ratios) = ([Vec::new(), Vec::new()], Vec::new());
+            for _ in 0..self.rounds * repeats {
+                let pair = [&without, &with].map(|program| {
+                    let handler = Handler::start(program, &url, &[1]);
+                    let response = handler.api.invoke(event("/10000"));
+                    check(program.name, &response, "/10000");
+                    micros(handler.start + response.latency) / 1e3
+                });
+                starts.iter_mut().zip(pair).for_each(|(starts, start)| starts.push(start));
+                ratios.push(pair[1] / pair[0]);
+            }
+            (starts.map(median).into(), median(ratios))
+        });
     }
 
     /// Measures the first invocation over plain HTTP and over TLS, and counts TLS handshakes after the start.
@@ -438,7 +442,13 @@ fn main() {
     let (config, certificate) = s3::tls();
     let mut ca = tempfile::NamedTempFile::new().expect("a file");
     ca.write_all(certificate.as_bytes()).expect("a certificate");
-    let bench = Bench { plain: S3::start(None), tls: S3::start(Some(config)), ca, rounds: arguments.rounds };
+    let bench = Bench {
+        plain: S3::start(None, Duration::ZERO),
+        tls: S3::start(Some(config.clone()), Duration::ZERO),
+        slow: S3::start(Some(config), FIRST_BYTE_LATENCY),
+        ca,
+        rounds: arguments.rounds,
+    };
 
     let program = std::env::current_exe().expect("the path of this program");
     // Copies, as Lambda unpacks a zip: how the linker wrote a file changes the cost of its page faults by a tenth.
@@ -491,7 +501,10 @@ fn main() {
     }
     if arguments.only.as_deref() == Some("definition") {
         bench.definition(&warm, &mut report);
-        return println!("start without and with a definition of 10 kB, ms, and the ratio: {:.3?}", report.definition);
+        return println!(
+            "start without and with a definition of 10 kB, ms, and the ratio; S3 at once, then with latency: {:.3?}",
+            report.definition
+        );
     }
     if arguments.only.as_deref() == Some("telemetry") {
         bench.telemetry(&ours, &mut report);

@@ -12,9 +12,9 @@ use compare::header;
 
 use crate::runtime_api::read_message;
 
-/// The time that S3 takes until the first byte of a large object, at the least: AWS states 100 to 200 ms
-/// ([guidelines](https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html)).
-const FIRST_BYTE_LATENCY: Duration = Duration::from_millis(20);
+/// The time that S3 takes until the first byte, at the least: AWS states 100 to 200 ms
+/// ([guidelines](https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html)). Large objects always have it.
+pub const FIRST_BYTE_LATENCY: Duration = Duration::from_millis(20);
 
 /// An object of 100 MiB, made once.
 static LARGE: OnceLock<Vec<u8>> = OnceLock::new();
@@ -41,7 +41,8 @@ pub fn tls() -> (Arc<rustls::ServerConfig>, String) {
 }
 
 impl S3 {
-    pub fn start(tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+    /// A server that waits for `latency` before each response.
+    pub fn start(tls: Option<Arc<rustls::ServerConfig>>, latency: Duration) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let (connections, requests) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
@@ -54,10 +55,10 @@ impl S3 {
                 std::thread::spawn(move || {
                     // An error means that the client has closed the connection.
                     let _ = match tls {
-                        None => serve(stream, &request_count),
+                        None => serve(stream, &request_count, latency),
                         Some(config) => {
                             let connection = rustls::ServerConnection::new(config).expect("a connection");
-                            serve(rustls::StreamOwned::new(connection, stream), &request_count)
+                            serve(rustls::StreamOwned::new(connection, stream), &request_count, latency)
                         }
                     };
                 });
@@ -67,9 +68,12 @@ impl S3 {
     }
 }
 
-fn serve(mut stream: impl Read + Write, request_count: &AtomicU64) -> std::io::Result<()> {
+fn serve(mut stream: impl Read + Write, request_count: &AtomicU64, latency: Duration) -> std::io::Result<()> {
     let mut buffer = Vec::new();
     while let Some(request) = read_message(&mut stream, &mut buffer)? {
+        if !latency.is_zero() {
+            std::thread::sleep(latency);
+        }
         request_count.fetch_add(1, Ordering::Relaxed);
         let line = String::from_utf8_lossy(&request[..request.iter().position(|byte| *byte == b'\r').unwrap_or(0)]);
         let path = line.split([' ', '?']).nth(1).unwrap_or("");
