@@ -3,6 +3,10 @@
 //! The SDK asks them for each request, the first one twice. Its own cache compares the object's key as well and so holds nothing
 //! for a miss; but every request of this client is for one bucket, and no endpoint depends on the key
 //! ([the endpoint's parameters](https://docs.rs/aws-sdk-s3/latest/aws_sdk_s3/config/endpoint/struct.Params.html)).
+//!
+//! The exception is CreateSession, which the SDK itself sends for directory buckets, with the resolvers of this client: it has
+//! another authentication scheme than the reads of objects
+//! ([CreateSession](https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateSession.html)).
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -39,6 +43,9 @@ impl<R, T> fmt::Debug for Once<R, T> {
 
 impl ResolveEndpoint for OneEndpoint {
     fn resolve_endpoint<'a>(&'a self, params: &'a endpoint::Params) -> EndpointFuture<'a> {
+        if params.disable_s3_express_session_auth() == Some(true) {
+            return ResolveEndpoint::resolve_endpoint(&self.resolver, params);
+        }
         if let Some(resolved) = self.resolved.get() {
             return EndpointFuture::ready(Ok(resolved.clone()));
         }
@@ -56,6 +63,9 @@ impl ResolveAuthScheme for OneAuthScheme {
         bag: &'a ConfigBag,
         components: &'a RuntimeComponents,
     ) -> AuthSchemeOptionsFuture<'a> {
+        if params.operation_name() == "CreateSession" {
+            return self.resolver.resolve_auth_scheme(params, bag, components);
+        }
         if let Some(resolved) = self.resolved.get() {
             return AuthSchemeOptionsFuture::ready(Ok(resolved.clone()));
         }

@@ -149,6 +149,34 @@ async fn the_endpoint_of_the_first_request_serves_every_key() {
     }
 }
 
+/// The credentials of a session for a directory bucket.
+const SESSION: Script = &[(
+    0,
+    "HTTP/1.1 200 OK\r\ncontent-type: application/xml\r\nconnection: close\r\n\r\n\
+     <CreateSessionResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Credentials><AccessKeyId>A</AccessKeyId>\
+     <SecretAccessKey>S</SecretAccessKey><SessionToken>session-token</SessionToken><Expiration>2100-01-01T00:00:00Z</Expiration>\
+     </Credentials></CreateSessionResult>",
+)];
+
+#[tokio::test]
+async fn a_directory_bucket_is_read_with_a_session() {
+    let (mut s3, requests) = scripted([SESSION, WHOLE]).await;
+    s3.bucket = "site--use1-az4--x-s3".into();
+    for _ in 0..2 {
+        let fetched = fetch_within(&s3, None, Duration::from_secs(5)).await;
+        assert!(matches!(fetched, Ok(Fetched::Object(_))), "{fetched:?}");
+    }
+    let requests = requests.0.lock().unwrap().clone();
+    assert!(requests[0].starts_with("get /site--use1-az4--x-s3/?session "), "{requests:?}");
+    for request in &requests[1..] {
+        assert!(
+            request.starts_with("get /site--use1-az4--x-s3/v1/test.html") && request.contains("session-token"),
+            "{request}"
+        );
+    }
+    assert_eq!(requests.len(), 3, "{requests:?}");
+}
+
 const HANG: Script = &[(600_000, "")];
 
 /// The text of an error.
