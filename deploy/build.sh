@@ -14,7 +14,7 @@ set -euo pipefail
 . "$(dirname "$0")/cli.sh"
 
 root=$(dirname "$here")
-out="$root/target/deploy" tools="$root/target/deploy/tools"
+out="$root/target/deploy" tools="$root/target/deploy/tools" python="$root/target/deploy/tools/python"
 # glibc of Amazon Linux 2023 (https://docs.aws.amazon.com/linux/al2023/ug/compare-with-al2.html).
 glibc=2.34
 
@@ -58,16 +58,20 @@ fi
 # rustc links build scripts with `cc`, unless the configuration of cargo names another linker.
 command -v cc >/dev/null || { [ -n "${CC:-}" ] && command -v "${CC%% *}" >/dev/null; } ||
   need 'a C compiler (cc): install gcc or clang (Debian: apt-get install gcc libc6-dev; Amazon Linux: dnf install gcc; macOS: xcode-select --install)'
-PATH="$tools/bin:$tools/cargo/bin:$PATH"
-packages=()
+PATH="$PATH:$tools/cargo/bin" packages=()
 if ! command -v python3 >/dev/null; then
   need 'python3: install Python 3.9 or newer'
 else
   has_zig() { [ -n "${CARGO_ZIGBUILD_ZIG_PATH:-}" ] || command -v zig >/dev/null || python3 -m ziglang version >/dev/null 2>&1; }
-  { command -v cargo-zigbuild >/dev/null && has_zig; } || packages+=('cargo-zigbuild==0.24.*' 'ziglang==0.17.*')
-  python3 -c 'import zopfli' 2>/dev/null || packages+=('zopflipy==1.*')
-  [ ${#packages[@]} -eq 0 ] || [ -x "$tools/bin/pip" ] || python3 -c 'import ensurepip, venv' 2>/dev/null ||
-    need "Python's modules venv and pip (Debian: apt-get install python3-venv), or run: pip install ${packages[*]}"
+  # Another package has a module of the same name, without ZipFile.
+  has_tools() { command -v cargo-zigbuild >/dev/null && has_zig && python3 -c 'from zopfli import ZipFile' 2>/dev/null; }
+  if ! has_tools; then
+    # All of them in one environment: its python3 hides the packages of another.
+    PATH="$python/bin:$PATH"
+    has_tools || packages=('cargo-zigbuild==0.24.*' 'ziglang==0.17.*' 'zopflipy==1.*')
+  fi
+  [ ${#packages[@]} -eq 0 ] || python3 -c 'import ensurepip, venv' 2>/dev/null ||
+    need "Python's modules venv and pip (Debian: apt-get install python3-venv), or run: pip install cargo-zigbuild ziglang zopflipy"
 fi
 if [ ${#missing[@]} -gt 0 ]; then
   for each in "${missing[@]}"; do note "missing: $each"; done
@@ -77,10 +81,14 @@ fi
 mkdir -p "$out"
 if [ ${#packages[@]} -gt 0 ]; then
   note "installing ${packages[*]} into target/deploy/tools, once"
-  failed() { die "cannot install tools, see the error above: run pip install ${packages[*]}" 2; }
-  [ -x "$tools/bin/pip" ] || python3 -m venv "$tools" || failed
-  "$tools/bin/pip" install --disable-pip-version-check "${packages[@]}" || failed
-  hash -r # python3 is another one now
+  # Anew, whatever an interrupted installation has left.
+  rm -rf "$python"
+  hash -r
+  if ! { python3 -m venv "$python" && "$python/bin/pip" install --disable-pip-version-check "${packages[@]}"; }; then
+    rm -rf "$python"
+    die 'cannot install tools, see the error above: run pip install cargo-zigbuild ziglang zopflipy' 2
+  fi
+  hash -r
 fi
 if ! cargo cyclonedx --version >/dev/null 2>&1; then
   note 'compiling cargo-cyclonedx into target/deploy/tools, once; it takes one to two minutes'
