@@ -11,6 +11,7 @@ use nearedge_core::experiment::problem::{Problem, Severity};
 use serde_json::json;
 
 use crate::experiment::against::{moves, report_moves};
+use crate::experiment::names::resembling;
 use crate::experiment::site::check_site;
 
 /// The arguments of `experiment check`.
@@ -49,11 +50,11 @@ pub(super) fn read(file: &PathBuf, constraints: Constraints<'_>) -> Result<Parse
     let bytes = fs::read(file).map_err(|error| Unreadable(format!("cannot read {name}: {error}")))?;
     let text = String::from_utf8(bytes).map_err(|_| Unreadable(format!("{name} is not UTF-8: save it as UTF-8")))?;
     match Definition::parse(&text, constraints) {
-        Ok((definition, warnings)) => Ok(Parsed { definition: Some(definition), problems: warnings }),
+        Ok((definition, warnings)) => Ok(Parsed { definition: Some(definition), problems: warnings, text }),
         Err(problems) if problems.iter().any(|problem| problem.reason.starts_with("invalid JSON")) => {
             Err(Unreadable(format!("{name}: {}", problems.first().map(Problem::to_string).unwrap_or_default())))
         }
-        Err(problems) => Ok(Parsed { definition: None, problems }),
+        Err(problems) => Ok(Parsed { definition: None, problems, text }),
     }
 }
 
@@ -62,6 +63,7 @@ pub(super) struct Parsed {
     /// The definition, if it can be used.
     pub(super) definition: Option<Definition>,
     pub(super) problems: Vec<Problem>,
+    text: String,
 }
 
 /// Runs the command.
@@ -82,7 +84,8 @@ impl Check {
     fn check(&self) -> Result<Vec<Problem>, Unreadable> {
         let listed = (!self.test_versions.is_empty()).then_some(&*self.test_versions);
         let constraints = Constraints { feature: &self.feature, test_versions: listed, cache_key: &[] };
-        let Parsed { definition, mut problems } = read(&self.file, constraints)?;
+        let Parsed { definition, mut problems, text } = read(&self.file, constraints)?;
+        problems.extend(resembling(&text));
         let Some(definition) = definition else { return Ok(problems) };
         if let Some(old) = &self.against {
             let Parsed { definition: old_definition, .. } = read(old, constraints)?;
