@@ -12,7 +12,7 @@ use compare::header;
 
 use crate::runtime_api::read_message;
 
-/// The time that S3 takes until the first byte, at the least: AWS states 100 to 200 ms
+/// A time that S3 takes until the first byte, at the least: a fifth of the 100 to 200 ms that AWS states
 /// ([guidelines](https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html)). Large objects always have it.
 pub const FIRST_BYTE_LATENCY: Duration = Duration::from_millis(20);
 

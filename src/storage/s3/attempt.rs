@@ -86,7 +86,7 @@ impl RetryBudget {
 /// - It repairs the header fields of a response, of which the SDK rejects odd ones ([`response_fields`]).
 /// - It removes the trace header that the SDK takes from the environment: there it names the first invocation for ever.
 /// - It names nearedge in User-Agent, for S3's access logs, instead of the SDK's ids and its description of the platform, which S3
-///   does not read and which take a fourteenth of the instructions of a miss.
+///   does not read and which take a twentieth of the instructions of a miss.
 #[derive(Debug)]
 pub(super) struct EachAttempt(pub(super) Arc<Attempts>);
 
