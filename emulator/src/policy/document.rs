@@ -55,7 +55,7 @@ fn load(path: &Path) -> Result<Value, String> {
     if path == Path::new("-") {
         std::io::stdin().read_to_string(&mut text).map_err(|error| in_file(path, error.to_string()))?;
     } else {
-        text = std::fs::read_to_string(path).map_err(|error| in_file(path, error.to_string()))?;
+        text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     }
     read(&text).map_err(|error| in_file(path, error.to_string()))
 }

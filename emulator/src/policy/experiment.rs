@@ -70,7 +70,7 @@ impl Experiments {
     /// With one line per problem, if the definition cannot be used.
     pub fn load(&mut self, file: &Path, test_versions: Option<&[String]>) -> Result<(), String> {
         let name = file.display();
-        let text = std::fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
+        let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {name}: {error}"))?;
         let feature = if is_unknown(&self.feature) { FEATURE } else { &self.feature };
         let test_versions = test_versions.filter(|versions| !versions.iter().any(|version| is_unknown(version)));
         match Definition::parse(&text, Constraints { feature, test_versions, cache_key: &[] }) {

@@ -118,7 +118,7 @@ impl Site {
 }
 
 fn text(file: &Path) -> Result<String, String> {
-    std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))
+    std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))
 }
 
 fn lines(file: &Path, problems: impl Iterator<Item = String>) -> String {

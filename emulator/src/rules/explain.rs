@@ -141,7 +141,8 @@ fn split(url: &str) -> Result<(String, String, String), String> {
     }
     let expected = || format!("expected a URL such as https://www.example.com/a, or a path, found {url:?}");
     let uri: Uri = url.parse().map_err(|_| expected())?;
-    let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.authority()) else { return Err(expected()) };
+    let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"));
+    let (Some(scheme), Some(host)) = (scheme, uri.authority()) else { return Err(expected()) };
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let target = if target.starts_with('?') { format!("/{target}") } else { target.to_owned() };
     Ok((scheme.to_owned(), host.as_str().to_owned(), target))

@@ -11,6 +11,7 @@ use nearedge_core::object::is_version;
 use nearedge_core::problem::{Step, position};
 use nearedge_core::rules::headers::Headers;
 use nearedge_core::rules::redirects::Redirects;
+use serde::de::IgnoredAny;
 
 use crate::rules::finding::{Finding, Severity};
 use crate::rules::object::Objects;
@@ -79,11 +80,14 @@ impl Sources {
                 continue;
             }
             let text = read(path)?;
-            let file = role(path, &text).ok_or_else(|| {
-                Unreadable(format!(
+            let file = role(path, &text).ok_or_else(|| match serde_json::from_str::<IgnoredAny>(&text) {
+                Err(error) if text.trim_start().starts_with('{') => {
+                    Unreadable(format!("{name}: invalid JSON: {error}: correct the syntax"))
+                }
+                _ => Unreadable(format!(
                     "{name}: expected redirects, headers, rules of access or a definition of experiments: rename it to \
                      _redirects, _headers, access.json or experiments.json"
-                ))
+                )),
             })?;
             if sources.files.iter().any(|(known, ..)| *known == file) {
                 return Err(Unreadable(format!("{name}: expected one {}, found a second one", file.name)));

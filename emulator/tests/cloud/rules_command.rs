@@ -240,13 +240,14 @@ fn unreadable_files_have_exit_code_2() {
     let broken = site(&[], &[("access.json", "{"), ("_redirects", "x\n")]);
     let binary = folder_of(&[]);
     std::fs::write(binary.path().join("_headers"), b"\xff").unwrap();
-    let unknown = site(&[], &[("notes.txt", "hello")]);
+    let unknown = site(&[], &[("notes.txt", "hello"), ("rules.json", "{\"rules\": [")]);
     for (path, expected) in [
         (Path::new("/nowhere"), "No such file"),
         (empty.path(), "expected _redirects, _headers, access.json or experiments.json in the folder, found none"),
         (broken.path(), "invalid JSON"),
         (binary.path(), "is not UTF-8"),
         (&unknown.path().join("notes.txt"), "rename it to"),
+        (&unknown.path().join("rules.json"), "invalid JSON: EOF while parsing a list at line 1 column 11"),
     ] {
         let (code, lines) = check(path, &[]);
         assert_eq!(code, 2, "{lines:#?}");
@@ -405,6 +406,7 @@ fn an_explanation_as_text_aligns_its_stages() {
     }
     for (arguments, expected) in [
         (&["rules", "explain", "ftp"][..], "expected a URL"),
+        (&["rules", "explain", "ftp://x/"], "expected a URL such as https://"),
         (&["rules", "explain", "/", "--site", "/nowhere"], "is not a folder"),
         (&["rules", "explain", "/", "--setting", "html_handling=x"], "html_handling"),
         (&["rules", "explain", "/%ff"], "not percent-encoded UTF-8"),
