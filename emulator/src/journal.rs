@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use http::uri::PathAndQuery;
-use http::{HeaderName, Request, StatusCode};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::Value;
@@ -271,14 +271,13 @@ pub struct RequestLine {
 }
 
 impl RequestLine {
-    /// The line of a request, with defaults for the fields of the response. `version_header` names the variant.
+    /// The line of a request, with defaults for the fields of the response. `version_header` names the requested variant.
     pub fn of<B>(request: &Request<B>, via: Via, version_header: &HeaderName) -> Self {
-        let variant = request.headers().get(version_header).map(|value| String::from_utf8_lossy(value.as_bytes()));
         let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
         Self {
             method: request.method().to_string(),
             path: escaped(&mask(path)).collect(),
-            variant: variant.map(|variant| escaped(&variant).take(64).collect()),
+            variant: request.headers().get(version_header).map(shortened),
             via,
             status: StatusCode::OK,
             bytes: 0,
@@ -288,6 +287,19 @@ impl RequestLine {
             error: None,
         }
     }
+
+    /// Takes the status of the response, and the variant that it names: that of a visitor in a test, whose request names none.
+    pub fn respond<B>(&mut self, response: &Response<B>) {
+        self.status = response.status();
+        if let Some(variant) = response.headers().get("x-variant") {
+            self.variant = Some(shortened(variant));
+        }
+    }
+}
+
+/// The value of a field, as a line can contain it.
+fn shortened(value: &HeaderValue) -> String {
+    escaped(&String::from_utf8_lossy(value.as_bytes())).take(64).collect()
 }
 
 /// The fields of a request's line in JSON. Absent values are `null`.
@@ -375,6 +387,19 @@ mod tests {
             assert!(text.contains(part), "{part} in {text}");
         }
         assert!(!text.contains('\n'));
+    }
+
+    #[test]
+    fn a_line_names_the_variant_of_the_response_or_else_that_of_the_request() {
+        let request = Request::builder().uri("/").header("test_version", "v1").body(()).unwrap();
+        let line = |response: Response<()>| {
+            let mut line = RequestLine::of(&request, Via::Edge, &TEST_VERSION);
+            line.respond(&response);
+            (line.fields().status, line.variant)
+        };
+        let served = Response::builder().status(206).header("x-variant", "v2\u{9b}").body(()).unwrap();
+        assert_eq!(line(served), (206, Some("v2\\u{9b}".to_owned())));
+        assert_eq!(line(Response::new(())), (200, Some("v1".to_owned())));
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl Edge {
         if edge_only {
             line.via = Via::EdgeOnly;
         }
-        line.status = response.status();
+        line.respond(&response);
         line.bytes = if head { 0 } else { response.body().size_hint().lower() };
         line.duration = started.elapsed();
         if !reached_api {

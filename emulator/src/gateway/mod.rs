@@ -76,7 +76,7 @@ impl Gateway {
         {
             response.headers_mut().insert(name, id);
         }
-        line.status = response.status();
+        line.respond(&response);
         let transfer = LoggedTransfer { gateway: self.clone(), line, started, ended: false };
         match response.into_parts() {
             (parts, Content::Whole(body)) => transfer.whole(Response::from_parts(parts, body), head),
