@@ -163,7 +163,7 @@ impl S3 {
     }
 }
 
-/// What a client needs less, or more, than the SDK's defaults to read the objects of one bucket.
+/// Changes the SDK's defaults for a client that reads the objects of one bucket.
 fn for_one_bucket(config: Builder, attempts: &Arc<Attempts>) -> Builder {
     config
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())

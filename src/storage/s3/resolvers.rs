@@ -1,7 +1,7 @@
 //! The SDK's resolvers of the endpoint and of the authentication schemes, asked once.
 //!
-//! The SDK asks them for each request, the first one twice. Its own cache compares the object's key as well and so holds nothing
-//! for a miss; but every request of this client is for one bucket, and no endpoint depends on the key
+//! The SDK asks for the schemes once and for the endpoint twice in each request. Its own cache of endpoints compares the object's key
+//! as well, so that it has none for a new object. But all requests of this client are for one bucket, and no endpoint depends on the key
 //! ([the endpoint's parameters](https://docs.rs/aws-sdk-s3/latest/aws_sdk_s3/config/endpoint/struct.Params.html)).
 //!
 //! The exception is CreateSession, which the SDK itself sends for directory buckets, with the resolvers of this client: it has
